@@ -1,0 +1,5 @@
+"""``python -m nnbench``."""
+
+from nnbench.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""The ``nnbench`` command. Only this package turns errors into messages and exit codes.
+
+The modules of the commands import what they need when they run, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from nnbench.cli.info import info
+from nnbench.cli.list import list_
+from nnbench.cli.run import run
+from nnbench.errors import ExitCode, NnbenchError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="nnbench")
+def cli() -> None:
+    """Train the same network on interchangeable backends; compare accuracy and time."""
+
+
+for command in (run, list_, info):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command; every error of a user is one line."""
+    warnings.showwarning = show_warning
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except NnbenchError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe left; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+    except (KeyboardInterrupt, click.Abort):
+        fail("interrupted", ExitCode.INTERRUPTED)
+    sys.exit(code)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line and end with a code."""
+    click.echo("nnbench: error: " + " ".join(message.split()), err=True)
+    sys.exit(code)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line, without the source that raised it."""
+    del category, filename, lineno, file, line
+    click.echo(f"nnbench: warning: {message}", err=True)

@@ -1,0 +1,61 @@
+"""Types of command-line values, each with a one-line message for what it cannot take."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click import Context, Parameter
+
+
+class PositiveNumber(click.ParamType[float]):
+    """A finite number above zero."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
+        """Convert, or fail with a message."""
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not (math.isfinite(number) and number > 0):
+            self.fail(f"{value} is not a positive number", param, ctx)
+        return number
+
+
+class Percentage(PositiveNumber):
+    """A percentage above 0 and up to 100, kept as a fraction."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
+        """Convert, or fail with a message."""
+        number = super().convert(str(value).removesuffix("%"), param, ctx)
+        if number > 100:
+            self.fail(f"{value} is more than 100 percent", param, ctx)
+        return number / 100
+
+
+class LayerSizes(click.ParamType[tuple[int, ...]]):
+    """Units of the hidden layers with commas between them, or ``none``."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> tuple[int, ...]:
+        """Convert, or fail with a message."""
+        if value == "none":
+            return ()
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no list of layer sizes such as 128,64 (or none)", param, ctx)
+        return tuple(map(int, parts))
+
+
+POSITIVE_NUMBER = PositiveNumber()
+PERCENTAGE = Percentage()
+LAYER_SIZES = LayerSizes()
+COUNT = click.IntRange(min=1)

@@ -1,0 +1,139 @@
+"""``nnbench run``: train every backend, write the tables, and show them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nnbench.cli.options import COUNT, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
+from nnbench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from nnbench.results import RunInfo
+    from nnbench.selection import Selection
+
+DEFAULTS = {"rounds": 3, "budget": 15.0}
+QUICK = {"rounds": 1, "budget": 2.0}
+WIDE = 160  #: columns of the tables in a pipe
+OVERRIDES = (
+    *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
+    *("batch_size", "epochs", "target_accuracy"),
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: stop as for Ctrl-C."""
+
+
+@click.command()
+@click.option(
+    "--backends",
+    "-b",
+    multiple=True,
+    default=["all"],
+    metavar="NAMES",
+    help="Backends, with commas: all, numpy, torch-cpu[threads=2]. May be repeated.",
+)
+@click.option("--workload", "-w", default="mnist", help="What to train.")
+@click.option("--dataset", help="Another dataset: a name, or a folder of IDX files.")
+@click.option("--epochs", type=COUNT, help="Passes over the training set.")
+@click.option("--batch-size", type=COUNT, help="Examples in a step.")
+@click.option("--hidden", type=LAYER_SIZES, help="Units of the hidden layers: 128,64 or none.")
+@click.option("--activation", type=click.Choice(["relu", "sigmoid"]), help="Of hidden layers.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adam-fresh"]))
+@click.option("--learning-rate", type=POSITIVE_NUMBER)
+@click.option(
+    "--target",
+    "target_accuracy",
+    type=PERCENTAGE,
+    help="Accuracy that training must reach, in percent.",
+)
+@click.option(
+    "--rounds",
+    "-r",
+    type=COUNT,
+    help=f"Blocks, each with a seed of its own.  [default: {DEFAULTS['rounds']}]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
+@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend.")
+@click.option(
+    "--budget",
+    type=POSITIVE_NUMBER,
+    help=f"Seconds of training a cell may use.  [default: {DEFAULTS['budget']:g}]",
+)
+@click.option(
+    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
+)
+@click.option("--baseline", help="The backend whose time is 1.  [default: numpy]")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the results.  [default: results/<time>-<workload>]",
+)
+@click.option("--quick", is_flag=True, help="One round of one epoch, 2 s of training each.")
+@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
+def run(*, quick: bool, progress: bool, output: Path | None, **options: Any) -> NoReturn:
+    """Train backends on a workload; write accuracy and timing tables."""
+    for key, value in (QUICK if quick else DEFAULTS).items():
+        options[key] = options[key] or value
+    if quick:
+        options["epochs"] = options["epochs"] or 1
+    signal.signal(signal.SIGTERM, _terminate)
+    from nnbench import planning
+
+    overrides = {key: value for key in OVERRIDES if (value := options.pop(key)) is not None}
+    command = " ".join(["nnbench", *sys.argv[1:]])
+    info, selections = planning.plan(command=command, overrides=overrides, **options)
+    sys.exit(execute(info, selections, output, progress=progress))
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def execute(
+    info: RunInfo, selections: Sequence[Selection], output: Path | None, *, progress: bool
+) -> ExitCode:
+    """Run the cells, then write and show the tables, even after an interruption."""
+    from rich.console import Console
+
+    from nnbench import results, runner
+    from nnbench.progress import choose
+
+    folder = output or results.default_folder(info)
+    console = Console(stderr=True)
+    display = choose(console, len(info.backends) * info.rounds, wanted=progress)
+    interruption = None
+    try:
+        with display:
+            runner.run(info, selections, folder, display)
+    except KeyboardInterrupt as error:
+        is_signal = isinstance(error, Terminated)
+        interruption = ExitCode.TERMINATED if is_signal else ExitCode.INTERRUPTED
+        console.print("interrupted; the finished cells are kept")
+    if interruption and not (folder / results.RUN).exists():
+        return interruption
+    code = conclude(info, folder, {s.label for s in selections if s.named})
+    return interruption or code
+
+
+def conclude(info: RunInfo, folder: Path, required: Collection[str]) -> ExitCode:
+    """Write and show the tables of what was finished, and return the exit code."""
+    from rich.console import Console
+
+    from nnbench import judge, registry, rendering, results
+
+    summary = rendering.summarize(folder)
+    rendering.write_tables(folder, summary)
+    registry.notify("nnbench_run_finished", run=info, folder=folder)
+    width = None if sys.stdout.isatty() else WIDE
+    rendering.print_tables(Console(width=width), summary)
+    click.echo(f"Results: {folder}")
+    return judge.exit_code(results.read_cells(folder), required)

@@ -1,0 +1,122 @@
+"""What the columns of the tables say, and how each value is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench.results import RunInfo
+
+MISSING = "–"
+Row = Any  # a namedtuple from DataFrame.itertuples
+
+
+class Column(NamedTuple):
+    """A heading, and how to write a row's value below it."""
+
+    heading: str
+    text: Callable[[Row], str]
+
+
+def number(field: str, spec: str, scale: float = 1) -> Callable[[Row], str]:
+    """Format a field, or a dash where it is missing."""
+
+    def text(row: Row) -> str:
+        value = getattr(row, field, None)
+        return MISSING if value is None or pd.isna(value) else f"{value * scale:{spec}}"
+
+    return text
+
+
+def seconds(field: str) -> Callable[[Row], str]:
+    """Format seconds with three significant digits."""
+
+    def text(row: Row) -> str:
+        value = getattr(row, field, None)
+        return MISSING if value is None or pd.isna(value) else significant(value)
+
+    return text
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, and no exponent."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - int(f"{value:e}".split("e")[1])
+    return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def accuracy_columns(info: RunInfo) -> list[Column]:
+    """Return the columns of the accuracy table."""
+    target = info.workload.target_accuracy
+    columns = [
+        Column("backend", lambda r: r.backend),
+        Column("n", number("rounds", "d")),
+        Column("accuracy %", _accuracy),
+        Column("loss", number("final_loss", ".4f")),
+    ]
+    if target is not None:
+        columns += [
+            Column(f"≥ {target:.1%}", _reached),
+            Column("after s", seconds("target_s")),
+        ]
+    return [
+        *columns,
+        Column("images seen", _images),
+        Column("deviation", number("deviation", ".0e")),
+        Column("status", lambda r: r.status),
+    ]
+
+
+def _accuracy(row: Row) -> str:
+    mean = number("accuracy", ".2f", 100)(row)
+    spread = number("accuracy_stdev", ".2f", 100)(row)
+    return mean if spread == MISSING else f"{mean} ± {spread}"
+
+
+def _reached(row: Row) -> str:
+    count = number("target_reached", ".0f")(row)
+    return count if count == MISSING else f"{count}/{row.rounds}"
+
+
+def _images(row: Row) -> str:
+    seen, whole = number("images", ",.0f")(row), number("images_whole", ",.0f")(row)
+    return "all" if seen == whole != MISSING else seen if seen == MISSING else f"{seen} of {whole}"
+
+
+def timing_columns(info: RunInfo) -> list[Column]:
+    """Return the columns of the timing table."""
+    return [
+        Column("backend", lambda r: r.backend),
+        Column("n", number("rounds", "d")),
+        Column("train s/epoch", seconds("train_s_per_epoch")),
+        Column("every round", _rounds),
+        Column("images/s", number("images_per_s", ",.0f")),
+        Column(f"× {info.baseline}", number("ratio", ".2f")),
+        Column("peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
+        Column("status", lambda r: r.status),
+    ]
+
+
+def _rounds(row: Row) -> str:
+    text = getattr(row, "train_s_rounds", None)
+    if not isinstance(text, str):
+        return MISSING
+    return " ".join(significant(float(value)) for value in text.split())
+
+
+PARTS = [
+    Column("backend", lambda r: r.backend),
+    Column("set-up s", seconds("setup_s")),
+    Column("transfer s", seconds("transfer_s")),
+    Column("warm-up s", seconds("warmup_s")),
+    Column("gather µs", number("gather_us", ",.0f")),
+    Column("feedforward µs", number("feedforward_us", ",.0f")),
+    Column("backprop µs", number("backprop_us", ",.0f")),
+    Column("update µs", number("update_us", ",.0f")),
+    Column("step µs", number("step_us", ",.0f")),
+]

@@ -1,0 +1,108 @@
+"""Turn a workload and a seed into what is trained on: data, network, parameters, orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnbench import registry, seeding
+from nnbench.datasets import Splits, load_folder
+from nnbench.errors import DatasetError
+from nnbench.spec import Examples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from nnbench.spec import Layer, NetworkSpec
+    from nnbench.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Task:
+    """A workload with its data in memory and everything random drawn."""
+
+    workload: Workload
+    seed: int
+    train: Examples
+    test: Examples
+    labels: NDArray[np.int64] | None  #: of the test split, shape (M,), where there are classes
+    network: NetworkSpec
+    layers: list[Layer]
+    batch_size: int
+
+    def orders(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the order of the training examples, epoch after epoch."""
+        return seeding.epoch_orders(self.workload, len(self.train.inputs), self.seed)
+
+
+def load_splits(workload: Workload) -> Splits:
+    """Load the workload's dataset: one that a plugin names, or a folder of IDX files.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be loaded, or is too small for the workload.
+    """
+    known = registry.datasets()
+    is_folder = workload.dataset not in known and Path(workload.dataset).is_dir()
+    if is_folder:
+        splits = load_folder(Path(workload.dataset))
+    else:
+        splits = registry.find("dataset", workload.dataset, known).load()
+    if workload.validation >= len(splits.train.inputs):
+        raise DatasetError(
+            f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
+            f"to hold out {workload.validation:,}"
+        )
+    return splits
+
+
+def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
+    """Fit a dataset in memory to a workload, and draw what is random."""
+    train, test = splits.train, splits.test
+    if workload.validation:
+        cut = len(train.inputs) - workload.validation
+        train, test = rows(train, slice(cut)), rows(train, slice(cut, None))
+    network = workload.network(train.inputs.shape[1], splits.outputs)
+    return Task(
+        workload=workload,
+        seed=seed,
+        train=fit(train, network),
+        test=fit(test, network),
+        labels=test.labels,
+        network=network,
+        layers=seeding.initial_layers(network, workload.initial, seed),
+        batch_size=workload.batch_size or len(train.inputs),
+    )
+
+
+def load_task(workload: Workload, seed: int) -> Task:
+    """Load a dataset and make the task of one seed."""
+    return make_task(workload, load_splits(workload), seed)
+
+
+def rows(examples: Examples, index: slice | NDArray[np.int64]) -> Examples:
+    """Return some of the examples."""
+    inputs, labels, targets = examples
+    return Examples(
+        inputs[index],
+        None if labels is None else labels[index],
+        None if targets is None else targets[index],
+    )
+
+
+def fit(examples: Examples, network: NetworkSpec) -> Examples:
+    """Give examples the labels or the targets that the loss needs: classes become one-hot."""
+    inputs, labels, targets = examples
+    if network.loss == "cross_entropy":
+        if labels is None:
+            raise DatasetError("cross-entropy needs classes, and this dataset has target values")
+        return Examples(inputs, labels, None)
+    if targets is None and labels is not None:
+        targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]
+    return Examples(inputs, None, targets)

@@ -1,0 +1,141 @@
+"""A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what came.
+
+Every finished cell is one line, flushed and fsynced before the next cell starts. Tables are
+derived from these two files and never edited.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from nnbench.cell import CellResult
+from nnbench.environment import Environment
+from nnbench.errors import ExitCode, ResultsError
+from nnbench.workloads import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+SCHEMA_VERSION = 1
+RUN, CELLS = "run.json", "cells.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What was asked of a run, and on which machine it ran."""
+
+    schema_version: int = SCHEMA_VERSION
+    started: str  #: ISO 8601, UTC
+    command: str
+    workload: Workload
+    backends: dict[str, str]  #: label: summary
+    unavailable: dict[str, str]  #: label: reason, for backends that could not run
+    baseline: str  #: the label whose time is 1 in ratios
+    rounds: int
+    seed: int  #: of the first round
+    threads: int
+    budget_s: float
+    timeout_s: float
+    environment: Environment
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def default_folder(info: RunInfo) -> Path:
+    """Return ``results/<time>-<workload>`` below the working directory."""
+    time = re.sub("[-:]", "", info.started)
+    name = re.sub(r"[^\w.=+-]+", "-", info.workload.name)
+    return Path("results", f"{time}-{name}"[:120])
+
+
+def create(folder: Path, info: RunInfo) -> None:
+    """Make a new results folder with its ``run.json``.
+
+    Raises
+    ------
+    ResultsError
+        If the folder already holds a run, or cannot be written.
+    """
+    if (folder / RUN).exists():
+        raise ResultsError(f"{folder} already holds a run; give another --output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def append(folder: Path, result: CellResult) -> None:
+    """Add a finished cell; it is on disk when this returns.
+
+    Raises
+    ------
+    ResultsError
+        If it cannot be written; the cells before it stay.
+    """
+    try:
+        with (folder / CELLS).open("ab") as file:
+            file.write(msgspec.json.encode(result) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        problem = ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}")
+        problem.exit_code = ExitCode.INTERNAL
+        raise problem from error
+
+
+def read_info(folder: Path) -> RunInfo:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    ResultsError
+        If the folder holds no run, a damaged one, or one of another schema version.
+    """
+    try:
+        content = (folder / RUN).read_bytes()
+        found = msgspec.json.decode(content).get("schema_version")
+    except OSError as error:
+        raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
+    except (msgspec.DecodeError, AttributeError) as error:
+        raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
+    if found != SCHEMA_VERSION:
+        versions = f"schema version {found}, and this nnbench reads {SCHEMA_VERSION}"
+        raise ResultsError(f"{folder / RUN} has {versions}")
+    return _decode(content, RunInfo, folder / RUN)
+
+
+def read_cells(folder: Path) -> Iterator[CellResult]:
+    """Yield the finished cells, in the order in which they ran."""
+    path = folder / CELLS
+    if path.exists():
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            yield _decode(line, CellResult, f"{path}:{number}")
+
+
+def _decode(content: bytes, kind: type[T], where: object) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ResultsError(f"{where} is damaged: {error}") from error

@@ -1,0 +1,101 @@
+"""Parse what users type for a backend: ``name`` or ``name[key=value,…]``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnbench import registry
+from nnbench.errors import NnbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nnbench.backend import Backend, Option, OptionValue
+
+ALL = "all"
+PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
+OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A backend with the parameters that a user gave it."""
+
+    backend: Backend
+    options: dict[str, OptionValue]
+    threads: int | None = None  #: every backend takes ``threads``; the harness applies it
+    named: bool = True  #: False if it came with "all"
+
+    @property
+    def label(self) -> str:
+        """The name in tables: the backend's, and its parameters in brackets."""
+        given = {"threads": self.threads} if self.threads else {}
+        pairs = [f"{key}={spell(value)}" for key, value in {**given, **self.options}.items()]
+        return self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
+
+
+def spell(value: object) -> str:
+    """Write an option's value the way users type it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parse(texts: Iterable[str]) -> list[Selection]:
+    """Parse the values of ``--backends``: each a name, ``all``, or several with commas.
+
+    Raises
+    ------
+    NnbenchError
+        If a backend or a parameter is unknown, or a value does not fit its parameter.
+    """
+    selections: dict[str, Selection] = {}
+    for text in texts:
+        for item in OUTSIDE_BRACKETS.split(text):
+            for selection in _parse_item(item.strip()):
+                if selection.named or selection.label not in selections:
+                    selections[selection.label] = selection
+    return list(selections.values())
+
+
+def _parse_item(item: str) -> list[Selection]:
+    known = registry.backends()
+    if item == ALL:
+        return [Selection(backend, {}, named=False) for backend in known.values()]
+    match = PATTERN.fullmatch(item)
+    if not match:
+        raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
+    backend = registry.find("backend", match["name"], known)
+    pairs = filter(None, (match["options"] or "").split(","))
+    options = dict(_parse_option(backend, pair) for pair in pairs)
+    threads = options.pop("threads", None)
+    return [Selection(backend, options, None if threads is None else int(threads))]
+
+
+def _parse_option(backend: Backend, pair: str) -> tuple[str, OptionValue]:
+    from nnbench.backend import Option
+
+    key, equals, text = (part.strip() for part in pair.partition("="))
+    if not equals:
+        raise NnbenchError(f"{backend.name}[{pair}]: write {pair}=value")
+    options = {"threads": Option(1, "CPU threads"), **backend.options}
+    if key not in options:
+        raise NnbenchError(f"{backend.name} has no parameter {key!r}; known: {', '.join(options)}")
+    value = _convert(f"{backend.name}[{key}={text}]", options[key], text)
+    if key == "threads" and int(value) < 1:
+        raise NnbenchError(f"{backend.name}[{key}={text}]: at least 1 thread is needed")
+    return key, value
+
+
+def _convert(where: str, option: Option, text: str) -> OptionValue:
+    kind = type(option.default)
+    try:
+        value = BOOLEANS[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+        raise NnbenchError(f"{where}: expected {expected}") from None
+    if option.choices and value not in option.choices:
+        choices = ", ".join(map(spell, option.choices))
+        raise NnbenchError(f"{where}: expected one of {choices}")
+    return value

@@ -1,0 +1,98 @@
+"""What every backend is told: the network, its optimizer, its parameters, its examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Activation = Literal["relu", "sigmoid"]
+Loss = Literal["cross_entropy", "squared_error"]
+OptimizerKind = Literal["sgd", "adam", "adam-fresh"]
+
+
+class Layer(NamedTuple):
+    """Parameters of one dense layer, or the gradients with respect to them."""
+
+    weight: NDArray[np.float32]  #: shape (fan_in, fan_out)
+    bias: NDArray[np.float32] | None  #: shape (fan_out,); None in a network without biases
+
+
+class Examples(NamedTuple):
+    """One split of a dataset, in host memory. M is the number of examples."""
+
+    inputs: NDArray[np.float32]  #: shape (M, D), C-contiguous
+    labels: NDArray[np.int64] | None  #: shape (M,): classes; set if the loss is cross_entropy
+    targets: NDArray[np.float32] | None  #: shape (M, K); set if the loss is squared_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """How gradients become an update.
+
+    ``sgd``
+        θ ← θ − η·g.
+    ``adam``
+        Kingma and Ba (2015), algorithm 1: both moments are corrected for their bias, and
+        epsilon stands outside the root.
+    ``adam-fresh``
+        Adam whose moments and step count restart at zero in every step.
+    """
+
+    kind: OptimizerKind
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Refuse hyper-parameters that mean nothing."""
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            msg = f"the learning rate must be a positive number, not {self.learning_rate}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """A multilayer perceptron, its loss and its optimizer.
+
+    The loss decides the output: ``cross_entropy`` is the mean over the batch, in nats, of the
+    cross-entropy of a softmax; ``squared_error`` is the mean over batch and outputs of the
+    squared error of a sigmoid. L2 adds ``l2 / 2`` times the sum of the squared weights (not
+    biases) to the loss.
+    """
+
+    sizes: tuple[int, ...]  #: units of each layer: inputs, hidden layers, outputs
+    activation: Activation  #: of the hidden layers
+    loss: Loss
+    optimizer: Optimizer
+    bias: bool = True
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a network that cannot be built."""
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            msg = f"a network needs at least two layers of at least one unit, not {self.sizes}"
+            raise ValueError(msg)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape (fan_in, fan_out) of each layer's weight."""
+        return tuple(zip(self.sizes, self.sizes[1:], strict=False))
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return sum(i * o + (o if self.bias else 0) for i, o in self.shapes)
+
+
+def minibatches(order: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut ``order``, shape (M,), into batches; the last one may be smaller."""
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

@@ -1,0 +1,132 @@
+"""Derive the accuracy and the timing table of a run from its cells, as pandas frames.
+
+Frames hold raw numbers, in the units of their column names; ``nnbench.rendering`` makes text of
+them. A backend with a cell that failed or is invalid has no rank: its figures are left out, and
+its status and message say why. What it measured stays in ``cells.jsonl``.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from nnbench.cell import MEASURED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nnbench.cell import CellResult, Phases, Setup
+    from nnbench.results import RunInfo
+
+    Row = dict[str, object]
+
+
+def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
+    """Return one row for each backend: how well it does, and how near to the reference."""
+    groups = _groups(info, cells)
+    return pd.DataFrame([_accuracy_row(info, name, group) for name, group in groups.items()])
+
+
+def timing(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
+    """Return one row for each backend: the time and memory of each part."""
+    groups = _groups(info, cells)
+    baseline = {c.round: epoch_s(c) for c in groups.get(info.baseline, []) if _is_measured(c)}
+    rows = [_timing_row(name, group, baseline) for name, group in groups.items()]
+    return pd.DataFrame(rows)
+
+
+def epoch_s(cell: CellResult) -> float:
+    """Return training seconds an epoch: the mean over what the cell trained."""
+    assert cell.setup  # noqa: S101 - measured cells have one
+    return cell.train_s / cell.images * cell.setup.epoch_images
+
+
+def _groups(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """Group the cells by backend: the fastest first, those without a rank last."""
+    labels = [*info.backends, *info.unavailable]
+    groups = {name: [c for c in cells if c.backend == name] for name in labels}
+
+    def rank(name: str) -> tuple[bool, float]:
+        group = groups[name]
+        ranks = _ranks(group)
+        return not ranks, median(map(epoch_s, group)) if ranks else 0.0
+
+    return {name: groups[name] for name in sorted(labels, key=rank) if groups[name]}
+
+
+def _is_measured(cell: CellResult) -> bool:
+    return cell.status in MEASURED and cell.images > 0
+
+
+def _ranks(group: Sequence[CellResult]) -> bool:
+    return bool(group) and all(map(_is_measured, group))
+
+
+def _status(group: Sequence[CellResult]) -> Row:
+    """Sum up the statuses: the worst one, how often, and its first message."""
+    bad = [c for c in group if c.status != "ok"]
+    if not bad:
+        return {"status": "ok" if all(c.complete for c in group) else "budget", "message": ""}
+    count = f" {sum(c.status == bad[0].status for c in bad)}/{len(group)}" if group[1:] else ""
+    return {"status": bad[0].status + count, "message": bad[0].message}
+
+
+def _accuracy_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
+    deviations = [c.deviation for c in group if c.deviation is not None]
+    row: Row = {"backend": name, "rounds": len(group), **_status(group)}
+    row["deviation"] = max(deviations, default=None)
+    row["tolerance"] = group[0].tolerance
+    if not _ranks(group):
+        return row
+    final = [c.epochs[-1] for c in group]
+    accuracies = [e.accuracy for e in final if e.accuracy is not None]
+    if accuracies:
+        row["accuracy"] = fmean(accuracies)
+        row["accuracy_stdev"] = stdev(accuracies) if accuracies[1:] else None
+    row["final_loss"] = fmean(e.test_loss for e in final if e.test_loss is not None)
+    row["images"] = median(c.images for c in group)
+    row["images_whole"] = info.workload.epochs * _median(group, lambda s: s.epoch_images)
+    row |= _target(info, group)
+    return row
+
+
+def _target(info: RunInfo, group: Sequence[CellResult]) -> Row:
+    target = info.workload.target_accuracy
+    if target is None:
+        return {}
+    times = [t for c in group if (t := c.time_to(target)) is not None]
+    return {"target_reached": len(times), "target_s": median(times) if times else None}
+
+
+def _timing_row(name: str, group: Sequence[CellResult], baseline: dict[int, float]) -> Row:
+    row: Row = {"backend": name, "rounds": len(group), **_status(group)}
+    if not _ranks(group):
+        return row
+    epochs = [epoch_s(c) for c in group]
+    ratios = [epoch_s(c) / baseline[c.round] for c in group if c.round in baseline]
+    row |= {
+        "train_s_per_epoch": median(epochs),
+        "train_s_rounds": " ".join(f"{s:.6g}" for s in epochs),
+        "images_per_s": median(c.images / c.train_s for c in group),
+        "ratio": median(ratios) if ratios else None,
+        "setup_s": _median(group, lambda s: s.setup_s),
+        "transfer_s": _median(group, lambda s: s.transfer_s),
+        "warmup_s": _median(group, lambda s: s.warmup_s),
+        "step_us": median(c.train_s / len(c.losses) * 1e6 for c in group),
+        "gather_us": _phase(group, lambda p: p.batch_us),
+        "feedforward_us": _phase(group, lambda p: p.feedforward_us),
+        "backprop_us": _phase(group, lambda p: p.backprop_us),
+        "update_us": _phase(group, lambda p: p.update_us),
+        "peak_memory_bytes": median(c.peak_memory_bytes or 0 for c in group),
+    }
+    return row
+
+
+def _median(group: Sequence[CellResult], field: Callable[[Setup], float]) -> float:
+    return median(field(c.setup) for c in group if c.setup)
+
+
+def _phase(group: Sequence[CellResult], field: Callable[[Phases], list[float]]) -> float:
+    return median(value for c in group if c.phases for value in field(c.phases))
