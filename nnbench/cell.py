@@ -54,7 +54,7 @@ class Epoch:
 class Phases:
     """Time of each part of a step on one full batch; every value in microseconds."""
 
-    batch_us: list[float]
+    gather_us: list[float]
     feedforward_us: list[float]
     backprop_us: list[float]
     update_us: list[float]

@@ -46,7 +46,7 @@ def significant(value: float, digits: int = 3) -> str:
     """Write a number with so many significant digits, and no exponent."""
     if value == 0:
         return "0"
-    decimals = digits - 1 - int(f"{value:e}".split("e")[1])
+    decimals = digits - 1 - int(f"{value:.{digits - 1}e}".split("e")[1])
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
@@ -61,7 +61,7 @@ def accuracy_columns(info: RunInfo) -> list[Column]:
     ]
     if target is not None:
         columns += [
-            Column(f"≥ {target:.1%}", _reached),
+            Column(f"≥ {target * 100:g}%", _reached),
             Column("after s", seconds("target_s")),
         ]
     return [
@@ -97,7 +97,6 @@ def timing_columns(info: RunInfo) -> list[Column]:
         Column("every round", _rounds),
         Column("images/s", number("images_per_s", ",.0f")),
         Column(f"× {info.baseline}", number("ratio", ".2f")),
-        Column("peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
         Column("status", lambda r: r.status),
     ]
 
@@ -109,14 +108,20 @@ def _rounds(row: Row) -> str:
     return " ".join(significant(float(value)) for value in text.split())
 
 
-PARTS = [
+OTHER_PARTS = [
     Column("backend", lambda r: r.backend),
     Column("set-up s", seconds("setup_s")),
     Column("transfer s", seconds("transfer_s")),
     Column("warm-up s", seconds("warmup_s")),
-    Column("gather µs", number("gather_us", ",.0f")),
-    Column("feedforward µs", number("feedforward_us", ",.0f")),
-    Column("backprop µs", number("backprop_us", ",.0f")),
-    Column("update µs", number("update_us", ",.0f")),
-    Column("step µs", number("step_us", ",.0f")),
+    Column("peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
+]
+
+PHASES = [
+    Column("backend", lambda r: r.backend),
+    Column("gather", number("gather_us", ",.0f")),
+    Column("feedforward", number("feedforward_us", ",.0f")),
+    Column("backprop", number("backprop_us", ",.0f")),
+    Column("update", number("update_us", ",.0f")),
+    Column("sum", number("phases_us", ",.0f")),
+    Column("step in training", number("step_us", ",.0f")),
 ]

@@ -97,7 +97,10 @@ def _load_file(
 
     from nnbench import idx
 
-    path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+    try:
+        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+    except OSError as error:
+        raise DatasetError(f"{folder}: {error.strerror}") from error
     if path is None:
         raise DatasetError(f"{folder}: no {name} or {name}.gz in it")
     content = idx.read(path)

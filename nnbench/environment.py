@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -27,6 +28,27 @@ class Environment:
     python: str
     versions: dict[str, str]  #: of nnbench, NumPy and the backends' libraries
     git: str | None  #: commit of the working directory, with "-dirty" if files changed
+
+    @property
+    def machine_fingerprint(self) -> str:
+        """Identify the hardware and the system, by what does not change while it runs."""
+        gib = round(self.memory_bytes / 2**30)
+        return _digest(
+            self.cpu, self.physical_cores, self.logical_cores, gib, self.gpus, self.system
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the machine and the versions: where these agree, times can be compared.
+
+        nnbench's own version and the repository's state are left out: they are what changes.
+        """
+        versions = {name: text for name, text in self.versions.items() if name != "nnbench"}
+        return _digest(self.machine_fingerprint, self.python, sorted(versions.items()))
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 def describe(libraries: Iterable[str] = ()) -> Environment:

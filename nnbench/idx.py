@@ -55,8 +55,10 @@ def parse(content: bytes, dimensions: int, name: object) -> NDArray[np.uint8]:
     Raises
     ------
     DatasetError
-        If the magic number is wrong, or the sizes and the length disagree.
+        If the file is empty, the magic number is wrong, or the sizes and the length disagree.
     """
+    if not content:
+        raise DatasetError(f"{name}: the file is empty")
     magic, expected = content[:4], bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if magic != expected:
         message = f"wrong magic number 0x{magic.hex()}, expected 0x{expected.hex()}"

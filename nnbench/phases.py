@@ -56,7 +56,7 @@ def measure(network: Network[Any, Any], data: Any, index: NDArray[np.int64]) -> 
     rows += [measure_once() for _ in range(min(VALUES - 1, more))]
     gathers, forwards, pairs, updates = (list(column) for column in zip(*rows, strict=True))
     return Phases(
-        batch_us=gathers,
+        gather_us=gathers,
         feedforward_us=forwards,
         backprop_us=[max(p - f, 0.0) for p, f in zip(pairs, forwards, strict=True)],
         update_us=updates,

@@ -59,7 +59,9 @@ def plan(
 
 def find_unavailable(selections: Sequence[Selection]) -> dict[str, str]:
     """Return why backends can't run here; one that was named is an error."""
-    reasons = {s.label: reason for s in selections if (reason := s.backend.unavailable())}
+    reasons = {
+        s.label: reason for s in selections if (reason := registry.why_unavailable(s.backend))
+    }
     for chosen in selections:
         if chosen.named and chosen.label in reasons:
             reason = reasons[chosen.label]
@@ -76,6 +78,8 @@ def check_threads(threads: int) -> None:
 
 def choose_baseline(wanted: str | None, labels: Collection[str]) -> str:
     """Return the baseline: the one that is wanted, else numpy, else the first."""
-    if wanted and wanted not in labels:
+    if wanted is None:
+        return "numpy" if "numpy" in labels else next(iter(labels), "numpy")
+    if wanted not in labels:
         raise NnbenchError(f"baseline {wanted!r} is not among the backends of this run")
-    return wanted or ("numpy" if "numpy" in labels else next(iter(labels), "numpy"))
+    return wanted

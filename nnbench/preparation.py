@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,14 +47,18 @@ def load_splits(workload: Workload) -> Splits:
     Raises
     ------
     DatasetError
-        If it cannot be loaded, or is too small for the workload.
+        If it cannot be loaded, or does not fit the workload.
     """
     known = registry.datasets()
-    is_folder = workload.dataset not in known and Path(workload.dataset).is_dir()
-    if is_folder:
+    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
+    if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112
         splits = load_folder(Path(workload.dataset))
     else:
-        splits = registry.find("dataset", workload.dataset, known).load()
+        splits = registry.find("dataset or folder", workload.dataset, known).load()
+    if splits.train.labels is None and workload.loss == "cross_entropy":
+        raise DatasetError(f"{workload.dataset}: target values, but cross-entropy needs classes")
+    if splits.test.labels is None and workload.target_accuracy is not None:
+        raise DatasetError(f"{workload.dataset}: no classes, so a target accuracy means nothing")
     if workload.validation >= len(splits.train.inputs):
         raise DatasetError(
             f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
@@ -68,7 +73,8 @@ def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
     if workload.validation:
         cut = len(train.inputs) - workload.validation
         train, test = rows(train, slice(cut)), rows(train, slice(cut, None))
-    network = workload.network(train.inputs.shape[1], splits.outputs)
+    count, inputs = train.inputs.shape
+    network = workload.network(inputs, splits.outputs)
     return Task(
         workload=workload,
         seed=seed,
@@ -77,7 +83,7 @@ def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
         labels=test.labels,
         network=network,
         layers=seeding.initial_layers(network, workload.initial, seed),
-        batch_size=workload.batch_size or len(train.inputs),
+        batch_size=min(workload.batch_size or count, count),
     )
 
 
@@ -100,8 +106,6 @@ def fit(examples: Examples, network: NetworkSpec) -> Examples:
     """Give examples the labels or the targets that the loss needs: classes become one-hot."""
     inputs, labels, targets = examples
     if network.loss == "cross_entropy":
-        if labels is None:
-            raise DatasetError("cross-entropy needs classes, and this dataset has target values")
         return Examples(inputs, labels, None)
     if targets is None and labels is not None:
         targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]

@@ -7,7 +7,6 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,10 +31,11 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-OUTPUT_LINES = 20
+OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
+EVENT_BYTES = 1 << 24  #: a longer line is no event
 POLL_S = 0.1
 CHUNK = 1 << 16
-GRACE_S = 10.0  #: for a worker that has sent its last event to end
+GRACE_S = 10.0  #: for a worker that has sent its last event, and for pipes that outlive it
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Worker:
         os.close(write_end)
         self.events = read_end
         self.pending = b""
-        self.printed: deque[bytes] = deque(maxlen=OUTPUT_LINES + 1)
+        self.printed = b""
         self._hand_over(spec)
 
     def _hand_over(self, spec: CellSpec) -> None:
@@ -100,11 +100,14 @@ class Worker:
                 os.set_blocking(descriptor, False)
                 selector.register(descriptor, selectors.EVENT_READ)
             while selector.get_map() and monotonic() < self.deadline:
-                ready = selector.select(POLL_S)
+                ended = self.process.poll() is not None
+                ready = selector.select(0 if ended else POLL_S)
                 for key, _ in ready:
                     yield from self._read(selector, key.fd)
-                if not ready and self.process.poll() is not None:
+                if ended and not ready:
                     return  # a grandchild may hold the pipes open
+                if ended:
+                    self.hurry()  # or even write to them
 
     def _read(self, selector: selectors.BaseSelector, descriptor: int) -> Iterator[bytes]:
         chunk = os.read(descriptor, CHUNK)
@@ -113,14 +116,20 @@ class Worker:
         elif descriptor == self.events:
             *complete, self.pending = (self.pending + chunk).split(b"\n")
             yield from complete
+            if len(self.pending) > EVENT_BYTES:
+                yield self.pending
+                self.pending = b""
         else:
-            last = self.printed.pop() if self.printed else b""
-            self.printed.extend((last + chunk)[-CHUNK:].split(b"\n"))
+            self.printed = (self.printed + chunk)[-OUTPUT_BYTES:]
 
-    def end(self, grace_s: float) -> int | None:
+    def hurry(self) -> None:
+        """Leave no more time than the grace."""
+        self.deadline = min(self.deadline, monotonic() + GRACE_S)
+
+    def end(self) -> int | None:
         """Wait for the end and return the exit status; None if time ran out."""
         try:
-            return self.process.wait(min(grace_s, max(0.0, self.deadline - monotonic())))
+            return self.process.wait(max(0.0, self.deadline - monotonic()))
         except subprocess.TimeoutExpired:
             return None
 
@@ -139,7 +148,8 @@ class Worker:
     @property
     def output(self) -> str:
         """The last lines that the worker printed."""
-        return b"\n".join(self.printed).decode(errors="replace").strip()
+        lines = self.printed.decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-OUTPUT_LINES:])
 
 
 def run_worker(spec: CellSpec, on_event: Callable[[Event], Any]) -> Outcome:
@@ -151,11 +161,8 @@ def run_worker(spec: CellSpec, on_event: Callable[[Event], Any]) -> Outcome:
     kills_before = out_of_memory_kills()
     worker = Worker(spec)
     try:
-        for line in worker.lines():
-            event = decode(line)
-            outcome.apply(event)
-            on_event(event)
-        exit_status = worker.end(GRACE_S if outcome.status else spec.timeout_s)
+        follow(worker, outcome, on_event)
+        exit_status = worker.end()
     finally:
         worker.kill()
         worker.close()
@@ -164,6 +171,17 @@ def run_worker(spec: CellSpec, on_event: Callable[[Event], Any]) -> Outcome:
         killed = out_of_memory_kills() > kills_before
         outcome.status, outcome.message = explain(exit_status, spec, out_of_memory=killed)
     return outcome
+
+
+def follow(worker: Worker, outcome: Outcome, on_event: Callable[[Event], Any]) -> None:
+    """Take a worker's events in, up to its last one; then it has only to end."""
+    for line in worker.lines():
+        if outcome.status is None:
+            event = decode(line)
+            outcome.apply(event)
+            on_event(event)
+        if outcome.status:
+            worker.hurry()
 
 
 def decode(line: bytes) -> Event:
@@ -181,10 +199,10 @@ def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> 
         return "timeout", f"still running after {spec.timeout_s:g} s, and was killed"
     if exit_status >= 0:
         return "crashed", f"exited with status {exit_status} before it was done"
-    name = signal.Signals(-exit_status).name
-    if name == "SIGKILL" and out_of_memory:
+    if exit_status == -signal.SIGKILL and out_of_memory:
         return "oom", "killed by the kernel, which was out of memory"
-    return "crashed", f"killed by {name}"
+    names = {item.value: item.name for item in signal.Signals}  # real-time signals have none
+    return "crashed", f"killed by {names.get(-exit_status, f'signal {-exit_status}')}"
 
 
 def out_of_memory_kills() -> int:

@@ -79,7 +79,7 @@ class Live(Plain):
         super().__init__(console)
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),

@@ -13,15 +13,14 @@ import pluggy
 from nnbench import datasets as builtin_datasets
 from nnbench import hookspecs
 from nnbench import workloads as builtin_workloads
+from nnbench.backend import Backend
+from nnbench.datasets import Dataset
 from nnbench.errors import NnbenchError, PluginError
+from nnbench.workloads import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.metadata import EntryPoint
-
-    from nnbench.backend import Backend
-    from nnbench.datasets import Dataset
-    from nnbench.workloads import Workload
 
 
 class Named(Protocol):
@@ -57,7 +56,7 @@ def _load_plugin(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None
     origin = f"{distribution.name} {distribution.version}" if distribution else "unknown"
     try:
         module = entry_point.load()
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         reason = f"{type(error).__name__}: {error}"
         message = f"plugin {name!r} of {origin} is left out: {reason}"
         warnings.warn(message, PluginWarning, stacklevel=2)
@@ -71,42 +70,58 @@ def _load_plugin(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None
 
 def backends() -> dict[str, Backend]:
     """Return every registered backend by name, sorted."""
-    return _by_name("backend", plugin_manager().hook.nnbench_backends)
+    return _by_name(Backend, plugin_manager().hook.nnbench_backends)
 
 
 def workloads() -> dict[str, Workload]:
     """Return every registered workload by name, sorted."""
-    return _by_name("workload", plugin_manager().hook.nnbench_workloads)
+    return _by_name(Workload, plugin_manager().hook.nnbench_workloads)
 
 
 def datasets() -> dict[str, Dataset]:
     """Return every registered dataset by name, sorted."""
-    return _by_name("dataset", plugin_manager().hook.nnbench_datasets)
+    return _by_name(Dataset, plugin_manager().hook.nnbench_datasets)
 
 
-def _by_name(kind: str, hook: pluggy.HookCaller) -> dict[str, NamedT]:
+def why_unavailable(backend: Backend) -> str | None:
+    """Return why a backend can't run here, or None; one that fails to tell can't either."""
+    try:
+        return backend.unavailable()
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        return f"{type(error).__name__}: {error}"
+
+
+def _by_name(kind: type[NamedT], hook: pluggy.HookCaller) -> dict[str, NamedT]:
     found: dict[str, NamedT] = {}
     owners: dict[str, str] = {}
     for implementation in hook.get_hookimpls():
         owner = implementation.plugin_name
-        for item in _listed(implementation):
+        for item in _listed(implementation, kind):
             if item.name in found:
                 both = f"{owners[item.name]!r} and {owner!r}"
-                raise PluginError(f"plugins {both} both provide a {kind} named {item.name!r}")
+                what = f"{kind.__name__.lower()} named {item.name!r}"
+                raise PluginError(f"plugins {both} both provide a {what}")
             found[item.name] = item
             owners[item.name] = owner
     return dict(sorted(found.items()))
 
 
-def _listed(implementation: pluggy.HookImpl) -> list[Any]:
+def _listed(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
     """Call one listing hook; a failing one is a warning, and its plugin lists nothing."""
     try:
-        items: Any = implementation.function()
-        return list(items)
+        return _checked(implementation.function(), kind)
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
         name, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
         warnings.warn(f"plugin {name!r} is left out: {reason}", PluginWarning, stacklevel=2)
         return []
+
+
+def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
+    checked = list(items)
+    for item in checked:
+        if not isinstance(item, kind):
+            raise TypeError(f"{item!r} is no {kind.__name__}")
+    return checked
 
 
 def find(kind: str, name: str, known: Mapping[str, NamedT]) -> NamedT:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from nnbench import results, tables
-from nnbench.columns import PARTS, Column, Row, accuracy_columns, timing_columns
+from nnbench.columns import OTHER_PARTS, PHASES, Column, Row, accuracy_columns, timing_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,10 +48,12 @@ def _escape(text: str) -> str:
 def rich_table(table: Sheet) -> Table:
     """Return a table for the terminal."""
     shown = Table(title=table.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for position, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if position == 0 else "right")
+    name, *figures = table.headings
+    shown.add_column(Text(name), overflow="fold")  # shortened names can be alike
+    for heading in figures:
+        shown.add_column(Text(heading), justify="right")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     return shown
 
 
@@ -69,12 +72,12 @@ class Summary(NamedTuple):
 
     def sheets(self) -> dict[str, list[Sheet]]:
         """Return the tables of text, by the file that holds them."""
-        parts = "Parts (medians; µs on one batch)"
         return {
             "accuracy": [sheet("Accuracy", accuracy_columns(self.info), self.accuracy)],
             "timing": [
                 sheet("Timing", timing_columns(self.info), self.timing),
-                sheet(parts, PARTS, self.timing),
+                sheet("Outside the clock, medians", OTHER_PARTS, self.timing),
+                sheet("Phases of a step, µs, medians", PHASES, self.timing),
             ],
         }
 

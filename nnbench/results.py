@@ -67,9 +67,9 @@ def create(folder: Path, info: RunInfo) -> None:
     ResultsError
         If the folder already holds a run, or cannot be written.
     """
-    if (folder / RUN).exists():
-        raise ResultsError(f"{folder} already holds a run; give another --output")
     try:
+        if (folder / RUN).exists():
+            raise ResultsError(f"{folder} already holds a run; give another --output")
         folder.mkdir(parents=True, exist_ok=True)
         write(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
     except OSError as error:
@@ -118,7 +118,7 @@ def read_info(folder: Path) -> RunInfo:
         found = msgspec.json.decode(content).get("schema_version")
     except OSError as error:
         raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
         raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
     if found != SCHEMA_VERSION:
         versions = f"schema version {found}, and this nnbench reads {SCHEMA_VERSION}"
@@ -137,5 +137,5 @@ def read_cells(folder: Path) -> Iterator[CellResult]:
 def _decode(content: bytes, kind: type[T], where: object) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ResultsError(f"{where} is damaged: {error}") from error

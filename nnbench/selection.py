@@ -68,7 +68,7 @@ def _parse_item(item: str) -> list[Selection]:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
     backend = registry.find("backend", match["name"], known)
     pairs = filter(None, (match["options"] or "").split(","))
-    options = dict(_parse_option(backend, pair) for pair in pairs)
+    options = dict(sorted(_parse_option(backend, pair) for pair in pairs))
     threads = options.pop("threads", None)
     return [Selection(backend, options, None if threads is None else int(threads))]
 

@@ -7,6 +7,7 @@ its status and message say why. What it measured stays in ``cells.jsonl``.
 
 from __future__ import annotations
 
+from math import nan
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ from nnbench.cell import MEASURED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.cell import CellResult, Phases, Setup
+    from nnbench.cell import CellResult, Setup
     from nnbench.results import RunInfo
 
     Row = dict[str, object]
+
+PHASES = ("gather_us", "feedforward_us", "backprop_us", "update_us")
 
 
 def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
@@ -69,8 +72,9 @@ def _status(group: Sequence[CellResult]) -> Row:
     bad = [c for c in group if c.status != "ok"]
     if not bad:
         return {"status": "ok" if all(c.complete for c in group) else "budget", "message": ""}
-    count = f" {sum(c.status == bad[0].status for c in bad)}/{len(group)}" if group[1:] else ""
-    return {"status": bad[0].status + count, "message": bad[0].message}
+    worst = min(bad, key=_is_measured)  # what has no figures is worse than a missed target
+    count = f" {sum(c.status == worst.status for c in bad)}/{len(group)}" if group[1:] else ""
+    return {"status": worst.status + count, "message": worst.message}
 
 
 def _accuracy_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
@@ -105,6 +109,8 @@ def _timing_row(name: str, group: Sequence[CellResult], baseline: dict[int, floa
     if not _ranks(group):
         return row
     epochs = [epoch_s(c) for c in group]
+    phases = {name: _phase(group, name) for name in PHASES}
+    peaks = [c.peak_memory_bytes for c in group if c.peak_memory_bytes is not None]
     ratios = [epoch_s(c) / baseline[c.round] for c in group if c.round in baseline]
     row |= {
         "train_s_per_epoch": median(epochs),
@@ -115,11 +121,9 @@ def _timing_row(name: str, group: Sequence[CellResult], baseline: dict[int, floa
         "transfer_s": _median(group, lambda s: s.transfer_s),
         "warmup_s": _median(group, lambda s: s.warmup_s),
         "step_us": median(c.train_s / len(c.losses) * 1e6 for c in group),
-        "gather_us": _phase(group, lambda p: p.batch_us),
-        "feedforward_us": _phase(group, lambda p: p.feedforward_us),
-        "backprop_us": _phase(group, lambda p: p.backprop_us),
-        "update_us": _phase(group, lambda p: p.update_us),
-        "peak_memory_bytes": median(c.peak_memory_bytes or 0 for c in group),
+        **phases,
+        "phases_us": sum(phases.values()),
+        "peak_memory_bytes": median(peaks) if peaks else None,
     }
     return row
 
@@ -128,5 +132,6 @@ def _median(group: Sequence[CellResult], field: Callable[[Setup], float]) -> flo
     return median(field(c.setup) for c in group if c.setup)
 
 
-def _phase(group: Sequence[CellResult], field: Callable[[Phases], list[float]]) -> float:
-    return median(value for c in group if c.phases for value in field(c.phases))
+def _phase(group: Sequence[CellResult], name: str) -> float:
+    values: list[float] = [v for c in group if c.phases for v in getattr(c.phases, name)]
+    return median(values) if values else nan

@@ -20,6 +20,7 @@ from nnbench import phases, registry, seeding
 from nnbench.cell import Epoch, EpochFinished, Finished, Progress, Ready, Setup
 from nnbench.evaluation import Evaluation, evaluate, finite_or_none
 from nnbench.preparation import Task, load_task
+from nnbench.spec import Examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
 
     start = perf_counter()
     data = network.place(task.train)
-    test_data = network.place(task.test)
+    test_data = network.place(copy_wanted(task.test))
     network.synchronize()
     transfer_s = perf_counter() - start
 
@@ -100,6 +101,16 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     index = np.arange(min(task.batch_size, len(task.train.inputs)))
     measured = phases.measure(network, data, index)
     send(Finished(measured, peak_memory_bytes(), complete))
+
+
+def copy_wanted(examples: Examples) -> Examples:
+    """Copy what the network is judged by, so that a backend cannot change it."""
+    inputs, labels, targets = examples
+    return Examples(
+        inputs,
+        None if labels is None else labels.copy(),
+        None if targets is None else targets.copy(),
+    )
 
 
 def warm_up(trainer: Trainer, task: Task) -> None:

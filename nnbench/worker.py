@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MESSAGE_LENGTH = 300
 
 
 def main() -> None:
@@ -50,11 +51,16 @@ def work(spec: CellSpec, pipe: BinaryIO) -> None:
     try:
         training.run_cell(spec, send)
     except BackendUnavailableError as error:
-        send(Failed("skipped", str(error)))
+        send(Failed("skipped", shorten(str(error))))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything
-        traceback.print_exc()
-        text = traceback.format_exception_only(error)[0].strip()
+        text = shorten("".join(traceback.format_exception_only(error)))
         send(Failed("oom" if is_out_of_memory(error) else "crashed", text))
+        traceback.print_exc()  # last, because the backend may have closed standard error
+
+
+def shorten(text: str) -> str:
+    """Make one line of a message, of bearable length."""
+    return " ".join(text.split())[:MESSAGE_LENGTH]
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -75,7 +75,7 @@ def derive(workload: Workload, overrides: Mapping[str, Any]) -> Workload:
 def _spell(key: str, value: object) -> str:
     match key, value:
         case "dataset", str(path):
-            value = Path(path).name
+            value = Path(path).absolute().name  # of "." as well
         case _, tuple(units):
             value = ",".join(map(str, units)) or "none"
         case _, None:

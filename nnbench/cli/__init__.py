@@ -5,13 +5,13 @@ The modules of the commands import what they need when they run, so that help is
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from nnbench.cli.compare import compare
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
 from nnbench.cli.run import run
@@ -29,7 +29,7 @@ def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, list_, info):
+for command in (run, compare, list_, info):
     cli.add_command(command)
 
 
@@ -37,7 +37,7 @@ def main() -> NoReturn:
     """Run the command; every error of a user is one line."""
     warnings.showwarning = show_warning
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="nnbench", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(ExitCode.USAGE)
@@ -45,9 +45,8 @@ def main() -> NoReturn:
         fail(error.format_message(), error.exit_code)
     except NnbenchError as error:
         fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe left; there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
+    except (MemoryError, OSError) as error:  # a limit of the machine, such as a full disk
+        fail(str(error) or type(error).__name__, ExitCode.INTERNAL)
     except (KeyboardInterrupt, click.Abort):
         fail("interrupted", ExitCode.INTERRUPTED)
     sys.exit(code)
@@ -69,4 +68,4 @@ def show_warning(
 ) -> None:
     """Print a warning as one line, without the source that raised it."""
     del category, filename, lineno, file, line
-    click.echo(f"nnbench: warning: {message}", err=True)
+    click.echo("nnbench: warning: " + " ".join(str(message).split()), err=True)

@@ -9,12 +9,13 @@ import click
 def list_() -> None:
     """List backends (and why one can't run here), workloads and datasets."""
     from nnbench import registry
+    from nnbench.selection import spell
 
     backends = registry.backends().values()
-    show("Backends", [(b.name, b.unavailable(), b.summary) for b in backends])
+    show("Backends", [(b.name, registry.why_unavailable(b), b.summary) for b in backends])
     for backend in backends:
         for key, option in backend.options.items():
-            click.echo(f"    {backend.name}[{key}={option.default}]  {option.help}")
+            click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
     show("Workloads", [(w.name, None, w.summary) for w in registry.workloads().values()])
     show("Datasets", [(d.name, None, d.summary) for d in registry.datasets().values()])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,12 +52,26 @@ class LayerSizes(click.ParamType[tuple[int, ...]]):
         if value == "none":
             return ()
         parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        if not all(re.fullmatch(r"[1-9][0-9]{0,8}", part) for part in parts):
             self.fail(f"{value!r} is no list of layer sizes such as 128,64 (or none)", param, ctx)
         return tuple(map(int, parts))
+
+
+class Folder(click.Path):
+    """A folder that may be there or not. An empty name is an unset variable, and no folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> Any:
+        """Convert, or fail with a message."""
+        if not value:
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 POSITIVE_NUMBER = PositiveNumber()
 PERCENTAGE = Percentage()
 LAYER_SIZES = LayerSizes()
+FOLDER = Folder()
 COUNT = click.IntRange(min=1)

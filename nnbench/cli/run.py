@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.options import COUNT, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
+from nnbench.cli.options import COUNT, FOLDER, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
 from nnbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from nnbench.results import RunInfo
     from nnbench.selection import Selection
@@ -27,8 +28,8 @@ OVERRIDES = (
 )
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came: stop as for Ctrl-C."""
+class Terminated(SystemExit):
+    """SIGTERM came: stop as for Ctrl-C. Where nothing is to be kept, it just ends nnbench."""
 
 
 @click.command()
@@ -74,7 +75,7 @@ class Terminated(KeyboardInterrupt):
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder of the results.  [default: results/<time>-<workload>]",
 )
 @click.option("--quick", is_flag=True, help="One round of one epoch, 2 s of training each.")
@@ -89,13 +90,13 @@ def run(*, quick: bool, progress: bool, output: Path | None, **options: Any) -> 
     from nnbench import planning
 
     overrides = {key: value for key in OVERRIDES if (value := options.pop(key)) is not None}
-    command = " ".join(["nnbench", *sys.argv[1:]])
+    command = shlex.join(["nnbench", *sys.argv[1:]])
     info, selections = planning.plan(command=command, overrides=overrides, **options)
     sys.exit(execute(info, selections, output, progress=progress))
 
 
 def _terminate(*_: object) -> NoReturn:
-    raise Terminated
+    raise Terminated(ExitCode.TERMINATED)
 
 
 def execute(
@@ -114,7 +115,7 @@ def execute(
     try:
         with display:
             runner.run(info, selections, folder, display)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, Terminated) as error:
         is_signal = isinstance(error, Terminated)
         interruption = ExitCode.TERMINATED if is_signal else ExitCode.INTERRUPTED
         console.print("interrupted; the finished cells are kept")

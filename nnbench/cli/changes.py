@@ -1,0 +1,77 @@
+"""Show the outcome of a comparison as Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnbench.comparison import Change
+
+HEADINGS = ["backend", "limit", "base", "new", "change", "95% interval", "verdict", "outcome"]
+
+
+def show(changes: Sequence[Change], table_format: str) -> None:
+    """Print every change, and below a table why some have no figures."""
+    import msgspec
+    import pandas as pd
+
+    if table_format == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode([record(c) for c in changes])).decode())
+    elif table_format == "csv":
+        click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
+    else:
+        from nnbench.rendering import Sheet, markdown
+
+        click.echo(markdown(Sheet("", HEADINGS, [cells(c) for c in changes])), nl=False)
+        for change in changes:
+            if change.message:
+                click.echo(f"\n- {change.backend}: {change.message}")
+
+
+def record(change: Change) -> dict[str, object]:
+    """Return a change as plain values."""
+    interval = change.interval
+    return {
+        "backend": change.backend,
+        "metric": change.gate.metric.name,
+        "limit": change.gate.text,
+        "base": change.base,
+        "new": change.new,
+        "change": interval.ratio if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "verdict": change.verdict,
+        "outcome": change.outcome,
+        "message": change.message,
+    }
+
+
+def cells(change: Change) -> list[str]:
+    """Return a change as the cells of a row."""
+    from nnbench.columns import MISSING, significant
+
+    by_ratio = change.gate.metric.scale == "ratio"
+
+    def figure(value: float | None) -> str:
+        if value is None:
+            return MISSING
+        return significant(value) if by_ratio else f"{value:.2%}"
+
+    def step(value: float) -> str:
+        return f"× {value:.3f}" if by_ratio else f"{value * 100:+.2f} pp"
+
+    found = change.interval
+    return [
+        change.backend,
+        change.gate.text,
+        figure(change.base),
+        figure(change.new),
+        step(found.ratio) if found else MISSING,
+        f"{step(found.low)} to {step(found.high)}" if found else MISSING,
+        change.verdict or MISSING,
+        change.outcome,
+    ]

@@ -1,0 +1,34 @@
+"""Fixtures for all tests: every registered backend, and problems drawn from a seed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+
+from nnbench import registry
+from nnbench.process import THREAD_VARIABLES
+
+if TYPE_CHECKING:
+    from nnbench import Backend
+
+REQUIRED = set(filter(None, os.environ.get("NNBENCH_REQUIRE", "").split(",")))
+
+# Small arrays: a second thread costs more than it brings. NumPy is not imported yet.
+os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+settings.register_profile("nnbench", deadline=None, derandomize=True, max_examples=15)
+settings.load_profile("nnbench")
+
+
+@pytest.fixture(params=list(registry.backends()))
+def backend(request: Any) -> Backend:
+    """Give each registered backend; NNBENCH_REQUIRE names those that must not be missing."""
+    found = registry.backends()[request.param]
+    if reason := registry.why_unavailable(found):
+        if found.name in REQUIRED:
+            pytest.fail(f"{found.name} is required: {reason}")
+        pytest.skip(f"{found.name}: {reason}")
+    return found

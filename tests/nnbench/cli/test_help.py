@@ -1,0 +1,89 @@
+"""Help is complete, and comes without any numerical library."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+NUMERICAL = {"numpy", "pandas", "scipy", "torch"}
+HELP = [["--help"], ["-h"], ["run", "--help"], ["list", "--help"], ["info", "-h"], ["--version"]]
+SHOW_MODULES = """
+import json, sys
+from nnbench.cli import main
+try:
+    main()
+except SystemExit as error:
+    print(json.dumps([int(error.code or 0), sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def modules_after(*arguments):
+    """Run the command; return the top-level modules that it has loaded."""
+    command = [sys.executable, "-c", SHOW_MODULES, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stderr)
+    assert code == 0
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_help_imports_no_numerical_library(arguments):
+    loaded = modules_after(*arguments)
+    assert loaded & NUMERICAL == set()
+    assert "rich" not in loaded
+
+
+def test_list_imports_no_heavy_library():
+    assert modules_after("list") & NUMERICAL <= {"numpy"}
+
+
+def test_contract_imports_no_numerical_library():
+    code = "import nnbench, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nnbench.backend" in done.stdout.split()
+    assert set(done.stdout.split()) & NUMERICAL == set()
+
+
+@pytest.mark.parametrize("arguments", HELP[:-1], ids=" ".join)
+def test_help_goes_to_standard_output(call, arguments):
+    done = call(*arguments)
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: nnbench ")
+
+
+def test_help_names_every_command(call):
+    shown = call("--help").stdout
+    assert all(f"\n  {name} " in shown for name in ("run", "list", "info"))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--backends", "--workload", "--dataset", "--epochs", "--batch-size", "--hidden"),
+        *("--activation", "--optimizer", "--learning-rate", "--target", "--rounds", "--seed"),
+        *("--threads", "--budget", "--timeout", "--baseline", "--output", "--quick"),
+        "--no-progress",
+    ],
+)
+def test_help_of_run_names_every_option(call, option):
+    assert option in call("run", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "default",
+    ["[default: all]", "[default: mnist]", "[default: 3]", "[default: 15]", "[default: numpy]"],
+)
+def test_help_of_run_tells_the_defaults(call, default):
+    assert default in " ".join(call("run", "--help").stdout.split())
+
+
+def test_version_is_that_of_the_package(call):
+    done = call("--version")
+    assert done.stdout.startswith("nnbench, version 0.")
+
+
+def test_command_alone_shows_the_help(call):
+    done = call()
+    assert done.code == 2
+    assert done.stderr.startswith("Usage: nnbench ")

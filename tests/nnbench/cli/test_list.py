@@ -1,0 +1,77 @@
+"""``nnbench list``."""
+
+import pytest
+
+from nnbench import Backend, Option, registry
+from tests.plugins.helpers import environment, nnbench
+
+KINDS = {
+    "Backends:": registry.backends,
+    "Workloads:": registry.workloads,
+    "Datasets:": registry.datasets,
+}
+
+
+def sections(text):
+    """Return the lines of each section, by its title."""
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            title = line
+        found.setdefault(title, []).append(line)
+    return {title: lines[1:] for title, lines in found.items()}
+
+
+@pytest.fixture
+def listed(call):
+    done = call("list")
+    assert (done.code, done.stderr) == (0, "")
+    return sections(done.stdout)
+
+
+def test_sections_come_in_order(listed):
+    assert list(listed) == list(KINDS)
+
+
+@pytest.mark.parametrize("title", KINDS)
+def test_every_name_is_listed(listed, title):
+    names = [line.split()[0] for line in listed[title] if not line.startswith("    ")]
+    assert names == list(KINDS[title]())
+
+
+@pytest.mark.parametrize("title", ["Workloads:", "Datasets:"])
+def test_names_have_their_summary(listed, title):
+    items = KINDS[title]().values()
+    assert [line.split(maxsplit=1)[1] for line in listed[title]] == [i.summary for i in items]
+
+
+def test_available_backend_has_its_summary(listed):
+    line = next(line for line in listed["Backends:"] if line.split()[0] == "numpy")
+    assert line.endswith(f"  {registry.backends()['numpy'].summary}")
+
+
+def test_unavailable_backend_has_its_reason():
+    done = nnbench("list", env=environment(CUDA_VISIBLE_DEVICES=""))
+    assert done.returncode == 0
+    line = next(line for line in done.stdout.splitlines() if line.startswith("  torch-cuda "))
+    assert line.split(maxsplit=1)[1].startswith("unavailable: ")
+
+
+def test_parameters_are_listed_as_they_are_typed(listed):
+    assert "    torch-cpu[fused=true]  optimizer step in one kernel" in listed["Backends:"]
+
+
+@pytest.mark.parametrize(
+    ("default", "typed"), [(False, "x=false"), (2, "x=2"), (0.5, "x=0.5"), ("fast", "x=fast")]
+)
+def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
+    options = {"x": Option(default=default, help="a help")}
+    backend = Backend(name="mine", summary="a summary", create=pytest.fail, options=options)
+    monkeypatch.setattr(registry, "backends", lambda: {"mine": backend})
+    lines = sections(call("list").stdout)["Backends:"]
+    assert lines == ["  mine  a summary", f"    mine[{typed}]  a help"]
+
+
+def test_nothing_to_list_is_no_error(call, monkeypatch):
+    monkeypatch.setattr(registry, "backends", dict)
+    assert sections(call("list").stdout)["Backends:"] == []

@@ -1,0 +1,153 @@
+"""A folder of IDX files is trained from end to end, and the files of the run agree."""
+
+import csv
+import json
+import math
+import subprocess
+
+import numpy as np
+import pytest
+
+from nnbench import reference, results
+from nnbench.preparation import load_task, rows
+from nnbench.spec import minibatches
+from tests.plugins.helpers import environment, nnbench
+
+TRAIN, TEST, BATCH_SIZE = 600, 90, 64
+FILES = ["accuracy.csv", "accuracy.md", "cells.jsonl", "run.json", "timing.csv", "timing.md"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, write_folder):
+    labels = [i % 3 for i in range(TRAIN)]
+    folder = tmp_path_factory.mktemp("data") / "my shapes"
+    return write_folder(folder, train=labels, test=labels[:TEST], zipped=True)
+
+
+@pytest.fixture(scope="module")
+def done(dataset):
+    output = dataset.parent / "run"
+    options = ["--rounds", 1, "--epochs", 1, "--output", output]
+    return nnbench("run", "-b", "numpy", "--dataset", dataset, *options, env=environment())
+
+
+@pytest.fixture(scope="module")
+def run_folder(done, dataset):
+    assert done.returncode == 0
+    return dataset.parent / "run"
+
+
+@pytest.fixture(scope="module")
+def cell(run_folder):
+    (found,) = results.read_cells(run_folder)
+    return found
+
+
+def read_row(path):
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    return row
+
+
+def test_run_says_what_it_did(done, run_folder):
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("round 1 numpy: 600 images in ")
+    assert done.stdout.endswith(f"\nResults: {run_folder}\n")
+
+
+def test_folder_holds_the_files_of_a_run(run_folder):
+    assert sorted(path.name for path in run_folder.iterdir()) == FILES
+
+
+def test_run_tells_what_was_asked(run_folder, dataset):
+    run = json.loads((run_folder / "run.json").read_text())
+    assert run["workload"]["name"] == "mnist+dataset=my shapes,epochs=1"
+    assert run["workload"]["dataset"] == str(dataset)
+    assert run["workload"]["target_accuracy"] is None
+    assert (run["backends"].keys(), run["baseline"]) == ({"numpy"}, "numpy")
+    assert (run["rounds"], run["seed"], run["threads"]) == (1, 0, 1)
+    assert f"--dataset '{dataset}'" in run["command"]  # as a shell takes it
+
+
+def test_cell_is_the_whole_training(cell):
+    assert (cell.backend, cell.status, cell.message) == ("numpy", "ok", "")
+    assert cell.complete
+    assert cell.workload == "mnist+dataset=my shapes,epochs=1"
+    assert [epoch.images for epoch in cell.epochs] == [TRAIN]
+    assert len(cell.losses) == math.ceil(TRAIN / BATCH_SIZE)
+    assert cell.setup.epoch_images == TRAIN
+    assert cell.setup.parameters == 20 * 50 + 50 + 50 * 3 + 3
+
+
+def test_cell_follows_the_reference(cell, run_folder):
+    task = load_task(results.read_info(run_folder).workload, seed=0)
+    (order,) = task.orders()
+    batches = [rows(task.train, index) for index in minibatches(order, BATCH_SIZE)]
+    losses, layers = reference.train(task.network, task.layers, batches)
+    logits = reference.feedforward(task.network, layers, task.test.inputs)[-1]
+    loss, _ = reference.output_loss(task.network, logits, task.test)
+    right = np.mean(logits.argmax(axis=1) == task.labels)
+    assert cell.losses == pytest.approx(losses, rel=1e-4)
+    assert cell.epochs[0].test_loss == pytest.approx(loss, rel=1e-4)
+    assert cell.epochs[0].accuracy == pytest.approx(right, abs=2 / TEST)
+    assert cell.deviation < cell.tolerance == 1e-4
+
+
+def test_accuracy_table_is_that_of_the_cell(cell, run_folder):
+    row = read_row(run_folder / "accuracy.csv")
+    assert (row["backend"], row["rounds"], row["status"]) == ("numpy", "1", "ok")
+    assert float(row["accuracy"]) == cell.epochs[0].accuracy
+    assert float(row["final_loss"]) == cell.epochs[0].test_loss
+    assert float(row["images"]) == float(row["images_whole"]) == TRAIN
+    assert row["accuracy_stdev"] == ""
+    assert "target_reached" not in row
+
+
+def test_timing_table_is_that_of_the_cell(cell, run_folder):
+    row = read_row(run_folder / "timing.csv")
+    assert (row["backend"], row["rounds"], row["status"]) == ("numpy", "1", "ok")
+    assert float(row["train_s_per_epoch"]) == pytest.approx(cell.train_s)
+    assert float(row["images_per_s"]) == pytest.approx(TRAIN / cell.train_s)
+    assert float(row["ratio"]) == 1.0
+    assert float(row["setup_s"]) == cell.setup.setup_s
+    assert float(row["peak_memory_bytes"]) == cell.peak_memory_bytes
+
+
+@pytest.mark.parametrize("name", ["accuracy", "timing"])
+def test_markdown_names_the_run_and_the_backend(run_folder, name):
+    lines = (run_folder / f"{name}.md").read_text().splitlines()
+    assert "mnist+dataset=my shapes,epochs=1, 1 round, seed 0, 1 thread" in lines[0]
+    assert f"**{name.title()}**" in lines
+    assert any(line.startswith("| numpy | 1 | ") and line.endswith(" | ok |") for line in lines)
+
+
+def test_accuracy_stands_in_every_table(done, cell, run_folder):
+    text = f"{cell.epochs[0].accuracy * 100:.2f}"
+    assert f"| {text} |" in (run_folder / "accuracy.md").read_text()
+    assert text in done.stdout
+    assert f"accuracy {text}%" in done.stderr
+
+
+def test_second_run_into_the_same_folder_is_refused(run_folder):
+    before = (run_folder / "cells.jsonl").read_bytes()
+    again = nnbench("run", "-w", "toy-sigmoid", "-o", run_folder, env=environment())
+    assert again.returncode == 2
+    assert again.stderr.endswith(f"{run_folder} already holds a run; give another --output\n")
+    assert (run_folder / "cells.jsonl").read_bytes() == before
+
+
+def test_batch_larger_than_the_dataset_is_the_whole_dataset(tmp_path):
+    options = ["--batch-size", 10**12, "--epochs", 2, "--rounds", 1, "--output", tmp_path / "run"]
+    done = nnbench("run", "-w", "toy-sigmoid", "-b", "numpy", *options, env=environment())
+    assert done.returncode == 0
+    (cell,) = results.read_cells(tmp_path / "run")
+    assert (cell.status, cell.images, len(cell.losses)) == ("ok", 10, 2)
+
+
+def test_closed_pipe_is_no_traceback():
+    command = "set -o pipefail; python -m nnbench list | true"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""

@@ -1,0 +1,341 @@
+"""``nnbench run`` survives bad backends, interruptions, and every kind of output."""
+
+import csv
+import os
+import pty
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnbench import judge, results, seeding
+from nnbench.process import OUTPUT_BYTES
+from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
+
+FINISHED_EPOCHS = 4  # before the fault
+QUICK_CELL = "raises-in-create"
+FAULTS = {
+    "exits": ("crashed", "exited with status 3 before it was done"),
+    "segfaults": ("crashed", "killed by SIGSEGV"),
+    "aborts": ("crashed", "killed by SIGABRT"),
+    "kills-itself": ("crashed", "killed by SIGKILL"),
+    "exhausts-memory": ("oom", "MemoryError"),
+    "writes-garbage-line": ("crashed", r"wrote to the pipe of events: b'\x00garbage'"),
+    "raises-in-create": ("crashed", "RuntimeError: no network of 4 layers today"),
+    "unavailable-in-create": ("skipped", "the library finds no device"),
+    "turns-nan": ("diverged", "the loss is not finite"),
+}
+INVALID = ["forgets-mean", "flips-sign", "never-updates", "changes-inputs", "changes-parameters"]
+UNHARMED = ["steady", "leaves-grandchild"]
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
+PIPES: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+def arguments(folder, *backends, **options):
+    """Give the arguments of a short run of the toy."""
+    given = {"workload": "toy-sigmoid", "rounds": 1, "output": folder, **options}
+    pairs = (text for key, value in given.items() for text in (f"--{key}", str(value)))
+    return ["run", "--backends", ",".join(backends), *pairs]
+
+
+def read_cells(folder):
+    return {cell.backend: cell for cell in results.read_cells(folder)}
+
+
+def read_rows(path):
+    with path.open(newline="") as file:
+        return {row["backend"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def faulty_run(tmp_path_factory):
+    """Run all faults at once; return the command's outcome, its folder, and what it left."""
+    folder = tmp_path_factory.mktemp("faulty") / "run"
+    env = environment("faulty", "unimportable", mark=folder)
+    done = nnbench(*arguments(folder, *UNHARMED, *FAULTS, *INVALID), env=env)
+    left = survivors(folder)
+    for process in left:
+        process.kill()
+    return done, folder, left
+
+
+@pytest.fixture(scope="module")
+def cells(faulty_run):
+    return read_cells(faulty_run[1])
+
+
+def test_run_with_failures_ends_with_code_4(faulty_run):
+    assert faulty_run[0].returncode == 4
+
+
+def test_every_backend_has_run_in_the_order_that_is_drawn(cells):
+    assert list(cells) == seeding.block_order([*UNHARMED, *FAULTS, *INVALID], 0)
+    assert {cell.seed for cell in cells.values()} == {0}
+
+
+@pytest.mark.parametrize("backend", FAULTS)
+def test_fault_is_recorded(cells, backend):
+    assert (cells[backend].status, cells[backend].message) == FAULTS[backend]
+
+
+@pytest.mark.parametrize("backend", INVALID)
+def test_wrong_training_is_invalid(cells, backend):
+    cell = cells[backend]
+    assert cell.status == "invalid"
+    assert cell.deviation > cell.tolerance
+    assert re.fullmatch(r"the first losses stray \S+ from the reference, .*", cell.message)
+
+
+@pytest.mark.parametrize("backend", UNHARMED)
+def test_neighbours_are_unharmed(cells, backend):
+    cell = cells[backend]
+    assert (cell.status, cell.message, cell.complete) == ("ok", "", True)
+    assert cell.deviation < cell.tolerance
+
+
+@pytest.mark.parametrize("backend", ["exits", "segfaults", "kills-itself", "exhausts-memory"])
+def test_epochs_before_a_crash_are_kept(cells, backend):
+    assert len(cells[backend].epochs) == FINISHED_EPOCHS
+    assert not cells[backend].complete
+
+
+@pytest.mark.parametrize(
+    ("backend", "text"),
+    [
+        ("segfaults", "Fatal Python error: Segmentation fault"),
+        ("aborts", "Fatal Python error: Aborted"),
+        ("exhausts-memory", "in exhaust_memory"),
+        ("raises-in-create", "in create_badly"),
+    ],
+)
+def test_last_words_are_kept(cells, backend, text):
+    assert text in cells[backend].output
+    assert len(cells[backend].output) <= OUTPUT_BYTES
+
+
+def test_no_process_survives(faulty_run):
+    assert faulty_run[2] == []
+
+
+def test_only_one_line_for_each_cell_goes_to_standard_error(faulty_run, cells):
+    warning, *lines = faulty_run[0].stderr.splitlines()
+    assert warning.startswith("nnbench: warning: plugin 'unimportable' of nnbench-unimportable 1.0")
+    heads = [line.split(":")[0] for line in lines]
+    assert heads == [f"round 1 {backend}" for backend in cells]
+
+
+@pytest.mark.parametrize("table", ["accuracy", "timing"])
+def test_tables_rank_only_the_unharmed(faulty_run, table):
+    _, folder, _ = faulty_run
+    rows = read_rows(folder / f"{table}.csv")
+    figures = {"accuracy": "final_loss", "timing": "train_s_per_epoch"}
+    assert {name for name, row in rows.items() if row[figures[table]]} == set(UNHARMED)
+    assert set(list(rows)[:2]) == set(UNHARMED)
+    assert all(rows[name]["message"] == message for name, (_, message) in FAULTS.items())
+
+
+def test_reasons_stand_below_the_tables(faulty_run):
+    done, folder, _ = faulty_run
+    assert "\nsegfaults: crashed: killed by SIGSEGV\n" in done.stdout
+    assert "- segfaults: crashed: killed by SIGSEGV" in (folder / "timing.md").read_text()
+    assert done.stdout.endswith(f"Results: {folder}\n")
+
+
+@pytest.mark.parametrize(
+    ("backends", "code"),
+    [
+        (["steady"], 0),
+        (["steady", "unavailable-in-create"], 0),
+        (["unavailable-in-create"], 5),
+        (["steady", "turns-nan"], 6),
+        (["steady", "flips-sign"], 6),
+        (["turns-nan", "aborts"], 4),
+        (["exhausts-memory"], 4),
+    ],
+)
+def test_worst_cell_decides_the_exit_code(cells, backends, code):
+    assert judge.exit_code([cells[name] for name in backends], required=()) == code
+
+
+def test_named_backend_that_is_unavailable_has_failed(cells):
+    skipped = cells["unavailable-in-create"]
+    assert judge.exit_code([cells["steady"], skipped], required={skipped.backend}) == 4
+
+
+def test_nothing_is_shown_without_progress(tmp_path):
+    command = arguments(tmp_path / "run", QUICK_CELL)
+    done = nnbench(*command, "--no-progress", env=environment("faulty"))
+    assert done.stderr == ""
+    assert done.stdout.split()[0] == "Accuracy"
+
+
+def test_timeout_ends_with_code_4(tmp_path, mark):
+    folder = tmp_path / "run"
+    env = environment("faulty", mark=mark)
+    done = nnbench(*arguments(folder, "hangs-in-create", timeout=1.5), env=env)
+    assert done.returncode == 4
+    assert read_cells(folder)["hangs-in-create"].status == "timeout"
+    assert survivors(mark) == []
+
+
+def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):
+    folder = tmp_path / "run"
+    env = environment("faulty", "observers", "raising", NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    done = nnbench(*arguments(folder, QUICK_CELL, rounds=2), env=env)
+    assert (tmp_path / "observed").read_text().splitlines() == [
+        "started toy-sigmoid ['run.json']",
+        f"finished {QUICK_CELL} crashed",
+        f"finished {QUICK_CELL} crashed",
+        "ended True",
+    ]
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    head = "nnbench: warning: nnbench_cell_finished of plugin 'raising' failed: "
+    assert warnings == [head + "ValueError('cannot observe toy-sigmoid')"]
+    assert done.returncode == 4
+
+
+def start_run_that_hangs(folder, mark, first=QUICK_CELL, **streams):
+    """Start a run whose second cell hangs, and return when it does."""
+    backends = [first, "hangs"]
+    seed = next(s for s in range(20) if seeding.block_order(backends, s) == backends)
+    env = environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(folder.parent))
+    env["TERM"] = "xterm-256color"
+    command = [*NNBENCH, *arguments(folder, *backends, seed=seed)]
+    process = subprocess.Popen(command, env=env, start_new_session=True, **streams)
+    wait_until((folder.parent / "reached").exists)
+    return process
+
+
+def check_interrupted(folder, shown, mark, first):
+    """Check that the finished cell is kept, and shown in the tables, and nothing else is left."""
+    assert list(read_cells(folder)) == [first]
+    for table in ("accuracy", "timing"):
+        assert list(read_rows(folder / f"{table}.csv")) == [first]
+        assert first in (folder / f"{table}.md").read_text()
+    assert "Accuracy" in shown
+    assert "Timing" in shown
+    assert survivors(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "first"),
+    [(signal.SIGINT, 130, "steady"), (signal.SIGTERM, 143, QUICK_CELL)],
+)
+def test_signal_keeps_the_finished_cells(tmp_path, mark, number, code, first):
+    folder = tmp_path / "run"
+    process = start_run_that_hangs(folder, mark, first=first, **PIPES)
+    process.send_signal(number)
+    shown, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == "interrupted; the finished cells are kept"
+    check_interrupted(folder, shown, mark, first)
+
+
+def interrupt_when_reached(command, env, number):
+    """Send a signal once a backend has announced itself; return the exit status and errors."""
+    with subprocess.Popen([*NNBENCH, *command], env=env, **PIPES) as process:
+        wait_until(Path(env["NNBENCH_FAULTY_FOLDER"], "reached").exists)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+def test_signal_before_anything_is_finished(tmp_path, mark):
+    folder = tmp_path / "run"
+    env = environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    command = arguments(folder, "hangs-in-create")
+    code, errors = interrupt_when_reached(command, env, signal.SIGINT)
+    assert (code, errors) == (130, "interrupted; the finished cells are kept\n")
+    assert (folder / "accuracy.md").exists()
+    assert read_cells(folder) == {}
+    assert survivors(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (signal.SIGINT, (130, "\nnnbench: error: interrupted\n")),
+        (signal.SIGTERM, (143, "")),
+    ],
+)
+def test_signal_before_the_run_starts(tmp_path, number, expected):
+    folder = tmp_path / "run"
+    env = environment("waiting", NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    assert interrupt_when_reached(arguments(folder, "patient"), env, number) == expected
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's prctl")
+def test_worker_dies_with_a_killed_parent(tmp_path, mark):
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = start_run_that_hangs(tmp_path / "run", mark, **nowhere)
+    assert workers(mark)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not workers(mark))
+    assert list(read_cells(tmp_path / "run")) == [QUICK_CELL]
+
+
+def workers(mark):
+    return [p for p in survivors(mark) if "nnbench.worker" in p.cmdline()]
+
+
+def read_terminal(descriptor):
+    """Read what a pseudo-terminal shows, until its last process has closed it."""
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(descriptor, 1 << 16)
+        except OSError:  # Linux's end of file
+            chunk = b""
+        if not chunk:
+            os.close(descriptor)
+            return shown.decode()
+        shown += chunk
+
+
+def run_on_terminal(folder, backend, **variables):
+    """Run one backend with a terminal as standard error; return what both streams show."""
+    screen, terminal = pty.openpty()
+    env = environment("faulty", TERM="xterm-256color", COLUMNS="120", **variables)
+    command = [*NNBENCH, *arguments(folder, backend)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdout=pipe, stderr=terminal, text=True) as process:
+        os.close(terminal)
+        shown = read_terminal(screen)
+        printed, _ = process.communicate(timeout=60)
+    return printed, shown
+
+
+def test_terminal_shows_the_run_live(tmp_path):
+    printed, shown = run_on_terminal(tmp_path / "run", "steady")
+    assert shown.startswith(HIDE_CURSOR)
+    assert SHOW_CURSOR in shown
+    assert COLOUR.search(shown)
+    assert "starting" in shown  # the bar of the cell
+    assert re.search(r"round 1 steady: 500 images in \S+ s\r\n", shown)
+    assert "\x1b" not in printed
+    assert printed.split()[0] == "Accuracy"
+
+
+def test_no_color_is_honoured_on_a_terminal(tmp_path):
+    _, shown = run_on_terminal(tmp_path / "run", QUICK_CELL, NO_COLOR="1")
+    assert f"round 1 {QUICK_CELL}: crashed" in shown
+    assert not COLOUR.search(shown)
+
+
+def test_interrupted_display_gives_the_cursor_back(tmp_path, mark):
+    screen, terminal = pty.openpty()
+    streams = {"stdout": subprocess.PIPE, "stderr": terminal, "text": True}
+    process = start_run_that_hangs(tmp_path / "run", mark, **streams)
+    os.close(terminal)
+    process.send_signal(signal.SIGINT)
+    shown = read_terminal(screen)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+    check_interrupted(tmp_path / "run", printed, mark, QUICK_CELL)

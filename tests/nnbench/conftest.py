@@ -1,0 +1,227 @@
+"""Fixtures for the harness: small folders of IDX files, cells made by hand, and the command."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+import sys
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+
+from nnbench import registry
+from nnbench.cell import CellResult, Epoch, Phases, Setup
+from nnbench.cli import main
+from nnbench.environment import Environment
+from nnbench.results import RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnbench import Workload
+
+PIXELS = (4, 5)
+CLASSES = 3
+EPOCH_IMAGES = 100
+
+
+def _idx_bytes(items: np.ndarray) -> bytes:
+    """Return an IDX file of unsigned bytes."""
+    header = bytes([0, 0, 8, items.ndim]) + np.array(items.shape, ">u4").tobytes()
+    return header + items.astype(np.uint8).tobytes()
+
+
+def _write_folder(
+    folder: Path,
+    *,
+    train: Sequence[int] = [0, 1, 2] * 20,
+    test: Sequence[int] = [0, 1, 2] * 10,
+    test_pixels: tuple[int, int] = PIXELS,
+    zipped: bool = False,
+) -> Path:
+    """Write four IDX files; the images of a class have a bright pixel of its own."""
+    folder.mkdir()
+    splits = {"train": (train, PIXELS), "t10k": (test, test_pixels)}
+    for prefix, (labels, pixels) in splits.items():
+        images = np.random.default_rng(len(labels)).integers(0, 50, (len(labels), *pixels))
+        for image, label in zip(images, labels, strict=True):
+            image.flat[label % image.size] = 255
+        for name, items in (("images-idx3", images), ("labels-idx1", np.array(labels))):
+            content, path = _idx_bytes(items), folder / f"{prefix}-{name}-ubyte"
+            if zipped:
+                path, content = path.with_name(f"{path.name}.gz"), gzip.compress(content)
+            path.write_bytes(content)
+    return folder
+
+
+def _make_cell(
+    backend: str = "numpy",
+    *,
+    train_s: float = 1.0,
+    images: int = EPOCH_IMAGES,
+    accuracies: Sequence[float | None] = (0.9,),
+    losses: Sequence[float | None] = (2.0, 1.0),
+    **changes: object,
+) -> CellResult:
+    """Make a cell with an epoch for each accuracy, each of the same time and images."""
+    epochs = [
+        Epoch(
+            number=number,
+            images=images,
+            train_s=train_s,
+            losses=list(losses),
+            test_loss=0.5,
+            accuracy=accuracy,
+            evaluate_s=0.1,
+        )
+        for number, accuracy in enumerate(accuracies, start=1)
+    ]
+    setup = Setup(
+        setup_s=0.25,
+        transfer_s=0.125,
+        warmup_s=0.5,
+        epoch_images=EPOCH_IMAGES,
+        parameters=1,
+        thread_pools={},
+    )
+    result = CellResult(
+        backend=backend,
+        workload="mnist",
+        round=0,
+        seed=0,
+        threads=1,
+        position=0,
+        started="2026-01-02T03:04:05Z",
+        wall_s=2.0,
+        status="ok",
+        setup=setup,
+        epochs=epochs,
+        phases=Phases(
+            gather_us=[1.0, 2.0, 30.0],
+            feedforward_us=[10.0],
+            backprop_us=[20.0],
+            update_us=[5.0],
+        ),
+        peak_memory_bytes=50_000_000,
+        complete=True,
+        deviation=1e-7,
+        tolerance=1e-4,
+    )
+    return replace(result, **changes)  # type: ignore[arg-type]
+
+
+def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: object) -> CellResult:
+    """Make a cell that has measured nothing."""
+    nothing = {"setup": None, "phases": None, "peak_memory_bytes": None, "deviation": None}
+    return _make_cell(
+        backend, accuracies=(), status=status, complete=False, **{**nothing, **changes}
+    )
+
+
+def _make_info(*backends: str, **changes: object) -> RunInfo:
+    info = RunInfo(
+        started="2026-01-02T03:04:05Z",
+        command="nnbench run",
+        workload=registry.workloads()["mnist"],
+        backends=dict.fromkeys(backends or ("numpy",), "a summary"),
+        unavailable={},
+        baseline="numpy",
+        rounds=1,
+        seed=0,
+        threads=1,
+        budget_s=15.0,
+        timeout_s=300.0,
+        environment=Environment(
+            cpu="A CPU",
+            physical_cores=None,
+            logical_cores=2,
+            usable_cores=2,
+            memory_bytes=2**30,
+            gpus=["A GPU"],
+            system="Linux",
+            python="CPython 3.11",
+            versions={"nnbench": "0.1", "numpy": "2.0"},
+            git=None,
+        ),
+    )
+    return replace(info, **changes)  # type: ignore[arg-type]
+
+
+class Ended(NamedTuple):
+    """How the command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def idx_bytes():
+    """Give a function that turns an array into the content of an IDX file."""
+    return _idx_bytes
+
+
+@pytest.fixture(scope="session")
+def write_folder():
+    """Give a function that writes a small dataset as a folder of IDX files."""
+    return _write_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Give a small dataset: 60 and 30 images of 4 × 5 pixels, three classes."""
+    return _write_folder(tmp_path / "shapes")
+
+
+@pytest.fixture(scope="session")
+def make_cell():
+    """Give a function that makes a cell that went well, or as its arguments say."""
+    return _make_cell
+
+
+@pytest.fixture(scope="session")
+def make_failed():
+    """Give a function that makes a cell without any figures."""
+    return _make_failed
+
+
+@pytest.fixture(scope="session")
+def make_info():
+    """Give a function that describes a run of some backends."""
+    return _make_info
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Workload:
+    """Give the workload that ships with nnbench."""
+    return registry.workloads()["mnist"]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Give a function that runs the command in this process, in a folder of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nnbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        code = raised.value.code
+        return Ended(int(code or 0), *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def plain_file(tmp_path):
+    """Give a regular file; nobody, not even root, can make a folder below it."""
+    path = tmp_path / "file"
+    path.write_text("text")
+    return path

@@ -1,0 +1,59 @@
+"""Run nnbench with plugins that are found but not installed, and find what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLUGINS = Path(__file__).parent
+MARK = "NNBENCH_TEST_MARK"  # an environment variable that all descendants of a test inherit
+NNBENCH = (sys.executable, "-m", "nnbench")
+PATIENCE_S = 60.0
+
+
+def variables(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
+    """Return the environment variables that let nnbench find some of the plugins."""
+    path = os.pathsep.join(str(PLUGINS / name) for name in plugins)
+    return {"PYTHONPATH": path, MARK: str(mark), **more}
+
+
+def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
+    """Return a whole environment, without what would colour the output."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
+    return kept | variables(*plugins, mark=mark, **more)
+
+
+def nnbench(*arguments: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of nnbench to its end."""
+    command = [*NNBENCH, *map(str, arguments)]
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def survivors(mark: object) -> list[psutil.Process]:
+    """Return the running processes that carry a mark, other than this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == str(mark) and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, and fail if it never comes true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)

@@ -1,0 +1,8 @@
+"""A plugin with a misspelt hook."""
+
+from nnbench import hookimpl
+
+
+@hookimpl
+def nnbench_backend():
+    return []

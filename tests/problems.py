@@ -1,0 +1,74 @@
+"""Small training problems, drawn from a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nnbench import Examples, NetworkSpec, Optimizer, seeding
+from nnbench.reference import flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnbench import Layer
+
+SGD = Optimizer(kind="sgd", learning_rate=0.1)
+OPTIMIZERS = [
+    SGD,
+    Optimizer(kind="adam", learning_rate=1e-2),
+    Optimizer(kind="adam", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3),
+    Optimizer(kind="adam-fresh", learning_rate=1e-3),
+]
+KINDS = [
+    {"activation": activation, "loss": loss, "bias": bias, "l2": l2}
+    for activation in ("relu", "sigmoid")
+    for loss in ("cross_entropy", "squared_error")
+    for bias in (True, False)
+    for l2 in (0.0, 0.03)
+]
+#: inputs, no to two hidden layers, outputs
+SIZES = st.tuples(
+    st.integers(1, 12),
+    st.lists(st.integers(1, 9), max_size=2),
+    st.integers(2, 6),
+).map(lambda drawn: (drawn[0], *drawn[1], drawn[2]))
+TWO_HIDDEN = st.tuples(*[st.integers(1, 9)] * 3, st.integers(2, 6))
+COUNTS = st.integers(1, 17)
+SEEDS = st.integers(0, 2**16)
+
+
+def kind_name(kind: dict[str, Any]) -> str:
+    """Name a kind of network in a test's id."""
+    bias = "bias" if kind["bias"] else "no bias"
+    return f"{kind['activation']}, {kind['loss']}, {bias}, l2={kind['l2']}"
+
+
+def make_spec(sizes: Sequence[int], kind: dict[str, Any], optimizer: Optimizer = SGD) -> NetworkSpec:
+    """Make a network of a kind."""
+    return NetworkSpec(sizes=tuple(sizes), optimizer=optimizer, **kind)
+
+
+def make_layers(spec: NetworkSpec, seed: int = 0) -> list[Layer]:
+    """Draw parameters."""
+    return seeding.initial_layers(spec, "uniform", seed)
+
+
+def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
+    """Draw examples; about half of the inputs are zero, as pixels are."""
+    rng = np.random.default_rng([seed, count])
+    inputs = np.maximum(rng.standard_normal((count, spec.sizes[0])), 0).astype(np.float32)
+    if spec.loss == "cross_entropy":
+        return Examples(inputs, rng.integers(0, spec.sizes[-1], count), None)
+    targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
+    return Examples(inputs, None, targets)
+
+
+def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
+    """Return the largest difference between two networks, relative to the larger array."""
+    pairs = zip(flatten(found), flatten(expected), strict=True)
+    return max(
+        float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)) for a, b in pairs
+    )
