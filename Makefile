@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test check check-static format clean
+.PHONY: install run test check check-static format clean
+
+install: $(INSTALLED)
 
 run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all

@@ -141,6 +141,18 @@ def difference(values: Sequence[float], others: Sequence[float]) -> Interval | N
     return Interval(float(x.mean() - y.mean()), *_welch(x, y))
 
 
+def paired_difference(values: Sequence[float], others: Sequence[float]) -> Interval | None:
+    """Return the mean difference of paired values with Student's 95% interval."""
+    from scipy import stats
+
+    steps = np.asarray(values) - np.asarray(others)
+    if len(steps) < 2:
+        return None
+    middle = float(steps.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(steps) - 1) * stats.sem(steps))
+    return Interval(middle, middle - half, middle + half)
+
+
 def _median_difference(x: NDArray[np.float64], y: NDArray[np.float64], axis: int = -1) -> Any:
     return np.median(x, axis=axis) - np.median(y, axis=axis)
 

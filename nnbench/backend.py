@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsFloat, TypeVar
 
 from nnbench.spec import minibatches
 
@@ -51,6 +51,8 @@ class Backend:
     unavailable: Callable[[], str | None] = lambda: None
     options: Mapping[str, Option] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()  #: distributions whose versions the results record
+    device: Literal["cpu", "cuda"] = "cpu"  #: where it trains
+    skips_zeros: bool = False  #: it saves the multiplications by inputs that are zero
 
 
 class Network(ABC, Generic[DataT, BatchT]):
@@ -58,7 +60,7 @@ class Network(ABC, Generic[DataT, BatchT]):
 
     A step is ``batch``, ``feedforward``, ``backprop``, ``update``, in this order, in float32 or
     better. Parameters come from outside: a backend draws no random numbers, and it never times
-    itself.
+    itself but for ``device_seconds``.
     """
 
     @abstractmethod
@@ -103,6 +105,22 @@ class Network(ABC, Generic[DataT, BatchT]):
     def synchronize(self) -> None:
         """Block until queued device work is done; nothing to wait for on the CPU."""
         return
+
+    def device_seconds(self) -> float | None:
+        """Return how long the last ``train_epoch`` took by the device's own clock, in seconds.
+
+        Called after ``synchronize``. None, as on the CPU, where the device has no clock; otherwise
+        a cell in which it disagrees with the harness's is invalid.
+        """
+        return None
+
+    def compilations(self) -> int | None:
+        """Return a count that grows with every compilation in this process.
+
+        It is read around the timed calls, where nothing should compile any more. None where
+        the library cannot say.
+        """
+        return None
 
     def predict(self, batch: BatchT) -> NDArray[np.float32]:
         """Return the logits in host memory, shape (N, K); no backprop will follow."""

@@ -11,7 +11,13 @@ from typing import Literal
 import msgspec
 
 from nnbench.backend import OptionValue
+from nnbench.handicap import Handicap
 from nnbench.workloads import Workload
+
+#: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
+#: the workers of another one only if both have the same number. Raise it with every change that an
+#: older one would misread; a new field with a default is none.
+PROTOCOL = 1
 
 Status = Literal[
     "ok", "target_missed", "diverged", "timeout", "oom", "crashed", "invalid", "skipped"
@@ -28,6 +34,7 @@ class CellSpec:
     label: str  #: the backend's name with its parameters, as in the tables
     backend: str
     options: dict[str, OptionValue]
+    handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
     workload: Workload
     round: int  #: from 0
     seed: int
@@ -35,6 +42,7 @@ class CellSpec:
     cpus: tuple[int, ...]  #: to pin the worker to; empty where the system cannot
     budget_s: float  #: training time after which the cell stops, inside the epoch if need be
     timeout_s: float  #: wall time after which the parent kills the worker
+    python: str | None = None  #: the worker's interpreter, if it is another than the parent's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,13 @@ class Epoch:
     test_loss: float | None  #: computed by the harness from the logits; None is not finite
     accuracy: float | None  #: None where the targets are no classes
     evaluate_s: float
+    calls: int = 1  #: of train_epoch
+    cpu_s: float = 0.0  #: of all threads of the process, while training
+    involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
+    waited_s: float | None = None  #: by the thread that waited longest for a CPU; None is unknown
+    steal_s: float = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
+    compilations: int = 0  #: while training, as far as the library can say
+    device_s: float | None = None  #: training time by the device's clock, where it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +85,23 @@ class Setup:
     epoch_images: int  #: training examples in a whole epoch
     parameters: int
     thread_pools: dict[str, int]  #: threads of each native pool, by library
+    device: str = "cpu"  #: where the backend trains
+    operations: float = 0.0  #: floating-point operations of one training image, zeros included
+    nonzero_share: float = 1.0  #: of the inputs that the backend computes with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """The state of a GPU at one moment."""
+
+    clock_mhz: int  #: of the streaming multiprocessors
+    temperature_c: int
+    throttled: list[str]  #: why it runs slower than it could; empty if it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """What became of a cell; everything is kept, whatever the status."""
+    """What became of a cell, or of one attempt at it; everything is kept, whatever the status."""
 
     backend: str  #: the label
     workload: str
@@ -94,6 +121,14 @@ class CellResult:
     deviation: float | None = None  #: of the first losses from the reference, relative
     tolerance: float | None = None
     output: str = ""  #: the last lines that the worker printed
+    attempt: int = 0  #: a disturbed cell is repeated at once, see nnbench.disturbance
+    disturbed: bool = False
+    final: bool = True  #: False if a repetition followed; tables use final attempts only
+    flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
+    changed: bool | None = None  #: whether training changed the parameters; None is unknown
+    achieved_gflops: float | None = None  #: operations by training time, zeros included
+    ceiling_gflops: float | None = None  #: what this machine can do at most; None is unknown
+    gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
 
     @property
     def train_s(self) -> float:
@@ -147,6 +182,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     phases: Phases | None
     peak_memory_bytes: int | None
     complete: bool
+    changed: bool | None = None  #: whether training changed the parameters
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

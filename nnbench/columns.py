@@ -66,7 +66,7 @@ def accuracy_columns(info: RunInfo) -> list[Column]:
         ]
     return [
         *columns,
-        Column("images seen", _images),
+        Column("images", number("images", ",.0f")),
         Column("deviation", number("deviation", ".0e")),
         Column("status", lambda r: r.status),
     ]
@@ -83,22 +83,30 @@ def _reached(row: Row) -> str:
     return count if count == MISSING else f"{count}/{row.rounds}"
 
 
-def _images(row: Row) -> str:
-    seen, whole = number("images", ",.0f")(row), number("images_whole", ",.0f")(row)
-    return "all" if seen == whole != MISSING else seen if seen == MISSING else f"{seen} of {whole}"
-
-
 def timing_columns(info: RunInfo) -> list[Column]:
     """Return the columns of the timing table."""
     return [
         Column("backend", lambda r: r.backend),
         Column("n", number("rounds", "d")),
-        Column("train s/epoch", seconds("train_s_per_epoch")),
-        Column("every round", _rounds),
+        Column("train s/epoch", _epoch),
         Column("images/s", number("images_per_s", ",.0f")),
         Column(f"× {info.baseline}", number("ratio", ".2f")),
-        Column("status", lambda r: r.status),
+        Column("95% interval", _interval),
+        Column("verdict", _verdict),
     ]
+
+
+def _epoch(row: Row) -> str:
+    return ("~" if row.status == "budget" else "") + seconds("train_s_per_epoch")(row)
+
+
+def _interval(row: Row) -> str:
+    low, high = number("ratio_low", ".2f")(row), number("ratio_high", ".2f")(row)
+    return MISSING if low == MISSING else f"{low} to {high}"
+
+
+def _verdict(row: Row) -> str:
+    return row.verdict if isinstance(row.verdict, str) else MISSING
 
 
 def _rounds(row: Row) -> str:
@@ -107,6 +115,17 @@ def _rounds(row: Row) -> str:
         return MISSING
     return " ".join(significant(float(value)) for value in text.split())
 
+
+def _remarks(row: Row) -> str:
+    return "unstable" if getattr(row, "unstable", False) is True else MISSING
+
+
+ROUNDS = [
+    Column("backend", lambda r: r.backend),
+    Column("every round", _rounds),
+    Column("p", number("p_value", ".3f")),
+    Column("remarks", _remarks),
+]
 
 OTHER_PARTS = [
     Column("backend", lambda r: r.backend),

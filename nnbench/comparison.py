@@ -8,6 +8,7 @@ each cell is first divided by the baseline backend's cell of the same block.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -16,13 +17,15 @@ from nnbench.cell import FAILED, MEASURED, WRONG
 from nnbench.errors import ExitCode, ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nnbench.analysis import Interval, Verdict
     from nnbench.cell import CellResult
     from nnbench.metrics import Gate, Metric
     from nnbench.results import RunInfo
+
+    Sampler = Callable[["Run", "Run", str, Metric], "Samples"]
 
 Outcome = Literal["passed", "regression", "inconclusive", "failed", "wrong", "missing", "new"]
 
@@ -36,6 +39,14 @@ class Run(NamedTuple):
     def of(self, backend: str) -> list[CellResult]:
         """Return the cells of one backend."""
         return [cell for cell in self.cells if cell.backend == backend]
+
+
+class Samples(NamedTuple):
+    """The values of one figure in both runs, and what they say about it."""
+
+    base: list[float]
+    new: list[float]
+    interval: Interval | None  #: new / base, or new - base for an accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +65,7 @@ class Change:
 
 def read(folder: Path) -> Run:
     """Read a run."""
-    return Run(results.read_info(folder), list(results.read_cells(folder)))
+    return Run(results.read_info(folder), results.read_final(folder))
 
 
 def same_machine(base: Run, new: Run) -> bool:
@@ -81,12 +92,17 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
         different machines.
     """
     check_comparable(base, new)
-    relative = not same_machine(base, new)
+    sample = partial(_independent, relative=not same_machine(base, new))
+    return find_changes(base, new, gates, floor, sample)
+
+
+def find_changes(
+    base: Run, new: Run, gates: Sequence[Gate], floor: float, sample: Sampler
+) -> list[Change]:
+    """Compare every backend of two runs in every gated figure, as ``sample`` measures it."""
     labels = dict.fromkeys([*base.info.backends, *new.info.backends])
     return [
-        _compare(base, new, backend, gate, floor, relative=relative)
-        for backend in labels
-        for gate in gates
+        _compare(base, new, backend, gate, floor, sample) for backend in labels for gate in gates
     ]
 
 
@@ -102,21 +118,16 @@ def check_comparable(base: Run, new: Run) -> None:
 
 
 def _compare(
-    base: Run, new: Run, backend: str, gate: Gate, floor: float, *, relative: bool
+    base: Run, new: Run, backend: str, gate: Gate, floor: float, sample: Sampler
 ) -> Change:
     if problem := _problem(base, new, backend):
         outcome, message = problem
         return Change(backend=backend, gate=gate, outcome=outcome, message=message)
-    scaled = relative and gate.metric.scale == "ratio"
-    samples = [_values(run, backend, gate.metric, relative=scaled) for run in (base, new)]
-    if not all(samples):
+    one, other, interval = sample(base, new, backend, gate.metric)
+    if not (one and other):
         text = f"{gate.metric.name} was not measured in both runs"
         return Change(backend=backend, gate=gate, outcome="missing", message=text)
-    one, other = samples
     by_ratio = gate.metric.scale == "ratio"
-    interval = (
-        analysis.ratio_of_medians(other, one) if by_ratio else analysis.difference(other, one)
-    )
     return Change(
         backend=backend,
         gate=gate,
@@ -141,6 +152,28 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
     if not any(c.status in MEASURED for c in base.of(backend)):
         return "new", "not measured in the base run"
     return None
+
+
+def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative: bool) -> Samples:
+    """Return samples of different times; but an accuracy depends on the seed, not on the time."""
+    if metric.scale == "difference":
+        return _by_seed(base, new, backend, metric)
+    one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
+    return Samples(one, other, analysis.ratio_of_medians(other, one) if one and other else None)
+
+
+def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
+    """Return the values of the seeds that both runs have; of all seeds if they share fewer than two."""
+    ones, others = (
+        {c.seed: v for c in run.of(backend) if (v := metric.value(c)) is not None}
+        for run in (base, new)
+    )
+    seeds = sorted(ones.keys() & others.keys())
+    if len(seeds) >= 2:
+        one, other = [ones[s] for s in seeds], [others[s] for s in seeds]
+        return Samples(one, other, analysis.paired_difference(other, one))
+    one, other = list(ones.values()), list(others.values())
+    return Samples(one, other, analysis.difference(other, one) if one and other else None)
 
 
 def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:

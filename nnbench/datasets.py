@@ -33,6 +33,20 @@ class Splits(NamedTuple):
     outputs: int  #: K, the number of classes or of target values
 
 
+def digest(splits: Splits) -> str:
+    """Return the SHA-256 sum of everything in a dataset."""
+    import hashlib
+
+    import numpy as np
+
+    found = hashlib.sha256(str(splits.outputs).encode())
+    for array in (*splits.train, *splits.test):
+        if array is not None:
+            found.update(f"{array.shape} {array.dtype}".encode())
+            found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """A dataset by name; ``load`` may be slow and may raise DatasetError."""

@@ -48,12 +48,19 @@ def nnbench_datasets() -> Sequence[Dataset]:
 
 @hookspec
 def nnbench_run_started(run: RunInfo, folder: Path) -> None:
-    """Observe that ``run`` is about to start; its results go to ``folder``."""
+    """Observe that ``run`` is about to start; its results go to ``folder``.
+
+    A run that was interrupted starts again with ``--resume``: ``folder`` then holds the cells that
+    are finished, and those are not announced again.
+    """
 
 
 @hookspec
 def nnbench_cell_finished(result: CellResult) -> None:
-    """Observe a finished cell, whatever its status; it is already on disk."""
+    """Observe a finished cell, whatever its status; it is already on disk.
+
+    Each attempt at a disturbed cell is one; ``result.final`` tells whether it is the last.
+    """
 
 
 @hookspec

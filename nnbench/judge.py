@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nnbench import guards
 from nnbench.cell import FAILED, MEASURED, WRONG
 from nnbench.errors import ExitCode
 from nnbench.evaluation import deviation
@@ -20,23 +21,25 @@ def judge(result: CellResult, expected: Expected, target: float | None) -> CellR
     """Return the result with its deviation from the reference, and its status if that is bad.
 
     A cell whose worker did not end well keeps that status. Otherwise, in this order: losses
-    beyond the reference's tolerance are ``invalid``; any that is not finite is ``diverged``; a
-    complete training below the target accuracy is ``target_missed``.
+    beyond the reference's tolerance are ``invalid``, and so is what cannot be true
+    (``nnbench.guards``); any loss that is not finite is ``diverged``; a complete training below the
+    target accuracy is ``target_missed``.
     """
     strayed = deviation(result.losses, expected.losses)
     result = replace(result, deviation=strayed, tolerance=expected.tolerance)
     if result.status != "ok":
         return result
-    status, message = _verdict(result, strayed, expected.tolerance, target)
+    status, message = _verdict(result, expected, target)
     return replace(result, status=status, message=message)
 
 
-def _verdict(
-    result: CellResult, strayed: float | None, tolerance: float, target: float | None
-) -> tuple[Status, str]:
+def _verdict(result: CellResult, expected: Expected, target: float | None) -> tuple[Status, str]:
+    strayed, tolerance = result.deviation, expected.tolerance
     if strayed is not None and strayed > tolerance:
         text = f"the first losses stray {strayed:.1e} from the reference, more than {tolerance:.0e}"
         return "invalid", text
+    if problem := guards.problem(result, moves=expected.moves):
+        return "invalid", problem
     if None in result.losses or not result.losses or result.epochs[-1].test_loss is None:
         return "diverged", "the loss is not finite"
     if target is not None and result.complete and result.time_to(target) is None:

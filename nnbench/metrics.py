@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from nnbench.errors import NnbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nnbench.cell import CellResult
 
@@ -64,6 +64,7 @@ METRICS = {
         *(Metric(name, part(name)) for name in PARTS),
     )
 }
+DEFAULT_GATES = ("train_s:5%", "accuracy:0.5pp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,16 @@ class Gate:
         """The limit as users type it."""
         unit = "%" if self.metric.scale == "ratio" else "pp"
         return f"{self.metric.name}:{self.threshold * 100:g}{unit}"
+
+
+def parse_gates(texts: Sequence[str]) -> list[Gate]:
+    """Parse several limits; none at all means DEFAULT_GATES."""
+    return [parse_gate(text) for text in texts or DEFAULT_GATES]
+
+
+def measurable(gates: Sequence[Gate], cells: Sequence[CellResult]) -> list[Gate]:
+    """Return the limits on figures that some cell has; a workload may have no classes."""
+    return [g for g in gates if any(g.metric.value(cell) is not None for cell in cells)]
 
 
 def parse_gate(text: str) -> Gate:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nnbench import environment, registry, results, selection, workloads
+from nnbench import environment, machine, registry, results, selection, workloads
 from nnbench.errors import BackendUnavailableError, NnbenchError
 
 if TYPE_CHECKING:
@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     from nnbench.selection import Selection
 
 
-def plan(
+def plan(*, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
+    """Return the run that the options of ``nnbench run`` describe, and its backends.
+
+    ``asked`` is what :func:`describe` takes.
+    """
+    selections = selection.parse(backends)
+    return describe(selections, **asked), selections
+
+
+def describe(
+    selections: Sequence[Selection],
     *,
     command: str,
-    backends: Sequence[str],
     workload: str,
     overrides: Mapping[str, object],
     rounds: int,
@@ -26,26 +35,27 @@ def plan(
     budget: float,
     timeout: float,
     baseline: str | None,
-) -> tuple[RunInfo, list[Selection]]:
-    """Return the run that the options of ``nnbench run`` describe, and its backends.
+) -> RunInfo:
+    """Return what a run of some backends will be.
 
     Raises
     ------
     NnbenchError
         If a name is unknown, a named backend is unavailable, or there are too few CPUs.
     """
-    selections = selection.parse(backends)
     unavailable = find_unavailable(selections)
-    check_threads(max([threads, *(s.threads or 0 for s in selections)]))
-    labels = {s.label: s.backend.summary for s in selections if s.label not in unavailable}
+    available = [s for s in selections if s.label not in unavailable]
+    warnings = check_machine(available, threads)
+    labels = {s.label: s.backend.summary for s in available}
     libraries = {name for s in selections for name in s.backend.libraries}
     chosen = registry.find("workload", workload, registry.workloads())
-    info = results.RunInfo(
+    return results.RunInfo(
         started=results.now(),
         command=command,
         workload=workloads.derive(chosen, overrides),
         backends=labels,
         unavailable=unavailable,
+        required=[s.label for s in selections if s.named],
         baseline=choose_baseline(baseline, labels),
         rounds=rounds,
         seed=seed,
@@ -53,8 +63,8 @@ def plan(
         budget_s=budget,
         timeout_s=timeout,
         environment=environment.describe(libraries),
+        warnings=warnings,
     )
-    return info, selections
 
 
 def find_unavailable(selections: Sequence[Selection]) -> dict[str, str]:
@@ -69,11 +79,14 @@ def find_unavailable(selections: Sequence[Selection]) -> dict[str, str]:
     return reasons
 
 
-def check_threads(threads: int) -> None:
-    """Refuse more threads than there are CPUs to run them."""
-    usable = len(environment.usable_cpus())
-    if usable and threads > usable:
-        raise NnbenchError(f"{threads} threads are more than the {usable} CPUs nnbench may use")
+def check_machine(selections: Sequence[Selection], threads: int) -> list[str]:
+    """Refuse more threads than there are CPUs; warn of what may spoil the run, and return it."""
+    cpus = environment.usable_cpus()
+    most = max([threads, *(s.threads or 0 for s in selections)])
+    if cpus and most > len(cpus):
+        raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
+    uses_gpu = any(s.backend.device == "cuda" for s in selections)
+    return machine.warn(cpus, most, uses_gpu=uses_gpu)
 
 
 def choose_baseline(wanted: str | None, labels: Collection[str]) -> str:

@@ -6,7 +6,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nnbench import interpreters
 from nnbench.cell import Epoch, EpochFinished, Event, Failed, Finished, Ready, Setup
 
 if TYPE_CHECKING:
@@ -72,11 +72,12 @@ class Worker:
         self.deadline = monotonic() + spec.timeout_s
         read_end, write_end = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nnbench.worker", str(write_end)],
+            interpreters.command(spec.python, "nnbench.worker", str(write_end)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(spec.threads)),
+            env=interpreters.variables(spec.python)
+            | dict.fromkeys(THREAD_VARIABLES, str(spec.threads)),
             pass_fds=[write_end],
             start_new_session=True,
         )

@@ -33,7 +33,8 @@ def describe(result: CellResult) -> str:
     accuracy = result.epochs[-1].accuracy
     reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     trained = f"{result.images:,} images in {significant(result.train_s)} s"
-    return f"{head}: {trained}{reached}{': ' + result.message if result.message else ''}"
+    again = "" if result.final else "; disturbed, once more"
+    return f"{head}: {trained}{reached}{again}{': ' + result.message if result.message else ''}"
 
 
 class Silent:
@@ -58,6 +59,9 @@ class Silent:
         """See nnbench.runner.Display."""
 
     def cell_finished(self, result: CellResult) -> None:
+        """See nnbench.runner.Display."""
+
+    def cell_kept(self, result: CellResult) -> None:
         """See nnbench.runner.Display."""
 
 
@@ -127,8 +131,13 @@ class Live(Plain):
         if self.cell is not None:
             self.progress.remove_task(self.cell)
             self.cell = None
-        self.progress.advance(self.run)
+        self.progress.advance(self.run, int(result.final))
         super().cell_finished(result)
+
+    def cell_kept(self, result: CellResult) -> None:
+        """Move the bar of the run."""
+        del result
+        self.progress.advance(self.run)
 
 
 def choose(console: Console, cells: int, *, wanted: bool) -> Silent:

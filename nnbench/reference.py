@@ -167,6 +167,12 @@ def flatten(layers: Sequence[Layer]) -> list[Array]:
     return [array for layer in layers for array in layer if array is not None]
 
 
+def equal(layers: Sequence[Layer], others: Sequence[Layer]) -> bool:
+    """Tell whether two networks have the same parameters."""
+    pairs = zip(flatten(layers), flatten(others), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
 def cast_layer(layer: Layer, dtype: type[np.floating]) -> Layer:
     """Copy a layer to another precision."""
     weight, bias = layer

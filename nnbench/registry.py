@@ -86,9 +86,10 @@ def datasets() -> dict[str, Dataset]:
 def why_unavailable(backend: Backend) -> str | None:
     """Return why a backend can't run here, or None; one that fails to tell can't either."""
     try:
-        return backend.unavailable()
+        reason = backend.unavailable()
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        return f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+    return " ".join(reason.split()) if reason else None
 
 
 def _by_name(kind: type[NamedT], hook: pluggy.HookCaller) -> dict[str, NamedT]:

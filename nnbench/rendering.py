@@ -9,7 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from nnbench import results, tables
-from nnbench.columns import OTHER_PARTS, PHASES, Column, Row, accuracy_columns, timing_columns
+from nnbench.columns import (
+    OTHER_PARTS,
+    PHASES,
+    ROUNDS,
+    Column,
+    Row,
+    accuracy_columns,
+    timing_columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,6 +84,7 @@ class Summary(NamedTuple):
             "accuracy": [sheet("Accuracy", accuracy_columns(self.info), self.accuracy)],
             "timing": [
                 sheet("Timing", timing_columns(self.info), self.timing),
+                sheet("Train s/epoch, round by round", ROUNDS, self.timing),
                 sheet("Outside the clock, medians", OTHER_PARTS, self.timing),
                 sheet("Phases of a step, µs, medians", PHASES, self.timing),
             ],
@@ -84,7 +93,7 @@ class Summary(NamedTuple):
 
 def summarize(folder: Path) -> Summary:
     """Derive the tables of the run in ``folder``."""
-    info, cells = results.read_info(folder), list(results.read_cells(folder))
+    info, cells = results.read_info(folder), results.read_final(folder)
     return Summary(info, tables.accuracy(info, cells), tables.timing(info, cells))
 
 

@@ -1,20 +1,22 @@
 """A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what came.
 
-Every finished cell is one line, flushed and fsynced before the next cell starts. Tables are
-derived from these two files and never edited.
+Every finished cell is one line, on disk before the next cell starts. Tables are derived from these
+two files and never edited.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from nnbench import journal
 from nnbench.cell import CellResult
 from nnbench.environment import Environment
 from nnbench.errors import ExitCode, ResultsError
@@ -38,6 +40,7 @@ class RunInfo:
     workload: Workload
     backends: dict[str, str]  #: label: summary
     unavailable: dict[str, str]  #: label: reason, for backends that could not run
+    required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
     seed: int  #: of the first round
@@ -45,6 +48,8 @@ class RunInfo:
     budget_s: float
     timeout_s: float
     environment: Environment
+    warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
+    dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
 
 
 def now() -> str:
@@ -52,10 +57,10 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def default_folder(info: RunInfo) -> Path:
-    """Return ``results/<time>-<workload>`` below the working directory."""
+def default_folder(info: RunInfo, name: str = "") -> Path:
+    """Return ``results/<time>-<name>`` below the working directory; the name is the workload's."""
     time = re.sub("[-:]", "", info.started)
-    name = re.sub(r"[^\w.=+-]+", "-", info.workload.name)
+    name = re.sub(r"[^\w.=+-]+", "-", name or info.workload.name)
     return Path("results", f"{time}-{name}"[:120])
 
 
@@ -79,11 +84,17 @@ def create(folder: Path, info: RunInfo) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        error.filename = str(path)  # a full disk has no name
+        raise
 
 
 def append(folder: Path, result: CellResult) -> None:
@@ -95,14 +106,25 @@ def append(folder: Path, result: CellResult) -> None:
         If it cannot be written; the cells before it stay.
     """
     try:
-        with (folder / CELLS).open("ab") as file:
-            file.write(msgspec.json.encode(result) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        journal.append(folder / CELLS, msgspec.json.encode(result))
     except OSError as error:
         problem = ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}")
         problem.exit_code = ExitCode.INTERNAL
         raise problem from error
+
+
+def mend(folder: Path) -> None:
+    """Cut off a last line that a kill has torn, with a warning, so that cells can be added.
+
+    Raises
+    ------
+    ResultsError
+        If the folder cannot be written.
+    """
+    try:
+        journal.mend(folder / CELLS)
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}") from error
 
 
 def read_info(folder: Path) -> RunInfo:
@@ -127,11 +149,23 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def read_cells(folder: Path) -> Iterator[CellResult]:
-    """Yield the finished cells, in the order in which they ran."""
+    """Yield the finished cells, in the order in which they ran.
+
+    A last line that a kill has torn is left out with a warning.
+
+    Raises
+    ------
+    ResultsError
+        If any other line is damaged.
+    """
     path = folder / CELLS
-    if path.exists():
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-            yield _decode(line, CellResult, f"{path}:{number}")
+    for number, line in enumerate(journal.read(path), start=1):
+        yield _decode(line, CellResult, f"{path}:{number}")
+
+
+def read_final(folder: Path) -> list[CellResult]:
+    """Return the one attempt at each finished cell that counts: see nnbench.disturbance."""
+    return [cell for cell in read_cells(folder) if cell.final]
 
 
 def _decode(content: bytes, kind: type[T], where: object) -> T:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from nnbench import environment, evaluation, judge, process, registry, results, seeding
-from nnbench.cell import CellResult, CellSpec
+from nnbench import attempts, environment, evaluation, lock, registry, results, seeding
+from nnbench.cell import MEASURED, CellResult, CellSpec
+from nnbench.datasets import digest
 from nnbench.preparation import load_splits, make_task
+from nnbench.resuming import check_dataset, finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nnbench.cell import Event
     from nnbench.datasets import Splits
-    from nnbench.evaluation import Expected
     from nnbench.results import RunInfo
     from nnbench.selection import Selection
+
+SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
 
 
 class Display(Protocol):
@@ -32,23 +35,63 @@ class Display(Protocol):
     def cell_finished(self, result: CellResult) -> None:
         """Show what became of it; it is on disk."""
 
+    def cell_kept(self, result: CellResult) -> None:
+        """Show that a cell was finished before the run was resumed."""
+
 
 def run(info: RunInfo, selections: Sequence[Selection], folder: Path, display: Display) -> None:
-    """Run every cell and write each result as it comes.
+    """Run every cell, in a folder without a run, and write each result as it comes.
 
     Whoever interrupts this (KeyboardInterrupt) finds the cells finished by then in ``folder``.
     """
     splits = load_splits(info.workload)
-    results.create(folder, info)
+    info = replace(info, dataset_sha256=digest(splits))
+    with lock.hold(folder):
+        results.create(folder, info)
+        _run_blocks(info, selections, splits, folder, display)
+
+
+def resume(info: RunInfo, selections: Sequence[Selection], folder: Path, display: Display) -> None:
+    """Run the cells that are missing in ``folder``, whose run is that of ``info``."""
+    splits = load_splits(info.workload)
+    check_dataset(folder, info, splits)
+    with lock.hold(folder):
+        results.mend(folder)
+        _run_blocks(info, selections, splits, folder, display)
+
+
+def _run_blocks(
+    info: RunInfo,
+    selections: Sequence[Selection],
+    splits: Splits,
+    folder: Path,
+    display: Display,
+) -> None:
+    kept = finished(results.read_cells(folder))
     registry.notify("nnbench_run_started", run=info, folder=folder)
     for label, reason in info.unavailable.items():
-        _record(_skipped(info, label, reason), folder, display)
+        if (0, label) not in kept:
+            _record(_skipped(info, label, reason), folder, display)
     remaining = {s.label: s for s in selections if s.label not in info.unavailable}
     for round_ in range(info.rounds):
-        for result in _block(info, round_, splits, remaining, display):
-            _record(result, folder, display)
-            if result.status == "skipped":
+        for result in _block(info, round_, splits, remaining, kept, display):
+            if (round_, result.backend) in kept:
+                display.cell_kept(result)
+            else:
+                _record(result, folder, display)
+            if _has_had_enough(result, remaining[result.backend]):
                 del remaining[result.backend]
+
+
+def _has_had_enough(result: CellResult, selection: Selection) -> bool:
+    """Tell whether a backend runs in no further block: it can't, or it is too slow for more.
+
+    Variants of one backend are there to be compared, and need all their pairs.
+    """
+    if selection.variant:
+        return result.status == "skipped"
+    is_slow = result.status in MEASURED and not result.complete and result.final
+    return result.status == "skipped" or (is_slow and result.round + 1 >= SLOW_ROUNDS)
 
 
 def _block(
@@ -56,14 +99,17 @@ def _block(
     round_: int,
     splits: Splits,
     selections: dict[str, Selection],
+    kept: dict[tuple[int, str], CellResult],
     display: Display,
 ) -> Iterator[CellResult]:
     seed = info.seed + round_
     expected = evaluation.expected_losses(make_task(info.workload, splits, seed))
     for position, label in enumerate(seeding.block_order(list(selections), seed)):
+        if (round_, label) in kept:
+            yield kept[round_, label]
+            continue
         spec = _spec(info, selections[label], round_)
-        display.cell_started(spec)
-        yield _run_cell(spec, position, expected, display.cell_event)
+        yield from attempts.run(spec, position, expected, display)
 
 
 def _spec(info: RunInfo, selection: Selection, round_: int) -> CellSpec:
@@ -72,6 +118,7 @@ def _spec(info: RunInfo, selection: Selection, round_: int) -> CellSpec:
         label=selection.label,
         backend=selection.backend.name,
         options=selection.options,
+        handicap=selection.handicap,
         workload=info.workload,
         round=round_,
         seed=info.seed + round_,
@@ -80,35 +127,8 @@ def _spec(info: RunInfo, selection: Selection, round_: int) -> CellSpec:
         cpus=tuple(environment.usable_cpus()[-threads:]),
         budget_s=info.budget_s,
         timeout_s=info.timeout_s,
+        python=selection.python,
     )
-
-
-def _run_cell(
-    spec: CellSpec, position: int, expected: Expected, on_event: Callable[[Event], None]
-) -> CellResult:
-    started, start = results.now(), monotonic()
-    outcome = process.run_worker(spec, on_event)
-    assert outcome.status  # noqa: S101 - set by every path of run_worker
-    finished = outcome.finished
-    result = CellResult(
-        backend=spec.label,
-        workload=spec.workload.name,
-        round=spec.round,
-        seed=spec.seed,
-        threads=spec.threads,
-        position=position,
-        started=started,
-        wall_s=monotonic() - start,
-        status=outcome.status,
-        message=outcome.message,
-        setup=outcome.setup,
-        epochs=outcome.epochs,
-        phases=finished.phases if finished else None,
-        peak_memory_bytes=finished.peak_memory_bytes if finished else None,
-        complete=bool(finished and finished.complete),
-        output=outcome.output,
-    )
-    return judge.judge(result, expected, spec.workload.target_accuracy)
 
 
 def _skipped(info: RunInfo, label: str, reason: str) -> CellResult:

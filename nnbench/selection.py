@@ -10,9 +10,10 @@ from nnbench import registry
 from nnbench.errors import NnbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from nnbench.backend import Backend, Option, OptionValue
+    from nnbench.handicap import Handicap
 
 ALL = "all"
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
@@ -28,13 +29,17 @@ class Selection:
     options: dict[str, OptionValue]
     threads: int | None = None  #: every backend takes ``threads``; the harness applies it
     named: bool = True  #: False if it came with "all"
+    variant: str = ""  #: tells it from the same backend elsewhere in the run, as in numpy@base
+    handicap: Handicap | None = None  #: an injected slowdown
+    python: str | None = None  #: the interpreter of its workers, if it is another than this one
 
     @property
     def label(self) -> str:
         """The name in tables: the backend's, and its parameters in brackets."""
         given = {"threads": self.threads} if self.threads else {}
         pairs = [f"{key}={spell(value)}" for key, value in {**given, **self.options}.items()]
-        return self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
+        name = self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
+        return f"{name}@{self.variant}" if self.variant else name
 
 
 def spell(value: object) -> str:
@@ -42,33 +47,37 @@ def spell(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def parse(texts: Iterable[str]) -> list[Selection]:
+def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> list[Selection]:
     """Parse the values of ``--backends``: each a name, ``all``, or several with commas.
+
+    The backends that may be named are those registered here, unless others are ``known``.
 
     Raises
     ------
     NnbenchError
         If a backend or a parameter is unknown, or a value does not fit its parameter.
     """
+    known = registry.backends() if known is None else known
     selections: dict[str, Selection] = {}
     for text in texts:
         for item in OUTSIDE_BRACKETS.split(text):
-            for selection in _parse_item(item.strip()):
+            for selection in _parse_item(item.strip(), known):
                 if selection.named or selection.label not in selections:
                     selections[selection.label] = selection
     return list(selections.values())
 
 
-def _parse_item(item: str) -> list[Selection]:
-    known = registry.backends()
+def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
     if item == ALL:
         return [Selection(backend, {}, named=False) for backend in known.values()]
     match = PATTERN.fullmatch(item)
     if not match:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
     backend = registry.find("backend", match["name"], known)
-    pairs = filter(None, (match["options"] or "").split(","))
-    options = dict(sorted(_parse_option(backend, pair) for pair in pairs))
+    pairs = [_parse_option(backend, text) for text in (match["options"] or "").split(",") if text]
+    options = dict(sorted(pairs))
+    if len(options) < len(pairs):
+        raise NnbenchError(f"{item} gives a parameter twice")
     threads = options.pop("threads", None)
     return [Selection(backend, options, None if threads is None else int(threads))]
 

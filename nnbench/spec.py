@@ -91,6 +91,16 @@ class NetworkSpec:
         """Number of weights and biases."""
         return sum(i * o + (o if self.bias else 0) for i, o in self.shapes)
 
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of training on one example, matrix products alone.
+
+        Each of a layer's products costs 2·fan_in·fan_out: for its output, for its weights'
+        gradient, and (but for the first layer) for the derivative by its input.
+        """
+        first, *others = [i * o for i, o in self.shapes]
+        return 4 * first + 6 * sum(others)
+
 
 def minibatches(order: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
     """Cut ``order``, shape (M,), into batches; the last one may be smaller."""

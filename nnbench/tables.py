@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from nnbench import analysis, metrics
 from nnbench.cell import MEASURED
+from nnbench.metrics import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nnbench.analysis import Comparison
     from nnbench.cell import CellResult, Setup
     from nnbench.results import RunInfo
 
     Row = dict[str, object]
-
-PHASES = ("gather_us", "feedforward_us", "backprop_us", "update_us")
 
 
 def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
@@ -32,18 +33,53 @@ def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
     return pd.DataFrame([_accuracy_row(info, name, group) for name, group in groups.items()])
 
 
-def timing(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
-    """Return one row for each backend: the time and memory of each part."""
+def timing(
+    info: RunInfo, cells: Sequence[CellResult], floor: float = analysis.DEFAULT_FLOOR
+) -> pd.DataFrame:
+    """Return one row for each backend: its times, its memory, and how it compares.
+
+    ``floor`` is the relative difference that the machine cannot tell from none.
+    """
     groups = _groups(info, cells)
-    baseline = {c.round: epoch_s(c) for c in groups.get(info.baseline, []) if _is_measured(c)}
-    rows = [_timing_row(name, group, baseline) for name, group in groups.items()]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame([_timing_row(name, group) for name, group in groups.items()])
+    return frame.join(_against_baseline(info, groups, floor))
 
 
 def epoch_s(cell: CellResult) -> float:
-    """Return training seconds an epoch: the mean over what the cell trained."""
-    assert cell.setup  # noqa: S101 - measured cells have one
-    return cell.train_s / cell.images * cell.setup.epoch_images
+    """Return training seconds an epoch of a measured cell."""
+    value = metrics.epoch_s(cell)
+    assert value is not None  # noqa: S101 - measured cells have one
+    return value
+
+
+def _against_baseline(
+    info: RunInfo, groups: dict[str, list[CellResult]], floor: float
+) -> pd.DataFrame:
+    """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
+    baseline = {c.round: epoch_s(c) for c in groups.get(info.baseline, []) if _is_measured(c)}
+    found = [_compare(group, baseline, floor) for group in groups.values()]
+    others = [c if name != info.baseline else None for name, c in zip(groups, found, strict=True)]
+    p_values = analysis.holm([c.p_value if c else None for c in others])
+    return pd.DataFrame(
+        {
+            "ratio": [c.ratio if c else None for c in found],
+            "ratio_low": [c.interval.low if c and c.interval else None for c in others],
+            "ratio_high": [c.interval.high if c and c.interval else None for c in others],
+            "p_value": p_values,
+            "verdict": [c.verdict if c else None for c in others],
+        },
+    )
+
+
+def _compare(
+    group: Sequence[CellResult], baseline: dict[int, float], floor: float
+) -> Comparison | None:
+    if not _ranks(group):
+        return None
+    pairs = [(epoch_s(c), baseline[c.round]) for c in group if c.round in baseline]
+    if not pairs:
+        return None
+    return analysis.compare([own for own, _ in pairs], [base for _, base in pairs], floor)
 
 
 def _groups(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
@@ -71,10 +107,19 @@ def _status(group: Sequence[CellResult]) -> Row:
     """Sum up the statuses: the worst one, how often, and its first message."""
     bad = [c for c in group if c.status != "ok"]
     if not bad:
-        return {"status": "ok" if all(c.complete for c in group) else "budget", "message": ""}
+        return _completeness(group)
     worst = min(bad, key=_is_measured)  # what has no figures is worse than a missed target
     count = f" {sum(c.status == worst.status for c in bad)}/{len(group)}" if group[1:] else ""
     return {"status": worst.status + count, "message": worst.message}
+
+
+def _completeness(group: Sequence[CellResult]) -> Row:
+    """Say whether backends without a problem trained all there was to train."""
+    partial = [c for c in group if not c.complete]
+    if not partial:
+        return {"status": "ok", "message": ""}
+    message = f"the budget ended training after {partial[0].images:,} images"
+    return {"status": "budget", "message": message}
 
 
 def _accuracy_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
@@ -91,7 +136,6 @@ def _accuracy_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
         row["accuracy_stdev"] = stdev(accuracies) if accuracies[1:] else None
     row["final_loss"] = fmean(e.test_loss for e in final if e.test_loss is not None)
     row["images"] = median(c.images for c in group)
-    row["images_whole"] = info.workload.epochs * _median(group, lambda s: s.epoch_images)
     row |= _target(info, group)
     return row
 
@@ -104,19 +148,18 @@ def _target(info: RunInfo, group: Sequence[CellResult]) -> Row:
     return {"target_reached": len(times), "target_s": median(times) if times else None}
 
 
-def _timing_row(name: str, group: Sequence[CellResult], baseline: dict[int, float]) -> Row:
+def _timing_row(name: str, group: Sequence[CellResult]) -> Row:
     row: Row = {"backend": name, "rounds": len(group), **_status(group)}
     if not _ranks(group):
         return row
     epochs = [epoch_s(c) for c in group]
     phases = {name: _phase(group, name) for name in PHASES}
     peaks = [c.peak_memory_bytes for c in group if c.peak_memory_bytes is not None]
-    ratios = [epoch_s(c) / baseline[c.round] for c in group if c.round in baseline]
     row |= {
         "train_s_per_epoch": median(epochs),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in epochs),
+        "unstable": analysis.is_unstable(epochs),
         "images_per_s": median(c.images / c.train_s for c in group),
-        "ratio": median(ratios) if ratios else None,
         "setup_s": _median(group, lambda s: s.setup_s),
         "transfer_s": _median(group, lambda s: s.transfer_s),
         "warmup_s": _median(group, lambda s: s.warmup_s),

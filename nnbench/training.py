@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench import phases, registry, seeding
+from nnbench import disturbance, handicap, phases, reference, registry, seeding
 from nnbench.cell import Epoch, EpochFinished, Finished, Progress, Ready, Setup
 from nnbench.evaluation import Evaluation, evaluate, finite_or_none
 from nnbench.preparation import Task, load_task
 from nnbench.spec import Examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from nnbench.backend import Network
+    from nnbench.backend import Backend, Network
     from nnbench.cell import CellSpec, Event
+    from nnbench.disturbance import Usage
 
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
+WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not train
 
 
 class Trained(NamedTuple):
@@ -40,6 +42,9 @@ class Trained(NamedTuple):
     images: int
     seconds: float
     losses: list[float | None]
+    usage: Usage
+    compilations: int
+    device_s: float | None  #: by the device's own clock
 
 
 @dataclass
@@ -50,17 +55,28 @@ class Trainer:
     data: Any
     batch_size: int
     budget_s: float
+    cpus: tuple[int, ...] = ()  #: that this process is pinned to
     pace_s: float = 1.0  #: seconds a step, from the latest call
     spent_s: float = 0.0
 
     def call(self, order: NDArray[np.int64]) -> Trained:
-        """Train on ``order``, on the clock."""
+        """Train on ``order``, on the clock; what else is read here is read off it."""
+        compiled = self.network.compilations() or 0
+        before = disturbance.read(self.cpus)
         start = perf_counter()
         losses = self.network.train_epoch(self.data, order, self.batch_size)
         self.network.synchronize()
         seconds = perf_counter() - start
+        usage = disturbance.between(before, disturbance.read(self.cpus))
         self.pace_s = seconds / max(1, len(losses))
-        return Trained(len(order), seconds, [finite_or_none(loss) for loss in losses])
+        return Trained(
+            images=len(order),
+            seconds=seconds,
+            losses=[finite_or_none(loss) for loss in losses.tolist()],
+            usage=usage,
+            compilations=(self.network.compilations() or 0) - compiled,
+            device_s=self.network.device_seconds(),
+        )
 
     def epoch(self, order: NDArray[np.int64]) -> Iterator[Trained]:
         """Train on ``order`` part by part, until the budget is spent."""
@@ -80,6 +96,8 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     start = perf_counter()
     backend = registry.find("backend", spec.backend, registry.backends())
     network = backend.create(task.network, **spec.options)
+    if spec.handicap:
+        handicap.slow_down(network, spec.handicap)
     setup_s = perf_counter() - start
 
     start = perf_counter()
@@ -90,17 +108,18 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
 
     start = perf_counter()
     network.load(task.layers)
-    trainer = Trainer(network, data, task.batch_size, spec.budget_s)
+    trainer = Trainer(network, data, task.batch_size, spec.budget_s, spec.cpus)
     warm_up(trainer, task)
     network.load(task.layers)  # forget the warm-up
     network.synchronize()
     warmup_s = perf_counter() - start
-    send(Ready(describe(task, setup_s, transfer_s, warmup_s)))
+    send(Ready(describe(task, backend, setup_s, transfer_s, warmup_s)))
 
     complete = train(trainer, task, test_data, send)
+    changed = not reference.equal(network.dump(), task.layers)
     index = np.arange(min(task.batch_size, len(task.train.inputs)))
     measured = phases.measure(network, data, index)
-    send(Finished(measured, peak_memory_bytes(), complete))
+    send(Finished(measured, peak_memory_bytes(), complete, changed))
 
 
 def copy_wanted(examples: Examples) -> Examples:
@@ -122,9 +141,9 @@ def warm_up(trainer: Trainer, task: Task) -> None:
     order = seeding.warm_up_order(len(task.train.inputs), task.seed)
     ragged = len(order) % task.batch_size
     trainer.call(order[: task.batch_size + ragged])
-    steps = 1
-    while trainer.call(np.resize(order, steps * task.batch_size)).seconds < WARM_UP_S:
-        steps *= 2
+    images = task.batch_size
+    while trainer.call(np.resize(order, images)).seconds < WARM_UP_S and images < WARM_UP_IMAGES:
+        images *= 2
 
 
 def train(trainer: Trainer, task: Task, test_data: Any, send: Callable[[Event], None]) -> bool:
@@ -157,11 +176,26 @@ def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoc
         test_loss=evaluation.loss,
         accuracy=evaluation.accuracy,
         evaluate_s=evaluation.seconds,
+        calls=len(parts),
+        cpu_s=sum(part.usage.cpu_s for part in parts),
+        involuntary_switches=sum(part.usage.involuntary_switches for part in parts),
+        waited_s=total(part.usage.waited_s for part in parts),
+        steal_s=sum(part.usage.steal_s for part in parts),
+        compilations=sum(part.compilations for part in parts),
+        device_s=total(part.device_s for part in parts),
     )
 
 
-def describe(task: Task, setup_s: float, transfer_s: float, warmup_s: float) -> Setup:
-    """Collect what happened before training."""
+def total(values: Iterable[float | None]) -> float | None:
+    """Return the sum of values; None if one is unknown."""
+    known = list(values)
+    return None if None in known else sum(filter(None, known))
+
+
+def describe(
+    task: Task, backend: Backend, setup_s: float, transfer_s: float, warmup_s: float
+) -> Setup:
+    """Collect what happened before training, and what its speed can be judged by."""
     from threadpoolctl import threadpool_info
 
     pools = {Path(pool["filepath"]).name: pool["num_threads"] for pool in threadpool_info()}
@@ -172,7 +206,15 @@ def describe(task: Task, setup_s: float, transfer_s: float, warmup_s: float) -> 
         epoch_images=len(task.train.inputs),
         parameters=task.network.parameter_count,
         thread_pools=pools,
+        device=backend.device,
+        operations=task.network.operations,
+        nonzero_share=nonzero_share(task.train) if backend.skips_zeros else 1.0,
     )
+
+
+def nonzero_share(examples: Examples) -> float:
+    """Return which share of the inputs is not zero."""
+    return float(np.count_nonzero(examples.inputs) / examples.inputs.size)
 
 
 def peak_memory_bytes() -> int:

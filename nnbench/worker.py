@@ -1,4 +1,4 @@
-"""The process of one cell: ``python -m nnbench.worker FD``.
+"""The process of one cell: ``python -m nnbench.worker FD``; with ``--protocol``, its number.
 
 It reads a :class:`CellSpec` as JSON from standard input and writes events, one JSON line each,
 to the file descriptor FD, so that a backend may print what it likes. The parent has set the
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nnbench.cell import CellSpec, Event, Failed
+from nnbench.cell import PROTOCOL, CellSpec, Event, Failed
 from nnbench.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ MESSAGE_LENGTH = 300
 
 def main() -> None:
     """Run the cell that standard input describes."""
+    if sys.argv[1:] == ["--protocol"]:
+        sys.stdout.write(f"{PROTOCOL}\n")
+        return
     faulthandler.enable()
     die_with_parent()
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=CellSpec)

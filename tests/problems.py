@@ -46,7 +46,9 @@ def kind_name(kind: dict[str, Any]) -> str:
     return f"{kind['activation']}, {kind['loss']}, {bias}, l2={kind['l2']}"
 
 
-def make_spec(sizes: Sequence[int], kind: dict[str, Any], optimizer: Optimizer = SGD) -> NetworkSpec:
+def make_spec(
+    sizes: Sequence[int], kind: dict[str, Any], optimizer: Optimizer = SGD
+) -> NetworkSpec:
     """Make a network of a kind."""
     return NetworkSpec(sizes=tuple(sizes), optimizer=optimizer, **kind)
 
@@ -69,6 +71,4 @@ def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
 def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
     """Return the largest difference between two networks, relative to the larger array."""
     pairs = zip(flatten(found), flatten(expected), strict=True)
-    return max(
-        float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)) for a, b in pairs
-    )
+    return max(float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)) for a, b in pairs)

@@ -22,4 +22,4 @@ def create(spec: NetworkSpec) -> PythonNetwork:
 def nnbench_backends() -> list[Backend]:
     """Register ``python``."""
     summary = "loops over the standard library's types, zeros skipped"
-    return [Backend(name="python", summary=summary, create=create)]
+    return [Backend(name="python", summary=summary, create=create, skips_zeros=True)]

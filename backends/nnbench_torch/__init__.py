@@ -41,5 +41,6 @@ def nnbench_backends() -> list[Backend]:
             unavailable=why_no_cuda,
             options=OPTIONS,
             libraries=("torch",),
+            device="cuda",
         ),
     ]

@@ -6,6 +6,7 @@ optimizer lives as long as the network, and nothing in an epoch waits for the de
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, cast
 
 import torch
@@ -30,6 +31,13 @@ class Data(NamedTuple):
     targets: Tensor  #: int64, shape (N,), for classes; otherwise float32, shape (N, K)
 
 
+class Events(NamedTuple):
+    """The ends of a ``train_epoch`` on the device's clock."""
+
+    start: torch.cuda.Event
+    end: torch.cuda.Event
+
+
 class TorchNetwork(Network[Data, Data]):
     """One implementation for the CPU and for CUDA."""
 
@@ -38,6 +46,7 @@ class TorchNetwork(Network[Data, Data]):
             raise BackendUnavailableError("torch finds no usable CUDA device")
         self.spec = spec
         self.device = torch.device(device)
+        self._events = make_events() if device == "cuda" else None
         self._model = make_model(spec).to(self.device)
         self._optimizer = make_optimizer(spec.optimizer, self._model, fused=fused)
 
@@ -106,12 +115,32 @@ class TorchNetwork(Network[Data, Data]):
     def train_epoch(
         self, data: Data, order: NDArray[np.int64], batch_size: int
     ) -> NDArray[np.float32]:
+        if self._events:
+            self._events.start.record()
         # One copy of the order to the device, instead of one for each batch.
         resident = cast("NDArray[np.int64]", torch.as_tensor(order, device=self.device))
-        return super().train_epoch(data, resident, batch_size)
+        losses = super().train_epoch(data, resident, batch_size)
+        if self._events:
+            self._events.end.record()
+        return losses
+
+    def device_seconds(self) -> float | None:
+        if not self._events:
+            return None
+        return float(self._events.start.elapsed_time(self._events.end)) / 1e3
+
+    def compilations(self) -> int:
+        dynamo = sys.modules.get("torch._dynamo.utils")  # imported by the first torch.compile
+        return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
     def losses_to_host(self, losses: Sequence[SupportsFloat]) -> NDArray[np.float32]:
         return torch.stack(cast("list[Tensor]", losses)).cpu().numpy()
+
+
+def make_events() -> Events:
+    """Return two events that have not happened yet."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    return Events(start, end)
 
 
 def make_model(spec: NetworkSpec) -> nn.Sequential:

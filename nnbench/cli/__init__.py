@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from nnbench.cli.compare import compare
+from nnbench.cli.continuous import continuous
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
 from nnbench.cli.run import run
+from nnbench.cli.selftest import selftest
 from nnbench.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, compare, list_, info):
+for command in (run, compare, continuous, selftest, list_, info):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""Show the outcome of a comparison as Markdown, CSV or JSON."""
+"""The options of every comparison, and its outcome as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnbench.metrics import DEFAULT_GATES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nnbench.comparison import Change
 
+FAIL = click.option(
+    "--fail",
+    "gates",
+    multiple=True,
+    metavar="METRIC:LIMIT",
+    help="What may get worse, and by how much. May be repeated.  "
+    f"[default: {' and '.join(DEFAULT_GATES)}, where measured]",
+)
+STRICT = click.option("--strict", is_flag=True, help="End with 7 if a comparison is inconclusive.")
+TABLE_FORMAT = click.option(
+    "--table-format", type=click.Choice(["md", "csv", "json"]), default="md"
+)
 HEADINGS = ["backend", "limit", "base", "new", "change", "95% interval", "verdict", "outcome"]
 
 
@@ -27,9 +41,8 @@ def show(changes: Sequence[Change], table_format: str) -> None:
         from nnbench.rendering import Sheet, markdown
 
         click.echo(markdown(Sheet("", HEADINGS, [cells(c) for c in changes])), nl=False)
-        for change in changes:
-            if change.message:
-                click.echo(f"\n- {change.backend}: {change.message}")
+        for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
+            click.echo(note)
 
 
 def record(change: Change) -> dict[str, object]:

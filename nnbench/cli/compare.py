@@ -8,22 +8,17 @@ from typing import NoReturn
 
 import click
 
+from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
+
 RUN = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
 @click.argument("base", type=RUN)
 @click.argument("new", type=RUN)
-@click.option(
-    "--fail",
-    "gates",
-    multiple=True,
-    metavar="METRIC:LIMIT",
-    default=["train_s:5%", "accuracy:0.5pp"],
-    help="What may get worse, and by how much. May be repeated.",
-)
-@click.option("--strict", is_flag=True, help="End with 7 if a comparison is inconclusive.")
-@click.option("--table-format", type=click.Choice(["md", "csv", "json"]), default="md")
+@FAIL
+@STRICT
+@TABLE_FORMAT
 def compare(
     base: Path, new: Path, *, gates: tuple[str, ...], strict: bool, table_format: str
 ) -> NoReturn:
@@ -33,12 +28,13 @@ def compare(
     interval. With 4 if a backend failed, with 5 if one was not measured.
     """
     from nnbench import comparison, floors, metrics
-    from nnbench.cli.changes import show
 
     runs = comparison.read(base), comparison.read(new)
-    parsed = [metrics.parse_gate(text) for text in gates]
+    limits = metrics.parse_gates(gates)
+    if not gates:
+        limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
     floor = floors.load(runs[1].info.environment)
-    changes = comparison.compare(*runs, parsed, floor)
+    changes = comparison.compare(*runs, limits, floor)
     show(changes, table_format)
     if not comparison.same_machine(*runs):
         text = f"different machines: times are relative to {runs[0].info.baseline}"

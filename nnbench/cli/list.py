@@ -6,18 +6,24 @@ import click
 
 
 @click.command("list")
-def list_() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(*, as_json: bool) -> None:
     """List backends (and why one can't run here), workloads and datasets."""
-    from nnbench import registry
+    import msgspec
+
+    from nnbench.listing import installed
     from nnbench.selection import spell
 
-    backends = registry.backends().values()
-    show("Backends", [(b.name, registry.why_unavailable(b), b.summary) for b in backends])
-    for backend in backends:
+    found = installed()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    show("Backends", [(b.name, b.unavailable, b.summary) for b in found.backends])
+    for backend in found.backends:
         for key, option in backend.options.items():
             click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
-    show("Workloads", [(w.name, None, w.summary) for w in registry.workloads().values()])
-    show("Datasets", [(d.name, None, d.summary) for d in registry.datasets().values()])
+    show("Workloads", [(w.name, None, w.summary) for w in found.workloads])
+    show("Datasets", [(d.name, None, d.summary) for d in found.datasets])
 
 
 def show(title: str, rows: list[tuple[str, str | None, str]]) -> None:

@@ -8,19 +8,24 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from nnbench.cli.options import COUNT, FOLDER, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
 from nnbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nnbench.results import RunInfo
     from nnbench.selection import Selection
 
 DEFAULTS = {"rounds": 3, "budget": 15.0}
-QUICK = {"rounds": 1, "budget": 2.0}
+EFFORTS: dict[str | None, dict[str, float]] = {
+    "quick": {"rounds": 1, "budget": 2.0, "epochs": 1},
+    "rigorous": {**DEFAULTS, "rounds": 10},
+    None: DEFAULTS,
+}
 WIDE = 160  #: columns of the tables in a pipe
 OVERRIDES = (
     *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
@@ -78,31 +83,72 @@ class Terminated(SystemExit):
     type=FOLDER,
     help="Folder of the results.  [default: results/<time>-<workload>]",
 )
-@click.option("--quick", is_flag=True, help="One round of one epoch, 2 s of training each.")
+@click.option(
+    "--resume", type=FOLDER, help="Finish the run in this folder, as planned; no other options."
+)
+@click.option(
+    "--quick",
+    "effort",
+    flag_value="quick",
+    help="One round of one epoch, 2 s of training each.",
+)
+@click.option("--rigorous", "effort", flag_value="rigorous", help="At least 10 rounds.")
 @click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
-def run(*, quick: bool, progress: bool, output: Path | None, **options: Any) -> NoReturn:
+def run(
+    *,
+    resume: Path | None,
+    effort: str | None,
+    progress: bool,
+    output: Path | None,
+    **options: Any,
+) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
-    for key, value in (QUICK if quick else DEFAULTS).items():
+    signal.signal(signal.SIGTERM, terminate)
+    if resume:
+        sys.exit(go_on(resume, progress=progress))
+    for key, value in EFFORTS[effort].items():
         options[key] = options[key] or value
-    if quick:
-        options["epochs"] = options["epochs"] or 1
-    signal.signal(signal.SIGTERM, _terminate)
+    if effort == "rigorous" and options["rounds"] < EFFORTS[effort]["rounds"]:
+        raise click.UsageError("--rigorous means at least 10 rounds")
     from nnbench import planning
 
     overrides = {key: value for key in OVERRIDES if (value := options.pop(key)) is not None}
     command = shlex.join(["nnbench", *sys.argv[1:]])
     info, selections = planning.plan(command=command, overrides=overrides, **options)
-    sys.exit(execute(info, selections, output, progress=progress))
+    sys.exit(execute(info, selections, output, progress=progress, conclude=conclude))
 
 
-def _terminate(*_: object) -> NoReturn:
+def go_on(folder: Path, *, progress: bool) -> ExitCode:
+    """Run what is missing of an interrupted run."""
+    from nnbench import resuming
+
+    context = click.get_current_context()
+    given = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if not given <= {"resume", "progress"}:
+        raise click.UsageError("--resume goes on as planned, and takes no options but --progress")
+    info, selections = resuming.plan(folder)
+    return execute(info, selections, folder, progress=progress, conclude=conclude, resume=True)
+
+
+def terminate(*_: object) -> NoReturn:
+    """Handle SIGTERM."""
     raise Terminated(ExitCode.TERMINATED)
 
 
 def execute(
-    info: RunInfo, selections: Sequence[Selection], output: Path | None, *, progress: bool
+    info: RunInfo,
+    selections: Sequence[Selection],
+    output: Path | None,
+    *,
+    progress: bool,
+    conclude: Callable[[RunInfo, Path], ExitCode],
+    resume: bool = False,
 ) -> ExitCode:
-    """Run the cells, then write and show the tables, even after an interruption."""
+    """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
 
     from nnbench import results, runner
@@ -114,18 +160,19 @@ def execute(
     interruption = None
     try:
         with display:
-            runner.run(info, selections, folder, display)
+            start = runner.resume if resume else runner.run
+            start(info, selections, folder, display)
     except (KeyboardInterrupt, Terminated) as error:
         is_signal = isinstance(error, Terminated)
         interruption = ExitCode.TERMINATED if is_signal else ExitCode.INTERRUPTED
         console.print("interrupted; the finished cells are kept")
     if interruption and not (folder / results.RUN).exists():
         return interruption
-    code = conclude(info, folder, {s.label for s in selections if s.named})
+    code = conclude(info, folder)
     return interruption or code
 
 
-def conclude(info: RunInfo, folder: Path, required: Collection[str]) -> ExitCode:
+def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
     from rich.console import Console
 
@@ -133,8 +180,8 @@ def conclude(info: RunInfo, folder: Path, required: Collection[str]) -> ExitCode
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)
-    registry.notify("nnbench_run_finished", run=info, folder=folder)
+    registry.notify("nnbench_run_finished", run=summary.info, folder=folder)
     width = None if sys.stdout.isatty() else WIDE
     rendering.print_tables(Console(width=width), summary)
     click.echo(f"Results: {folder}")
-    return judge.exit_code(results.read_cells(folder), required)
+    return judge.exit_code(results.read_final(folder), info.required)

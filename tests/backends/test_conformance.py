@@ -189,7 +189,9 @@ def test_first_losses_of_every_workload(backend, name, seed, splits):
 def splits():
     """Load each dataset once, with no more training examples than 20 steps need."""
     loaded = {name: dataset.load() for name, dataset in registry.datasets().items()}
-    return {name: s._replace(train=Examples(*(cut(p) for p in s.train))) for name, s in loaded.items()}
+    return {
+        name: s._replace(train=Examples(*(cut(p) for p in s.train))) for name, s in loaded.items()
+    }
 
 
 def cut(part):

@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def _make_cell(
     images: int = EPOCH_IMAGES,
     accuracies: Sequence[float | None] = (0.9,),
     losses: Sequence[float | None] = (2.0, 1.0),
-    **changes: object,
+    **changes: Any,
 ) -> CellResult:
     """Make a cell with an epoch for each accuracy, each of the same time and images."""
     epochs = [
@@ -111,10 +111,10 @@ def _make_cell(
         deviation=1e-7,
         tolerance=1e-4,
     )
-    return replace(result, **changes)  # type: ignore[arg-type]
+    return replace(result, **changes)
 
 
-def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: object) -> CellResult:
+def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: Any) -> CellResult:
     """Make a cell that has measured nothing."""
     nothing = {"setup": None, "phases": None, "peak_memory_bytes": None, "deviation": None}
     return _make_cell(
@@ -122,7 +122,7 @@ def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: obj
     )
 
 
-def _make_info(*backends: str, **changes: object) -> RunInfo:
+def _make_info(*backends: str, **changes: Any) -> RunInfo:
     info = RunInfo(
         started="2026-01-02T03:04:05Z",
         command="nnbench run",
@@ -148,7 +148,7 @@ def _make_info(*backends: str, **changes: object) -> RunInfo:
             git=None,
         ),
     )
-    return replace(info, **changes)  # type: ignore[arg-type]
+    return replace(info, **changes)
 
 
 class Ended(NamedTuple):

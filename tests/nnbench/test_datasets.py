@@ -155,9 +155,7 @@ def test_locked_folder_is_refused(folder):
         folder.chmod(0o700)
 
 
-@pytest.mark.parametrize(
-    ("prefix", "images"), [("train", 60), ("t10k", 30)], ids=["train", "test"]
-)
+@pytest.mark.parametrize(("prefix", "images"), [("train", 60), ("t10k", 30)], ids=["train", "test"])
 def test_different_counts_are_refused(folder, idx_bytes, prefix, images):
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(7)))
     assert refuse(folder) == f"{folder}: {prefix} has {images} images but 7 labels"

@@ -1,6 +1,7 @@
 """What a result depends on is found out, and nothing of it is required."""
 
 import os
+import shutil
 import subprocess
 
 import msgspec
@@ -27,6 +28,8 @@ def here():
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """Work in a new repository with one commit."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -49,7 +52,7 @@ def test_machine_is_described(here):
 
 def test_only_installed_distributions_have_versions(here):
     assert list(here.versions) == ["nnbench", "numpy", "click"]
-    assert all(here.versions.values())
+    assert "" not in here.versions.values()
 
 
 def test_description_survives_json(here):
@@ -77,7 +80,7 @@ def test_distribution_that_is_missing_has_no_version(name):
 
 
 def test_gpus_are_names():
-    assert all(isinstance(name, str) and name for name in environment.gpus())
+    assert all(name.strip() for name in environment.gpus())
 
 
 @pytest.mark.usefixtures("repository")

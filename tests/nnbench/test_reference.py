@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from nnbench import Layer, Optimizer, reference
+from nnbench import Examples, Layer, Optimizer, reference
 from tests.problems import (
     COUNTS,
     KINDS,
@@ -69,7 +69,7 @@ def test_squared_error_is_the_mean_over_batch_and_outputs():
     kind = {"activation": "relu", "loss": "squared_error", "bias": True, "l2": 0.0}
     spec = make_spec((1, 2), kind)
     layers = [Layer(np.zeros((1, 2)), np.zeros(2))]  # each output is 1/2
-    examples = reference.Examples(np.zeros((2, 1)), None, np.array([[0.5, 0.5], [0.5, 0.0]]))
+    examples = Examples(np.zeros((2, 1)), None, np.array([[0.5, 0.5], [0.5, 0.0]]))
     loss, _ = reference.backprop(spec, layers, examples)
     assert loss == pytest.approx(0.25 / 4)
 

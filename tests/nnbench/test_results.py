@@ -1,5 +1,6 @@
 """A run on disk: what is written is read back, and nothing is overwritten or half read."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -8,6 +9,7 @@ import pytest
 
 from nnbench import results
 from nnbench.errors import ExitCode, ResultsError
+from nnbench.journal import TornLineWarning
 from nnbench.results import CELLS, RUN
 
 
@@ -189,24 +191,80 @@ def test_folder_without_a_run_is_refused(tmp_path, name):
     assert one_line(raised) == f"{folder} holds no run (run.json: No such file or directory)"
 
 
-@pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}", b'{"backend": "\xff"}', b""])
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}", b'{"backend": "\xff"}', b"", b"\0"])
 def test_damaged_cell_is_named_by_its_line(run_folder, make_cell, damaged):
     results.append(run_folder, make_cell())
     with (run_folder / CELLS).open("ab") as file:
         file.write(damaged + b"\n")
+    results.append(run_folder, make_cell())
     with pytest.raises(ResultsError) as raised:
         list(results.read_cells(run_folder))
     assert one_line(raised).startswith(f"{run_folder / CELLS}:2 is damaged: ")
 
 
+@pytest.mark.parametrize("wrong", [b"[]", b"{}", b'"text"', b'{"backend": 1}'])
+def test_last_cell_of_another_kind_is_no_torn_one(run_folder, wrong):
+    (run_folder / CELLS).write_bytes(wrong + b"\n")
+    with pytest.raises(ResultsError) as raised:
+        list(results.read_cells(run_folder))
+    assert one_line(raised).startswith(f"{run_folder / CELLS}:1 is damaged: ")
+
+
 def test_cells_before_a_damaged_one_are_read(run_folder, make_cell):
     results.append(run_folder, make_cell())
     with (run_folder / CELLS).open("ab") as file:
-        file.write(b'{"backend": "num')
+        file.write(b'{"backend": "num\n{}\n')
     cells = results.read_cells(run_folder)
     assert next(cells) == make_cell()
     with pytest.raises(ResultsError):
         next(cells)
+
+
+def test_torn_cell_is_left_out_with_a_warning_and_cut_off_before_the_next(run_folder, make_cell):
+    results.append(run_folder, make_cell())
+    with (run_folder / CELLS).open("ab") as file:
+        file.write(b'{"backend": "num')
+    with pytest.warns(TornLineWarning, match=r"/cells\.jsonl: the last line is torn"):
+        assert list(results.read_cells(run_folder)) == [make_cell()]
+    with pytest.warns(TornLineWarning):
+        results.mend(run_folder)
+    results.append(run_folder, make_cell(round=1))
+    assert [cell.round for cell in results.read_cells(run_folder)] == [0, 1]
+
+
+def test_mend_names_what_it_cannot_write(run_folder, make_cell, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    results.append(run_folder, make_cell())
+    monkeypatch.setattr(os, "truncate", refuse)
+    with pytest.raises(ResultsError) as raised:
+        results.mend(run_folder)
+    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: Read-only file system"
+
+
+def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_cell, monkeypatch):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results.append(run_folder, make_cell())
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ResultsError) as raised:
+        results.append(run_folder, make_cell(round=1))
+    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: No space left on device"
+    assert raised.value.exit_code == ExitCode.INTERNAL
+    assert list(results.read_cells(run_folder)) == [make_cell()]
+
+
+def test_file_that_does_not_fit_on_the_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results.write(tmp_path / "file", b"before")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'$"):
+        results.write(tmp_path / "file", b"after")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"before"}
 
 
 def test_write_replaces_a_file_whole(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nnbench import NetworkSpec, Optimizer, seeding
+from nnbench.reference import flatten
 
 SPEC = NetworkSpec(
     sizes=(100, 30, 4),
@@ -26,7 +27,7 @@ def test_parameters_have_the_networks_shapes(initial):
     layers = seeding.initial_layers(SPEC, initial, 0)
     assert [layer.weight.shape for layer in layers] == [(100, 30), (30, 4)]
     assert [layer.bias.shape for layer in layers if layer.bias is not None] == [(30,), (4,)]
-    assert {array.dtype for layer in layers for array in layer} == {np.dtype(np.float32)}
+    assert {array.dtype for array in flatten(layers)} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("initial", ["uniform", "normal"])
@@ -38,7 +39,7 @@ def test_network_without_biases_gets_none(initial):
 @pytest.mark.parametrize(("layer", "fan_in"), [(0, 100), (1, 30)])
 def test_uniform_parameters_stay_within_their_bound(layer, fan_in):
     bound = 1 / np.sqrt(fan_in)
-    for array in seeding.initial_layers(SPEC, "uniform", 0)[layer]:
+    for array in flatten(seeding.initial_layers(SPEC, "uniform", 0)[layer : layer + 1]):
         assert np.abs(array).max() <= bound
         assert array.min() < 0 < array.max()
     weight = seeding.initial_layers(SPEC, "uniform", 0)[layer].weight
@@ -65,8 +66,8 @@ def test_same_seed_draws_the_same(mnist, seed):
 
 
 def test_other_seed_draws_something_else(mnist):
-    weights = [seeding.initial_layers(SPEC, "uniform", seed)[0].weight for seed in range(2)]
-    assert not np.array_equal(*weights)
+    zero, one = (seeding.initial_layers(SPEC, "uniform", seed)[0].weight for seed in range(2))
+    assert not np.array_equal(zero, one)
     assert orders(mnist, seed=0) != orders(mnist, seed=1)
 
 

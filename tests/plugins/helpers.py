@@ -24,7 +24,8 @@ PATIENCE_S = 60.0
 def variables(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
     """Return the environment variables that let nnbench find some of the plugins."""
     path = os.pathsep.join(str(PLUGINS / name) for name in plugins)
-    return {"PYTHONPATH": path, MARK: str(mark), **more}
+    quiet = "ignore:machine"  # what nnbench says of the machine that the tests run on
+    return {"PYTHONPATH": path, MARK: str(mark), "PYTHONWARNINGS": quiet, **more}
 
 
 def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:

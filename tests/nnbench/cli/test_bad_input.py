@@ -32,9 +32,17 @@ BACKENDS = [
     ("all,nump", "no backend named 'nump'; did you mean numpy?"),
 ]
 NUMBERS = [
-    *[(option, value) for option in POSITIVE for value in ("0", "-1", "nan", "inf", "-inf", "1e999")],
+    *[
+        (option, value)
+        for option in POSITIVE
+        for value in ("0", "-1", "nan", "inf", "-inf", "1e999")
+    ],
     *[(option, value) for option in POSITIVE for value in ("", "abc", "1,5", "1 2", "0x1p")],
-    *[(option, value) for option in COUNTS for value in ("0", "-1", "1.5", "1e3", "", "abc", "nan")],
+    *[
+        (option, value)
+        for option in COUNTS
+        for value in ("0", "-1", "1.5", "1e3", "", "abc", "nan")
+    ],
     *[("--seed", value) for value in ("-1", "1.5", "", "abc", "inf")],
     *[("--epochs", DIGITS), ("--target", "101"), ("--target", "100.1%"), ("--target", "%")],
 ]
@@ -51,7 +59,10 @@ OPTIONS = [
     ("--baseline ''", "baseline '' is not among the backends of this run"),
     ("--output ''", "Invalid value for '--output' / '-o': the name is empty"),
     ("--dataset ''", "no dataset or folder named ''; known: mnist, toy"),
-    ("--dataset mnits", "no dataset or folder named 'mnits'; did you mean mnist? known: mnist, toy"),
+    (
+        "--dataset mnits",
+        "no dataset or folder named 'mnits'; did you mean mnist? known: mnist, toy",
+    ),
     ("--dataset /no/where", "no dataset or folder named '/no/where'; known: mnist, toy"),
     (f"--dataset {LONG}", f"no dataset or folder named '{LONG}'; known: mnist, toy"),
     ("--dataset toy", "toy: target values, but cross-entropy needs classes"),
@@ -146,6 +157,7 @@ def test_output_that_the_system_refuses_is_refused(refuse):
 
 def test_output_that_holds_a_run_is_refused(refuse, tmp_path):
     (tmp_path / "run.json").write_text("{}")
+    (tmp_path / ".lock").touch()  # as every run leaves it
     message = refuse(*TOY, "--output", tmp_path)
     assert message == f"{tmp_path} already holds a run; give another --output"
     assert (tmp_path / "run.json").read_text() == "{}"

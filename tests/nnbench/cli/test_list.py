@@ -1,11 +1,15 @@
 """``nnbench list``."""
 
+import os
+import subprocess
+from typing import Any
+
 import pytest
 
 from nnbench import Backend, Option, registry
-from tests.plugins.helpers import environment, nnbench
+from tests.plugins.helpers import NNBENCH, environment, nnbench
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "Backends:": registry.backends,
     "Workloads:": registry.workloads,
     "Datasets:": registry.datasets,
@@ -14,7 +18,7 @@ KINDS = {
 
 def sections(text):
     """Return the lines of each section, by its title."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for line in text.splitlines():
         if not line.startswith(" "):
             title = line
@@ -75,3 +79,12 @@ def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
 def test_nothing_to_list_is_no_error(call, monkeypatch):
     monkeypatch.setattr(registry, "backends", dict)
     assert sections(call("list").stdout)["Backends:"] == []
+
+
+def test_reader_that_leaves_causes_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*NNBENCH, "list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.stderr == b""

@@ -187,7 +187,7 @@ def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):
     env = environment("faulty", "observers", "raising", NNBENCH_FAULTY_FOLDER=str(tmp_path))
     done = nnbench(*arguments(folder, QUICK_CELL, rounds=2), env=env)
     assert (tmp_path / "observed").read_text().splitlines() == [
-        "started toy-sigmoid ['run.json']",
+        "started toy-sigmoid ['.lock', 'run.json']",
         f"finished {QUICK_CELL} crashed",
         f"finished {QUICK_CELL} crashed",
         "ended True",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nnbench import NetworkSpec
 
+KNOWN_STEPS = 20
 FAULTY_STEP = 5  # of the training: whoever breaks there has finished four steps
 MEGABYTE = 1 << 20
 
@@ -118,6 +119,44 @@ class FlipsSign(Steady):
 class NeverUpdates(Steady):
     def update(self):
         self.steps += 1
+
+
+class DoesNothing(Steady):
+    def train_epoch(self, data, order, batch_size):
+        return np.zeros(-(-len(order) // batch_size), np.float32)
+
+
+class ForgesLosses(Steady):
+    """Has the right losses, from another network, and leaves its own parameters as they are."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.honest = Steady(spec)
+
+    def load(self, layers):
+        super().load(layers)
+        self.honest.load(layers)
+
+    def train_epoch(self, data, order, batch_size):
+        return self.honest.train_epoch(data, order, batch_size)
+
+
+class KnowsLosses(Steady):
+    """Trains in load, off the clock: the toy is never shuffled, and a batch is all of it."""
+
+    def place(self, examples):
+        self.train = getattr(self, "train", examples)  # the first split
+        return examples
+
+    def load(self, layers):
+        super().load(layers)
+        whole = np.arange(len(self.train.inputs))
+        self.known = [super(KnowsLosses, self)._step(self.train, whole) for _ in range(KNOWN_STEPS)]
+
+    def train_epoch(self, data, order, batch_size):
+        steps = len(order) // batch_size
+        self.known, losses = self.known[steps:], self.known[:steps]
+        return np.resize(np.array(losses, np.float32), steps)
 
 
 class ChangesInputs(Steady):
@@ -230,6 +269,9 @@ NETWORKS: dict[str, type[Steady]] = {
     "forgets-mean": ForgetsMean,
     "flips-sign": FlipsSign,
     "never-updates": NeverUpdates,
+    "does-nothing": DoesNothing,
+    "forges-losses": ForgesLosses,
+    "knows-losses": KnowsLosses,
     "changes-inputs": ChangesInputs,
     "changes-parameters": ChangesParameters,
     "slow": Slow,

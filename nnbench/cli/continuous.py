@@ -1,0 +1,168 @@
+"""``nnbench continuous``: measure two revisions side by side, and fail on a regression."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
+from nnbench.cli.options import COUNT, FOLDER, POSITIVE_NUMBER
+from nnbench.cli.run import execute, terminate
+from nnbench.errors import NnbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnbench.errors import ExitCode
+    from nnbench.results import RunInfo
+
+
+@click.command()
+@click.argument("base", required=False)
+@click.argument("head", required=False)
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PATH",
+    help="Given twice: the interpreters of two environments, instead of revisions.",
+)
+@click.option(
+    "--install",
+    multiple=True,
+    metavar="TEXT",
+    help="More arguments for pip, such as '.[all]'. May be repeated.",
+)
+@click.option(
+    "--backends", "-b", multiple=True, default=["all"], metavar="NAMES", help="As in run."
+)
+@click.option("--workload", "-w", default="mnist", help="What to train.")
+@click.option("--rounds", "-r", type=COUNT, default=10, help="Blocks, each with a seed of its own.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
+@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend.")
+@click.option(
+    "--budget", type=POSITIVE_NUMBER, default=15.0, help="Seconds of training a cell may use."
+)
+@click.option(
+    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
+)
+@FAIL
+@STRICT
+@TABLE_FORMAT
+@click.option(
+    "--output",
+    "-o",
+    type=FOLDER,
+    help="Folder of the results.  [default: results/<time>-continuous]",
+)
+@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
+def continuous(
+    base: str | None,
+    head: str | None,
+    *,
+    pythons: tuple[str, ...],
+    install: tuple[str, ...],
+    gates: tuple[str, ...],
+    output: Path | None,
+    progress: bool,
+    strict: bool,
+    table_format: str,
+    **options: Any,
+) -> NoReturn:
+    """Compare revision HEAD of the repository here with BASE, on this machine, paired.
+
+    Builds both in environments of their own, and runs their cells interleaved. Ends as compare
+    does: with 3 if a time, with 6 if an accuracy got worse, beyond its limit and with its whole
+    95% interval; with 4 if a backend failed, with 5 if one was not measured.
+    """
+    signal.signal(signal.SIGTERM, terminate)
+    from nnbench import continuous as pair
+    from nnbench import interpreters, metrics, results
+
+    metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
+    pair.check_workload(options["workload"])
+    found = find_pythons(base, head, pythons, install)
+    sides = pair.Sides(*map(interpreters.examine, found))
+    command = shlex.join(["nnbench", *sys.argv[1:]])
+    info, selections = pair.plan(sides, command=command, overrides={}, **options)
+    titles = pythons or (str(base), str(head))
+    conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
+    folder = output or results.default_folder(info, "continuous")
+    sys.exit(execute(info, selections, folder, progress=progress, conclude=conclude))
+
+
+def find_pythons(
+    base: str | None, head: str | None, pythons: Sequence[str], install: Sequence[str]
+) -> list[str]:
+    """Return the interpreters of both sides; those of revisions are built."""
+    from nnbench import interpreters
+
+    if base is not None and head is not None and not pythons:
+        return build(base, head, install)
+    if len(pythons) != 2 or base is not None:
+        raise click.UsageError("give two revisions, BASE and HEAD, or --python twice")
+    if install:
+        raise click.UsageError("--install is for revisions; nothing is built with --python")
+    return [interpreters.locate(text) for text in pythons]
+
+
+def build(base: str, head: str, install: Sequence[str]) -> list[str]:
+    """Build two revisions."""
+    from nnbench import environments
+    from nnbench.environment import git_state
+
+    revisions = {name: environments.find_commit(name) for name in (base, head)}
+    if len(set(revisions.values())) < 2:
+        raise NnbenchError(f"{base} and {head} are the same commit: there is nothing to compare")
+    if (git_state() or "").endswith("-dirty"):
+        click.echo("nnbench: note: changes that are not committed are not measured", err=True)
+    arguments = [word for text in install for word in shlex.split(text)]
+    pythons = []
+    for name, commit in revisions.items():
+        click.echo(f"nnbench: building {name} ({commit[:12]}), unless it is cached", err=True)
+        pythons.append(str(environments.build(commit, arguments)))
+    return pythons
+
+
+def report(
+    info: RunInfo,
+    folder: Path,
+    *,
+    titles: Sequence[str],
+    gates: Sequence[str],
+    strict: bool,
+    table_format: str,
+) -> ExitCode:
+    """Write the tables of what was finished, show how head compares, return the exit code."""
+    from nnbench import comparison, floors, metrics, registry, rendering
+    from nnbench import continuous as pair
+
+    rendering.write_tables(folder, rendering.summarize(folder))
+    registry.notify("nnbench_run_finished", run=info, folder=folder)
+    floor = floors.load(info.environment)
+    run, limits = comparison.read(folder), metrics.parse_gates(gates)
+    if not gates:
+        limits = metrics.measurable(limits, run.cells) or limits
+    changes = pair.compare(run, limits, floor)
+    if table_format == "md":
+        click.echo(caption(info, titles, floor) + "\n")
+    show(changes, table_format)
+    click.echo(f"Results: {folder}", err=True)
+    return comparison.exit_code(changes, strict=strict)
+
+
+def caption(info: RunInfo, titles: Sequence[str], floor: float) -> str:
+    """Say in a sentence what was compared, and where the environments differ."""
+    base, head = titles
+    versions = [f"{key} {text}" for key, text in info.environment.versions.items() if "@" in key]
+    differing = f" Versions that differ: {', '.join(versions)}." if versions else ""
+    return (
+        f"`{head}` against `{base}`: {info.workload.name}, {info.rounds} rounds, paired by round, "
+        f"noise floor {floor:.1%}.{differing}"
+    )

@@ -1,0 +1,92 @@
+"""``nnbench selftest``: find out what this machine can tell apart."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnbench.cli.options import COUNT
+
+if TYPE_CHECKING:
+    from nnbench.selftest import Trial
+
+
+@click.command()
+@click.option("--backend", "-b", default="numpy", help="What to run; the quickest is best.")
+@click.option("--workload", "-w", default="mnist", help="What to train.")
+@click.option("--rounds", "-r", type=click.IntRange(min=6), default=10, help="Blocks.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
+@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each cell.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the results.  [default: results/<time>-selftest]",
+)
+@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
+def selftest(
+    *,
+    backend: str,
+    workload: str,
+    rounds: int,
+    seed: int,
+    threads: int,
+    output: Path | None,
+    progress: bool,
+) -> None:
+    """Measure the noise floor of this machine, and the smallest slowdown that is found.
+
+    Runs one backend under several names, three of them equal and the others slowed down by known
+    shares. The floor is kept for this machine, and ``run`` and ``compare`` use it.
+    """
+    from rich.console import Console
+
+    from nnbench import floors, planning, results, runner
+    from nnbench import selftest as trials_of
+    from nnbench.progress import choose
+
+    info, [selection] = planning.plan(
+        command=" ".join(["nnbench", *sys.argv[1:]]),
+        backends=[backend],
+        workload=workload,
+        overrides={},
+        rounds=rounds,
+        seed=seed,
+        threads=threads,
+        budget=60.0,
+        timeout=300.0,
+        baseline=None,
+    )
+    variants = trials_of.variants(selection)
+    labels = {variant.label: selection.backend.summary for variant in variants}
+    info = replace(info, backends=labels, baseline=variants[0].label)
+    folder = output or results.default_folder(info, "selftest")
+    display = choose(Console(stderr=True), len(variants) * rounds, wanted=progress)
+    with display:
+        runner.run(info, variants, folder, display)
+    floor, trials = trials_of.evaluate(results.read_final(folder))
+    kept = floors.save(info.environment, floor)
+    report(floor, trials)
+    click.echo(f"\nThe floor is kept in {kept}; the cells are in {folder}.")
+
+
+def report(floor: float, trials: list[Trial]) -> None:
+    """Print every comparison, the floor, and what was found."""
+    from nnbench.rendering import Sheet, markdown
+    from nnbench.selftest import smallest_found
+
+    rows = []
+    for trial in trials:
+        c = trial.comparison
+        bounds = f"{c.interval.low:.3f} to {c.interval.high:.3f}" if c.interval else ""
+        injected = f"{trial.share:.0%}" if trial.share else "none"
+        rows.append([trial.name, injected, f"{c.ratio:.3f}", bounds, c.verdict])
+    headings = ["compared", "injected", "ratio", "95% interval", "verdict"]
+    click.echo(markdown(Sheet("", headings, rows)))
+    smallest = smallest_found(trials)
+    found = f"{smallest:.0%}" if smallest else "none of those injected"
+    click.echo(f"Noise floor: {floor:.1%}. Smallest slowdown found, with all larger: {found}.")

@@ -1,0 +1,76 @@
+"""A file of JSON lines that survives what may happen while it is written.
+
+A kill in the middle of a write leaves a torn last line: it is left out with a warning, since it
+never was a line. A full disk leaves nothing of the line that did not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+
+class TornLineWarning(UserWarning):
+    """The last line of a file was not written to its end."""
+
+
+def append(path: Path, line: bytes) -> None:
+    """Add a line; it is on disk when this returns, and nothing of it is when this raises.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:  # a buffer would be written on closing, once more
+        size = file.tell()
+        try:
+            _write(file, line + b"\n")
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(size)
+            raise
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:  # a disk that is nearly full takes a part
+        rest = rest[file.write(rest) :]
+
+
+def read(path: Path) -> list[bytes]:
+    """Return the lines of a file that may be missing, without a torn last one."""
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    torn = bool(rest)
+    if lines and not torn and not _is_json(lines[-1]):
+        lines.pop()
+        torn = True
+    if torn:
+        text = f"{path}: the last line is torn, as by a kill, and left out"
+        warnings.warn(text, TornLineWarning, stacklevel=2)
+    return lines
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def mend(path: Path) -> None:
+    """Cut off a torn last line, so that the next one is not glued to it."""
+    if path.exists():
+        os.truncate(path, sum(len(line) + 1 for line in read(path)))

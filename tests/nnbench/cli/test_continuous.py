@@ -1,0 +1,177 @@
+"""``nnbench continuous``: two environments side by side, here two wrappers of this interpreter."""
+
+import json
+import sys
+from collections import defaultdict
+
+import pytest
+
+from nnbench import environments
+from nnbench.cli.continuous import build, caption
+from nnbench.errors import ExitCode
+from tests.plugins.helpers import PLUGINS, environment, nnbench
+
+BOTH = ("--python", sys.executable, "--python", sys.executable)
+REVISIONS = "give two revisions, BASE and HEAD, or --python twice"
+BAD = [
+    ([], REVISIONS),
+    (["main"], REVISIONS),
+    (["--python", sys.executable], REVISIONS),
+    (["--python", sys.executable] * 3, REVISIONS),
+    (["main", "HEAD", *BOTH], REVISIONS),
+    (["main", *BOTH], REVISIONS),
+    ([*BOTH, "--install", "x"], "--install is for revisions; nothing is built with --python"),
+    (["--python", "/no/where", "--python", "python"], "no interpreter '/no/where': give the path"),
+    ([*BOTH, "-w", "mnits"], "no workload named 'mnits'; did you mean mnist? known: mnist, "),
+    ([*BOTH, "--fail", "speed:5%"], "no metric 'speed' to gate on; known: train_s, "),
+    ([*BOTH, "--rounds", "0"], "Invalid value for '--rounds'"),
+    (["main", "HEAD"], "git rev-parse: fatal: not a git repository"),
+]
+
+
+@pytest.fixture(scope="module")
+def wrappers(tmp_path_factory):
+    """Write two interpreters that find the same plugin, at another revision each."""
+    folder, found = tmp_path_factory.mktemp("wrappers"), []
+    for revision in ("base", "head"):
+        path = folder / revision
+        variables = f"PYTHONPATH='{PLUGINS / 'revised'}' NNBENCH_TEST_REVISION={revision}"
+        path.write_text(f"#!/bin/sh\n{variables} exec '{sys.executable}' \"$@\"\n")
+        path.chmod(0o755)
+        found += ["--python", str(path)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(wrappers, tmp_path_factory):
+    """Give a function that runs the command on the toy, and returns its end and its folder."""
+
+    def run_with(*arguments):
+        folder = tmp_path_factory.mktemp("run")
+        options = ["-w", "toy-sigmoid", "--output", folder, "--fail", "train_s:100%", *arguments]
+        return nnbench("continuous", *wrappers, *options, env=environment()), folder
+
+    return run_with
+
+
+@pytest.fixture(scope="module")
+def slow(run):
+    """Compare a backend that became slower."""
+    return run("-b", "slowed", "--rounds", "3")
+
+
+@pytest.fixture(scope="module")
+def mixed(run):
+    """Compare everything once, and return the changes by backend, and the exit status."""
+    names = "steady,broken,crashing,added,removed"
+    done, _ = run("-b", names, "--rounds", "1", "--table-format", "json")
+    return {change["backend"]: change for change in json.loads(done.stdout)}, done.returncode
+
+
+def test_slower_head_is_a_regression(slow):
+    done, _ = slow
+    assert done.returncode == ExitCode.REGRESSION
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| slowed |")]
+    assert row.endswith("| slower | regression |")
+
+
+def test_both_run_in_every_block_with_the_same_seed(slow):
+    _, folder = slow
+    lines = (folder / "cells.jsonl").read_text().splitlines()
+    rounds = defaultdict(set)
+    for cell in map(json.loads, lines):
+        rounds[cell["round"], cell["seed"]].add(cell["backend"])
+    assert rounds == {(i, i): {"slowed@base", "slowed@head"} for i in range(3)}
+
+
+def test_folder_holds_a_run_with_its_tables(slow):
+    done, folder = slow
+    assert {"run.json", "accuracy.md", "timing.md"} <= {path.name for path in folder.iterdir()}
+    assert list(json.loads((folder / "run.json").read_text())["backends"]) == [
+        "slowed@base",
+        "slowed@head",
+    ]
+    assert done.stderr.splitlines()[-1] == f"Results: {folder}"
+
+
+def test_caption_says_what_was_compared(slow, wrappers):
+    first = slow[0].stdout.splitlines()[0]
+    text = f"`{wrappers[3]}` against `{wrappers[1]}`: toy-sigmoid, 3 rounds, paired by round"
+    assert first.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("backend", "outcome", "message"),
+    [
+        ("steady", "inconclusive", ""),  # a single pair
+        ("broken", "wrong", "invalid: the first losses stray "),
+        ("crashing", "failed", "crashed: RuntimeError: not today"),
+        ("added", "new", "not measured in the base run"),
+        ("removed", "missing", "no backend named 'removed'"),
+    ],
+)
+def test_every_backend_has_its_outcome(mixed, backend, outcome, message):
+    changes, _ = mixed
+    assert changes[backend]["outcome"] == outcome
+    assert changes[backend]["message"].startswith(message)
+
+
+def test_gravest_outcome_decides(mixed):
+    assert mixed[1] == ExitCode.BACKEND_FAILED
+
+
+def test_backend_that_neither_has_is_refused(wrappers):
+    options = ["-w", "toy-sigmoid", "-b", "stedy"]
+    done = nnbench("continuous", *wrappers, *options, env=environment())
+    assert done.returncode == ExitCode.USAGE
+    assert "no backend named 'stedy'; did you mean steady?" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_refused_in_one_line(call, arguments, message):
+    done = call("continuous", *arguments)
+    assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"nnbench: error: {message}")
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Record what is built, in a repository with two commits and three names."""
+    found = []
+    commits = {"v1": "a" * 40, "main": "b" * 40, "HEAD": "b" * 40}
+
+    def record(commit, arguments):
+        found.append((commit, arguments))
+        return f"/environments/{commit}/python"
+
+    monkeypatch.setattr(environments, "find_commit", commits.__getitem__)
+    monkeypatch.setattr(environments, "build", record)
+    monkeypatch.setattr("nnbench.environment.git_state", lambda: "abc-dirty")
+    return found
+
+
+def test_revisions_are_built_with_all_arguments(builds, capsys):
+    pythons = build("v1", "HEAD", ["'.[all]' --no-index", "mine"])
+    arguments = [".[all]", "--no-index", "mine"]
+    assert builds == [("a" * 40, arguments), ("b" * 40, arguments)]
+    assert pythons == [f"/environments/{commit}/python" for commit in ("a" * 40, "b" * 40)]
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[0] == "nnbench: note: changes that are not committed are not measured"
+    assert notes[1] == "nnbench: building v1 (aaaaaaaaaaaa), unless it is cached"
+
+
+def test_equal_revisions_are_refused(builds, call):
+    done = call("continuous", "main", "HEAD")
+    assert done.code == ExitCode.USAGE
+    assert "main and HEAD are the same commit: there is nothing to compare" in done.stderr
+    assert builds == []
+
+
+def test_caption_names_the_versions_that_differ(make_info):
+    info = make_info(rounds=10)
+    versions = {"nnbench": "0.1", "numpy@base": "2.0", "numpy@head": "2.1"}
+    info.environment.versions.clear()
+    info.environment.versions.update(versions)
+    text = caption(info, ("v1", "HEAD"), 0.02)
+    assert text.endswith("noise floor 2.0%. Versions that differ: numpy@base 2.0, numpy@head 2.1.")

@@ -1,0 +1,136 @@
+"""``nnbench run --resume``: what a kill, a full disk or a second run has left is finished."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+from nnbench import lock, results, seeding
+from tests.plugins.helpers import NNBENCH, environment, nnbench, wait_until
+
+TOY = ["run", "-w", "toy-sigmoid"]
+REFUSED = "nnbench: error: "
+TABLES = ["accuracy.csv", "accuracy.md", "timing.csv", "timing.md"]
+ON_A_SMALL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+from nnbench.cli import main
+main()
+"""
+
+
+def cells(folder):
+    return [(c.round, c.backend, c.position, c.status) for c in results.read_cells(folder)]
+
+
+def kill_when(condition, command, env):
+    """Start a command, and kill it as hard as one can when a condition comes true."""
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen([*NNBENCH, *command], env=env, stdout=nowhere, stderr=nowhere) as process:
+        wait_until(condition)
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """Run one backend to the end; return how the command ended, and its folder."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    done = nnbench(*TOY, "-b", "numpy", "-r", "1", "-o", folder, env=environment())
+    return done, folder
+
+
+def test_killed_run_is_finished(tmp_path):
+    folder, env = tmp_path / "run", environment("faulty")
+    command = [*TOY, "-b", "numpy,steady", "-r", "3", "-o", str(folder)]
+    kill_when((folder / results.CELLS).exists, command, env)
+    kept = cells(folder)
+    done = nnbench("run", "--resume", folder, env=env)
+    assert done.returncode == 0
+    assert done.stdout.endswith(f"Results: {folder}\n")
+    assert 0 < len(kept) < 6
+    assert len(done.stderr.splitlines()) == 6 - len(kept)
+    assert cells(folder)[: len(kept)] == kept
+    order = [seeding.block_order(["numpy", "steady"], seed) for seed in range(3)]
+    assert cells(folder) == [
+        (round_, backend, position, "ok")
+        for round_, block in enumerate(order)
+        for position, backend in enumerate(block)
+    ]
+    with (folder / "timing.csv").open(newline="") as file:
+        rounds = {row["backend"]: row["rounds"] for row in csv.DictReader(file)}
+    assert rounds == {"numpy": "3", "steady": "3"}
+
+
+def test_torn_line_is_a_warning_of_one_line(finished_run, tmp_path):
+    _, folder = finished_run
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in (results.RUN, results.CELLS):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    with (copy / results.CELLS).open("ab") as file:
+        file.write(b'{"backend":')
+    done = nnbench("run", "--resume", copy, env=environment())
+    text = f"{copy / results.CELLS}: the last line is torn, as by a kill, and left out"
+    assert (done.returncode, done.stderr) == (0, f"nnbench: warning: {text}\n")
+    assert cells(copy) == cells(folder)
+
+
+def test_finished_run_is_shown_again(finished_run):
+    done, folder = finished_run
+    files = [folder / name for name in (*TABLES, results.RUN, results.CELLS)]
+    before = [file.read_bytes() for file in files]
+    (folder / "timing.md").unlink()
+    again = nnbench("run", "--resume", folder, env=environment())
+    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_exit_code_knows_which_backends_were_named(tmp_path):
+    folder, env = tmp_path / "run", environment("faulty")
+    done = nnbench(*TOY, "-b", "numpy,unavailable-in-create", "-r", "1", "-o", folder, env=env)
+    again = nnbench("run", "--resume", folder, env=env)
+    assert (done.returncode, again.returncode) == (4, 4)
+
+
+def test_full_disk_is_one_line_and_loses_no_finished_cell(tmp_path):
+    folder = tmp_path / "run"
+    command = [*TOY, "-b", "numpy", "-r", "3", "-o", str(folder)]
+    command = [sys.executable, "-c", ON_A_SMALL_DISK, *command]
+    env = environment()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    *shown, message = done.stderr.splitlines()
+    assert message == f"{REFUSED}cannot write to {folder / results.CELLS}: File too large"
+    assert len(cells(folder)) == len(shown) == 1
+    assert nnbench("run", "--resume", folder, env=env).returncode == 0
+    assert len(cells(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-r", "3"], ["--quick"], ["--backends", "all"], ["-o", "x"], ["--timeout", "300"]],
+)
+def test_other_options_are_refused(call, tmp_path, options):
+    code, stdout, stderr = call("run", "--resume", tmp_path, *options)
+    text = "--resume goes on as planned, and takes no options but --progress"
+    assert (code, stdout, stderr) == (2, "", f"{REFUSED}{text}\n")
+
+
+def test_folder_without_a_run_is_refused(call, tmp_path):
+    code, stdout, stderr = call("run", "--resume", tmp_path)
+    text = f"{tmp_path} holds no run (run.json: No such file or directory)"
+    assert (code, stdout, stderr) == (2, "", f"{REFUSED}{text}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["--output", "--resume"])
+def test_second_run_at_once_is_refused(finished_run, way):
+    _, folder = finished_run
+    others = TOY[1:] if way == "--output" else []
+    before = (folder / results.CELLS).read_bytes()
+    with lock.hold(folder):
+        done = nnbench("run", way, folder, *others, "--no-progress", env=environment())
+    assert done.returncode == 2
+    assert (done.stdout, done.stderr) == ("", f"{REFUSED}{folder} is in use by another run\n")
+    assert (folder / results.CELLS).read_bytes() == before

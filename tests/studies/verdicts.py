@@ -1,0 +1,130 @@
+"""How often are nnbench's verdicts right? Runs whose answer is known, on this machine.
+
+``python -m tests.studies.verdicts --runs 10`` runs the numpy backend under seven names in each
+block: five that are equal (four A/A comparisons between neighbours) and two that do 10% more work
+(each against an equal one). ``--load`` keeps a second program busy in bursts beside it. The noise
+floor is the one that ``nnbench selftest`` keeps, or the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnbench import analysis, floors, metrics, planning, results, runner
+from nnbench.handicap import Handicap
+from nnbench.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nnbench.analysis import Comparison
+    from nnbench.results import RunInfo
+    from nnbench.selection import Selection
+
+EQUALS = ("a0", "a1", "a2", "a3", "a4")
+SLOWED = {"w1": "a0", "w2": "a2"}  # each with the equal one that it is compared with
+SLOWDOWN = Handicap("work", 0.10)
+
+
+def main() -> None:
+    """Make the runs and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--load", action="store_true")
+    options = parser.parse_args()
+    equal: list[Comparison] = []
+    slowed: list[Comparison] = []
+    with bursts() if options.load else tempfile.TemporaryDirectory():
+        for number in range(options.runs):
+            for kind, found in zip((equal, slowed), trial(number, options), strict=True):
+                kind += found
+            report(number, equal, slowed)
+
+
+def trial(number: int, options: argparse.Namespace) -> tuple[list[Comparison], list[Comparison]]:
+    """Make one run and return its A/A comparisons and those with a slowdown."""
+    info, [selection] = planning.plan(
+        command="study",
+        backends=["numpy"],
+        workload="mnist",
+        overrides={"epochs": options.epochs},
+        rounds=options.rounds,
+        seed=1000 * number,
+        threads=1,
+        budget=60.0,
+        timeout=300.0,
+        baseline=None,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure(info, selection, Path(folder) / "run")
+    floor = floors.load(info.environment)
+    pairs = list(zip(EQUALS[1:], EQUALS[:-1], strict=True))
+    equal = [analysis.compare(times[a], times[b], floor) for a, b in pairs]
+    slowed = [analysis.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
+    return equal, slowed
+
+
+def measure(info: RunInfo, selection: Selection, folder: Path) -> dict[str, list[float]]:
+    """Run every variant and return its seconds an epoch, by block."""
+    variants = [replace(selection, variant=name) for name in EQUALS]
+    variants += [replace(selection, variant=n, handicap=SLOWDOWN) for n in SLOWED]
+    labels = {variant.label: "" for variant in variants}
+    info = replace(info, backends=labels, baseline=variants[0].label)
+    runner.run(info, variants, folder, Silent())
+    times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *SLOWED)}
+    for cell in sorted(results.read_final(folder), key=lambda cell: cell.round):
+        seconds = metrics.epoch_s(cell)
+        assert seconds, cell.message
+        times[cell.backend.rpartition("@")[2]].append(seconds)
+    return times
+
+
+def report(number: int, equal: list[Comparison], slowed: list[Comparison]) -> None:
+    """Print the counts so far."""
+    alarms = sum(c.verdict in {"slower", "faster"} for c in equal)
+    found = sum(c.verdict == "slower" for c in slowed)
+    wrong = alarms + sum(c.verdict in {"same", "faster"} for c in slowed)
+    spread = max(abs(c.ratio - 1) for c in equal)
+    text = f"A/A: {alarms} false alarms in {len(equal)} (furthest ratio {spread:.1%} from 1)"
+    text += f"; 10% slowdown: {found} found in {len(slowed)}; wrong verdicts: {wrong}"
+    print(f"run {number + 1}: {text}", flush=True)  # noqa: T201 - a script
+
+
+@contextmanager
+def bursts() -> Iterator[None]:
+    """Keep a process on every CPU busy in bursts of random length."""
+    workers = [
+        multiprocessing.Process(target=burst, args=(seed,), daemon=True)
+        for seed in range(multiprocessing.cpu_count())
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def burst(seed: int) -> None:
+    """Work for up to 1.5 s, rest for up to 1.5 s, again and again."""
+    rng = random.Random(seed)
+    while True:
+        end = time.perf_counter() + rng.uniform(0.05, 1.5)
+        while time.perf_counter() < end:
+            pass
+        time.sleep(rng.uniform(0.05, 1.5))
+
+
+if __name__ == "__main__":
+    main()
