@@ -19,6 +19,8 @@ REQUIRED = set(filter(None, os.environ.get("NNBENCH_REQUIRE", "").split(",")))
 # Small arrays: a second thread costs more than it brings. NumPy is not imported yet.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
+os.environ["PYTHONWARNINGS"] = "ignore:machine"  # about whatever machine the tests run on
+
 settings.register_profile("nnbench", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("nnbench")
 

@@ -1,6 +1,7 @@
 """The parent outlives every worker, tells what became of it, and leaves no process behind."""
 
 import json
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -132,13 +133,18 @@ def test_garbage_in_the_pipe_of_events_is_the_last_event(faults, backend, start)
     [
         ("exits-as-if-done", "exited with status 0 before it was done"),
         ("exits-in-create", "exited with status 0 before it was done"),
-        ("closes-everything", "exited with status 1 before it was done"),
         pytest.param("gets-nameless-signal", "killed by signal 40", marks=NEEDS_REAL_TIME_SIGNALS),
         ("raises-unseen", "ValueError: nobody can see this traceback"),
     ],
 )
 def test_crash_is_explained(outcomes, backend, message):
     assert (outcomes[backend].status, outcomes[backend].message) == ("crashed", message)
+
+
+def test_worker_without_any_file_is_a_crash(outcomes):
+    outcome = outcomes["closes-everything"]
+    assert outcome.status == "crashed"
+    assert re.fullmatch(r"exited with status (1|120) before it was done", outcome.message)
 
 
 def test_closed_output_does_no_harm(outcomes):
