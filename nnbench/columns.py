@@ -32,8 +32,8 @@ def number(field: str, spec: str, scale: float = 1) -> Callable[[Row], str]:
     return text
 
 
-def seconds(field: str) -> Callable[[Row], str]:
-    """Format seconds with three significant digits."""
+def rounded(field: str) -> Callable[[Row], str]:
+    """Format a field with three significant digits."""
 
     def text(row: Row) -> str:
         value = getattr(row, field, None)
@@ -62,7 +62,7 @@ def accuracy_columns(info: RunInfo) -> list[Column]:
     if target is not None:
         columns += [
             Column(f"≥ {target * 100:g}%", _reached),
-            Column("after s", seconds("target_s")),
+            Column("after s", rounded("target_s")),
         ]
     return [
         *columns,
@@ -90,18 +90,18 @@ def timing_columns(info: RunInfo) -> list[Column]:
         Column("n", number("rounds", "d")),
         Column("train s/epoch", _epoch),
         Column("images/s", number("images_per_s", ",.0f")),
-        Column(f"× {info.baseline}", number("ratio", ".2f")),
+        Column(f"× {info.baseline}", rounded("ratio")),
         Column("95% interval", _interval),
         Column("verdict", _verdict),
     ]
 
 
 def _epoch(row: Row) -> str:
-    return ("~" if row.status == "budget" else "") + seconds("train_s_per_epoch")(row)
+    return ("~" if row.status == "budget" else "") + rounded("train_s_per_epoch")(row)
 
 
 def _interval(row: Row) -> str:
-    low, high = number("ratio_low", ".2f")(row), number("ratio_high", ".2f")(row)
+    low, high = rounded("ratio_low")(row), rounded("ratio_high")(row)
     return MISSING if low == MISSING else f"{low} to {high}"
 
 
@@ -117,7 +117,8 @@ def _rounds(row: Row) -> str:
 
 
 def _remarks(row: Row) -> str:
-    return "unstable" if getattr(row, "unstable", False) is True else MISSING
+    remarks = getattr(row, "remarks", None)
+    return remarks if isinstance(remarks, str) and remarks else MISSING
 
 
 ROUNDS = [
@@ -129,9 +130,9 @@ ROUNDS = [
 
 OTHER_PARTS = [
     Column("backend", lambda r: r.backend),
-    Column("set-up s", seconds("setup_s")),
-    Column("transfer s", seconds("transfer_s")),
-    Column("warm-up s", seconds("warmup_s")),
+    Column("set-up s", rounded("setup_s")),
+    Column("transfer s", rounded("transfer_s")),
+    Column("warm-up s", rounded("warmup_s")),
     Column("peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
 ]
 

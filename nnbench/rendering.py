@@ -103,9 +103,9 @@ def write_tables(folder: Path, summary: Summary) -> None:
     results.write(folder / "timing.csv", summary.timing.to_csv(index=False).encode())
     for name, sheets in summary.sheets().items():
         blocks = [caption(summary.info)]
-        blocks += [f"**{s.title}**\n\n{markdown(s)}" for s in sheets]
-        blocks += [f"- {line}" for line in notes(summary.timing)]
-        results.write(folder / f"{name}.md", ("\n\n".join(blocks) + "\n").encode())
+        blocks += [f"**{s.title}**\n\n{markdown(s).rstrip()}" for s in sheets]
+        blocks.append("\n".join(f"- {line}" for line in notes(summary.timing)))
+        results.write(folder / f"{name}.md", ("\n\n".join(filter(None, blocks)) + "\n").encode())
 
 
 def caption(info: RunInfo) -> str:

@@ -1,7 +1,7 @@
 """Everything random, drawn once by the harness and handed to every backend alike.
 
-All draws come from NumPy's PCG64, seeded with (seed, stream), so that the initial parameters,
-the order of examples and the order of backends are independent of each other.
+All draws come from NumPy's PCG64. Each stream is a child of the seed (SeedSequence's spawn key),
+so that the initial parameters, the order of examples and the order of backends are independent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARAMETERS, ORDER, BLOCK, WARM_UP = range(4)  # the streams
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
     """Return the random generator of one stream of a seed."""
-    return np.random.Generator(np.random.PCG64([seed, *stream]))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream)))
 
 
 def initial_layers(spec: NetworkSpec, initial: Initial, seed: int) -> list[Layer]:

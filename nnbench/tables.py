@@ -118,7 +118,7 @@ def _completeness(group: Sequence[CellResult]) -> Row:
     partial = [c for c in group if not c.complete]
     if not partial:
         return {"status": "ok", "message": ""}
-    message = f"the budget ended training after {partial[0].images:,} images"
+    message = f"the budget ended training after {partial[0].images:,} images; ~ is extrapolated"
     return {"status": "budget", "message": message}
 
 
@@ -158,7 +158,7 @@ def _timing_row(name: str, group: Sequence[CellResult]) -> Row:
     row |= {
         "train_s_per_epoch": median(epochs),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in epochs),
-        "unstable": analysis.is_unstable(epochs),
+        "remarks": ", ".join(_remarks(group, epochs)),
         "images_per_s": median(c.images / c.train_s for c in group),
         "setup_s": _median(group, lambda s: s.setup_s),
         "transfer_s": _median(group, lambda s: s.transfer_s),
@@ -169,6 +169,12 @@ def _timing_row(name: str, group: Sequence[CellResult]) -> Row:
         "peak_memory_bytes": median(peaks) if peaks else None,
     }
     return row
+
+
+def _remarks(group: Sequence[CellResult], epochs: Sequence[float]) -> list[str]:
+    """Return what makes the times of a backend suspicious, each remark once."""
+    unstable = ["unstable"] if analysis.is_unstable(epochs) else []
+    return list(dict.fromkeys([*unstable, *(flag for cell in group for flag in cell.flags)]))
 
 
 def _median(group: Sequence[CellResult], field: Callable[[Setup], float]) -> float:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nnbench import columns, rendering, results
-from nnbench.columns import MISSING, number, seconds, significant
+from nnbench.columns import MISSING, number, rounded, significant
 from nnbench.rendering import Sheet, markdown, rich_table
 
 Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
@@ -71,7 +71,7 @@ def test_three_significant_digits(value, text):
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
-@pytest.mark.parametrize("text", [number("x", ".2f"), seconds("x"), number("absent", "d")])
+@pytest.mark.parametrize("text", [number("x", ".2f"), rounded("x"), number("absent", "d")])
 def test_missing_value_is_a_dash(text, missing):
     assert text(Row(missing)) == MISSING
 

@@ -184,7 +184,7 @@ def test_status_sums_up_the_rounds(make_info, make_cell, table, changes, status)
     cells = [make_cell(round=i, message=c.get("status", ""), **c) for i, c in enumerate(changes)]
     row = table(make_info(), cells).iloc[0]
     assert row.status == status
-    budget = "the budget ended training after 100 images"
+    budget = "the budget ended training after 100 images; ~ is extrapolated"
     assert row.message == {"ok": "", "budget": budget}.get(status, status.split()[0])
 
 

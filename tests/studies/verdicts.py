@@ -40,12 +40,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--load", action="store_true")
     options = parser.parse_args()
     equal: list[Comparison] = []
     slowed: list[Comparison] = []
     with bursts() if options.load else tempfile.TemporaryDirectory():
-        for number in range(options.runs):
+        for number in range(options.first, options.first + options.runs):
             for kind, found in zip((equal, slowed), trial(number, options), strict=True):
                 kind += found
             report(number, equal, slowed)
