@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nnbench.cell import CellResult, Epoch
 
 REPEATS = 2  #: how often a disturbed cell is run again
-LOST_SHARE = 0.03  #: of the training time: an idle machine stays below 0.015
+LOST_SHARE = 0.03  #: of the training time; left alone, nearly all cells lose less
 SHORTEST_S = 0.05  #: of training; below it a single timer tick would decide
 SLICE_S = 0.004  #: what an involuntary switch costs at most, where the kernel does not say
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")  #: the grain of /proc/stat
