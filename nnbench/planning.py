@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnbench import environment, machine, registry, results, selection, workloads
+from nnbench import environment, floors, machine, registry, results, selection, workloads
 from nnbench.errors import BackendUnavailableError, NnbenchError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def describe(
     labels = {s.label: s.backend.summary for s in available}
     libraries = {name for s in selections for name in s.backend.libraries}
     chosen = registry.find("workload", workload, registry.workloads())
+    here = environment.describe(libraries)
     return results.RunInfo(
         started=results.now(),
         command=command,
@@ -62,7 +63,8 @@ def describe(
         threads=threads,
         budget_s=budget,
         timeout_s=timeout,
-        environment=environment.describe(libraries),
+        environment=here,
+        noise_floor=floors.load(here),
         warnings=warnings,
     )
 

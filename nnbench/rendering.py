@@ -80,10 +80,11 @@ class Summary(NamedTuple):
 
     def sheets(self) -> dict[str, list[Sheet]]:
         """Return the tables of text, by the file that holds them."""
+        against = f"verdict against {self.info.baseline}, noise floor {self.info.noise_floor:.1%}"
         return {
             "accuracy": [sheet("Accuracy", accuracy_columns(self.info), self.accuracy)],
             "timing": [
-                sheet("Timing", timing_columns(self.info), self.timing),
+                sheet(f"Timing ({against})", timing_columns(self.info), self.timing),
                 sheet("Train s/epoch, round by round", ROUNDS, self.timing),
                 sheet("Outside the clock, medians", OTHER_PARTS, self.timing),
                 sheet("Phases of a step, µs, medians", PHASES, self.timing),

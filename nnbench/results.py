@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from nnbench import journal
+from nnbench.analysis import DEFAULT_FLOOR
 from nnbench.cell import CellResult
 from nnbench.environment import Environment
 from nnbench.errors import ExitCode, ResultsError
@@ -48,6 +49,7 @@ class RunInfo:
     budget_s: float
     timeout_s: float
     environment: Environment
+    noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
     warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
     dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
 

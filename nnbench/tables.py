@@ -33,16 +33,11 @@ def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
     return pd.DataFrame([_accuracy_row(info, name, group) for name, group in groups.items()])
 
 
-def timing(
-    info: RunInfo, cells: Sequence[CellResult], floor: float = analysis.DEFAULT_FLOOR
-) -> pd.DataFrame:
-    """Return one row for each backend: its times, its memory, and how it compares.
-
-    ``floor`` is the relative difference that the machine cannot tell from none.
-    """
+def timing(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
+    """Return one row for each backend: its times, its memory, and how it compares."""
     groups = _groups(info, cells)
     frame = pd.DataFrame([_timing_row(name, group) for name, group in groups.items()])
-    return frame.join(_against_baseline(info, groups, floor))
+    return frame.join(_against_baseline(info, groups))
 
 
 def epoch_s(cell: CellResult) -> float:
@@ -52,12 +47,10 @@ def epoch_s(cell: CellResult) -> float:
     return value
 
 
-def _against_baseline(
-    info: RunInfo, groups: dict[str, list[CellResult]], floor: float
-) -> pd.DataFrame:
+def _against_baseline(info: RunInfo, groups: dict[str, list[CellResult]]) -> pd.DataFrame:
     """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
     baseline = {c.round: epoch_s(c) for c in groups.get(info.baseline, []) if _is_measured(c)}
-    found = [_compare(group, baseline, floor) for group in groups.values()]
+    found = [_compare(group, baseline, info.noise_floor) for group in groups.values()]
     others = [c if name != info.baseline else None for name, c in zip(groups, found, strict=True)]
     p_values = analysis.holm([c.p_value if c else None for c in others])
     return pd.DataFrame(

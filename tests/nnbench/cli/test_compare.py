@@ -1,0 +1,128 @@
+"""``nnbench compare``: the gate that a CI job acts on."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnbench import results
+
+
+@pytest.fixture(autouse=True)
+def no_measured_floor(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def write(tmp_path, make_cell, make_info):
+    """Give a function that writes a run of ``numpy`` and ``a`` with 1% of noise."""
+
+    def run(name, seconds=1.0, accuracy=0.96, status="ok", **changes):
+        folder, rng = tmp_path / name, np.random.default_rng(len(name))
+        results.create(folder, make_info("numpy", "a", **changes))
+        for round_ in range(8):
+            at = {"round": round_, "seed": round_}
+            results.append(folder, make_cell("numpy", train_s=rng.normal(1, 0.01), **at))
+            cell = make_cell(
+                "a",
+                train_s=seconds * rng.normal(1, 0.01),
+                accuracies=(accuracy + 0.001 * round_,),
+                status=status,
+                message="" if status == "ok" else "the first losses stray",
+                **at,
+            )
+            results.append(folder, cell)
+        return folder
+
+    return run
+
+
+def test_same_speed_passes(call, write):
+    done = call("compare", write("base"), write("again"))
+    assert done.code == 0
+    assert done.stdout.count("passed") == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "line"),
+    [
+        ({"seconds": 1.2}, 3, "| a | train_s:5% |"),
+        ({"accuracy": 0.95}, 6, "| a | accuracy:0.5pp |"),
+        ({"status": "invalid"}, 6, "| a | train_s:5% |"),
+        ({"status": "crashed"}, 4, "| a | train_s:5% |"),
+    ],
+)
+def test_gate_names_the_backend_and_the_figure(call, write, changes, code, line):
+    done = call("compare", write("base"), write("worse", **changes))
+    assert done.code == code
+    [bad] = [row for row in done.stdout.splitlines() if row.startswith(line)]
+    assert bad.split(" | ")[-1].rstrip(" |") in {"regression", "failed", "wrong"}
+
+
+def test_message_of_a_wrong_backend_is_shown(call, write):
+    done = call("compare", write("base"), write("wrong", status="invalid"))
+    assert "- a: invalid: the first losses stray" in done.stdout
+
+
+def test_limit_can_be_wider(call, write):
+    runs = write("base"), write("slower", seconds=1.2)
+    assert call("compare", *runs, "--fail", "train_s:50%").code == 0
+
+
+def test_own_limits_replace_the_default_ones(call, write):
+    runs = write("base"), write("slower", seconds=1.2)
+    done = call("compare", *runs, "--fail", "accuracy:1pp", "--fail", "peak_memory:10%")
+    assert done.code == 0
+    assert "train_s" not in done.stdout
+
+
+def test_json_holds_plain_numbers(call, write):
+    done = call("compare", write("base"), write("slow", seconds=1.2), "--table-format", "json")
+    [row] = [r for r in json.loads(done.stdout) if (r["backend"], r["metric"]) == ("a", "train_s")]
+    assert (row["outcome"], row["verdict"], row["limit"]) == ("regression", "slower", "train_s:5%")
+    assert 1.15 < row["low"] < row["change"] < row["high"] < 1.25
+
+
+def test_csv_can_be_read_back(call, write):
+    done = call("compare", write("base"), write("again"), "--table-format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(r["backend"], r["metric"]) for r in rows] == [
+        *(("numpy", "train_s"), ("numpy", "accuracy"), ("a", "train_s"), ("a", "accuracy")),
+    ]
+
+
+def test_other_machine_is_said(call, write, make_info):
+    environment = replace(make_info().environment, cpu="another")
+    done = call("compare", write("base"), write("there", environment=environment))
+    assert done.code == 0
+    assert done.stderr == "nnbench: different machines: times are relative to numpy\n"
+
+
+def test_dataset_without_classes_is_compared_by_time(call, write):
+    base, new = write("base", accuracy=np.nan), write("again", accuracy=np.nan)
+    for folder in (base, new):
+        cells = list(results.read_cells(folder))
+        (folder / results.CELLS).unlink()
+        for cell in cells:
+            epochs = [replace(epoch, accuracy=None) for epoch in cell.epochs]
+            results.append(folder, replace(cell, epochs=epochs))
+    done = call("compare", base, new)
+    assert done.code == 0
+    assert "accuracy" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["train_s:5", "speed:5%", "accuracy:5%"])
+def test_unreadable_limit_is_one_line(call, write, text):
+    done = call("compare", write("base"), write("again"), "--fail", text)
+    assert (done.code, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_folder_without_a_run_is_one_line(call, write, tmp_path):
+    done = call("compare", write("base"), tmp_path / "nothing")
+    assert (done.code, done.stdout) == (2, "")
+    assert "holds no run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
