@@ -11,14 +11,16 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import random
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnbench import analysis, floors, metrics, planning, results, runner
+from nnbench.datasets import MNIST_FOLDER
 from nnbench.handicap import Handicap
 from nnbench.progress import Silent
 
@@ -41,7 +43,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
-    parser.add_argument("--load", action="store_true")
+    parser.add_argument("--load", action="store_true", help="bursts of work on every CPU")
+    parser.add_argument("--small", action="store_true", help="train on the 10,000 test images")
     options = parser.parse_args()
     equal: list[Comparison] = []
     slowed: list[Comparison] = []
@@ -54,25 +57,42 @@ def main() -> None:
 
 def trial(number: int, options: argparse.Namespace) -> tuple[list[Comparison], list[Comparison]]:
     """Make one run and return its A/A comparisons and those with a slowdown."""
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = {"epochs": options.epochs}
+        if options.small:
+            overrides |= {"dataset": str(small_dataset(Path(folder)))}
+        times, floor = run(number, options.rounds, overrides, Path(folder) / "run")
+    pairs = list(zip(EQUALS[1:], EQUALS[:-1], strict=True))
+    equal = [analysis.compare(times[a], times[b], floor) for a, b in pairs]
+    slowed = [analysis.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
+    return equal, slowed
+
+
+def small_dataset(folder: Path) -> Path:
+    """Write a dataset whose training split is MNIST's test split."""
+    for path in MNIST_FOLDER.glob("t10k-*.gz"):
+        for name in (path.name, path.name.replace("t10k", "train")):
+            shutil.copy(path, folder / name)
+    return folder
+
+
+def run(
+    number: int, rounds: int, overrides: dict[str, Any], folder: Path
+) -> tuple[dict[str, list[float]], float]:
+    """Make one run and return the times of each variant, and the noise floor."""
     info, [selection] = planning.plan(
         command="study",
         backends=["numpy"],
         workload="mnist",
-        overrides={"epochs": options.epochs},
-        rounds=options.rounds,
+        overrides=overrides,
+        rounds=rounds,
         seed=1000 * number,
         threads=1,
         budget=60.0,
         timeout=300.0,
         baseline=None,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        times = measure(info, selection, Path(folder) / "run")
-    floor = floors.load(info.environment)
-    pairs = list(zip(EQUALS[1:], EQUALS[:-1], strict=True))
-    equal = [analysis.compare(times[a], times[b], floor) for a, b in pairs]
-    slowed = [analysis.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
-    return equal, slowed
+    return measure(info, selection, folder), floors.load(info.environment)
 
 
 def measure(info: RunInfo, selection: Selection, folder: Path) -> dict[str, list[float]]:
