@@ -113,7 +113,10 @@ def is_disturbed(result: CellResult) -> bool:
 
 
 def mark(result: CellResult, attempt: int) -> CellResult:
-    """Return the result of an attempt; it is final unless the cell has to be repeated."""
+    """Return the result of an attempt; it is final unless the cell has to be repeated.
+
+    A training that the budget ended is not repeated: it is slow, and extrapolated anyway.
+    """
     disturbed = is_disturbed(result)
-    final = not disturbed or attempt == REPEATS
+    final = not disturbed or not result.complete or attempt == REPEATS
     return replace(result, attempt=attempt, disturbed=disturbed, final=final)

@@ -121,10 +121,13 @@ def test_interrupted_repetition_is_not_finished(run, tmp_path):
     assert finished(results.read_cells(tmp_path / "run")).keys() == {(0, "numpy")}
 
 
-def test_slow_backend_is_given_up_after_its_last_attempt(run):
-    calm, busy = outcome(complete=False), outcome(complete=False, waited_s=0.5)
-    cells = run(calm, calm, busy, calm, rounds=runner.SLOW_ROUNDS + 1)
-    assert [(c.round, c.attempt) for c in cells] == [(0, 0), (1, 0), (2, 0), (2, 1)]
+def test_training_that_the_budget_ended_is_flagged_and_not_repeated(run):
+    slow = outcome(waited_s=0.5, complete=False)
+    cells = run(*[slow] * runner.SLOW_ROUNDS, rounds=runner.SLOW_ROUNDS + 2)
+    assert [(c.round, c.attempt, c.disturbed, c.final) for c in cells] == [
+        (round_, 0, True, True) for round_ in range(runner.SLOW_ROUNDS)
+    ]
+    assert all(any(flag.startswith("disturbed") for flag in c.flags) for c in cells)
 
 
 def test_every_attempt_is_announced(run):
