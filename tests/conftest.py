@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,9 @@ REQUIRED = set(filter(None, os.environ.get("NNBENCH_REQUIRE", "").split(",")))
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 os.environ["PYTHONWARNINGS"] = "ignore:machine"  # about whatever machine the tests run on
+
+# A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("nnbench", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("nnbench")
