@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnbench import Examples, Network, Optimizer, evaluation
+from nnbench import Examples, Network, Optimizer
 from nnbench.evaluation import (
     BATCH_SIZE,
     ROUNDING_FACTOR,
@@ -204,7 +204,7 @@ def test_wider_tolerance_is_ten_times_what_rounding_does(make_task, monkeypatch)
         seen.append(train(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(evaluation.reference, "train", recording)
+    monkeypatch.setattr("nnbench.evaluation.reference.train", recording)
     task = make_task(optimizer=Optimizer(kind="adam", learning_rate=1.0), batch_size=4)
     found = expected_losses(task)
     (exact, _), (rounded, _) = seen
