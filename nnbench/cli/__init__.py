@@ -15,6 +15,7 @@ from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
+from nnbench.cli.new import new
 from nnbench.cli.run import run
 from nnbench.cli.selftest import selftest
 from nnbench.errors import ExitCode, NnbenchError
@@ -31,7 +32,7 @@ def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, compare, continuous, selftest, list_, info):
+for command in (run, compare, continuous, selftest, new, list_, info):
     cli.add_command(command)
 
 

@@ -1,0 +1,108 @@
+"""``nnbench new`` writes a plugin that works as it is."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nnbench import NnbenchError, scaffold
+from tests.plugins.helpers import environment, nnbench
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "nnbench-example"
+NAME = "my-backend"
+
+
+def contents(folder):
+    written = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return {str(path.relative_to(folder)): path.read_text("utf-8") for path in written}
+
+
+def as_installed(folder, name, package):
+    """Return an environment in which the plugin is found, as an installer would arrange it."""
+    info = folder / f"{package}-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: nnbench-{name}\nVersion: 0.1.0\n")
+    [(key, module)] = metadata(folder)["entry-points"]["nnbench"].items()
+    (info / "entry_points.txt").write_text(f"[nnbench]\n{key} = {module}\n")
+    return environment(PYTHONPATH=str(folder))
+
+
+def metadata(folder):
+    return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    return scaffold.create(NAME, tmp_path_factory.mktemp("new") / "plugin")
+
+
+@pytest.fixture(scope="module")
+def env(plugin):
+    return as_installed(plugin, NAME, "nnbench_my_backend")
+
+
+def test_the_kept_example_is_what_new_writes(tmp_path):
+    written = scaffold.create("example", tmp_path / "example")
+    assert contents(EXAMPLE) == contents(written)
+
+
+def test_the_new_backend_is_listed(env):
+    done = nnbench("list", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\n  {NAME} " in done.stdout
+
+
+@pytest.mark.parametrize("workload", ["toy-sigmoid", "mnist"])
+def test_the_new_backend_runs(env, tmp_path, workload):
+    arguments = ("--workload", workload, "--quick", "--output", tmp_path / "run")
+    done = nnbench("run", "--backends", f"numpy,{NAME}", *arguments, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f" {NAME} ") >= 2  # in the accuracy and the timing table
+
+
+def test_no_field_of_the_template_is_left(plugin):
+    text = contents(plugin)
+    assert "$" not in "".join(text.values()).replace("${{ matrix.python }}", "").replace(
+        "$NNBENCH", ""
+    ).replace("\n$ ", "")
+
+
+def test_the_metadata_fits_nnbench_itself(plugin):
+    ours = tomllib.loads((EXAMPLE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    theirs = metadata(plugin)
+    assert theirs["requires-python"] == ours["requires-python"]
+    assert f"nnbench>={ours['version']}" in theirs["dependencies"]
+    assert theirs["name"] == f"nnbench-{NAME}"
+
+
+@pytest.mark.parametrize("name", ["", "Foo", "1st", "a_b", "a--b", "a-", "../a", "all", "é"])
+def test_a_name_that_cannot_be_one_is_refused(name, tmp_path):
+    with pytest.raises(NnbenchError, match="cannot name a backend"):
+        scaffold.create(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    with pytest.raises(NnbenchError, match="'numpy' is installed already"):
+        scaffold.create("numpy", tmp_path / "new")
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(NnbenchError, match="is not empty"):
+        scaffold.create(NAME, tmp_path)
+    assert contents(tmp_path) == {"mine.txt": "precious"}
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    assert scaffold.create(NAME, tmp_path / ".").samefile(tmp_path)
+    assert "nnbench_my_backend/network.py" in contents(tmp_path)
+
+
+def test_the_command_says_what_comes_next(tmp_path):
+    done = nnbench("new", NAME, "--directory", tmp_path / "new", env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"nnbench test {NAME}" in done.stdout
+    again = nnbench("new", NAME, "--directory", tmp_path / "new", env=environment())
+    assert again.returncode == 2
+    assert again.stderr.startswith("nnbench: error: ")
