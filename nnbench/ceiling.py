@@ -1,8 +1,9 @@
-"""The speed that no honest backend can exceed: the best of many dense float32 matrix products.
+"""What a machine can do at most: dense float32 matrix products, and copies in its memory.
 
-``python -m nnbench.ceiling LIBRARY DEVICE CPUS`` measures it in a process of its own, which has the
-threads and the CPUs of a worker, and prints GFLOP/s. Small products are among those tried, because
-they fit into a time slice and so are right even on a busy machine.
+No honest backend is faster than the best product. ``python -m nnbench.ceiling WHAT LIBRARY DEVICE
+CPUS`` measures in a process of its own, which has the threads and the CPUs of a worker, and prints
+GFLOP/s of a ``product``, or GB/s of a ``copy`` (read and written). Small products are among those
+tried, because they fit into a time slice and so are right even on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench import interpreters
 from nnbench.process import THREAD_VARIABLES
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MEASURE_S = 0.3  #: for all sizes together
 TIMEOUT_S = 60.0  #: with the import of torch
 SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}
+COPY_FLOATS = 1 << 26  #: 256 MB, beyond every cache
 
 
 def find(spec: CellSpec, device: str, achieved: float, slack: float) -> float | None:
@@ -36,7 +38,7 @@ def find(spec: CellSpec, device: str, achieved: float, slack: float) -> float | 
     libraries = ("torch",) if device == "cuda" else ("numpy", "torch")
     best = None
     for library in libraries:
-        found = measure(library, device, spec.threads, spec.cpus, spec.python)
+        found = measure("product", library, device, spec.threads, spec.cpus, spec.python)
         best = max(filter(None, (best, found)), default=None)
         if best is not None and achieved <= slack * best:
             break
@@ -45,10 +47,15 @@ def find(spec: CellSpec, device: str, achieved: float, slack: float) -> float | 
 
 @cache
 def measure(
-    library: str, device: str, threads: int, cpus: tuple[int, ...], python: str | None = None
+    what: Literal["product", "copy"],
+    library: str,
+    device: str,
+    threads: int,
+    cpus: tuple[int, ...],
+    python: str | None = None,
 ) -> float | None:
     """Measure once in a process of its own; None if the library is missing, or it fails."""
-    arguments = (library, device, ",".join(map(str, cpus)))
+    arguments = (what, library, device, ",".join(map(str, cpus)))
     try:
         done = subprocess.run(
             interpreters.command(python, "nnbench.ceiling", *arguments),
@@ -65,24 +72,36 @@ def measure(
 
 def main() -> None:
     """Pin this process, then import the library and print its best speed."""
-    library, device, cpus = sys.argv[1:]
+    what, library, device, cpus = sys.argv[1:]
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, cpus.split(",")))
-    make = {"numpy": numpy_product, "torch": torch_product}[library]
-    sizes = SIZES[device]
-    best = max(speed(make(size, device), size, MEASURE_S / len(sizes)) for size in sizes)
+    best = best_copy(library, device) if what == "copy" else best_product(library, device)
     sys.stdout.write(f"{best}\n")
 
 
-def speed(product: Callable[[], Any], size: int, seconds: float) -> float:
-    """Return the best GFLOP/s of a product of two square matrices, repeated for some seconds."""
-    product()
+def best_product(library: str, device: str) -> float:
+    """Return the best GFLOP/s of products of square matrices."""
+    make = {"numpy": numpy_product, "torch": torch_product}[library]
+    seconds = MEASURE_S / len(SIZES[device])
+    shortest = {size: shortest_s(make(size, device), seconds) for size in SIZES[device]}
+    return max(2 * size**3 / s for size, s in shortest.items()) * 1e-9
+
+
+def best_copy(library: str, device: str) -> float:
+    """Return the best GB/s of copies of a large array, counting what is read and written."""
+    make = {"numpy": numpy_copy, "torch": torch_copy}[library]
+    return 2 * 4 * COPY_FLOATS / shortest_s(make(device), MEASURE_S) * 1e-9
+
+
+def shortest_s(action: Callable[[], Any], seconds: float) -> float:
+    """Return the shortest time of an action that is repeated for some seconds."""
+    action()
     end = perf_counter() + seconds
     shortest = float("inf")
     while (start := perf_counter()) < end:
-        product()
+        action()
         shortest = min(shortest, perf_counter() - start)
-    return 2 * size**3 / shortest * 1e-9
+    return shortest
 
 
 def numpy_product(size: int, _: str) -> Callable[[], Any]:
@@ -107,6 +126,35 @@ def torch_product(size: int, device: str) -> Callable[[], Any]:
             torch.cuda.synchronize()
 
     return product
+
+
+def numpy_copy(_: str) -> Callable[[], Any]:
+    """Return a function that copies with NumPy, each thread its part."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    threads = int(os.environ[THREAD_VARIABLES[0]])
+    source = np.ones(COPY_FLOATS, np.float32)
+    target = np.ones_like(source)
+    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
+
+
+def torch_copy(device: str) -> Callable[[], Any]:
+    """Return a function that copies with PyTorch."""
+    import torch
+
+    source = torch.ones(COPY_FLOATS, device=device)
+    target = torch.ones_like(source)
+
+    def copy() -> None:
+        target.copy_(source)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return copy
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ class Setup:
     thread_pools: dict[str, int]  #: threads of each native pool, by library
     device: str = "cpu"  #: where the backend trains
     operations: float = 0.0  #: floating-point operations of one training image, zeros included
+    traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
     nonzero_share: float = 1.0  #: of the inputs that the backend computes with
 
 

@@ -145,3 +145,11 @@ PHASES = [
     Column("sum", number("phases_us", ",.0f")),
     Column("step in training", number("step_us", ",.0f")),
 ]
+
+ROOFLINE = [
+    Column("backend", lambda r: r.backend),
+    Column("GFLOP/s", rounded("gflops")),
+    Column("% of products", number("gflops_share", ".0f", 100)),
+    Column("GB/s", rounded("gb_per_s")),
+    Column("% of copies", number("gb_per_s_share", ".0f", 100)),
+]

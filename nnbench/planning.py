@@ -10,7 +10,8 @@ from nnbench.errors import BackendUnavailableError, NnbenchError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from nnbench.results import RunInfo
+    from nnbench.environment import Environment
+    from nnbench.results import Roof, RunInfo
     from nnbench.selection import Selection
 
 
@@ -35,6 +36,7 @@ def describe(
     budget: float,
     timeout: float,
     baseline: str | None,
+    roofline: bool = False,
 ) -> RunInfo:
     """Return what a run of some backends will be.
 
@@ -66,6 +68,7 @@ def describe(
         environment=here,
         noise_floor=floors.load(here),
         warnings=warnings,
+        roofs=find_roofs(here, available, threads) if roofline else [],
     )
 
 
@@ -89,6 +92,14 @@ def check_machine(selections: Sequence[Selection], threads: int) -> list[str]:
         raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
     uses_gpu = any(s.backend.device == "cuda" for s in selections)
     return machine.warn(cpus, most, uses_gpu=uses_gpu)
+
+
+def find_roofs(here: Environment, selections: Sequence[Selection], threads: int) -> list[Roof]:
+    """Return the ceilings of what the backends run on."""
+    from nnbench import roofline
+
+    devices = {s.backend.device for s in selections}
+    return roofline.find(here, devices, [s.threads or threads for s in selections])
 
 
 def choose_baseline(wanted: str | None, labels: Collection[str]) -> str:

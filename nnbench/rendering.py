@@ -12,6 +12,7 @@ from nnbench import results, tables
 from nnbench.columns import (
     OTHER_PARTS,
     PHASES,
+    ROOFLINE,
     ROUNDS,
     Column,
     Row,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from nnbench.results import RunInfo
+    from nnbench.results import Roof, RunInfo
 
 
 class Sheet(NamedTuple):
@@ -88,8 +89,20 @@ class Summary(NamedTuple):
                 sheet("Train s/epoch, round by round", ROUNDS, self.timing),
                 sheet("Outside the clock, medians", OTHER_PARTS, self.timing),
                 sheet("Phases of a step, µs, medians", PHASES, self.timing),
+                *([sheet(self._ceilings(), ROOFLINE, self.timing)] if self.info.roofs else []),
             ],
         }
+
+    def _ceilings(self) -> str:
+        """Title the roofline's table with what the shares are of."""
+        return "Share of the ceilings: " + "; ".join(map(describe_roof, self.info.roofs))
+
+
+def describe_roof(roof: Roof) -> str:
+    """Write a roof in a few words."""
+    where = "GPU" if roof.device != "cpu" else f"{roof.threads} thread{'s' * (roof.threads > 1)}"
+    reached = [(roof.gflops, "GFLOP/s"), (roof.gb_per_s, "GB/s")]
+    return f"{where} " + ", ".join(f"{value:.0f} {unit}" for value, unit in reached if value)
 
 
 def summarize(folder: Path) -> Summary:

@@ -32,6 +32,16 @@ RUN, CELLS = "run.json", "cells.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """What a device can do at most, measured with so many threads; None is unknown."""
+
+    device: str
+    threads: int
+    gflops: float | None  #: of float32 matrix products
+    gb_per_s: float | None  #: read and written by copies of a large array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """What was asked of a run, and on which machine it ran."""
 
@@ -51,6 +61,7 @@ class RunInfo:
     environment: Environment
     noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
     warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
+    roofs: list[Roof] = field(default_factory=list)  #: ceilings of the machine, with --roofline
     dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
 
 

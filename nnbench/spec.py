@@ -101,6 +101,19 @@ class NetworkSpec:
         first, *others = [i * o for i, o in self.shapes]
         return 4 * first + 6 * sum(others)
 
+    def traffic(self, batch_size: int) -> int:
+        """Bytes that one step reads and writes in float32 if nothing stays in a cache.
+
+        The inputs are read twice (for the output, for the weights' gradient), each further
+        value and its derivative are written once and read once. Each parameter is read in the
+        feedforward, and in the backprop but for the first layer's; its gradient is written; the
+        update reads the gradient and reads and writes the parameter, and Adam's two moments.
+        """
+        values = 2 * self.sizes[0] + 4 * sum(self.sizes[1:])
+        first, *_ = [i * o for i, o in self.shapes]
+        update = 7 if self.optimizer.kind == "adam" else 3
+        return 4 * (batch_size * values + (3 + update) * self.parameter_count - first)
+
 
 def minibatches(order: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
     """Cut ``order``, shape (M,), into batches; the last one may be smaller."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nnbench import analysis, metrics
+from nnbench import analysis, metrics, roofline
 from nnbench.cell import MEASURED
 from nnbench.metrics import PHASES
 
@@ -36,7 +36,7 @@ def accuracy(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
 def timing(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
     """Return one row for each backend: its times, its memory, and how it compares."""
     groups = _groups(info, cells)
-    frame = pd.DataFrame([_timing_row(name, group) for name, group in groups.items()])
+    frame = pd.DataFrame([_timing_row(info, name, group) for name, group in groups.items()])
     return frame.join(_against_baseline(info, groups))
 
 
@@ -141,7 +141,7 @@ def _target(info: RunInfo, group: Sequence[CellResult]) -> Row:
     return {"target_reached": len(times), "target_s": median(times) if times else None}
 
 
-def _timing_row(name: str, group: Sequence[CellResult]) -> Row:
+def _timing_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
     row: Row = {"backend": name, "rounds": len(group), **_status(group)}
     if not _ranks(group):
         return row
@@ -160,8 +160,16 @@ def _timing_row(name: str, group: Sequence[CellResult]) -> Row:
         **phases,
         "phases_us": sum(phases.values()),
         "peak_memory_bytes": median(peaks) if peaks else None,
+        **_roofline(info, group),
     }
     return row
+
+
+def _roofline(info: RunInfo, group: Sequence[CellResult]) -> Row:
+    """Return what the median cell reached, and its shares of the ceilings."""
+    reached = [found for c in group if (found := roofline.shares(c, info.roofs))]
+    reached.sort(key=lambda shares: shares.gflops)
+    return reached[len(reached) // 2]._asdict() if reached else {}
 
 
 def _remarks(group: Sequence[CellResult], epochs: Sequence[float]) -> list[str]:

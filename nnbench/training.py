@@ -208,6 +208,7 @@ def describe(
         thread_pools=pools,
         device=backend.device,
         operations=task.network.operations,
+        traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,
         nonzero_share=nonzero_share(task.train) if backend.skips_zeros else 1.0,
     )
 

@@ -78,6 +78,9 @@ class Terminated(SystemExit):
 )
 @click.option("--baseline", help="The backend whose time is 1.  [default: numpy]")
 @click.option(
+    "--roofline", is_flag=True, help="Measure the machine's ceilings, and each backend's share."
+)
+@click.option(
     "--output",
     "-o",
     type=FOLDER,

@@ -69,7 +69,7 @@ def selftest(
     with display:
         runner.run(info, variants, folder, display)
     floor, trials = trials_of.evaluate(results.read_final(folder))
-    kept = floors.save(info.environment, floor)
+    kept = floors.FLOORS.save(info.environment, floor)
     report(floor, trials)
     click.echo(f"\nThe floor is kept in {kept}; the cells are in {folder}.")
 

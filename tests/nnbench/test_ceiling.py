@@ -30,7 +30,8 @@ def measured(monkeypatch):
     asked = []
 
     def install(**figures):
-        def measure(library, device, *_):
+        def measure(what, library, device, *_):
+            assert what == "product"
             asked.append(f"{library} {device}")
             return figures[library]
 
@@ -47,19 +48,32 @@ def test_ceiling_is_measured_once_in_a_process_of_its_own(spec):
     assert ceiling.find(spec, "cpu", 0.0, 1.1) == found  # kept: no two measurements agree
 
 
-def test_library_that_is_missing_has_no_ceiling():
-    assert ceiling.measure("tenser", "cpu", 1, ()) is None
+@pytest.mark.parametrize("what", ["product", "copy"])
+def test_library_that_is_missing_has_no_ceiling(what):
+    assert ceiling.measure(what, "tenser", "cpu", 1, ()) is None
 
 
 def test_interpreter_that_is_missing_has_no_ceiling():
-    assert ceiling.measure("numpy", "cpu", 1, (), "/nowhere/python") is None
+    assert ceiling.measure("product", "numpy", "cpu", 1, (), "/nowhere/python") is None
 
 
-def test_speed_counts_two_operations_for_each_product_and_its_sum():
-    calls = []
-    best = ceiling.speed(lambda: calls.append(1), 100, 0.01)
-    assert len(calls) > 1
-    assert best > 0
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_copies_have_a_ceiling(library, monkeypatch):
+    monkeypatch.setattr(ceiling, "COPY_FLOATS", 1 << 16)
+    monkeypatch.setattr(ceiling, "MEASURE_S", 0.02)
+    assert 0.1 < ceiling.best_copy(library, "cpu") < 1e5  # GB/s, of a small array in the cache
+
+
+def test_the_shortest_of_several_times_counts(monkeypatch):
+    clock = [0.0]
+    durations = iter([0.1, 3.0, 2.0, 4.0, 1.0])  # the first warms up, the last comes too late
+
+    def action():
+        clock[0] += next(durations)
+
+    monkeypatch.setattr(ceiling, "perf_counter", lambda: clock[0])
+    assert ceiling.shortest_s(action, 8.0) == pytest.approx(2.0)
+    assert list(durations) == [1.0]
 
 
 @pytest.mark.parametrize(

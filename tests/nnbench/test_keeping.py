@@ -1,4 +1,4 @@
-"""The noise floor of each machine is kept between runs."""
+"""What is known of a machine, such as its noise floor, is kept between runs."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import pytest
 from nnbench import floors
 from nnbench.analysis import DEFAULT_FLOOR
 from nnbench.errors import ResultsError
+from nnbench.floors import FLOORS
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def test_unknown_machine_has_the_default(environment):
 
 
 def test_saved_floor_is_found_again(environment):
-    assert floors.save(environment, 0.02) == floors.path()
+    assert FLOORS.save(environment, 0.02) == FLOORS.path
     assert floors.load(environment) == 0.02
 
 
@@ -38,21 +39,21 @@ def test_saved_floor_is_found_again(environment):
     ],
 )
 def test_floor_belongs_to_the_machine(environment, changes, same):
-    floors.save(environment, 0.02)
+    FLOORS.save(environment, 0.02)
     assert (floors.load(replace(environment, **changes)) == 0.02) == same
 
 
 def test_two_machines_share_the_file(environment):
     other = replace(environment, cpu="another")
-    floors.save(environment, 0.02)
-    floors.save(other, 0.03)
+    FLOORS.save(environment, 0.02)
+    FLOORS.save(other, 0.03)
     assert (floors.load(environment), floors.load(other)) == (0.02, 0.03)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "b"}', b"\xff"])
 def test_damaged_file_counts_as_none(environment, content):
-    floors.save(environment, 0.02)
-    floors.path().write_bytes(content)
+    FLOORS.save(environment, 0.02)
+    FLOORS.path.write_bytes(content)
     assert floors.load(environment) == DEFAULT_FLOOR
 
 
@@ -60,4 +61,4 @@ def test_unwritable_place_is_one_line(environment, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     with pytest.raises(ResultsError, match="cannot write"):
-        floors.save(environment, 0.02)
+        FLOORS.save(environment, 0.02)
