@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import NetworkSpec, Optimizer, ceiling, rendering, results, roofline, tables
+from nnbench import (
+    NetworkSpec,
+    Optimizer,
+    ceiling,
+    environment,
+    rendering,
+    results,
+    roofline,
+    tables,
+)
 from nnbench.results import Roof
-from tests.plugins.helpers import environment, nnbench
+from tests.plugins import helpers
 
 ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 
@@ -39,7 +48,7 @@ def measured(monkeypatch):
         return {"product": 100.0, "copy": 20.0}[what] if library == "numpy" else None
 
     monkeypatch.setattr(ceiling, "measure", measure)
-    monkeypatch.setattr(roofline.environment, "usable_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(environment, "usable_cpus", lambda: list(range(8)))
     return asked
 
 
@@ -118,9 +127,9 @@ def test_the_timing_table_holds_the_shares(make_info, cell):
 
 
 def test_a_run_measures_the_ceilings_if_asked(tmp_path):
-    env = environment(XDG_DATA_HOME=str(tmp_path / "data"))
+    env = helpers.environment(XDG_DATA_HOME=str(tmp_path / "data"))
     what = ("--backends", "numpy", "--workload", "toy-sigmoid", "--quick", "--roofline")
-    done = nnbench("run", *what, "--output", tmp_path / "run", env=env)
+    done = helpers.nnbench("run", *what, "--output", tmp_path / "run", env=env)
     assert done.returncode == 0, done.stderr
     assert "Share of the ceilings: 1 thread " in done.stdout
     roofs = results.read_info(tmp_path / "run").roofs
