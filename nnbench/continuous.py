@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from nnbench import analysis, comparison, planning, registry, selection
+from nnbench import analysis, comparison, planning, selection
 from nnbench.backend import Backend
 from nnbench.cell import MEASURED
 from nnbench.comparison import Run, Samples
+from nnbench.config import names
 from nnbench.errors import BackendUnavailableError, NnbenchError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check_workload(name: str) -> None:
         If it is not registered here.
     """
     try:
-        registry.find("workload", name, registry.workloads())
+        names.find(name)
     except NnbenchError as error:
         hint = "a workload of your own must be installed here too, for the reference losses"
         raise NnbenchError(f"{error}; {hint}") from error

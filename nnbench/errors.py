@@ -30,6 +30,10 @@ class BackendUnavailableError(NnbenchError):
     """The backend cannot run on this machine; the message says why."""
 
 
+class ConfigError(NnbenchError):
+    """A configuration or workload file is missing, or says what cannot be; names file and line."""
+
+
 class DatasetError(NnbenchError):
     """A dataset is missing, damaged or inconsistent."""
 

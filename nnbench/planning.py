@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnbench import environment, floors, machine, registry, results, selection, workloads
+from nnbench.config import names
 from nnbench.errors import BackendUnavailableError, NnbenchError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from nnbench.environment import Environment
     from nnbench.results import Roof, RunInfo
     from nnbench.selection import Selection
+    from nnbench.workloads import Workload
 
 
 def plan(*, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
@@ -28,7 +30,7 @@ def describe(
     selections: Sequence[Selection],
     *,
     command: str,
-    workload: str,
+    workload: str | Workload,
     overrides: Mapping[str, object],
     rounds: int,
     seed: int,
@@ -50,7 +52,7 @@ def describe(
     warnings = check_machine(available, threads)
     labels = {s.label: s.backend.summary for s in available}
     libraries = {name for s in selections for name in s.backend.libraries}
-    chosen = registry.find("workload", workload, registry.workloads())
+    chosen = names.find(workload) if isinstance(workload, str) else workload
     here = environment.describe(libraries)
     return results.RunInfo(
         started=results.now(),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from msgspec import Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 Activation = Literal["relu", "sigmoid"]
 Loss = Literal["cross_entropy", "squared_error"]
 OptimizerKind = Literal["sgd", "adam", "adam-fresh"]
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class Layer(NamedTuple):
@@ -46,10 +50,10 @@ class Optimizer:
     """
 
     kind: OptimizerKind
-    learning_rate: float
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: Annotated[Positive, Meta(description="step size")]
+    beta1: Annotated[Decay, Meta(description="decay of the first moment")] = 0.9
+    beta2: Annotated[Decay, Meta(description="decay of the second moment")] = 0.999
+    epsilon: Annotated[Positive, Meta(description="added to the root of the second moment")] = 1e-8
 
     def __post_init__(self) -> None:
         """Refuse hyper-parameters that mean nothing."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta
 
 from nnbench.hookspecs import hookimpl
 from nnbench.spec import Activation, Loss, NetworkSpec, Optimizer
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Initial = Literal["uniform", "normal"]
+LARGEST = 10**9  #: of what is counted; beyond it lies a slip of the keyboard
+Name = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1, le=LARGEST)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+OVERRIDES = (  #: what derive can change
+    *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
+    *("batch_size", "epochs", "target_accuracy"),
+)
 ADAM = Optimizer(kind="adam", learning_rate=1e-3)
 
 
@@ -21,21 +31,24 @@ ADAM = Optimizer(kind="adam", learning_rate=1e-3)
 class Workload:
     """A training task that every backend carries out alike."""
 
-    name: str
-    summary: str
-    dataset: str  #: a dataset's name, or the path of a folder of IDX files
-    hidden: tuple[int, ...]  #: units of each hidden layer
-    activation: Activation = "relu"
-    loss: Loss = "cross_entropy"
-    bias: bool = True
-    l2: float = 0.0
+    name: Annotated[Name, Meta(description="in tables and file names")]
+    summary: Annotated[str, Meta(description="one line for nnbench list")]
+    dataset: Annotated[Name, Meta(description="a dataset's name, or a folder of IDX files")]
+    hidden: Annotated[tuple[Count, ...], Meta(description="units of each hidden layer")]
+    activation: Annotated[Activation, Meta(description="of the hidden layers")] = "relu"
+    loss: Annotated[Loss, Meta(description="what training minimizes")] = "cross_entropy"
+    bias: Annotated[bool, Meta(description="add a bias to every unit")] = True
+    l2: Annotated[float, Meta(ge=0, description="strength of the penalty on the weights")] = 0.0
     optimizer: Optimizer = ADAM
-    batch_size: int | None = 64  #: None: the whole training split
-    epochs: int = 5
-    target_accuracy: float | None = None  #: a fraction of the test split
-    validation: int = 0  #: hold out the last examples of the training split and test on them
-    shuffle: bool = True
-    initial: Initial = "uniform"  #: of the parameters, see nnbench.seeding
+    #: None: the whole training split
+    batch_size: Annotated[Count | None, Meta(description="examples in a step")] = 64
+    epochs: Annotated[Count, Meta(description="passes over the training split")] = 5
+    target_accuracy: Annotated[Share | None, Meta(description="fraction of the test split")] = None
+    validation: Annotated[
+        int, Meta(ge=0, le=LARGEST, description="examples held out of training, to test on")
+    ] = 0
+    shuffle: Annotated[bool, Meta(description="draw a new order in every epoch")] = True
+    initial: Annotated[Initial, Meta(description="distribution of the parameters")] = "uniform"
 
     def network(self, inputs: int, outputs: int) -> NetworkSpec:
         """Return the network for a dataset with so many inputs and outputs."""

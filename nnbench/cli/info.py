@@ -7,8 +7,42 @@ import click
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(*, as_json: bool) -> None:
+@click.option("--workload", "-w", help="Print this workload instead, as TOML for run --workload.")
+@click.option(
+    "--schema",
+    type=click.Choice(["config", "workload"]),
+    help="Print the JSON Schema of these TOML files instead.",
+)
+def info(*, as_json: bool, workload: str | None, schema: str | None) -> None:
     """Show the machine, the versions, the threads and the GPUs."""
+    if as_json + (workload is not None) + (schema is not None) > 1:
+        raise click.UsageError("--json, --workload and --schema exclude one another")
+    if workload is not None:
+        show_workload(workload)
+    elif schema:
+        show_schema(schema)
+    else:
+        show_machine(as_json=as_json)
+
+
+def show_workload(name: str) -> None:
+    """Print a workload as TOML."""
+    from nnbench.config import names, workload_file
+
+    click.echo(workload_file.write(names.find(name)), nl=False)
+
+
+def show_schema(kind: str) -> None:
+    """Print the schema of a file."""
+    import msgspec
+
+    from nnbench.config import schema
+
+    click.echo(msgspec.json.format(msgspec.json.encode(schema.make(kind))))
+
+
+def show_machine(*, as_json: bool) -> None:
+    """Print what results depend on."""
     import msgspec
 
     from nnbench import environment, registry

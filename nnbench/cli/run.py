@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -12,10 +13,10 @@ from click.core import ParameterSource
 
 from nnbench.cli.options import COUNT, FOLDER, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
 from nnbench.errors import ExitCode
+from nnbench.workloads import OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from nnbench.results import RunInfo
     from nnbench.selection import Selection
@@ -23,14 +24,10 @@ if TYPE_CHECKING:
 DEFAULTS = {"rounds": 3, "budget": 15.0}
 EFFORTS: dict[str | None, dict[str, float]] = {
     "quick": {"rounds": 1, "budget": 2.0, "epochs": 1},
-    "rigorous": {**DEFAULTS, "rounds": 10},
-    None: DEFAULTS,
+    "rigorous": {"rounds": 10},
+    None: {},
 }
 WIDE = 160  #: columns of the tables in a pipe
-OVERRIDES = (
-    *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
-    *("batch_size", "epochs", "target_accuracy"),
-)
 
 
 class Terminated(SystemExit):
@@ -46,7 +43,7 @@ class Terminated(SystemExit):
     metavar="NAMES",
     help="Backends, with commas: all, numpy, torch-cpu[threads=2]. May be repeated.",
 )
-@click.option("--workload", "-w", default="mnist", help="What to train.")
+@click.option("--workload", "-w", default="mnist", help="What to train: a name, or a .toml file.")
 @click.option("--dataset", help="Another dataset: a name, or a folder of IDX files.")
 @click.option("--epochs", type=COUNT, help="Passes over the training set.")
 @click.option("--batch-size", type=COUNT, help="Examples in a step.")
@@ -87,6 +84,12 @@ class Terminated(SystemExit):
     help="Folder of the results.  [default: results/<time>-<workload>]",
 )
 @click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    help="A TOML file with options of this command; those given here win.",
+)
+@click.option(
     "--resume", type=FOLDER, help="Finish the run in this folder, as planned; no other options."
 )
 @click.option(
@@ -97,20 +100,13 @@ class Terminated(SystemExit):
 )
 @click.option("--rigorous", "effort", flag_value="rigorous", help="At least 10 rounds.")
 @click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
-def run(
-    *,
-    resume: Path | None,
-    effort: str | None,
-    progress: bool,
-    output: Path | None,
-    **options: Any,
-) -> NoReturn:
+def run(*, resume: Path | None, config: Path | None, **options: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
     signal.signal(signal.SIGTERM, terminate)
     if resume:
-        sys.exit(go_on(resume, progress=progress))
-    for key, value in EFFORTS[effort].items():
-        options[key] = options[key] or value
+        sys.exit(go_on(resume, progress=options["progress"]))
+    options = combine(options, config)
+    effort, output, progress = (options.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and options["rounds"] < EFFORTS[effort]["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
     from nnbench import planning
@@ -121,17 +117,35 @@ def run(
     sys.exit(execute(info, selections, output, progress=progress, conclude=conclude))
 
 
-def go_on(folder: Path, *, progress: bool) -> ExitCode:
-    """Run what is missing of an interrupted run."""
-    from nnbench import resuming
+def combine(options: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """Return every option from where it counts: what is typed wins over the file."""
+    typed = {key: options[key] for key in given() & options.keys()}
+    written: dict[str, Any] = {}
+    if config:
+        from nnbench.config import run_file
 
+        written = run_file.read(config)
+    found = options | DEFAULTS
+    for source in (written, typed):
+        found |= EFFORTS[source.get("effort")] | source
+    return found
+
+
+def given() -> set[str]:
+    """Return the names of the options that were typed."""
     context = click.get_current_context()
-    given = {
+    return {
         name
         for name in context.params
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    if not given <= {"resume", "progress"}:
+
+
+def go_on(folder: Path, *, progress: bool) -> ExitCode:
+    """Run what is missing of an interrupted run."""
+    from nnbench import resuming
+
+    if not given() <= {"resume", "progress"}:
         raise click.UsageError("--resume goes on as planned, and takes no options but --progress")
     info, selections = resuming.plan(folder)
     return execute(info, selections, folder, progress=progress, conclude=conclude, resume=True)

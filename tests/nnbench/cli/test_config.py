@@ -1,0 +1,129 @@
+"""``nnbench run`` with TOML files, and ``nnbench info`` that prints them."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from nnbench import registry, results
+from nnbench.config import workload_file
+from tests.nnbench.config.examples import TOY
+
+SMALL = TOY + 'loss = "squared_error"\nepochs = 1\n'
+CONFIG = 'backends = "python"\nrounds = 2\nseed = 5\noutput = "run"\n'
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch, call):
+    """Give a function that tells what a run would be, without one."""
+
+    def plan(*arguments, config=CONFIG):
+        (tmp_path / "nnbench.toml").write_text(config)
+        seen = []
+
+        def execute(info, selections, output, **_):
+            seen.append((info, [s.label for s in selections], output))
+            return 0
+
+        monkeypatch.setattr(import_module("nnbench.cli.run"), "execute", execute)
+        done = call("run", "--config", "nnbench.toml", *arguments)
+        assert (done.code, done.stderr) == (0, "")
+        return seen[0]
+
+    return plan
+
+
+def test_file_says_what_is_run(planned, tmp_path):
+    info, labels, output = planned()
+    assert (info.rounds, info.seed, labels) == (2, 5, ["python"])
+    assert info.workload == registry.workloads()["mnist"]
+    assert output == tmp_path / "run"
+
+
+def test_what_is_typed_wins(planned):
+    info, labels, output = planned("--seed", "0", "-b", "numpy", "-w", "toy-sigmoid", "-o", "there")
+    assert (info.rounds, info.seed, labels, str(output)) == (2, 0, ["numpy"], "there")
+    assert info.workload.name == "toy-sigmoid"
+
+
+def test_defaults_hold_where_neither_says_anything(planned):
+    info, _, _ = planned(config="seed = 1")
+    assert (info.rounds, info.budget_s, info.timeout_s, info.threads) == (3, 15.0, 300.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "rounds"),
+    [
+        ('effort = "quick"', [], 1),
+        ('effort = "quick"\nrounds = 4', [], 4),
+        ('effort = "quick"', ["--rounds", "4"], 4),
+        ("rounds = 4", ["--quick"], 1),
+        ('effort = "quick"\nrounds = 4', ["--rigorous"], 10),
+        ("rounds = 4", ["--rigorous", "--rounds", "12"], 12),
+        ('effort = "rigorous"', [], 10),
+    ],
+)
+def test_effort_gives_way_to_what_is_said_at_the_same_place(planned, config, arguments, rounds):
+    assert planned(*arguments, config=config)[0].rounds == rounds
+
+
+def test_overrides_change_the_workload(planned):
+    config = "epochs = 2\nhidden = [7]\n" + CONFIG
+    info, _, _ = planned("--epochs", "3", config=config)
+    assert info.workload.name == "mnist+hidden=7,epochs=3"
+
+
+def test_rigorous_run_of_few_rounds_is_refused(call, tmp_path):
+    (tmp_path / "my.toml").write_text('effort = "rigorous"\nrounds = 2')
+    done = call("run", "--config", "my.toml")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == "nnbench: error: --rigorous means at least 10 rounds\n"
+
+
+def test_error_is_one_line(call, tmp_path):
+    (tmp_path / "my.toml").write_text("\nround = 2")
+    done = call("run", "-c", "my.toml")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "nnbench: error: my.toml:2: unknown key 'round'; known: backends, "
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_resuming_takes_no_file(call, tmp_path):
+    done = call("run", "--config", "my.toml", "--resume", tmp_path)
+    assert (done.code, done.stdout) == (2, "")
+    assert "--resume goes on as planned" in done.stderr
+
+
+def test_run_of_a_workload_file_needs_it_no_more(call, tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    done = call("run", "-b", "numpy", "-w", "small.toml", "-o", "run", "-r", "2", "--no-progress")
+    assert done.code == 0, done.stderr
+    assert results.read_info(tmp_path / "run").workload.name == "small"
+    (tmp_path / "small.toml").unlink()
+    cells = tmp_path / "run" / "cells.jsonl"
+    cells.write_bytes(cells.read_bytes().splitlines(keepends=True)[0])
+    assert call("run", "--resume", "run", "--no-progress").code == 0
+    assert [cell.round for cell in results.read_final(tmp_path / "run")] == [0, 1]
+    assert call("compare", "run", "run").code == 0
+
+
+@pytest.mark.parametrize("name", ["mnist", "toy-sigmoid", "mnist+hidden=128"])
+def test_workload_that_info_prints_can_be_run(call, tmp_path, planned, name):
+    printed = call("info", "--workload", name).stdout
+    (tmp_path / "my.toml").write_text(printed)
+    assert planned("-w", "my.toml", config="")[0].workload.name == name
+
+
+def test_info_prints_a_workload_file_complete(call, tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "all.toml").write_text(call("info", "--workload", "small.toml").stdout)
+    small, complete = (workload_file.read(tmp_path / name) for name in ("small.toml", "all.toml"))
+    assert complete == replace(small, name="small")
+
+
+def test_info_shows_one_thing(call):
+    done = call("info", "--json", "--schema", "config")
+    assert (done.code, done.stdout) == (2, "")
+    assert "exclude one another" in done.stderr

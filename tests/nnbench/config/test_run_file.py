@@ -1,0 +1,79 @@
+"""Configuration files: every option of ``nnbench run``, and paths relative to the file."""
+
+import re
+
+import click
+import pytest
+
+from nnbench import registry
+from nnbench.cli.run import run
+from nnbench.config import run_file
+from nnbench.config.run_table import RunTable
+from nnbench.errors import ConfigError
+from tests.nnbench.config.examples import BAD_NAMES, BAD_RUNS, GOOD_RUNS, TOY
+
+WRONG = {**BAD_RUNS, **BAD_NAMES}
+NOT_IN_A_FILE = {"config", "resume"}
+
+
+def test_every_option_of_run_can_be_in_a_file():
+    options = {parameter.name for parameter in run.params if isinstance(parameter, click.Option)}
+    assert set(RunTable.__dataclass_fields__) == options - NOT_IN_A_FILE
+
+
+def test_values_are_those_that_the_command_takes(write):
+    path = write(GOOD_RUNS["everything"], "deep/nnbench.toml")
+    assert run_file.read(path) == {
+        "backends": ["numpy", "torch-cpu[threads=2]"],
+        "workload": registry.workloads()["mnist"],
+        "dataset": "mnist",
+        "epochs": 2,
+        "batch_size": 32,
+        "hidden": (128, 64),
+        "activation": "sigmoid",
+        "optimizer": "adam-fresh",
+        "learning_rate": 1e-4,
+        "target_accuracy": 0.9,
+        "rounds": 4,
+        "seed": 0,
+        "threads": 2,
+        "budget": 7.5,
+        "timeout": 60.0,
+        "baseline": "numpy",
+        "output": path.absolute().parent / "out",
+        "effort": "quick",
+        "progress": False,
+    }
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_file_is_told_with_its_line(write, name):
+    text, line, message = WRONG[name]
+    with pytest.raises(ConfigError, match=rf"\Anew.toml:{line}: {re.escape(message)}"):
+        run_file.read(write(text, "new.toml"))
+
+
+def test_workload_may_be_in_the_file(write):
+    workload = run_file.read(write("[workload]\n" + TOY))["workload"]
+    assert (workload.name, workload.dataset, workload.hidden) == ("my", "toy", (4,))
+
+
+def test_workload_may_be_in_a_file_beside_it(write):
+    write(TOY, "deep/small.toml")
+    path = write('workload = "small.toml"', "deep/nnbench.toml")
+    assert run_file.read(path)["workload"].name == "small"
+
+
+def test_error_in_the_other_file_names_that(write):
+    write(TOY + "epoch = 3", "small.toml")
+    with pytest.raises(ConfigError, match=r"small.toml:3: unknown key 'epoch'"):
+        run_file.read(write('workload = "small.toml"', "nnbench.toml"))
+
+
+@pytest.mark.parametrize("prefix", ["", "[workload]\nhidden = []\n"])
+def test_folder_of_a_dataset_is_relative_to_the_file(write, tmp_path, write_folder, prefix):
+    path = write(prefix + 'dataset = "../shapes"', "deep/nnbench.toml")
+    folder = write_folder(tmp_path / "shapes")
+    found = run_file.read(path)
+    dataset = found["workload"].dataset if prefix else found["dataset"]
+    assert folder.samefile(dataset)
