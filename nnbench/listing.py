@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from nnbench import registry
 from nnbench.backend import Option
+from nnbench.errors import PluginError
+from nnbench.registry import KINDS, Plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +29,20 @@ class BackendItem(Item):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PluginItem(Plugin):
+    """A plugin and what it brings."""
+
+    brings: dict[str, list[str]]  #: names by kind: backends, workloads, datasets, events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """Everything that the registry knows."""
 
     backends: list[BackendItem]
     workloads: list[Item]
     datasets: list[Item]
+    plugins: list[PluginItem] = field(default_factory=list)
 
 
 def installed() -> Listing:
@@ -50,4 +60,21 @@ def installed() -> Listing:
         ],
         workloads=[Item(name=w.name, summary=w.summary) for w in registry.workloads().values()],
         datasets=[Item(name=d.name, summary=d.summary) for d in registry.datasets().values()],
+        plugins=[describe(plugin) for plugin in registry.plugins()],
+    )
+
+
+def describe(plugin: Plugin) -> PluginItem:
+    """Tell what a plugin brings."""
+    brings = {"events": registry.observed_by(plugin)}
+    problems = [plugin.left_out] if plugin.left_out else []
+    for kind in KINDS:
+        try:
+            brings[kind] = registry.listed_by(plugin, kind)
+        except PluginError as error:
+            problems.append(f"{kind}: {error}")
+    found = {kind: names for kind, names in brings.items() if names}
+    return PluginItem(
+        **{**asdict(plugin), "left_out": "; ".join(problems) or None},
+        brings=found,
     )

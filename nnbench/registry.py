@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import warnings
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +21,7 @@ from nnbench.errors import NnbenchError, PluginError
 from nnbench.workloads import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from importlib.metadata import EntryPoint
 
 
@@ -31,6 +33,13 @@ class Named(Protocol):
         """The name that users type."""
 
 
+LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
+KINDS: dict[str, type[Named]] = {
+    "backends": Backend,
+    "workloads": Workload,
+    "datasets": Dataset,
+}
+EVENTS = ("run_started", "cell_finished", "run_finished")
 NamedT = TypeVar("NamedT", bound=Named)
 
 
@@ -38,34 +47,78 @@ class PluginWarning(UserWarning):
     """A plugin was left out, or one of its observers failed."""
 
 
-@cache
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """An entry point of the group ``nnbench``, loaded or not."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+    module: str
+    left_out: str | None = None  #: why it was not loaded
+
+    @property
+    def origin(self) -> str:
+        """Its distribution and version."""
+        return f"{self.distribution} {self.version}" if self.distribution else "unknown"
+
+
 def plugin_manager() -> pluggy.PluginManager:
-    """Return the plugin manager with every installed plugin registered."""
+    """Return the plugin manager with every plugin registered that is installed and wanted."""
+    return _load()[0]
+
+
+def plugins() -> list[Plugin]:
+    """Return every installed plugin, sorted by name, with why it was left out."""
+    return sorted(_load()[1], key=lambda plugin: plugin.name)
+
+
+@cache
+def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     manager = pluggy.PluginManager(hookspecs.NAME)
     manager.add_hookspecs(hookspecs)
     manager.register(builtin_datasets, name="nnbench.datasets")
     manager.register(builtin_workloads, name="nnbench.workloads")
-    for entry_point in entry_points(group=hookspecs.NAME):
-        _load_plugin(manager, entry_point)
-    return manager
+    found = entry_points(group=hookspecs.NAME)
+    wanted = _wanted({entry_point.name: entry_point for entry_point in found})
+    return manager, [_load_plugin(manager, entry_point, wanted) for entry_point in found]
 
 
-def _load_plugin(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
+def _wanted(known: Mapping[str, EntryPoint]) -> set[str]:
+    """Return the names of the plugins to load: all, unless the environment names some."""
+    names = set(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
+    try:
+        return {find("plugin", name, known).name for name in sorted(names)} or set(known)
+    except NnbenchError as error:
+        raise PluginError(f"{LIMIT}: {error}") from error
+
+
+def _load_plugin(
+    manager: pluggy.PluginManager, entry_point: EntryPoint, wanted: Collection[str]
+) -> Plugin:
     """Register one plugin; one that cannot be imported is left out with a warning."""
     name, distribution = entry_point.name, entry_point.dist
-    origin = f"{distribution.name} {distribution.version}" if distribution else "unknown"
+    plugin = Plugin(
+        name=name,
+        distribution=distribution.name if distribution else None,
+        version=distribution.version if distribution else None,
+        module=entry_point.value,
+    )
+    if name not in wanted:
+        return replace(plugin, left_out=f"{LIMIT} does not name it")
     try:
         module = entry_point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        reason = f"{type(error).__name__}: {error}"
-        message = f"plugin {name!r} of {origin} is left out: {reason}"
+        reason = _shorten(error)
+        message = f"plugin {name!r} of {plugin.origin} is left out: {reason}"
         warnings.warn(message, PluginWarning, stacklevel=2)
-        return
+        return replace(plugin, left_out=reason)
     try:
         manager.register(module, name=name)
         manager.check_pending()  # a misspelt hook is an error, not a no-op
     except (ValueError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"plugin {name!r} of {origin}: {error}") from error
+        raise PluginError(f"plugin {name!r} of {plugin.origin}: {error}") from error
+    return plugin
 
 
 def backends() -> dict[str, Backend]:
@@ -87,9 +140,13 @@ def why_unavailable(backend: Backend) -> str | None:
     """Return why a backend can't run here, or None; one that fails to tell can't either."""
     try:
         reason = backend.unavailable()
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        reason = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        reason = _shorten(error)
     return " ".join(reason.split()) if reason else None
+
+
+def _shorten(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _by_name(kind: type[NamedT], hook: pluggy.HookCaller) -> dict[str, NamedT]:
@@ -110,11 +167,18 @@ def _by_name(kind: type[NamedT], hook: pluggy.HookCaller) -> dict[str, NamedT]:
 def _listed(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
     """Call one listing hook; a failing one is a warning, and its plugin lists nothing."""
     try:
-        return _checked(implementation.function(), kind)
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        name, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
-        warnings.warn(f"plugin {name!r} is left out: {reason}", PluginWarning, stacklevel=2)
+        return _call(implementation, kind)
+    except PluginError as error:
+        name = implementation.plugin_name
+        warnings.warn(f"plugin {name!r} is left out: {error}", PluginWarning, stacklevel=2)
         return []
+
+
+def _call(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
+    try:
+        return _checked(implementation.function(), kind)
+    except (Exception, SystemExit) as error:
+        raise PluginError(_shorten(error)) from error
 
 
 def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
@@ -123,6 +187,30 @@ def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
         if not isinstance(item, kind):
             raise TypeError(f"{item!r} is no {kind.__name__}")
     return checked
+
+
+def observed_by(plugin: Plugin) -> list[str]:
+    """Return the events that a plugin observes."""
+    hooks = plugin_manager().hook
+    return [
+        event
+        for event in EVENTS
+        for implementation in getattr(hooks, f"{hookspecs.NAME}_{event}").get_hookimpls()
+        if implementation.plugin_name == plugin.name
+    ]
+
+
+def listed_by(plugin: Plugin, kind: str) -> list[str]:
+    """Return the names of the ``backends``, ``workloads`` or ``datasets`` that a plugin lists.
+
+    Raises
+    ------
+    PluginError
+        If its hook fails.
+    """
+    hook = getattr(plugin_manager().hook, f"{hookspecs.NAME}_{kind}")
+    own = [each for each in hook.get_hookimpls() if each.plugin_name == plugin.name]
+    return [item.name for each in own for item in _call(each, KINDS[kind])]
 
 
 def find(kind: str, name: str, known: Mapping[str, NamedT]) -> NamedT:
@@ -139,6 +227,6 @@ def notify(hook: str, **arguments: object) -> None:
     for implementation in getattr(plugin_manager().hook, hook).get_hookimpls():
         try:
             implementation.function(*(arguments[name] for name in implementation.argnames))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
             text = f"{hook} of plugin {implementation.plugin_name!r} failed: {error!r}"
             warnings.warn(text, PluginWarning, stacklevel=2)

@@ -1,10 +1,11 @@
 """Plugins are found through entry points, and a broken one harms nobody else."""
 
+import json
 import subprocess
 
 import pytest
 
-from nnbench import NnbenchError, registry
+from nnbench import NnbenchError, registry, results
 from tests.plugins.helpers import environment, nnbench
 
 
@@ -77,3 +78,76 @@ def test_naming_a_backend_that_fails_to_tell_is_an_error(tmp_path):
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(NnbenchError, match="no backend named 'nunpy'; did you mean numpy"):
         registry.find("backend", "nunpy", registry.backends())
+
+
+def test_dataset_and_workload_of_a_plugin_are_run(tmp_path):
+    env = environment("garden")
+    folder = tmp_path / "run"
+    done = nnbench("run", "-b", "numpy", "-w", "garden", "-r", "1", "-o", folder, env=env)
+    assert done.returncode == 0, done.stderr
+    [cell] = results.read_final(folder)
+    assert (cell.workload, cell.status, len(cell.epochs)) == ("garden", "ok", 20)
+    assert cell.epochs[-1].accuracy >= 0.9
+
+
+def plugins_with(*plugins, **more):
+    """List plugins; return each as its record."""
+    done = nnbench("list", "--json", env=environment(*plugins, **more))
+    assert done.returncode == 0, done.stderr
+    return {plugin["name"]: plugin for plugin in json.loads(done.stdout)["plugins"]}
+
+
+def test_plugins_are_listed_with_what_they_bring():
+    found = plugins_with("garden", "observers")
+    assert found["garden"] == {
+        "name": "garden",
+        "distribution": "nnbench-garden",
+        "version": "1.0",
+        "module": "nnbench_garden",
+        "left_out": None,
+        "brings": {"workloads": ["garden"], "datasets": ["beds"]},
+    }
+    assert found["observers"]["brings"] == {"events": list(registry.EVENTS)}
+    assert found["numpy"]["brings"] == {"backends": ["numpy"]}
+    assert found["numpy"]["distribution"] == "nnbench"
+
+
+def test_broken_plugins_are_listed_with_their_reason():
+    found = plugins_with("unimportable", "listing")
+    assert found["unimportable"]["left_out"].startswith("ImportError: libfoo.so.1: ")
+    assert found["unimportable"]["brings"] == {}
+    reasons = "backends: KeyError: 'no backends'; workloads: TypeError: 'mine' is no Workload"
+    assert found["listing"]["left_out"] == reasons
+
+
+def test_plugins_are_shown_as_text():
+    env = environment("unimportable", "garden")
+    lines = nnbench("list", "--plugins", env=env).stdout.partition("Plugins:\n")[2].splitlines()
+    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    brought = "workloads garden; datasets beds"
+    assert shown["garden"] == f"nnbench-garden 1.0 (nnbench_garden): {brought}"
+    start = "nnbench-unimportable 1.0 (nnbench_unimportable): left out: ImportError: libfoo"
+    assert shown["unimportable"].startswith(start)
+
+
+def test_plugins_that_are_not_named_are_not_even_imported():
+    found = plugins_with("unimportable", "misspelt", "garden", NNBENCH_PLUGINS=" numpy, garden,")
+    loaded = {name for name, plugin in found.items() if not plugin["left_out"]}
+    assert loaded == {"numpy", "garden"}
+    assert found["unimportable"]["left_out"] == "NNBENCH_PLUGINS does not name it"
+    assert found["misspelt"]["left_out"] == "NNBENCH_PLUGINS does not name it"
+
+
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_all_plugins_are_loaded_if_none_is_named(value):
+    found = plugins_with(NNBENCH_PLUGINS=value)
+    assert {"numpy", "python", "torch"} <= found.keys()
+    assert not any(plugin["left_out"] for plugin in found.values())
+
+
+def test_unknown_plugin_is_an_error():
+    done = nnbench("list", env=environment(NNBENCH_PLUGINS="numpy,nunpy"))
+    assert (done.returncode, done.stdout) == (2, "")
+    start = "nnbench: error: NNBENCH_PLUGINS: no plugin named 'nunpy'; did you mean numpy? known: "
+    assert done.stderr.startswith(start)
+    assert done.stderr.count("\n") == 1

@@ -193,8 +193,14 @@ def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):
         "ended True",
     ]
     warnings = [line for line in done.stderr.splitlines() if "warning" in line]
-    head = "nnbench: warning: nnbench_cell_finished of plugin 'raising' failed: "
-    assert warnings == [head + "ValueError('cannot observe toy-sigmoid')"]
+    assert warnings == [
+        f"nnbench: warning: nnbench_{hook} of plugin 'raising' failed: {error}"
+        for hook, error in (
+            ("run_started", "OSError('no connection for toy-sigmoid')"),
+            ("cell_finished", "ValueError('cannot observe toy-sigmoid')"),
+            ("run_finished", "SystemExit('nothing works')"),
+        )
+    ]
     assert done.returncode == 4
 
 
