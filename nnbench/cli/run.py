@@ -125,6 +125,8 @@ def combine(options: dict[str, Any], config: Path | None) -> dict[str, Any]:
         from nnbench.config import run_file
 
         written = run_file.read(config)
+    if "effort" in typed:
+        written.pop("effort", None)
     found = options | DEFAULTS
     for source in (written, typed):
         found |= EFFORTS[source.get("effort")] | source

@@ -50,6 +50,9 @@ class RunTable:
         Positive | None, Meta(description="seconds after which a cell is killed")
     ] = None
     baseline: Annotated[Name | None, Meta(description="the backend whose time is 1")] = None
+    roofline: Annotated[
+        bool | None, Meta(description="measure the machine's ceilings, and each backend's share")
+    ] = None
     output: Annotated[Name | None, Meta(description="folder of the results")] = None
     effort: Annotated[
         Literal["quick", "rigorous"] | None, Meta(description="as --quick and --rigorous")

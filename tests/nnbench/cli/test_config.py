@@ -67,6 +67,11 @@ def test_effort_gives_way_to_what_is_said_at_the_same_place(planned, config, arg
     assert planned(*arguments, config=config)[0].rounds == rounds
 
 
+def test_effort_that_is_typed_replaces_the_other(planned):
+    info, _, _ = planned("--rigorous", config='effort = "quick"')
+    assert (info.rounds, info.budget_s, info.workload.name) == (10, 15.0, "mnist")
+
+
 def test_overrides_change_the_workload(planned):
     config = "epochs = 2\nhidden = [7]\n" + CONFIG
     info, _, _ = planned("--epochs", "3", config=config)

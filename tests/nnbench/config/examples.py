@@ -124,6 +124,7 @@ threads = 2
 budget = 7.5
 timeout = 60
 baseline = "numpy"
+roofline = true
 output = "out"
 effort = "quick"
 progress = false

@@ -40,6 +40,7 @@ def test_values_are_those_that_the_command_takes(write):
         "budget": 7.5,
         "timeout": 60.0,
         "baseline": "numpy",
+        "roofline": True,
         "output": path.absolute().parent / "out",
         "effort": "quick",
         "progress": False,
