@@ -16,7 +16,7 @@ from nnbench.cli.continuous import continuous
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
 from nnbench.cli.new import new
-from nnbench.cli.run import run
+from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
 from nnbench.errors import ExitCode, NnbenchError
 
@@ -50,6 +50,8 @@ def main() -> NoReturn:
         fail(str(error), error.exit_code)
     except (MemoryError, OSError) as error:  # a limit of the machine, such as a full disk
         fail(str(error) or type(error).__name__, ExitCode.INTERNAL)
+    except Terminated:
+        sys.exit(ExitCode.TERMINATED)
     except (KeyboardInterrupt, click.Abort):
         fail("interrupted", ExitCode.INTERRUPTED)
     sys.exit(code)

@@ -30,8 +30,8 @@ EFFORTS: dict[str | None, dict[str, float]] = {
 WIDE = 160  #: columns of the tables in a pipe
 
 
-class Terminated(SystemExit):
-    """SIGTERM came: stop as for Ctrl-C. Where nothing is to be kept, it just ends nnbench."""
+class Terminated(BaseException):
+    """SIGTERM came: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
 
 
 @click.command()
@@ -155,7 +155,7 @@ def go_on(folder: Path, *, progress: bool) -> ExitCode:
 
 def terminate(*_: object) -> NoReturn:
     """Handle SIGTERM."""
-    raise Terminated(ExitCode.TERMINATED)
+    raise Terminated
 
 
 def execute(
