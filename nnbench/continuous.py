@@ -14,7 +14,7 @@ from nnbench.backend import Backend
 from nnbench.cell import MEASURED
 from nnbench.comparison import Run, Samples
 from nnbench.config import names
-from nnbench.errors import BackendUnavailableError, NnbenchError
+from nnbench.errors import BackendUnavailableError, ConfigError, NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,8 @@ def check_workload(name: str) -> None:
     """
     try:
         names.find(name)
+    except ConfigError:
+        raise
     except NnbenchError as error:
         hint = "a workload of your own must be installed here too, for the reference losses"
         raise NnbenchError(f"{error}; {hint}") from error

@@ -49,7 +49,7 @@ class Optimizer:
         Adam whose moments and step count restart at zero in every step.
     """
 
-    kind: OptimizerKind
+    kind: Annotated[OptimizerKind, Meta(description="rule of the update")]
     learning_rate: Annotated[Positive, Meta(description="step size")]
     beta1: Annotated[Decay, Meta(description="decay of the first moment")] = 0.9
     beta2: Annotated[Decay, Meta(description="decay of the second moment")] = 0.999

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Initial = Literal["uniform", "normal"]
-LARGEST = 10**9  #: of what is counted; beyond it lies a slip of the keyboard
+LARGEST = 10**15  #: of what is counted: JSON and its readers hold it exactly
 Name = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 Share = Annotated[float, Meta(gt=0, le=1)]

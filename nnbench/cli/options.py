@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnbench.workloads import LARGEST
+
 if TYPE_CHECKING:
     from click import Context, Parameter
 
@@ -74,4 +76,4 @@ POSITIVE_NUMBER = PositiveNumber()
 PERCENTAGE = Percentage()
 LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
-COUNT = click.IntRange(min=1)
+COUNT = click.IntRange(1, LARGEST)

@@ -22,6 +22,7 @@ def make(kind: str) -> Node:
     [root], tables = msgspec.json.schema_components([RECORDS[kind]])
     for table in tables.values():
         table["additionalProperties"] = False
+        table["description"] = table["description"].partition("\n")[0]
         table["properties"] = {k: _without_null(v) for k, v in table["properties"].items()}
     _loosen(tables[Workload.__name__])
     return {"$schema": DIALECT, "title": TITLES[kind], **root, "$defs": tables}

@@ -6,7 +6,7 @@ GOOD_WORKLOADS = {
     "no hidden layer": 'dataset = "toy"\nhidden = []\n',
     "full batch": TOY + 'batch_size = "full"\n',
     "whole number for a number": TOY + "l2 = 0\ntarget_accuracy = 1\n",
-    "bounds": TOY + "l2 = 0.0\nvalidation = 0\nepochs = 1\nbatch_size = 1_000_000_000\n",
+    "bounds": TOY + "l2 = 0.0\nvalidation = 0\nepochs = 1\nbatch_size = 1_000_000_000_000_000\n",
     "optimizer": TOY + '[optimizer]\nkind = "sgd"\nlearning_rate = 1e-4\nbeta1 = 0.0\n',
     "inline": TOY + 'optimizer = { kind = "adam", learning_rate = 2 }\n',
     "dotted": TOY + 'optimizer.kind = "adam"\noptimizer.learning_rate = 2\n',
@@ -15,7 +15,7 @@ KEYS = (
     "name, summary, dataset, hidden, activation, loss, bias, l2, optimizer, batch_size, epochs, "
     "target_accuracy, validation, shuffle, initial"
 )
-COUNT = "a whole number from 1 up to 1,000,000,000"
+COUNT = "a whole number from 1 up to 1,000,000,000,000,000"
 BAD_WORKLOADS = {  # what is wrong: file, line, message
     "unknown key": (TOY + "epoch = 3", 3, f"unknown key 'epoch'; known: {KEYS}"),
     "unknown key in a table": (
@@ -37,7 +37,7 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
     "fraction": (TOY + "epochs = 1.5", 3, f"epochs must be {COUNT}, not 1.5"),
     "date": (TOY + "epochs = 2026-01-02", 3, f'epochs must be {COUNT}, not "2026-01-02"'),
     "too small": (TOY + "epochs = 0", 3, f"epochs must be {COUNT}, not 0"),
-    "too large": (TOY + "epochs = 1_000_000_001", 3, f"epochs must be {COUNT}, not 1000000001"),
+    "too large": (TOY + "epochs = 1_000_000_000_000_001", 3, f"epochs must be {COUNT}, not 1000000000000001"),
     "far too large": (TOY + f"epochs = {2**70}", 3, f"epochs must be {COUNT}, not {2**70}"),
     "percent": (
         TOY + "target_accuracy = 96.1",
