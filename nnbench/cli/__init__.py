@@ -16,6 +16,8 @@ from nnbench.cli.continuous import continuous
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
 from nnbench.cli.new import new
+from nnbench.cli.plot import plot
+from nnbench.cli.report import report
 from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
 from nnbench.errors import ExitCode, NnbenchError
@@ -32,7 +34,7 @@ def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, compare, continuous, selftest, new, list_, info):
+for command in (run, report, plot, compare, continuous, selftest, new, list_, info):
     cli.add_command(command)
 
 

@@ -1,0 +1,24 @@
+"""The figures of a run, by the name that users type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnbench.report import learning, times, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench.report.figure import Figure
+    from nnbench.report.source import Source
+
+    Draw = Callable[[Source, dict[str, str]], Figure]
+
+FIGURES: dict[str, Draw] = {
+    "ratios": times.ratios,
+    "accuracy": learning.accuracy,
+    "rounds": times.rounds,
+    "loss": learning.loss,
+    "phases": work.phases,
+    "ceiling": work.ceiling,
+}
