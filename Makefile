@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+REQUIRED ?= python,numpy,torch-cpu
 INSTALLED := $(VENV)/installed
 
 .PHONY: install run test check check-static format clean
@@ -12,7 +13,7 @@ run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all
 
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=python,numpy,torch-cpu $(BIN)/python -m pytest
+	NNBENCH_REQUIRE=$(REQUIRED) $(BIN)/python -m pytest
 
 check: check-static test
 
