@@ -37,7 +37,11 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
     "fraction": (TOY + "epochs = 1.5", 3, f"epochs must be {COUNT}, not 1.5"),
     "date": (TOY + "epochs = 2026-01-02", 3, f'epochs must be {COUNT}, not "2026-01-02"'),
     "too small": (TOY + "epochs = 0", 3, f"epochs must be {COUNT}, not 0"),
-    "too large": (TOY + "epochs = 1_000_000_000_000_001", 3, f"epochs must be {COUNT}, not 1000000000000001"),
+    "too large": (
+        TOY + "epochs = 1_000_000_000_000_001",
+        3,
+        f"epochs must be {COUNT}, not 1000000000000001",
+    ),
     "far too large": (TOY + f"epochs = {2**70}", 3, f"epochs must be {COUNT}, not {2**70}"),
     "percent": (
         TOY + "target_accuracy = 96.1",
