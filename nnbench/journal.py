@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from io import FileIO
     from pathlib import Path
 
@@ -47,19 +48,23 @@ def _write(file: FileIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def read(path: Path) -> list[bytes]:
-    """Return the lines of a file that may be missing, without a torn last one."""
+def read(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that may be missing, without a torn last one.
+
+    They are read one by one, because the file of a long run has hundreds of megabytes.
+    """
     if not path.exists():
-        return []
-    *lines, rest = path.read_bytes().split(b"\n")
-    torn = bool(rest)
-    if lines and not torn and not _is_json(lines[-1]):
-        lines.pop()
-        torn = True
-    if torn:
+        return
+    with path.open("rb") as file:
+        last = next(file, b"")
+        for line in file:
+            yield last.removesuffix(b"\n")
+            last = line
+    if last.endswith(b"\n") and _is_json(last):
+        yield last.removesuffix(b"\n")
+    elif last:
         text = f"{path}: the last line is torn, as by a kill, and left out"
         warnings.warn(text, TornLineWarning, stacklevel=2)
-    return lines
 
 
 def _is_json(line: bytes) -> bool:

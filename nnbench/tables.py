@@ -89,7 +89,8 @@ def _groups(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, list[CellRe
 
 
 def _is_measured(cell: CellResult) -> bool:
-    return cell.status in MEASURED and cell.images > 0
+    is_timed = (metrics.epoch_s(cell) or 0) > 0 and any(epoch.losses for epoch in cell.epochs)
+    return cell.status in MEASURED and is_timed
 
 
 def _ranks(group: Sequence[CellResult]) -> bool:
@@ -127,7 +128,8 @@ def _accuracy_row(info: RunInfo, name: str, group: Sequence[CellResult]) -> Row:
     if accuracies:
         row["accuracy"] = fmean(accuracies)
         row["accuracy_stdev"] = stdev(accuracies) if accuracies[1:] else None
-    row["final_loss"] = fmean(e.test_loss for e in final if e.test_loss is not None)
+    losses = [e.test_loss for e in final if e.test_loss is not None]
+    row["final_loss"] = fmean(losses) if losses else None
     row["images"] = median(c.images for c in group)
     row |= _target(info, group)
     return row

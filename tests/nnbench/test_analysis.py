@@ -117,3 +117,11 @@ def test_difference_without_variation_is_exact():
 )
 def test_unstable_series_are_flagged(times, unstable):
     assert analysis.is_unstable(times) == unstable
+
+
+@pytest.mark.parametrize("batch", [1, 64, 10**9])
+def test_size_of_the_batches_changes_no_interval(monkeypatch, batch):
+    times, others = noisy(1.2, 7, 0.05)
+    expected = analysis.compare(times, others)
+    monkeypatch.setattr(analysis, "BATCH", batch)
+    assert analysis.compare(times, others) == expected

@@ -231,3 +231,17 @@ def test_backend_without_cells_has_no_row(make_info, make_cell, table):
 @pytest.mark.parametrize("table", [tables.accuracy, tables.timing])
 def test_run_without_cells_has_no_rows(make_info, table):
     assert table(make_info(), []).empty
+
+
+@pytest.mark.parametrize("changes", [{"train_s": 0.0}, {"losses": ()}, {"setup": None}])
+def test_cell_that_cannot_be_true_has_no_rank(make_info, make_cell, changes):
+    cells = [make_cell("numpy"), make_cell("odd", **changes)]
+    frame = by_backend(tables.timing(make_info("numpy", "odd"), cells))
+    assert pd.isna(frame.train_s_per_epoch["odd"])
+    assert frame.train_s_per_epoch["numpy"] == 1.0
+
+
+def test_loss_that_is_not_finite_is_missing(make_info, make_cell):
+    cell = make_cell()
+    cell = replace(cell, epochs=[replace(cell.epochs[0], test_loss=None)])
+    assert tables.accuracy(make_info(), [cell]).final_loss[0] is None
