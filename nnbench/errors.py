@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     ACCURACY = 6  #: a conformance or accuracy failure
     INCONCLUSIVE = 7  #: only with --strict
     INTERRUPTED = 130  #: Ctrl-C, as shells count it
+    PIPE_CLOSED = 141  #: the reader of standard output has left; SIGPIPE, likewise
     TERMINATED = 143  #: SIGTERM, likewise
 
 

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nnbench import cell
+from nnbench import cell, metrics
 from nnbench.columns import significant
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def describe(result: CellResult) -> str:
     head = f"round {result.round + 1} {result.backend}"
     if result.status not in cell.MEASURED:
         return f"{head}: {result.status}: {result.message}"
-    accuracy = result.epochs[-1].accuracy
+    accuracy = metrics.accuracy(result)
     reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     trained = f"{result.images:,} images in {significant(result.train_s)} s"
     again = "" if result.final else "; disturbed, once more"

@@ -40,6 +40,11 @@ def timing(info: RunInfo, cells: Sequence[CellResult]) -> pd.DataFrame:
     return frame.join(_against_baseline(info, groups))
 
 
+def ranked(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """Return the cells of each backend that has figures, the fastest first."""
+    return {name: group for name, group in _groups(info, cells).items() if _ranks(group)}
+
+
 def epoch_s(cell: CellResult) -> float:
     """Return training seconds an epoch of a measured cell."""
     value = metrics.epoch_s(cell)

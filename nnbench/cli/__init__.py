@@ -5,14 +5,18 @@ The modules of the commands import what they need when they run, so that help is
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
+from nnbench.cli.export import export_
 from nnbench.cli.info import info
 from nnbench.cli.list import list_
 from nnbench.cli.new import new
@@ -20,27 +24,62 @@ from nnbench.cli.plot import plot
 from nnbench.cli.report import report
 from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
+from nnbench.cli.show import show
 from nnbench.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TextIO
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
-@click.group(context_settings=CONTEXT)
+class Commands(click.Group):
+    """Commands that end without a word when the reader of a pipe leaves, as ``head`` does."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the arguments; --help and --version print here."""
+        with quiet_pipe():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with quiet_pipe():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End nnbench if standard output is a pipe that nobody reads, with the status of SIGPIPE.
+
+    The signal itself stays ignored: a worker that dies closes a pipe too.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # what is in the buffer has the same fate
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        sys.exit(ExitCode.PIPE_CLOSED)
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(package_name="nnbench")
 def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, report, plot, compare, continuous, selftest, new, list_, info):
+for command in (run, show, report, plot, export_, compare, continuous, selftest, new, list_, info):
     cli.add_command(command)
 
 
 def main() -> NoReturn:
     """Run the command; every error of a user is one line."""
     warnings.showwarning = show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not every encoding has dashes
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(prog_name="nnbench", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -27,7 +27,6 @@ EFFORTS: dict[str | None, dict[str, float]] = {
     "rigorous": {"rounds": 10},
     None: {},
 }
-WIDE = 160  #: columns of the tables in a pipe
 
 
 class Terminated(BaseException):
@@ -193,14 +192,14 @@ def execute(
 
 def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
-    from rich.console import Console
-
-    from nnbench import judge, registry, rendering, results
+    from nnbench import columns, judge, registry, rendering, results
+    from nnbench.cli.output import Terminal
+    from nnbench.export.terminal import print_tables
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)
     registry.notify("nnbench_run_finished", run=summary.info, folder=folder)
-    width = None if sys.stdout.isatty() else WIDE
-    rendering.print_tables(Console(width=width), summary)
+    sections = columns.sections(summary.info).values()
+    print_tables(Terminal(), sections, summary.frame(), folder)
     click.echo(f"Results: {folder}")
     return judge.exit_code(results.read_final(folder), info.required)

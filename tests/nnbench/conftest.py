@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from nnbench import registry
+from nnbench import registry, results
 from nnbench.cell import CellResult, Epoch, Phases, Setup
 from nnbench.cli import main
 from nnbench.environment import Environment
@@ -149,6 +149,21 @@ def _make_info(*backends: str, **changes: Any) -> RunInfo:
         ),
     )
     return replace(info, **changes)
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Give a function that writes a run to disk and returns its folder."""
+
+    def write(*cells, name="run", **changes):
+        labels = dict.fromkeys(cell.backend for cell in cells)
+        folder = tmp_path / name
+        results.create(folder, _make_info(*labels, **changes))
+        for cell in cells:
+            results.append(folder, cell)
+        return folder
+
+    return write
 
 
 class Ended(NamedTuple):

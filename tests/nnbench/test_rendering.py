@@ -1,42 +1,17 @@
 """Tables as text: how numbers are written, Markdown, the terminal."""
 
 import csv
-import io
 from collections import namedtuple
 from dataclasses import replace
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from nnbench import columns, rendering, results
+from nnbench import columns, rendering
 from nnbench.columns import MISSING, number, rounded, significant
-from nnbench.rendering import Sheet, markdown, rich_table
+from nnbench.rendering import Sheet, markdown
 
 Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
-NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
-
-
-@pytest.fixture
-def write_run(tmp_path, make_info):
-    """Give a function that writes a run to disk and returns its folder."""
-
-    def write(*cells, **changes):
-        labels = dict.fromkeys(cell.backend for cell in cells)
-        folder = tmp_path / "run"
-        results.create(folder, make_info(*labels, **changes))
-        for cell in cells:
-            results.append(folder, cell)
-        return folder
-
-    return write
-
-
-def show(table: Sheet, width: int = 200) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
-    with console.capture() as capture:
-        console.print(rich_table(table))
-    return capture.get()
 
 
 def texts(heading, summary):
@@ -104,25 +79,6 @@ def test_markdown_table():
 def test_markdown_cells_stay_cells(text, written):
     lines = markdown(Sheet("T", [text, "n"], [[text, "1"]])).splitlines()
     assert lines == [f"| {written} | n |", "| --- | ---: |", f"| {written} | 1 |"]
-
-
-@pytest.mark.parametrize("name", NASTY)
-def test_terminal_shows_names_literally(name):
-    shown = show(Sheet("T", ["backend", f"× {name}"], [[name, "1"]]))
-    heading, _, row = (line for line in shown.splitlines()[1:] if line.strip())
-    assert f"× {name}" in heading
-    assert name in row
-    assert "\x1b[31m" not in shown  # red
-
-
-def test_terminal_and_markdown_say_the_same(write_run, make_cell):
-    summary = rendering.summarize(
-        write_run(make_cell("numpy"), make_cell("x[threads=2]", train_s=2.0))
-    )
-    for sheets in summary.sheets().values():
-        for table in sheets:
-            shown = show(table)
-            assert all(cell in shown for row in [table.headings, *table.rows] for cell in row)
 
 
 @pytest.mark.parametrize(
@@ -256,25 +212,3 @@ def test_run_without_cells_has_empty_tables(write_run):
     folder = write_run()
     rendering.write_tables(folder, rendering.summarize(folder))
     assert "| backend | n |" in (folder / "accuracy.md").read_text()
-
-
-@pytest.mark.parametrize("width", [80, 160])
-def test_printed_tables_hold_every_backend(write_run, make_cell, make_failed, width):
-    message = "cannot read [red]x"
-    summary = rendering.summarize(
-        write_run(make_cell("numpy"), make_failed("bad", message=message))
-    )
-    console = Console(file=io.StringIO(), width=width)
-    with console.capture() as capture:
-        rendering.print_tables(console, summary)
-    shown = capture.get()
-    tables = [table for sheets in summary.sheets().values() for table in sheets]
-    assert shown.count("\n numpy ") == len(tables)
-    assert shown.endswith(f"\nbad: crashed: {message}\n")
-
-
-def test_names_are_whole_on_a_narrow_terminal():
-    names = ["torch-cpu[threads=2]", "torch-cpu[threads=4]"]
-    table = Sheet("T", ["backend", *["figure"] * 8], [[name, *["1000"] * 8] for name in names])
-    words = [line.split() for line in show(table, width=60).splitlines() if line.strip()]
-    assert "".join(line[0] for line in words).endswith("".join(names))
