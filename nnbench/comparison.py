@@ -184,7 +184,7 @@ def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[f
     values = []
     for cell in run.of(backend):
         value, divisor = metric.value(cell), divisors.get(cell.round) if relative else 1.0
-        if cell.status in MEASURED and value is not None and divisor:
+        if cell.status in MEASURED and value and divisor:  # 0 has no ratio to anything
             values.append(value / divisor)
     return values
 

@@ -33,7 +33,7 @@ def export_(run: Path, *, name: str, output: Path | None) -> None:
         with Path(summary).open("ab") as file:
             file.write(content)
     elif output is None or str(output) == "-":
-        click.get_binary_stream("stdout").write(content)
+        click.echo(content, nl=False)
     else:
         write(output, content)
 

@@ -58,7 +58,7 @@ def show(
         runs,
         tables=tables,
         columns=names,
-        sort=sort.removeprefix("-") if sort else None,
+        sort=sort if sort is None else sort.removeprefix("-"),
         reverse=reverse != descending,
     )
     printers = {"table": print_table, "md": print_markdown, "csv": print_csv, "json": print_json}

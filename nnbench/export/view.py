@@ -75,14 +75,18 @@ def read(
     known = {c.name: c for one in found for section in one.values() for c in section.columns}
     if columns:
         check(columns, [*known, ALL])
-    if sort:
+    if sort is not None:
         check([sort], [column.name for column in known.values() if column.sortable])
     return [
         View(
             folder,
             summary,
             [section for s in one.values() if (section := narrow(s, columns)).columns],
-            arrange(summary.frame(), known[sort].fields[0] if sort else None, reverse=reverse),
+            arrange(
+                summary.frame(),
+                known[sort].fields[0] if sort is not None else None,
+                reverse=reverse,
+            ),
         )
         for folder, summary, one in zip(folders, summaries, found, strict=True)
     ]

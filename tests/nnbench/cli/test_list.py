@@ -1,13 +1,11 @@
 """``nnbench list``."""
 
-import os
-import subprocess
 from typing import Any
 
 import pytest
 
 from nnbench import Backend, Option, registry
-from tests.plugins.helpers import NNBENCH, environment, nnbench
+from tests.plugins.helpers import environment, nnbench
 
 KINDS: dict[str, Any] = {
     "Backends:": registry.backends,
@@ -79,12 +77,3 @@ def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
 def test_nothing_to_list_is_no_error(call, monkeypatch):
     monkeypatch.setattr(registry, "backends", dict)
     assert sections(call("list").stdout)["Backends:"] == []
-
-
-def test_reader_that_leaves_causes_no_traceback():
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [*NNBENCH, "list"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert done.stderr == b""

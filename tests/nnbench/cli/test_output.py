@@ -1,0 +1,53 @@
+"""Standard output that is no usual one: a pipe that nobody reads, an encoding without dashes."""
+
+import os
+import subprocess
+
+import pytest
+
+from nnbench.errors import ExitCode
+from tests.plugins.helpers import NNBENCH, environment, nnbench
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("--help", "show --help", "list", "show {run}", "show {run} --format json"),
+        "export {run} --to junit",
+    ],
+)
+def test_reader_that_leaves_ends_the_command_quietly(write_run, make_cell, arguments):
+    folder = write_run(make_cell())
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*NNBENCH, *arguments.format(run=folder).split()]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False
+    )
+    os.close(writer)
+    assert (done.stderr, done.returncode) == (b"", ExitCode.PIPE_CLOSED)
+
+
+def test_run_ends_as_others_when_its_reader_leaves(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*NNBENCH, "run", "-w", "toy-sigmoid", "-b", "numpy", "-r", "1", "--no-progress"]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "run")],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        check=False,
+    )
+    os.close(writer)
+    assert (done.stderr, done.returncode) == (b"", ExitCode.PIPE_CLOSED)
+    assert (tmp_path / "run" / "timing.md").exists()
+
+
+@pytest.mark.parametrize("form", ["table", "md"])
+def test_encoding_without_the_signs_is_no_error(write_run, make_cell, form):
+    folder = write_run(make_cell("é", train_s=2.0), make_cell())
+    env = environment(PYTHONIOENCODING="iso8859-5")
+    done = nnbench("show", folder, "--format", form, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()

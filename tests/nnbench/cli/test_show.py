@@ -1,0 +1,152 @@
+"""``nnbench show``: the tables of runs, chosen and sorted."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from nnbench import rendering
+
+
+@pytest.fixture
+def run(write_run, make_cell, make_failed):
+    cells = [
+        make_cell(label, train_s=seconds + 0.01 * round_, accuracies=(accuracy,), round=round_)
+        for round_ in range(3)
+        for label, seconds, accuracy in (("numpy", 2.0, 0.97), ("a", 1.0, 0.95), ("b", 3.0, 0.96))
+    ]
+    return write_run(*cells, make_failed("bad", message="killed"))
+
+
+@pytest.fixture
+def backends(call, run):
+    """Give a function that returns the backends in the order in which they are shown."""
+
+    def ask(*arguments):
+        done = call("show", run, "--format", "json", "--columns", "backend", *arguments)
+        assert (done.code, done.stderr) == (0, "")
+        return [row["backend"] for row in json.loads(done.stdout)]
+
+    return ask
+
+
+def test_all_tables_are_shown_as_the_run_did(call, run):
+    done = call("show", run)
+    assert (done.code, done.stderr) == (0, "")
+    for sheets in rendering.summarize(run).sheets().values():
+        assert all(sheet.title in done.stdout for sheet in sheets)
+    assert done.stdout.endswith("\nbad: crashed: killed\n")
+
+
+def test_fastest_comes_first_and_failed_ones_last(backends):
+    assert backends() == ["a", "numpy", "b", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--sort", "accuracy"], ["a", "b", "numpy", "bad"]),
+        (["--sort", "-accuracy"], ["numpy", "b", "a", "bad"]),
+        (["--sort", "accuracy", "--reverse"], ["numpy", "b", "a", "bad"]),
+        (["--sort", "-accuracy", "--reverse"], ["a", "b", "numpy", "bad"]),
+        (["--sort", "backend"], ["a", "b", "bad", "numpy"]),
+        (["--sort", "interval"], ["a", "b", "numpy", "bad"]),
+        (["--sort", "target_s"], ["numpy", "a", "b", "bad"]),
+        (["--reverse"], ["bad", "b", "numpy", "a"]),
+    ],
+)
+def test_rows_are_sorted(backends, arguments, expected):
+    assert backends(*arguments) == expected
+
+
+def test_only_the_chosen_table_is_shown(call, run):
+    shown = call("show", run, "--table", "accuracy", "--table", "phases").stdout
+    assert "Accuracy" in shown
+    assert "Phases" in shown
+    assert "Timing" not in shown
+    assert "Outside" not in shown
+
+
+def test_only_the_chosen_columns_are_shown_in_their_order(call, run):
+    lines = call("show", run, "--columns", "status, accuracy,ratio").stdout.splitlines()
+    headings = [line.split() for line in lines if line.startswith(" backend")]
+    assert headings == [["backend", "status", "accuracy", "%"], ["backend", "×", "numpy"]]
+
+
+def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
+    monkeypatch.setattr("nnbench.cli.output.WIDE", 40)
+    assert "deviation" not in call("show", run, "--table", "accuracy").stdout.splitlines()[2]
+    shown = call("show", run, "--table", "accuracy", "--columns", "all").stdout
+    assert "No room" not in shown
+    assert call("show", run, "--columns", "deviation").stdout.splitlines()[2].endswith("deviation ")
+
+
+def test_markdown_is_that_of_the_files(call, run):
+    summary = rendering.summarize(run)
+    rendering.write_tables(run, summary)
+    shown = call("show", run, "--format", "md", "--table", "accuracy").stdout
+    assert shown == (run / "accuracy.md").read_text() + "\n"
+
+
+@pytest.mark.parametrize("table", ["accuracy", "timing"])
+def test_csv_holds_the_numbers_of_the_files(call, run, table):
+    rendering.write_tables(run, rendering.summarize(run))
+    shown = call("show", run, "--format", "csv", "--table", table).stdout
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    with (run / f"{table}.csv").open(newline="") as file:
+        written = {row["backend"]: row for row in csv.DictReader(file)}
+    assert [row["backend"] for row in rows] == list(written)
+    for row in rows:
+        for field, text in row.items():
+            known = written[row["backend"]][field]
+            assert text == known or float(text) == float(known)
+
+
+def test_json_has_null_for_what_is_missing(call, run):
+    done = call("show", run, "--format", "json")
+    rows = json.loads(done.stdout, parse_constant=pytest.fail)
+    bad = rows[-1]
+    assert (bad["backend"], bad["accuracy"], bad["ratio"]) == ("bad", None, None)
+    assert rows[0]["train_s_rounds"] == "1 1.01 1.02"
+
+
+def test_several_runs_are_told_apart(call, write_run, make_cell):
+    folders = [write_run(make_cell(), name=name) for name in ("one", "two")]
+    rows = json.loads(call("show", *folders, "--format", "json").stdout)
+    assert [row["run"] for row in rows] == list(map(str, folders))
+    text = call("show", *folders).stdout
+    assert [line for line in text.splitlines() if line in map(str, folders)] == [*map(str, folders)]
+    headings = [
+        line
+        for line in call("show", *folders, "--format", "md").stdout.splitlines()
+        if "##" in line
+    ]
+    assert headings == [f"## `{folder}`" for folder in folders]
+
+
+def test_run_without_cells_is_shown_empty(call, write_run):
+    folder = write_run()
+    assert call("show", folder, "--format", "json") == (0, "[]\n", "")
+    assert call("show", folder, "--format", "csv") == (0, "", "")
+    assert call("show", folder).stdout.count("backend") == 5 + 1  # the word is in a title too
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--columns", "speed"], "no column 'speed'; known: backend, rounds, accuracy, "),
+        (["--columns", "accuracy,speed"], "no column 'speed'; known: "),
+        (["--sort", "speed"], "no column 'speed'; known: backend, rounds, accuracy, "),
+        (["--sort", "-"], "no column ''; known: "),
+        (["--sort", "remarks"], "no column 'remarks'; known: "),
+        (["--table", "accuracy", "--sort", "ratio"], "no column 'ratio'; known: backend, rounds, "),
+        (["--table", "ceilings"], " has no table of ceilings"),
+        (["--table", "speed"], "'speed' is not one of 'accuracy', 'timing', 'rounds', "),
+    ],
+)
+def test_unknown_names_are_one_line(call, run, arguments, message):
+    done = call("show", run, *arguments)
+    assert (done.code, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
