@@ -3,8 +3,8 @@
 ``python -m tests.studies.large_results`` writes what ``nnbench run --quick --rounds 1000`` of ten
 backends would leave: one epoch of MNIST in each cell, with all 938 losses and five repeats of each
 phase (100 MB). ``--epochs 5`` makes it what the default workload leaves (500 MB). Then each command
-runs in a process of its own; its wall time and its peak memory are printed, and the study ends
-with 1 if one of them is above the limits.
+runs in a process of its own; its wall time, its CPU time and its peak memory are printed, and the
+study ends with 1 if the time or the memory is above the limits.
 """
 
 from __future__ import annotations
@@ -168,8 +168,9 @@ def measure(arguments: Sequence[str]) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     seconds, gigabytes = time.perf_counter() - start, usage.ru_maxrss / 1e6  # kilobytes on Linux
     code = os.waitstatus_to_exitcode(status)
-    line = f"{seconds:6.1f} s  {gigabytes:5.2f} GB  exit {code}  nnbench {' '.join(arguments)}"
-    print(line, flush=True)  # noqa: T201 - a script
+    cpu = usage.ru_utime + usage.ru_stime
+    line = f"{seconds:5.1f} s (CPU {cpu:4.1f} s)  {gigabytes:.2f} GB  exit {code}"
+    print(f"{line}  nnbench {' '.join(arguments)}", flush=True)  # noqa: T201 - a script
     return seconds, gigabytes
 
 

@@ -74,9 +74,10 @@ def test_compare_reads_the_file(run, save, tmp_path):
 
 def test_pytest_compares_its_own_benchmarks_with_the_file(run, save, tmp_path):
     (tmp_path / "test_mine.py").write_text(TEST)
-    done = start(tmp_path, "pytest", "test_mine.py", f"--benchmark-compare={save(run)}")
+    options = [f"--benchmark-compare={save(run).name}", "--benchmark-max-time=0.01"]
+    done = start(tmp_path, "pytest", "test_mine.py", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Comparing against benchmarks from: " in done.stderr
+    assert "Comparing against benchmarks from: saved.json" in done.stderr
     assert " benchmark 'mnist': 2 tests " in done.stdout
     assert "test_mine (saved)" in done.stdout
 
