@@ -125,3 +125,9 @@ def test_size_of_the_batches_changes_no_interval(monkeypatch, batch):
     expected = analysis.compare(times, others)
     monkeypatch.setattr(analysis, "BATCH", batch)
     assert analysis.compare(times, others) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 100])
+def test_median_of_the_bootstrap_is_that_of_numpy(size):
+    values = np.random.default_rng(size).normal(size=(20, size))
+    assert analysis._median(values).tolist() == np.median(values, axis=-1).tolist()
