@@ -42,7 +42,6 @@ COMMANDS = [
     "export {run} --to bencher -o {out}",
     "export {run} --to junit -o {out}",
     "export {run} --to step-summary -o {out}",
-    "compare {run} {run}",
 ]
 
 

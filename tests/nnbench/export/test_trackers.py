@@ -1,13 +1,50 @@
-"""What github-action-benchmark and Bencher read. Both are services, so their formats are checked
-against what they publish: the type ``BenchmarkResult``, and the schema of BMF."""
+"""What github-action-benchmark and Bencher read.
+
+Both are services, so their formats are held against what they publish, restated as JSON Schemas:
+the type ``BenchmarkResult`` in the source of the one, the schema and the limits of names in the
+documentation of the other.
+"""
 
 import json
-import math
 
+import jsonschema
 import pytest
 
 from nnbench.errors import ResultsError
 from nnbench.export import trackers
+
+TEXT = {"type": "string", "minLength": 1}
+ENTRIES = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": TEXT,
+            "value": {"type": "number"},
+            "unit": TEXT,
+            "range": {"type": "string", "pattern": r"^± \d.+$"},  # scaled if the unit is
+            "extra": TEXT,
+        },
+        "required": ["name", "value", "unit"],
+        "additionalProperties": False,
+    },
+}
+METRIC = {
+    "type": "object",
+    "properties": {key: {"type": "number"} for key in ("value", "lower_value", "upper_value")},
+    "required": ["value"],
+    "additionalProperties": False,
+}
+BMF = {
+    "type": "object",
+    "propertyNames": {"minLength": 1, "maxLength": 1024},
+    "additionalProperties": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z0-9-]{1,64}$"},
+        "additionalProperties": METRIC,
+    },
+}
 
 
 def reject(token):
@@ -18,27 +55,9 @@ def load(content):
     return json.loads(content, parse_constant=reject)
 
 
-def check_entry(entry):
-    """Check a ``BenchmarkResult``: name, value and unit, and texts for range and extra."""
-    assert {"name", "value", "unit"} <= entry.keys() <= {"name", "value", "unit", "range", "extra"}
-    assert all(isinstance(entry[key], str) for key in entry.keys() - {"value"})
-    assert isinstance(entry["value"], (int, float))
-
-
-def check_bmf(report):
-    """Check Bencher Metric Format: names to measures to at most three numbers, one required."""
-    for name, measures in report.items():
-        assert 0 < len(name) <= 1024
-        for slug, metric in measures.items():
-            assert 0 < len(slug) <= 64
-            assert {"value"} <= metric.keys() <= {"value", "lower_value", "upper_value"}
-            assert all(isinstance(v, (int, float)) and math.isfinite(v) for v in metric.values())
-
-
 def test_github_action_benchmark(run):
     entries = load(trackers.to_github_action_benchmark(run))
-    for entry in entries:
-        check_entry(entry)
+    jsonschema.validate(entries, ENTRIES)
     found = {entry["name"]: entry for entry in entries}
     assert list(found) == [
         *("mnist/numpy: train", "mnist/numpy: test error", "mnist/numpy: peak memory"),
@@ -55,7 +74,7 @@ def test_github_action_benchmark(run):
 
 def test_bencher(run):
     report = load(trackers.to_bencher(run))
-    check_bmf(report)
+    jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", "mnist/a"]
     assert report["mnist/a"]["latency"] == pytest.approx(
         {"value": 2.02e9, "lower_value": 2.0e9, "upper_value": 2.04e9}
@@ -81,9 +100,10 @@ def test_figure_that_is_missing_is_left_out(write_run, make_cell):
 
 def test_any_name_comes_through(nasty_run, name):
     report = load(trackers.to_bencher(nasty_run))
-    check_bmf(report)
+    jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", f"mnist/{name}"]
     entries = load(trackers.to_github_action_benchmark(nasty_run))
+    jsonschema.validate(entries, ENTRIES)
     assert entries[3]["name"] == f"mnist/{name}: train"
 
 
