@@ -17,15 +17,20 @@ MARKUP = re.compile(
 )
 
 
-def escape(text: str) -> str:
-    """Return a text as one line that is shown as it is; control characters become spaces."""
+def one_line(text: str) -> str:
+    """Return a text with spaces for line breaks and control characters."""
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
+    return " ".join(printable.split())
+
+
+def escape(text: str) -> str:
+    """Return a text as one line that is shown as it is."""
+    return MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
 def code(text: str) -> str:
     """Return a text as a code span, in more backticks than it holds itself."""
-    text = " ".join(text.split())
+    text = one_line(text)
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""

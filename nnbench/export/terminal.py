@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from nnbench.export.markdown import one_line
 from nnbench.export.sparkline import BARS
 from nnbench.rendering import Sheet, notes, sheet
 
@@ -102,7 +103,8 @@ def spell(table: Sheet, encoding: str) -> Sheet:
 
 
 def plain(text: str, encoding: str) -> str:
-    """Return a text in characters that an encoding has."""
+    """Return a text in characters that an encoding has, and that do nothing to a terminal."""
+    text = one_line(text)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

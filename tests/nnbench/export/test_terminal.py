@@ -91,3 +91,9 @@ def test_one_round_and_none(write_run, make_cell, make_failed):
     rows = [line.split() for line in text[text.index("round by round") :].splitlines()]
     assert ["numpy", "1.00", "▄", "–", "–"] in rows
     assert ["bad", "–", "–", "–", "–"] in rows
+
+
+def test_control_characters_do_nothing(nasty_run):
+    text = show(nasty_run)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "broken: crashed: " in text.splitlines()[-1]
