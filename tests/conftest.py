@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,10 +31,21 @@ settings.register_profile("nnbench", deadline=None, derandomize=True, max_exampl
 settings.load_profile("nnbench")
 
 
-@pytest.fixture(params=list(registry.backends()))
+def variants() -> dict[str, Backend]:
+    """Return each registered backend as it is, and with each other choice of its options."""
+    found = dict(registry.backends())
+    for name, backend in registry.backends().items():
+        for key, option in backend.options.items():
+            for choice in set(option.choices) - {option.default}:
+                create = partial(backend.create, **{key: choice})
+                found[f"{name}[{key}={choice}]"] = replace(backend, create=create)
+    return found
+
+
+@pytest.fixture(params=sorted(variants()))
 def backend(request: Any) -> Backend:
     """Give each registered backend; NNBENCH_REQUIRE names those that must not be missing."""
-    found = registry.backends()[request.param]
+    found = variants()[request.param]
     if reason := registry.why_unavailable(found):
         if found.name in REQUIRED:
             pytest.fail(f"{found.name} is required: {reason}")

@@ -1,166 +1,68 @@
-"""A multilayer perceptron in pure Python, one example after the other.
-
-A layer's weights are a list for each unit, so that a unit's input is a dot product of its list
-with the values of the layer below. Zeros are skipped throughout: four of five pixels are zero,
-and so is half of what ReLU lets through. Arithmetic is in Python's floats, which are float64.
-"""
+"""What both kernels share: parameters in lists of floats, the loss, L2, the optimizer."""
 
 from __future__ import annotations
 
 from operator import mul
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from nnbench import Layer, Network
-from nnbench_python.losses import cross_entropy, sigmoid, squared_error
+from nnbench_python.losses import cross_entropy, squared_error
 from nnbench_python.optimizers import make_optimizer
-from nnbench_python.sparse import SparseRow, compact, picker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from nnbench import Examples, NetworkSpec
 
+DataT = TypeVar("DataT")
 Vector = list[float]
-Delta = list[tuple[int, float]]  # units, and the loss's derivative by their input, without zeros
+Wanted = int | Vector  # a label or a target, as the loss has it
 
 
-class Data(NamedTuple):
-    """A split, or a batch of it."""
-
-    inputs: list[SparseRow]
-    wanted: Sequence[int | Vector]  #: labels or targets, as the loss has it
-
-
-class Units(NamedTuple):
+class Dense(NamedTuple):
     """A dense layer, or the gradients of one."""
 
-    weights: list[Vector]  #: for each unit, one for each input
+    weights: list[Vector]  #: a list for each unit, or for each input
     biases: Vector  #: for each unit; zeros in a network without biases
 
 
-class Kept(NamedTuple):
-    """What backprop needs of one example's feedforward."""
+class PythonNetwork(Network[DataT, DataT]):
+    """Parameters, gradients and optimizer; a kernel adds the products."""
 
-    rows: list[SparseRow]  #: the input of each layer
-    logits: Vector
-
-
-def zeros(shape: tuple[int, int]) -> Units:
-    """Return a layer of zeros for (fan_in, fan_out)."""
-    fan_in, fan_out = shape
-    return Units([[0.0] * fan_in for _ in range(fan_out)], [0.0] * fan_out)
-
-
-def accumulate(gradient: Units, row: SparseRow, delta: Delta) -> None:
-    """Add the outer product of a layer's input and its delta to the layer's gradient."""
-    positions, values = row
-    for unit, d in delta:
-        weights = gradient.weights[unit]
-        for i, v in zip(positions, values, strict=True):
-            weights[i] += d * v
-        gradient.biases[unit] += d
-
-
-def forward(layer: Units, row: SparseRow) -> Vector:
-    """Return the input of each unit of a layer."""
-    pick, values = picker(row.positions), row.values
-    return [sum(map(mul, pick(w), values)) + b for w, b in zip(*layer, strict=True)]
-
-
-class PythonNetwork(Network[Data, Data]):
-    """Lists of floats and loops over them."""
+    by_unit: ClassVar[bool]  #: whether a list of weights is a unit's, or an input's
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
+        self._gradients: list[Dense] = []
 
     def load(self, layers: Sequence[Layer]) -> None:
         self._layers = [
-            Units(
-                layer.weight.T.tolist(),
+            Dense(
+                (layer.weight.T if self.by_unit else layer.weight).tolist(),
                 [0.0] * layer.weight.shape[1] if layer.bias is None else layer.bias.tolist(),
             )
             for layer in layers
         ]
-        self._gradients = [zeros(shape) for shape in self.spec.shapes]
         self._optimizer = make_optimizer(self.spec.optimizer)
 
     def dump(self) -> list[Layer]:
-        return [self._export(units) for units in self._layers]
+        return [self._export(layer) for layer in self._layers]
 
     def gradients(self) -> list[Layer]:
-        return [self._export(units) for units in self._gradients]
+        return [self._export(layer) for layer in self._gradients]
 
-    def _export(self, units: Units) -> Layer:
+    def _export(self, layer: Dense) -> Layer:
         import numpy as np
 
-        weight = np.array(units.weights, np.float32).T.copy()
-        return Layer(weight, np.array(units.biases, np.float32) if self.spec.bias else None)
+        weight = np.array(layer.weights, np.float32)
+        bias = np.array(layer.biases, np.float32) if self.spec.bias else None
+        return Layer(weight.T.copy() if self.by_unit else weight, bias)
 
-    def place(self, examples: Examples) -> Data:
-        inputs, labels, targets = examples
-        wanted = labels if targets is None else targets
-        assert wanted is not None  # noqa: S101 - Examples have one of them
-        return Data([compact(row.tolist()) for row in inputs], wanted.tolist())
-
-    def batch(self, data: Data, index: NDArray[np.int64]) -> Data:
-        rows = index.tolist()
-        inputs, wanted = data
-        return Data([inputs[i].unpack() for i in rows], [wanted[i] for i in rows])
-
-    def feedforward(self, batch: Data) -> list[Vector]:
-        self._kept = [self._feedforward(row) for row in batch.inputs]
-        return [kept.logits for kept in self._kept]
-
-    def _feedforward(self, row: SparseRow) -> Kept:
-        rows = [row]
-        for layer in self._layers[:-1]:
-            rows.append(self._activate(forward(layer, rows[-1])))
-        return Kept(rows, forward(self._layers[-1], rows[-1]))
-
-    def _activate(self, z: Vector) -> SparseRow:
-        if self.spec.activation == "sigmoid":
-            return SparseRow(range(len(z)), [sigmoid(x) for x in z])
-        positions = [unit for unit, x in enumerate(z) if x > 0]
-        return SparseRow(positions, [z[unit] for unit in positions])
-
-    def backprop(self, batch: Data) -> float:
-        self._gradients = [zeros(shape) for shape in self.spec.shapes]
-        share = 1 / len(batch.inputs)
-        loss = 0.0
-        for kept, wanted in zip(self._kept, batch.wanted, strict=True):
-            example_loss, slopes = self._loss(kept.logits, wanted)
-            loss += share * example_loss
-            self._backprop(kept.rows, [(k, share * slope) for k, slope in enumerate(slopes)])
-        return loss + self._penalize() if self.spec.l2 else loss
-
-    def _loss(self, logits: Vector, wanted: int | Vector) -> tuple[float, Vector]:
+    def _loss(self, logits: Vector, wanted: Wanted) -> tuple[float, Vector]:
+        """Return one example's loss, and its derivative by the logits."""
         if isinstance(wanted, int):
             return cross_entropy(logits, wanted)
         return squared_error(logits, wanted)
-
-    def _backprop(self, rows: list[SparseRow], delta: Delta) -> None:
-        """Add one example's share to the gradients, from the last layer to the first."""
-        for depth in reversed(range(len(rows))):
-            accumulate(self._gradients[depth], rows[depth], delta)
-            if depth > 0:
-                delta = self._descend(self._layers[depth], rows[depth], delta)
-
-    def _descend(self, layer: Units, row: SparseRow, delta: Delta) -> Delta:
-        """Carry delta down through a layer and the activation below it.
-
-        Where ReLU gave zero its slope is zero, and so is that of a sigmoid: only the non-zero
-        positions of ``row`` matter.
-        """
-        pick = picker(row.positions)
-        sums = [0.0] * len(row.values)
-        for unit, d in delta:
-            sums = [s + d * w for s, w in zip(sums, pick(layer.weights[unit]), strict=True)]
-        if self.spec.activation == "sigmoid":
-            sums = [s * a * (1 - a) for s, a in zip(sums, row.values, strict=True)]
-        return list(zip(row.positions, sums, strict=True))
 
     def _penalize(self) -> float:
         """Add the L2 term to the gradients, and return its part of the loss."""
@@ -174,6 +76,14 @@ class PythonNetwork(Network[Data, Data]):
     def update(self) -> None:
         self._optimizer(self._vectors(self._layers), self._vectors(self._gradients))
 
-    def _vectors(self, layers: list[Units]) -> list[Vector]:
+    def _vectors(self, layers: list[Dense]) -> list[Vector]:
         biases = [layer.biases for layer in layers] if self.spec.bias else []
         return [*(w for layer in layers for w in layer.weights), *biases]
+
+
+def wanted_of(examples: Examples) -> list[Wanted]:
+    """Return what each example should give."""
+    array = examples.labels if examples.targets is None else examples.targets
+    assert array is not None  # noqa: S101 - Examples have one of them
+    wanted: list[Wanted] = array.tolist()
+    return wanted

@@ -48,7 +48,12 @@ class FreshAdam:
 
 
 class Adam:
-    """Kingma and Ba (2015), algorithm 1."""
+    """Kingma and Ba (2015), algorithm 1, with scaled moments.
+
+    The lists hold M = m / (1 − β₁) and V = v / (1 − β₂), so that decaying them and adding g and g²
+    needs no further product. With s = √((1 − β₂) / (1 − β₂ᵗ)), √v̂ is s·√V, and the step
+    η·m̂ / (√v̂ + ε) becomes (η·(1 − β₁) / (1 − β₁ᵗ) / s)·M / (√V + ε / s).
+    """
 
     def __init__(self, spec: Optimizer) -> None:
         self.spec = spec
@@ -62,15 +67,17 @@ class Adam:
             self.first = [[0.0] * len(p) for p in parameters]
             self.second = [[0.0] * len(p) for p in parameters]
         self.step += 1
-        for vectors in zip(parameters, gradients, self.first, self.second, strict=True):
-            self._move(*vectors)
+        for p, g, m, v in zip(parameters, gradients, self.first, self.second, strict=True):
+            if any(g) or any(v):  # otherwise all gradients were zero so far, and nothing moves
+                self._move(p, g, m, v)
 
     def _move(self, p: list[float], g: list[float], m: list[float], v: list[float]) -> None:
-        beta1, beta2, epsilon = self.spec.beta1, self.spec.beta2, self.spec.epsilon
-        rest1, rest2 = 1 - beta1, 1 - beta2
-        m[:] = [beta1 * a + rest1 * x for a, x in zip(m, g, strict=True)]
-        v[:] = [beta2 * b + rest2 * x * x for b, x in zip(v, g, strict=True)]
-        # m̂ / (√v̂ + ε), with the corrections of the moments taken out of the loop
-        rate = self.spec.learning_rate / (1 - beta1**self.step)
-        root = 1 / sqrt(1 - beta2**self.step)
-        p[:] = [w - rate * a / (root * sqrt(b) + epsilon) for w, a, b in zip(p, m, v, strict=True)]
+        beta1, beta2 = self.spec.beta1, self.spec.beta2
+        scale = sqrt((1 - beta2) / (1 - beta2**self.step))
+        rate = self.spec.learning_rate * (1 - beta1) / (1 - beta1**self.step) / scale
+        epsilon = self.spec.epsilon / scale
+        # One loop, not a comprehension for each list: a value is used while it is in the cache.
+        for i, w, x, a, b in zip(range(len(p)), p, g, m, v, strict=True):
+            m[i] = a = beta1 * a + x
+            v[i] = b = beta2 * b + x * x
+            p[i] = w - rate * a / (sqrt(b) + epsilon)
