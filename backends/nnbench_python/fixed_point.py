@@ -136,9 +136,9 @@ def decode(number: int, unit: float, width: int) -> Vector:
 
 @cache
 def constants(width: int) -> tuple[int, int]:
-    """Return rows of 2⁶² plus half of what is cut off, and of 52 bits."""
+    """Return rows of 2⁶², and of 52 bits."""
     ones = int.from_bytes((1).to_bytes(FIELD_BYTES, "little") * width, "little")
-    return (2**62 + 2**10) * ones, (2**52 - 1) * ones
+    return 2**62 * ones, (2**52 - 1) * ones
 
 
 @lru_cache(maxsize=4096)

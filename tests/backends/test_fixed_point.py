@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nnbench import reference
 from nnbench_python.bigint import BigintNetwork
-from nnbench_python.fixed_point import decode, encode, matmul, outer, quantize
+from nnbench_python.fixed_point import Multipliers, decode, encode, matmul, outer, quantize
+from nnbench_python.sparse import SparseRow
 from tests.problems import KINDS, OPTIMIZERS, distance, make_examples, make_layers, make_spec
 
 WHOLE = st.integers(-1000, 1000).map(float)
@@ -66,6 +67,12 @@ def test_fields_that_are_full_leave_their_neighbours_alone(count):
     assert found == pytest.approx(expected, rel=1e-6, abs=2.0**-30 * count)
     gradients = outer(quantize([[largest, -largest]] * count), [row] * count)
     assert gradients == pytest.approx(expected, rel=1e-6, abs=2.0**-30 * count)
+
+
+def test_small_multipliers_do_not_need_more_bits_than_a_float_has():
+    """As where a batch holds only small values of a split: the sum alone would allow 2⁵⁹."""
+    multipliers = Multipliers([SparseRow([0], [3])], [1.0])
+    assert matmul(multipliers, [[0.25, -1.0]]) == [[0.75, -3.0]]
 
 
 @given(st.lists(st.integers(-(2**49), 2**49), min_size=1, max_size=9), st.integers(-200, 200))
