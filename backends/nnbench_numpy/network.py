@@ -1,9 +1,14 @@
 """A multilayer perceptron in NumPy, without allocating anything in a step.
 
-A bias is the weight of an input that is always one: inputs and hidden values carry a last column
-of ones where the network has biases, so each layer is one matrix product. All parameters lie in
-one flat array, and so do the gradients; the layers are views of them, and the optimizer runs
-over the flat arrays.
+A bias is the weight of an input that is always one: inputs and hidden values carry a one for it
+where the network has biases, so each layer is one matrix product. All parameters lie in one flat
+array, and so do the gradients; the layers are views of them, and the optimizer runs over the flat
+arrays. Examples are rows as they come in, and columns from the first hidden layer on: there a row
+of ones leaves the rest contiguous, and softmax reduces whole rows.
+
+The weights of inputs that are zero in every example never move (but for L2), and add nothing: they
+lie at the end, where neither the products nor the optimizer reach. One in twelve of MNIST's pixels
+is never set.
 """
 
 from __future__ import annotations
@@ -27,26 +32,34 @@ if TYPE_CHECKING:
 
 
 class Data(NamedTuple):
-    """A split, or a batch of it."""
+    """A split of M examples."""
 
-    inputs: Array  #: shape (N, D), or (N, D + 1) with the ones
-    targets: Array  #: shape (N, K); classes are one-hot
+    inputs: Array  #: shape (M, W), or (M, 1 + W) with the ones: the first W inputs of our order
+    targets: Array  #: shape (M, K); classes are one-hot
+
+
+class Batch(NamedTuple):
+    """N examples of a split: columns are examples."""
+
+    inputs: Array  #: shape (W, N), or (1 + W, N) with the ones
+    targets: Array  #: shape (K, N)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The buffers of one batch size N."""
+    """The buffers of one batch size N and one width W."""
 
-    batch: Data
-    values: list[Array]  #: the input of each layer, with the ones
+    rows: Data  #: the batch, as it is gathered
+    batch: Batch  #: views of the rows
+    values: list[Array]  #: the input of each layer, with the ones, shape ([1 +] fan_in, N)
     outputs: list[Array]  #: of each layer, without the ones: views of the next layer's input
     deltas: list[Array]  #: the loss's derivative by each layer's output; the last holds softmax
     slopes: list[Array]  #: scratch for the derivative of each hidden activation
-    column: Array  #: scratch, shape (N, 1)
+    row: Array  #: scratch, shape (N,)
 
 
-class NumpyNetwork(Network[Data, Data]):
-    """One flat array of parameters, and a workspace for each batch size."""
+class NumpyNetwork(Network[Data, Batch]):
+    """One flat array of parameters, and a workspace for each shape of a batch."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
@@ -55,21 +68,30 @@ class NumpyNetwork(Network[Data, Data]):
         self._gradients = np.zeros_like(self._parameters)
         self._weights = self._views(self._parameters)
         self._weight_gradients = self._views(self._gradients)
-        self._workspaces: dict[int, Workspace] = {}
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._order: NDArray[np.int64] | None = None  # of the inputs, by the first split placed
+        self._moving = 0  # how many parameters may move
 
     def _views(self, flat: Array) -> list[Array]:
-        """Cut a flat array into matrices of shape (fan_in, or fan_in + 1 with biases, fan_out)."""
-        shapes = [(fan_in + self._ones, fan_out) for fan_in, fan_out in self.spec.shapes]
+        """Cut a flat array into matrices of shape ([1 +] fan_in, fan_out), the first layer last."""
+        shapes = [(self._ones + fan_in, fan_out) for fan_in, fan_out in reversed(self.spec.shapes)]
         ends = np.cumsum([rows * columns for rows, columns in shapes])
         parts = np.split(flat, ends[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)][::-1]
 
     def load(self, layers: Sequence[Layer]) -> None:
         for matrix, (weight, bias) in zip(self._weights, layers, strict=True):
-            matrix[: len(weight)] = weight
+            matrix[self._ones :] = weight
             if bias is not None:
-                matrix[-1] = bias
+                matrix[0] = bias
+        self._arrange()
         self._optimizer = make_optimizer(self.spec.optimizer, self._parameters, self._gradients)
+
+    def _arrange(self) -> None:
+        """Bring the first layer's weights into the order of the inputs."""
+        if self._order is not None:
+            weights = self._weights[0][self._ones :]
+            weights[:] = weights[self._order]
 
     def dump(self) -> list[Layer]:
         return self._export(self._weights)
@@ -78,37 +100,48 @@ class NumpyNetwork(Network[Data, Data]):
         return self._export(self._weight_gradients)
 
     def _export(self, matrices: list[Array]) -> list[Layer]:
-        if not self.spec.bias:
-            return [Layer(matrix.copy(), None) for matrix in matrices]
-        return [Layer(matrix[:-1].copy(), matrix[-1].copy()) for matrix in matrices]
+        weights = [matrix[self._ones :].copy() for matrix in matrices]
+        if self._order is not None:
+            weights[0][self._order] = matrices[0][self._ones :]
+        biases = [matrix[0].copy() if self.spec.bias else None for matrix in matrices]
+        return [Layer(*pair) for pair in zip(weights, biases, strict=True)]
 
     def place(self, examples: Examples) -> Data:
         inputs, labels, targets = examples
-        if self.spec.bias:
-            inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
+        used: NDArray[np.bool_] = np.any(inputs, axis=0) | (self.spec.l2 > 0)
+        if self._order is None:
+            self._order = np.argsort(~used, kind="stable")
+            self._arrange()  # what was loaded before; it has not moved yet
+        width = 1 + int(used[self._order].nonzero()[0].max(initial=-1))
+        unmoved = (len(used) - width) * self.spec.sizes[1]
+        self._moving = max(self._moving, self._parameters.size - unmoved)
+        rows = np.ones((len(inputs), self._ones + width), np.float32)
+        columns = self._order[:width]
+        np.take(inputs, columns, axis=1, out=rows[:, self._ones :], mode="clip")
         if targets is None:
             targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        return Data(inputs, targets)
+        return Data(rows, targets)
 
-    def batch(self, data: Data, index: NDArray[np.int64]) -> Data:
-        batch = self._workspace(len(index)).batch
+    def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
+        work = self._workspace(len(index), data.inputs.shape[1])
         # mode="clip" lets take write into out directly; the default goes through a copy
-        np.take(data.inputs, index, axis=0, out=batch.inputs, mode="clip")
-        np.take(data.targets, index, axis=0, out=batch.targets, mode="clip")
-        return batch
+        np.take(data.inputs, index, axis=0, out=work.rows.inputs, mode="clip")
+        np.take(data.targets, index, axis=0, out=work.rows.targets, mode="clip")
+        return work.batch
 
-    def _workspace(self, n: int) -> Workspace:
-        if n not in self._workspaces:
-            self._workspaces[n] = make_workspace(self.spec, n)
-        return self._workspaces[n]
+    def _workspace(self, n: int, width: int) -> Workspace:
+        """Return the buffers for N examples and so many inputs, the ones included."""
+        if (n, width) not in self._workspaces:
+            self._workspaces[n, width] = make_workspace(self.spec, n, width)
+        return self._workspaces[n, width]
 
-    def feedforward(self, batch: Data) -> Array:
-        work = self._workspace(len(batch.inputs))
+    def feedforward(self, batch: Batch) -> Array:
+        work = self._workspace(*batch.inputs.shape[::-1])
         for weight, value, output in zip(self._weights, work.values, work.outputs, strict=True):
-            np.matmul(value, weight, out=output)
+            np.matmul(weight[: len(value)].T, value, out=output)
             if output is not work.outputs[-1]:
                 self._activate(output)
-        return work.outputs[-1]
+        return work.outputs[-1].T
 
     def _activate(self, z: Array) -> None:
         if self.spec.activation == "relu":
@@ -116,28 +149,29 @@ class NumpyNetwork(Network[Data, Data]):
         else:
             sigmoid(z, out=z)
 
-    def backprop(self, batch: Data) -> float:
-        work = self._workspace(len(batch.inputs))
+    def backprop(self, batch: Batch) -> float:
+        work = self._workspace(*batch.inputs.shape[::-1])
         if self.spec.loss == "cross_entropy":
             loss = cross_entropy(work, batch.targets)
         else:
             loss = squared_error(work, batch.targets)
         for depth in reversed(range(len(self._weights))):
-            delta, gradient = work.deltas[depth], self._weight_gradients[depth]
-            np.matmul(work.values[depth].T, delta, out=gradient)
+            value, gradient = work.values[depth], self._weight_gradients[depth]
+            np.matmul(value, work.deltas[depth].T, out=gradient[: len(value)])
+            gradient[len(value) :] = 0  # of the inputs that this split never sets
             if depth > 0:
                 self._descend(work, depth)
         return loss + self._penalize() if self.spec.l2 else loss
 
     def _descend(self, work: Workspace, depth: int) -> None:
         """Carry delta down through a layer and the activation below it."""
-        weight = self._weights[depth][: self.spec.sizes[depth]]
+        weight = self._weights[depth][self._ones :]
         below, value, slope = (
             work.deltas[depth - 1],
             work.outputs[depth - 1],
             work.slopes[depth - 1],
         )
-        np.matmul(work.deltas[depth], weight.T, out=below)
+        np.matmul(weight, work.deltas[depth], out=below)
         if self.spec.activation == "relu":
             np.sign(value, out=slope)
         else:
@@ -147,31 +181,31 @@ class NumpyNetwork(Network[Data, Data]):
     def _penalize(self) -> float:
         """Add the L2 term to the gradients, and return its part of the loss."""
         squares = 0.0
-        for size, weight, gradient in zip(
-            self.spec.sizes, self._weights, self._weight_gradients, strict=False
-        ):
-            gradient[:size] += self.spec.l2 * weight[:size]
-            squares += float(np.square(weight[:size]).sum())
+        for matrix, gradient in zip(self._weights, self._weight_gradients, strict=True):
+            weight = matrix[self._ones :]
+            gradient[self._ones :] += self.spec.l2 * weight
+            squares += float(np.square(weight).sum())
         return self.spec.l2 / 2 * squares
 
     def update(self) -> None:
-        self._optimizer()
+        self._optimizer(self._moving)
 
 
-def make_workspace(spec: NetworkSpec, n: int) -> Workspace:
-    """Allocate the buffers of one batch size."""
+def make_workspace(spec: NetworkSpec, n: int, width: int) -> Workspace:
+    """Allocate the buffers for N examples and so many inputs, the ones included."""
     ones = int(spec.bias)
-    values = [np.ones((n, size + ones), np.float32) for size in spec.sizes[:-1]]
-    logits = np.empty((n, spec.sizes[-1]), np.float32)
-    hidden = [value[:, :size] for value, size in zip(values[1:], spec.sizes[1:-1], strict=True)]
-    outputs = [*hidden, logits]
+    rows = Data(np.empty((n, width), np.float32), np.empty((n, spec.sizes[-1]), np.float32))
+    hidden = [np.ones((ones + size, n), np.float32) for size in spec.sizes[1:-1]]
+    logits = np.empty((spec.sizes[-1], n), np.float32)
+    outputs = [*(value[ones:] for value in hidden), logits]
     return Workspace(
-        batch=Data(values[0], np.empty_like(logits)),
-        values=values,
+        rows=rows,
+        batch=Batch(rows.inputs.T, rows.targets.T),
+        values=[rows.inputs.T, *hidden],
         outputs=outputs,
-        deltas=[np.empty(output.shape, np.float32) for output in outputs],
-        slopes=[np.empty(output.shape, np.float32) for output in outputs],
-        column=np.empty((n, 1), np.float32),
+        deltas=[np.empty_like(output) for output in outputs],
+        slopes=[np.empty_like(output) for output in outputs],
+        row=np.empty(n, np.float32),
     )
 
 
@@ -191,17 +225,17 @@ def sigmoid_slope(value: Array, out: Array) -> None:
 
 def cross_entropy(work: Workspace, targets: Array) -> float:
     """Return the mean cross-entropy of a softmax; its derivative goes to the last delta."""
-    logits, delta, column = work.outputs[-1], work.deltas[-1], work.column
-    np.max(logits, axis=1, keepdims=True, out=column)
-    np.subtract(logits, column, out=logits)
+    logits, delta, row = work.outputs[-1], work.deltas[-1], work.row
+    np.max(logits, axis=0, out=row)
+    np.subtract(logits, row, out=logits)
     loss = -float(np.vdot(logits, targets))
     np.exp(logits, out=delta)
-    np.sum(delta, axis=1, keepdims=True, out=column)
-    np.divide(delta, column, out=delta)
+    np.sum(delta, axis=0, out=row)
+    np.divide(delta, row, out=delta)
     np.subtract(delta, targets, out=delta)
-    np.multiply(delta, 1 / len(delta), out=delta)
-    np.log(column, out=column)
-    return (loss + float(np.sum(column))) / len(delta)
+    np.multiply(delta, 1 / len(row), out=delta)
+    np.log(row, out=row)
+    return (loss + float(np.sum(row))) / len(row)
 
 
 def squared_error(work: Workspace, targets: Array) -> float:

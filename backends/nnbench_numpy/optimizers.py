@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
-def make_optimizer(spec: Optimizer, parameters: Array, gradients: Array) -> Callable[[], None]:
-    """Return a function that makes one step."""
+def make_optimizer(spec: Optimizer, parameters: Array, gradients: Array) -> Callable[[int], None]:
+    """Return a function that makes one step with the first so many parameters."""
     kinds = {"sgd": GradientDescent, "adam": Adam, "adam-fresh": FreshAdam}
     return kinds[spec.kind](spec, parameters, gradients)
 
@@ -28,26 +28,26 @@ class GradientDescent:
 
     def __init__(self, spec: Optimizer, parameters: Array, gradients: Array) -> None:
         self.spec = spec
-        self.parameters, self.gradients = parameters, gradients
-        self.scratch = np.empty_like(parameters)
+        self.arrays = [parameters, gradients, np.empty_like(parameters)]
 
-    def __call__(self) -> None:
+    def __call__(self, count: int) -> None:
         """Make one step."""
-        np.multiply(self.gradients, self.spec.learning_rate, out=self.scratch)
-        np.subtract(self.parameters, self.scratch, out=self.parameters)
+        parameters, gradients, scratch = (array[:count] for array in self.arrays)
+        np.multiply(gradients, self.spec.learning_rate, out=scratch)
+        np.subtract(parameters, scratch, out=parameters)
 
 
 class FreshAdam(GradientDescent):
     """Adam's first step, again and again: θ ← θ − η·g / (|g| + ε)."""
 
-    def __call__(self) -> None:
+    def __call__(self, count: int) -> None:
         """Make one step."""
-        scratch = self.scratch
-        np.abs(self.gradients, out=scratch)
+        parameters, gradients, scratch = (array[:count] for array in self.arrays)
+        np.abs(gradients, out=scratch)
         np.add(scratch, self.spec.epsilon, out=scratch)
-        np.divide(self.gradients, scratch, out=scratch)
+        np.divide(gradients, scratch, out=scratch)
         np.multiply(scratch, self.spec.learning_rate, out=scratch)
-        np.subtract(self.parameters, scratch, out=self.parameters)
+        np.subtract(parameters, scratch, out=parameters)
 
 
 class Adam(GradientDescent):
@@ -60,23 +60,24 @@ class Adam(GradientDescent):
 
     def __init__(self, spec: Optimizer, parameters: Array, gradients: Array) -> None:
         super().__init__(spec, parameters, gradients)
-        self.first, self.second = np.zeros_like(parameters), np.zeros_like(parameters)
+        self.arrays += [np.zeros_like(parameters), np.zeros_like(parameters)]
         self.step = 0
 
-    def __call__(self) -> None:
+    def __call__(self, count: int) -> None:
         """Make one step."""
-        spec, scratch = self.spec, self.scratch
+        spec = self.spec
+        parameters, gradients, scratch, first, second = (array[:count] for array in self.arrays)
         self.step += 1
-        np.multiply(self.first, spec.beta1, out=self.first)
-        np.add(self.first, self.gradients, out=self.first)
-        np.multiply(self.gradients, self.gradients, out=scratch)
-        np.multiply(self.second, spec.beta2, out=self.second)
-        np.add(self.second, scratch, out=self.second)
+        np.multiply(first, spec.beta1, out=first)
+        np.add(first, gradients, out=first)
+        np.multiply(gradients, gradients, out=scratch)
+        np.multiply(second, spec.beta2, out=second)
+        np.add(second, scratch, out=second)
 
         scale = sqrt((1 - spec.beta2) / (1 - spec.beta2**self.step))
         rate = spec.learning_rate * (1 - spec.beta1) / (1 - spec.beta1**self.step) / scale
-        np.sqrt(self.second, out=scratch)
+        np.sqrt(second, out=scratch)
         np.add(scratch, spec.epsilon / scale, out=scratch)
-        np.divide(self.first, scratch, out=scratch)
+        np.divide(first, scratch, out=scratch)
         np.multiply(scratch, rate, out=scratch)
-        np.subtract(self.parameters, scratch, out=self.parameters)
+        np.subtract(parameters, scratch, out=parameters)
