@@ -53,6 +53,7 @@ class Backend:
     libraries: tuple[str, ...] = ()  #: distributions whose versions the results record
     device: Literal["cpu", "cuda"] = "cpu"  #: where it trains
     skips_zeros: bool = False  #: it saves the multiplications by inputs that are zero
+    deterministic: bool = True  #: two trainings from the same parameters give the same bits
 
 
 class Network(ABC, Generic[DataT, BatchT]):
@@ -61,6 +62,10 @@ class Network(ABC, Generic[DataT, BatchT]):
     A step is ``batch``, ``feedforward``, ``backprop``, ``update``, in this order, in float32 or
     better. Parameters come from outside: a backend draws no random numbers, and it never times
     itself but for ``device_seconds``.
+
+    Networks are independent of one another. A network may be used from any thread, by one at a
+    time. Other processes are started afresh and make networks of their own: nothing is promised
+    of a network, or of its library, in a process that was forked.
     """
 
     @abstractmethod

@@ -202,8 +202,13 @@ def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> 
         return "crashed", f"exited with status {exit_status} before it was done"
     if exit_status == -signal.SIGKILL and out_of_memory:
         return "oom", "killed by the kernel, which was out of memory"
-    names = {item.value: item.name for item in signal.Signals}  # real-time signals have none
-    return "crashed", f"killed by {names.get(-exit_status, f'signal {-exit_status}')}"
+    return "crashed", f"killed by {name_signal(-exit_status)}"
+
+
+def name_signal(number: int) -> str:
+    """Return the name of a signal; real-time signals have none."""
+    names = {item.value: item.name for item in signal.Signals}
+    return names.get(number, f"signal {number}")
 
 
 def out_of_memory_kills() -> int:

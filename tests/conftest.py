@@ -13,11 +13,10 @@ from hypothesis import settings
 
 from nnbench import registry
 from nnbench.process import THREAD_VARIABLES
+from nnbench.testing.requirement import required
 
 if TYPE_CHECKING:
     from nnbench import Backend
-
-REQUIRED = set(filter(None, os.environ.get("NNBENCH_REQUIRE", "").split(",")))
 
 # Small arrays: a second thread costs more than it brings. NumPy is not imported yet.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -47,7 +46,7 @@ def backend(request: Any) -> Backend:
     """Give each registered backend; NNBENCH_REQUIRE names those that must not be missing."""
     found = variants()[request.param]
     if reason := registry.why_unavailable(found):
-        if found.name in REQUIRED:
+        if found.name in required():
             pytest.fail(f"{found.name} is required: {reason}")
         pytest.skip(f"{found.name}: {reason}")
     return found

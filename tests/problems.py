@@ -1,19 +1,18 @@
-"""Small training problems, drawn from a seed."""
+"""Kinds of networks for tests, and small problems that hypothesis draws."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from hypothesis import strategies as st
 
-from nnbench import Examples, NetworkSpec, Optimizer, seeding
-from nnbench.reference import flatten
+from nnbench import NetworkSpec, Optimizer
+from nnbench.testing.problems import distance, make_examples, make_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench import Layer
+__all__ = ["distance", "make_examples", "make_layers"]  # and what is defined here
 
 SGD = Optimizer(kind="sgd", learning_rate=0.1)
 OPTIMIZERS = [
@@ -51,24 +50,3 @@ def make_spec(
 ) -> NetworkSpec:
     """Make a network of a kind."""
     return NetworkSpec(sizes=tuple(sizes), optimizer=optimizer, **kind)
-
-
-def make_layers(spec: NetworkSpec, seed: int = 0) -> list[Layer]:
-    """Draw parameters."""
-    return seeding.initial_layers(spec, "uniform", seed)
-
-
-def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
-    """Draw examples; about half of the inputs are zero, as pixels are."""
-    rng = np.random.default_rng([seed, count])
-    inputs = np.maximum(rng.standard_normal((count, spec.sizes[0])), 0).astype(np.float32)
-    if spec.loss == "cross_entropy":
-        return Examples(inputs, rng.integers(0, spec.sizes[-1], count), None)
-    targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
-    return Examples(inputs, None, targets)
-
-
-def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
-    """Return the largest difference between two networks, relative to the larger array."""
-    pairs = zip(flatten(found), flatten(expected), strict=True)
-    return max(float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)) for a, b in pairs)

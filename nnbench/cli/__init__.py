@@ -25,6 +25,7 @@ from nnbench.cli.report import report
 from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import show
+from nnbench.cli.test import test
 from nnbench.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
 
 
-for command in (run, show, report, plot, export_, compare, continuous, selftest, new, list_, info):
+COMMANDS = (run, test, show, report, plot, export_, compare, continuous, selftest, new, list_, info)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PLUGINS = Path(__file__).parent
+EXAMPLE = str(PLUGINS.parents[1] / "examples" / "nnbench-example")
 MARK = "NNBENCH_TEST_MARK"  # an environment variable that all descendants of a test inherit
 NNBENCH = (sys.executable, "-m", "nnbench")
 PATIENCE_S = 60.0
@@ -32,6 +33,18 @@ def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]
     """Return a whole environment, without what would colour the output."""
     kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
     return kept | variables(*plugins, mark=mark, **more)
+
+
+def run_pytest(
+    folder: Path, *arguments: object, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest to its end in a folder, with nnbench's plugin and pytest-benchmark."""
+    plugins = ["-pnnbench.testing.plugin", "-ppytest_benchmark.plugin", "-pno:cacheprovider"]
+    command = [sys.executable, "-P", "-m", "pytest", *plugins, *map(str, arguments)]
+    env = {**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def nnbench(*arguments: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

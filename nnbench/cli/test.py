@@ -1,0 +1,188 @@
+"""``nnbench test``: check that backends are right, or time their phases."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nnbench.cli.options import POSITIVE_NUMBER
+from nnbench.errors import BackendUnavailableError, ExitCode, NnbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from nnbench.selection import Selection
+    from nnbench.testing.execution import Tested
+
+NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
+#: they keep one file for a session, and each backend has a session of its own
+ONE_BACKEND = {"benchmark_autosave", "benchmark_save", "benchmark_compare"}
+
+
+class WithPytestArguments(click.Command):
+    """A command that hands what follows ``--`` to pytest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows ``--`` apart."""
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[cut + 1 :]
+        return super().parse_args(ctx, args[:cut])
+
+
+@click.command(cls=WithPytestArguments)
+@click.argument("backends", nargs=-1, metavar="[BACKEND]... [-- PYTEST ARGUMENTS]")
+@click.option(
+    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds that a backend may take."
+)
+@click.option("--verbose", "-v", is_flag=True, help="Show what pytest prints.")
+@click.option("--benchmark", is_flag=True, help="Time the phases with pytest-benchmark instead.")
+@click.option(
+    "--benchmark-json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the times of all backends to a file.",
+)
+@click.option("--benchmark-storage", metavar="URI", help="Where saved times are kept.")
+@click.option("--benchmark-autosave", is_flag=True, help="Save the times of one backend there.")
+@click.option("--benchmark-save", metavar="NAME", help="Save them under a name.")
+@click.option(
+    "--benchmark-compare",
+    metavar="[NUMBER]",
+    is_flag=False,
+    flag_value="",
+    help="Compare with saved times; without a number, with the latest.",
+)
+@click.option(
+    "--benchmark-compare-fail",
+    multiple=True,
+    metavar="LIMIT",
+    help="Fail beyond a limit, as in median:10%. May be repeated.",
+)
+@click.pass_obj
+def test(
+    pytest_arguments: list[str],
+    /,
+    *,
+    backends: Sequence[str],
+    timeout: float,
+    verbose: bool,
+    benchmark: bool,
+    benchmark_json: Path | None,
+    **options: Any,
+) -> NoReturn:
+    """Check that BACKENDs keep the contract, each in a process of its own.
+
+    Without a name, all are checked that can run here. The exit code is 6 if a check failed. What
+    follows -- goes to pytest, as in: nnbench test numpy -- -k gradients
+    """
+    require_pytest()
+    from nnbench.testing import execution, timings
+
+    chosen = select(backends)
+    asked = {name: value for name, value in options.items() if value not in (None, False, ())}
+    check_usage(chosen, asked, benchmark=benchmark, json=benchmark_json)
+    arguments = [*spell(asked), *pytest_arguments]
+    arguments += ["--nnbench-benchmark"] if benchmark else []
+    arguments += ["--verbose"] if verbose else []
+    with TemporaryDirectory(prefix="nnbench-times-") as folder:
+        tested, parts = [], []
+        for number, selection in enumerate(chosen):
+            parts.append(Path(folder, f"{number}.json"))
+            extra = [f"--benchmark-json={parts[-1]}"] if benchmark_json else []
+            done = execution.test(
+                selection, [*arguments, *extra], timeout_s=timeout, show=verbose or benchmark
+            )
+            report(done)
+            tested.append(done)
+        if benchmark_json:
+            timings.join(parts, benchmark_json)
+            click.echo(f"Times: {benchmark_json}")
+    sys.exit(exit_code(tested))
+
+
+def require_pytest() -> None:
+    """Refuse to go on without what the suite is built on."""
+    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        names = " and ".join(missing)
+        raise NnbenchError(f"nnbench test needs {names}: pip install 'nnbench[test]'")
+
+
+def select(names: Sequence[str]) -> list[Selection]:
+    """Return the backends that are tested, and print why others are not."""
+    from nnbench import planning, selection
+    from nnbench.testing.requirement import required
+
+    selections = selection.parse(names or [selection.ALL])
+    unavailable = planning.find_unavailable(selections)
+    for label, reason in unavailable.items():
+        click.echo(f"{label}: not tested: {reason}")
+    chosen = [s for s in selections if s.label not in unavailable]
+    if missing := required() & {s.backend.name for s in selections if s.label in unavailable}:
+        raise BackendUnavailableError(f"{', '.join(sorted(missing))} is required (NNBENCH_REQUIRE)")
+    return chosen
+
+
+def check_usage(
+    chosen: Sequence[Selection], asked: Collection[str], *, benchmark: bool, json: Path | None
+) -> None:
+    """Refuse options that do not go together, before anything runs."""
+    if (asked or json) and not benchmark:
+        raise click.UsageError("the options --benchmark-… need --benchmark")
+    if len(chosen) > 1 and (one := ONE_BACKEND & set(asked)):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(one))
+        raise click.UsageError(
+            f"{names}: name one backend, as each has its own file; --benchmark-json joins all"
+        )
+    if json and not json.parent.is_dir():  # better an error now than after all benchmarks
+        raise click.UsageError(f"--benchmark-json {json}: there is no folder {json.parent}")
+
+
+def spell(asked: Mapping[str, Any]) -> Iterator[str]:
+    """Write options as pytest-benchmark takes them."""
+    for name, value in asked.items():
+        option = f"--{name.replace('_', '-')}"
+        if value in (True, ""):
+            yield option
+        else:
+            yield from (f"{option}={v}" for v in (value if isinstance(value, tuple) else [value]))
+
+
+def report(tested: Tested) -> None:
+    """Print a line for each failed check, one for each reason to skip, and a summary."""
+    from nnbench.testing.report import NOTHING_FITS
+
+    skipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for finding in tested.findings:
+        if finding.verdict == "failed":
+            click.echo(f"{tested.label}: FAILED {finding.check}: {finding.message}")
+        elif finding.verdict == "skipped":
+            skipped[finding.message][finding.check.partition(" [")[0]] += 1
+    hints = Counter(f.hint for f in tested.findings if f.hint not in {"", NOTHING_FITS})
+    if hints.total() > 1:
+        [(hint, count)] = hints.most_common(1)
+        click.echo(f"{tested.label}: likely mistake: {hint} (so say {count} of {hints.total()})")
+    for reason, checks in skipped.items():
+        names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
+        click.echo(f"{tested.label}: skipped {names}: {reason}")
+    if tested.has_regressed:
+        click.echo(f"{tested.label}: slower than the limit")
+    counts = ((tested.count(verdict), verdict) for verdict in ("failed", "passed", "skipped"))
+    summary = ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
+    click.echo(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
+
+
+def exit_code(tested: Sequence[Tested]) -> ExitCode:
+    """Return what the command ends with."""
+    if any(each.count("failed") for each in tested):
+        return ExitCode.ACCURACY
+    if any(each.has_regressed for each in tested):
+        return ExitCode.REGRESSION
+    if not any(each.count("passed") for each in tested):
+        return ExitCode.NOTHING_MEASURED
+    return ExitCode.OK

@@ -1,0 +1,176 @@
+"""The phases of a step and a whole epoch, timed by pytest-benchmark.
+
+pytest-benchmark keeps the clock and the statistics; this module says what is called. The device
+is idle before and after each timed call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import pytest
+
+from nnbench import environment, registry
+from nnbench.errors import NnbenchError
+from nnbench.preparation import load_splits, make_task, rows
+from nnbench.testing import judgement
+from nnbench.testing.problems import Problem
+from nnbench.testing.subject import Subject, make_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench.backend import Backend
+
+Phase = Literal["feedforward", "backprop", "update", "epoch"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+WORKLOAD, EPOCH_IMAGES = "mnist", 640
+CHECKED_STEPS = 3  #: whose losses are held against the reference before anything is timed
+MAX_ROUNDS = 1000
+
+
+class Benchmarks:
+    """Benchmarks of one backend: one for each phase, and one for an epoch."""
+
+    subject: ClassVar[Subject]
+
+    @pytest.mark.parametrize("phase", PHASES)
+    def test_phase(self, nnbench_benchmark: PhaseBenchmark, phase: Phase) -> None:
+        """Time a phase on the default workload."""
+        nnbench_benchmark(self.subject, phase)
+
+
+class PhaseBenchmark:
+    """What the fixture ``nnbench_benchmark`` gives; one call is one benchmark."""
+
+    def __init__(self, benchmark: Any, max_time_s: float, min_rounds: int) -> None:
+        self.benchmark = benchmark
+        self.max_time_s, self.min_rounds = max_time_s, min_rounds
+
+    def __call__(
+        self,
+        backend: str | Backend | Subject,
+        phase: Phase,
+        *,
+        workload: str = WORKLOAD,
+        batch_size: int | None = None,
+        epoch_images: int = EPOCH_IMAGES,
+    ) -> None:
+        """Time one phase of a backend's step, or an epoch.
+
+        Nothing is timed before the losses of three steps have matched the reference.
+
+        Parameters
+        ----------
+        backend
+            As for :func:`nnbench.testing.conformance`.
+        phase
+            ``feedforward``, ``backprop``, ``update`` (each of one batch), or ``epoch``.
+        workload
+            The name of a registered workload.
+        batch_size
+            Another one than the workload's.
+        epoch_images
+            The examples of the timed epoch.
+
+        Raises
+        ------
+        NnbenchError
+            If the backend, the workload or the phase is unknown.
+        """
+        if phase not in PHASES:
+            raise NnbenchError(f"no phase {phase!r}; known: {', '.join(PHASES)}")
+        subject = backend if isinstance(backend, Subject) else make_subject(backend)
+        subject.require()
+        problem = make_epoch(workload, batch_size, epoch_images)
+        timed = Timed(subject, problem)
+        self.benchmark.group = phase
+        self.benchmark.name = f"{subject.label} {phase} {workload}"
+        self.benchmark.extra_info.update(describe(subject, workload, problem))
+        if phase in {"feedforward", "update"}:  # they can be repeated in a loop
+            self.benchmark(getattr(timed, phase))
+        else:
+            self._time_rounds(getattr(timed, phase), getattr(timed, f"before_{phase}"))
+
+    def _time_rounds(self, target: Callable[[], None], setup: Callable[[], None]) -> None:
+        """Time single calls, each after an untimed one of ``setup``."""
+        setup()
+        start = perf_counter()
+        target()
+        rounds = int(self.max_time_s / (perf_counter() - start))
+        rounds = min(max(rounds, self.min_rounds), MAX_ROUNDS)
+        self.benchmark.pedantic(target, setup=setup, rounds=rounds)
+
+
+class Timed:
+    """A network that has shown that it is right, and the calls that are timed."""
+
+    def __init__(self, subject: Subject, problem: Problem) -> None:
+        self.problem = problem
+        self.network = subject.network(problem.spec, problem.layers)
+        self.data = self.network.place(problem.examples)
+        self.verify()
+        self.batch = self.network.batch(self.data, problem.index)
+        self.network.feedforward(self.batch)
+        self.network.backprop(self.batch)  # so that update has gradients
+        self.network.synchronize()
+
+    def verify(self) -> None:
+        """Refuse to time a network whose first losses are wrong."""
+        order = self.problem.orders[0][: CHECKED_STEPS * self.problem.batch_size]
+        losses = self.network.train_epoch(self.data, order, self.problem.batch_size)
+        start = replace(self.problem, orders=[order])
+        if text := judgement.losses("not timed: first losses", losses.tolist(), start):
+            pytest.fail(text, pytrace=False)
+
+    def feedforward(self) -> None:
+        """Compute the logits of a batch."""
+        self.network.feedforward(self.batch)
+        self.network.synchronize()
+
+    before_backprop = feedforward  # autograd frees its graph, so each backprop needs a new one
+
+    def backprop(self) -> None:
+        """Compute the gradients of a batch."""
+        self.network.backprop(self.batch)
+        self.network.synchronize()
+
+    def update(self) -> None:
+        """Make a step with the gradients that are there."""
+        self.network.update()
+        self.network.synchronize()
+
+    def before_epoch(self) -> None:
+        """Start every epoch from the same parameters."""
+        self.network.load(self.problem.layers)
+        self.network.synchronize()
+
+    def epoch(self) -> None:
+        """Train an epoch."""
+        self.network.train_epoch(self.data, self.problem.orders[0], self.problem.batch_size)
+        self.network.synchronize()
+
+
+def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
+    """Return one epoch of a workload, on so many of its examples, or all if it has fewer."""
+    workload = registry.find("workload", name, registry.workloads())
+    splits = load_splits(workload)
+    train = rows(splits.train, slice(-images - workload.validation, None))
+    workload = replace(workload, batch_size=batch_size or workload.batch_size)
+    task = make_task(workload, splits._replace(train=train), seed=0)
+    return Problem(task.network, task.layers, task.train, [next(task.orders())], task.batch_size)
+
+
+def describe(subject: Subject, workload: str, problem: Problem) -> dict[str, object]:
+    """Return what a reader of the JSON needs to know."""
+    libraries = {"nnbench", "numpy", *subject.backend.libraries}
+    return {
+        "backend": subject.label,
+        "workload": workload,
+        "batch_size": problem.batch_size,
+        "epoch_images": len(problem.orders[0]),
+        "threads": subject.threads,
+        "versions": {name: environment.installed_version(name) for name in sorted(libraries)},
+    }

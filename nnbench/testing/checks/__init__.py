@@ -1,0 +1,15 @@
+"""The checks of the conformance suite, in the order in which they run."""
+
+from __future__ import annotations
+
+from nnbench.testing.checks.contract import ContractChecks
+from nnbench.testing.checks.gradients import GradientChecks
+from nnbench.testing.checks.isolation import IsolationChecks
+from nnbench.testing.checks.resources import ResourceChecks
+from nnbench.testing.checks.training import TrainingChecks
+
+__all__ = ["Conformance"]
+
+
+class Conformance(ResourceChecks, IsolationChecks, TrainingChecks, GradientChecks, ContractChecks):
+    """All checks; pytest collects those of the last base first."""

@@ -1,0 +1,146 @@
+"""What crosses the border between the harness and a backend: forms, and who owns which array."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnbench.reference import flatten
+from nnbench.spec import Layer
+from nnbench.testing import judgement
+from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
+from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nnbench.backend import Network
+    from nnbench.spec import Examples, NetworkSpec
+
+SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
+
+
+class ContractChecks(Checks):
+    """Arrays have the promised form, and each side owns its own."""
+
+    @every_spec
+    def test_dump_returns_what_was_loaded(self, spec: NetworkSpec) -> None:
+        """``dump`` returns what ``load`` took: the same bits, float32, in the same shapes."""
+        problem = make_problem(spec)
+        found = self.subject.network(spec, problem.layers).dump()
+        verify(judgement.structure("dump", found, spec))
+        for name, array in judgement.name_arrays(found).items():
+            loaded = judgement.name_arrays(problem.layers)[name]
+            if not np.array_equal(array, loaded):
+                off = np.abs(array - loaded).max()
+                fail(
+                    f"dump after load, {name}: expected the same bits, came up to {off:.2g} beside",
+                    "the parameters are kept as float16 or the like, or something changes them",
+                )
+
+    @every_spec
+    def test_gradients_have_the_form_of_parameters(self, spec: NetworkSpec) -> None:
+        """``gradients`` returns float32 arrays of the parameters' shapes; a loss is one number."""
+        problem = make_problem(spec)
+        network, data = self.start(problem)
+        loss = backprop(network, data, problem.index)
+        try:
+            float(loss)
+        except (TypeError, ValueError):
+            fail(
+                f"backprop: expected one number, came {judgement.kind(loss)}",
+                "the loss of each example is returned, without their mean",
+            )
+        verify(judgement.structure("gradients", network.gradients(), spec))
+
+    def test_predict_has_the_form_of_logits(self) -> None:
+        """``predict`` returns float32 of shape (N, K), in host memory."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        found = network.predict(network.batch(data, problem.index))
+        verify(judgement.form("predict", found, (BATCH_SIZE, problem.spec.sizes[-1])))
+
+    def test_train_epoch_returns_losses(self) -> None:
+        """``train_epoch`` returns float32 of shape (steps,), in host memory."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        found = network.train_epoch(data, problem.orders[0], problem.batch_size)
+        verify(judgement.form("losses of train_epoch", found, (len(found),)))
+        verify(judgement.loss_count("train_epoch", len(found), problem))
+
+    def test_the_callers_arrays_stay(self) -> None:
+        """Parameters, examples and the order that were handed in are as they were."""
+        problem, copy = (make_problem(self.subject.spec) for _ in range(2))
+        self.train(problem)
+        for what, given, before in [
+            ("parameters", flatten(problem.layers), flatten(copy.layers)),
+            ("examples", arrays_of(problem.examples), arrays_of(copy.examples)),
+            ("order", problem.orders, copy.orders),
+        ]:
+            if any(not np.array_equal(a, b) for a, b in zip(given, before, strict=True)):
+                fail(
+                    f"the caller's {what}: expected to stay, came changed",
+                    f"the caller's {what} changed in place: work on a copy",
+                )
+
+    def test_loaded_arrays_are_copied(self) -> None:
+        """What happens to the given arrays after ``load`` is nothing to the network."""
+        problem = make_problem(self.subject.spec)
+        given = copy_layers(problem.layers)
+        network = self.subject.network(problem.spec, given)
+        self._verify_apart("given to load", network, given)
+
+    def test_dumped_arrays_are_copies(self) -> None:
+        """Dumped arrays do not change as training goes on, nor the network with them."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        dumped = network.dump()
+        before = copy_layers(dumped)
+        network.train_epoch(data, problem.orders[0], problem.batch_size)
+        network.synchronize()
+        if not same_bits(dumped, before):
+            fail(
+                "parameters dumped before an epoch: expected to stay, came changed by training",
+                "parameters aliased: dump returns the network's own arrays, not copies",
+            )
+        self._verify_apart("returned by dump", network, network.dump())
+
+    def test_gradients_are_copies(self) -> None:
+        """Gradients that were copied out stay as they are in the next backprop."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        backprop(network, data, problem.index)
+        first = network.gradients()
+        before = copy_layers(first)
+        backprop(network, data, problem.first_step(skip=BATCH_SIZE).index)
+        if not same_bits(first, before):
+            fail(
+                "gradients of a first backprop: expected to stay, came changed by a second",
+                "gradients aliased: gradients returns the network's own arrays, not copies",
+            )
+
+    def _verify_apart(self, what: str, network: Network[Any, Any], arrays: list[Layer]) -> None:
+        """Write over arrays that a network must not share."""
+        before = copy_layers(network.dump())
+        for array in flatten(arrays):
+            if array.flags.writeable:
+                array[...] = SCRIBBLE
+        if not same_bits(network.dump(), before):
+            fail(
+                f"parameters after the caller wrote into the arrays {what}: expected no change, "
+                "came changed",
+                "parameters aliased: the network shares them with its caller",
+            )
+
+
+def arrays_of(examples: Examples) -> list[NDArray[Any]]:
+    """List what a split consists of."""
+    return [array for array in examples if array is not None]
+
+
+def copy_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """Copy the arrays of a network."""
+    return [Layer(w.copy(), None if b is None else b.copy()) for w, b in layers]

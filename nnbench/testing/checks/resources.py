@@ -1,0 +1,128 @@
+"""Memory, the end of device work, and what a backend tells of clocks and compilations."""
+
+from __future__ import annotations
+
+import gc
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+
+from nnbench.testing.checks.base import Checks, fail
+from nnbench.testing.problems import Problem, make_problem, same_bits
+from nnbench.testing.tasks import make_short_task, make_task_problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nnbench.spec import Layer
+
+LARGER = "mnist"  #: a workload whose arrays are large enough to be seen in the process's memory
+SETTLING_EPOCHS, HALF_EPOCHS = 6, 7  #: until memory is settled, and twice after that: 20
+GROWTH_BYTES = 4 << 20  #: in half of the time; a leak of a batch in each step is more
+EPOCH_S = 0.1  #: that an epoch of these checks should take
+ATTEMPTS = 4  #: a machine may be disturbed; a mistake is there every time
+LEAK = "something of every step is kept: a list that grows, or a loss that holds its graph"
+NO_WAIT = "asynchronous return: synchronize does not wait for the work"
+
+
+class Waited(NamedTuple):
+    """What happened after ``synchronize`` had returned."""
+
+    trained_s: float  #: train_epoch and synchronize
+    hidden_s: float  #: how much longer a dump took at once than later
+    at_once: list[Layer]
+    later: list[Layer]
+
+
+class ResourceChecks(Checks):
+    """Training leaves nothing behind, and what is timed is all of it."""
+
+    def test_memory_does_not_grow(self) -> None:
+        """The process is as large after 20 epochs as when it had settled.
+
+        A leak goes on: it is one if both halves of the time after settling have it.
+        """
+        problem = self._larger_problem()
+        network, data = self.start(problem)
+        order = self._affordable_order(network, data, problem)
+        sizes = []
+        for epochs in (SETTLING_EPOCHS, HALF_EPOCHS, HALF_EPOCHS):
+            for _ in range(epochs):
+                network.train_epoch(data, order, problem.batch_size)
+            network.synchronize()
+            gc.collect()
+            sizes.append(psutil.Process().memory_info().rss)
+        growth = [after - before for before, after in pairwise(sizes)]
+        if min(growth) > GROWTH_BYTES:
+            facts = f"expected a steady size, came {sum(growth) / 2**20:.0f} MiB more"
+            fail(f"memory of the process over {2 * HALF_EPOCHS} epochs: {facts}", LEAK)
+
+    def test_synchronize_waits(self) -> None:
+        """Once ``synchronize`` has returned, nothing is going on any more."""
+        problem = self._larger_problem()
+        network, data = self.start(problem)
+        order = self._affordable_order(network, data, problem)
+        for _ in range(ATTEMPTS):
+            network.load(problem.layers)
+            waited = wait(network, data, order, problem.batch_size)
+            if not same_bits(waited.at_once, waited.later):
+                fail("after synchronize: expected steady parameters, came changing ones", NO_WAIT)
+            if waited.hidden_s < waited.trained_s / 2:
+                return
+        facts = f"expected an idle device, came {waited.hidden_s:.2g} s of work before a dump"
+        fail(f"after synchronize: {facts}, where training took {waited.trained_s:.2g} s", NO_WAIT)
+
+    def test_only_a_device_has_a_clock(self) -> None:
+        """``device_seconds`` is None on the CPU; elsewhere, it is no longer than the host's."""
+        problem = make_problem(self.subject.spec)
+        self.train(problem)  # the first may compile
+        start = time.perf_counter()
+        network, _ = self.train(problem)
+        elapsed, found = time.perf_counter() - start, network.device_seconds()
+        if self.subject.backend.device == "cpu":
+            if found is not None:
+                fail(f"device_seconds: expected None, came {found}", "a backend times itself")
+        elif found is None or not 0 < found <= elapsed:
+            facts = f"device_seconds: expected 0 to {elapsed:.3g}, came {found}"
+            fail(facts, "events of another stream, in milliseconds, or not of the last train_epoch")
+
+    def test_nothing_compiles_after_the_first_epoch(self) -> None:
+        """``compilations`` stays as it is when an epoch is repeated."""
+        problem = make_problem(self.subject.spec)
+        before = self.train(problem)[0].compilations()
+        after = self.train(problem)[0].compilations()
+        if before != after:
+            facts = f"compilations after a second epoch: expected {before}, came {after}"
+            fail(facts, "compiled anew for every epoch, or for another length of its order")
+
+    def _larger_problem(self) -> Problem:
+        return make_task_problem(make_short_task(LARGER))
+
+    def _affordable_order(self, network: Any, data: Any, problem: Problem) -> NDArray[np.int64]:
+        """Return as much of an epoch as takes about a tenth of a second."""
+        for _ in range(2):  # the first step may compile
+            start = time.perf_counter()
+            network.train_epoch(data, problem.index, problem.batch_size)
+            network.synchronize()
+            pace_s = time.perf_counter() - start
+        steps = max(1, int(EPOCH_S / pace_s))
+        return problem.orders[0][: steps * problem.batch_size]
+
+
+def wait(network: Any, data: Any, order: NDArray[np.int64], batch_size: int) -> Waited:
+    """Train, synchronize, and see what still goes on."""
+    network.synchronize()
+    start = time.perf_counter()
+    network.train_epoch(data, order, batch_size)
+    network.synchronize()
+    trained = time.perf_counter()
+    at_once = network.dump()
+    dumped = time.perf_counter()
+    time.sleep(max(2 * EPOCH_S, trained - start))
+    start_later = time.perf_counter()
+    later = network.dump()
+    took_s = time.perf_counter() - start_later
+    return Waited(trained - start, dumped - trained - took_s, at_once, later)

@@ -1,0 +1,160 @@
+"""Many steps against the float64 reference: trajectories, epochs, and what load resets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from nnbench import registry
+from nnbench.evaluation import deviation, expected_losses
+from nnbench.spec import minibatches
+from nnbench.testing import judgement
+from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
+from nnbench.testing.diagnosis import Candidate, check
+from nnbench.testing.judgement import name_arrays
+from nnbench.testing.mistakes import Training
+from nnbench.testing.problems import BATCH_SIZE, distance, make_problem, same_bits
+from nnbench.testing.tasks import STEPS, make_short_task, make_task_problem
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from nnbench.spec import NetworkSpec
+
+EPOCHS = 4  #: of three steps each: a dozen
+SAME = 1e-6  #: how far two trainings of one backend may be apart
+REPEATING = Training(kept=lambda history: history[0])  # the first gradients in every step
+NO_STATE = "something of an earlier training is left, or numbers are drawn at random"
+
+
+class TrainingChecks(Checks):
+    """Trainings follow the reference, to 1e-4, whichever way they are asked for."""
+
+    def test_load_clears_the_optimizer(self) -> None:
+        """After ``load``, a network trains as a new one does."""
+        before = make_problem(self.subject.spec)
+        problem = replace(make_problem(self.subject.spec, seed=1), earlier=before)
+        network, _ = self.train(before, number=1)  # one that did nothing yet
+        self.subject.reuses = False  # until it is known that load does its work
+        network.load(problem.layers)
+        data = network.place(problem.examples)
+        losses = network.train_epoch(data, problem.orders[0], BATCH_SIZE).tolist()
+        network.synchronize()
+        what = "an epoch in a network that had trained before load"
+        verify(judgement.layers(f"{what}: parameters", network.dump(), problem))
+        verify(judgement.losses(what, losses, problem))
+        self.subject.reuses = True
+
+    @every_spec
+    def test_three_steps_match_the_reference(self, spec: NetworkSpec) -> None:
+        """The parameters after each of three steps, done phase by phase."""
+        problem = make_problem(spec)
+        order = problem.orders[0]
+        network, data = self.start(problem)
+        for step, index in enumerate(minibatches(order, BATCH_SIZE), start=1):
+            backprop(network, data, index)
+            network.update()
+            network.synchronize()
+            part = replace(problem, orders=[order[: step * BATCH_SIZE]])
+            verify(judgement.layers(f"step {step}", network.dump(), part))
+
+    @every_spec
+    def test_a_dozen_steps_match_the_reference(self, spec: NetworkSpec) -> None:
+        """Losses and parameters of four epochs; the last batch of each is smaller."""
+        problem = make_problem(spec, epochs=EPOCHS)
+        network, losses = self.train(problem)
+        verify(judgement.loss_count("train_epoch", len(losses), problem))
+        verify(judgement.layers("four epochs: parameters", network.dump(), problem))
+        verify(judgement.losses("four epochs", losses, problem))
+
+    @pytest.mark.parametrize("workload", registry.workloads())
+    def test_ten_steps_of_a_workload(self, workload: str) -> None:
+        """The losses of ten steps of every registered workload, on its own data."""
+        task = make_short_task(workload)
+        expected = expected_losses(task, STEPS)
+        problem = make_task_problem(task)
+        _, losses = self.train(problem)
+        verify(judgement.loss_count(workload, len(losses), problem))
+        if (deviation(losses, expected.losses) or np.inf) > expected.tolerance:
+            verify(judgement.losses(workload, losses, problem))
+
+    def test_an_update_can_be_repeated(self) -> None:
+        """A second ``update`` uses the kept gradients again."""
+        problem = make_problem(self.subject.spec).first_step()
+        network, data = self.start(problem)
+        backprop(network, data, problem.index)
+        network.update()
+        network.synchronize()
+        verify(judgement.layers("one update", once := network.dump(), problem))
+        network.update()
+        network.synchronize()
+        twice = replace(problem, orders=problem.orders * 2)
+        expected = name_arrays(REPEATING.train(twice).layers)
+        hint = "update uses up its gradients: they must be kept"
+        candidates = [Candidate(hint, name_arrays(once))]
+        verify(check("two updates", name_arrays(network.dump()), expected, candidates))
+
+    def test_train_epoch_equals_the_three_phases(self) -> None:
+        """An overridden ``train_epoch`` does what a loop over the phases does."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        for index in minibatches(problem.orders[0], BATCH_SIZE):
+            backprop(network, data, index)
+            network.update()
+        network.synchronize()
+        by_phases = network.dump()
+        network, _ = self.train(problem)
+        hint = "the overridden train_epoch does something else than the three phases"
+        verify_same("train_epoch against the phases", network.dump(), by_phases, hint)
+
+    def test_an_epoch_in_parts_equals_a_whole_one(self) -> None:
+        """An epoch may be handed to ``train_epoch`` in parts of whole batches."""
+        problem = make_problem(self.subject.spec)
+        whole, _ = self.train(problem)
+        expected = whole.dump()
+        order = problem.orders[0]
+        parts = replace(problem, orders=[order[: 2 * BATCH_SIZE], order[2 * BATCH_SIZE :]])
+        network, _ = self.train(parts)
+        verify_same(
+            "an epoch in two parts",
+            network.dump(),
+            expected,
+            "something restarts with every call, or the last batch is not treated as others are",
+        )
+
+    def test_prediction_between_epochs_changes_nothing(self) -> None:
+        """The harness evaluates after each epoch, on another split; training goes on as before."""
+        problem = make_problem(self.subject.spec, epochs=2)
+        expected = self.train(problem)[0].dump()
+        network, data = self.start(problem)
+        others = network.place(make_problem(problem.spec, seed=1).examples)
+        for order in problem.orders:
+            network.train_epoch(data, order, BATCH_SIZE)
+            network.predict(network.batch(others, problem.index))
+        network.synchronize()
+        hint = "predict, or a second placed split, changes what training uses"
+        verify_same("two epochs with predictions between", network.dump(), expected, hint)
+
+    def test_trainings_repeat(self) -> None:
+        """From the same parameters, the same bits; within 1e-6 if the backend says so."""
+        problem = make_problem(self.subject.spec, epochs=2)
+        first, losses = self.train(problem)
+        expected = first.dump()
+        again, others = self.train(problem)
+        verify_same("two trainings", again.dump(), expected, NO_STATE)
+        is_equal = same_bits(again.dump(), expected) and losses == others
+        if self.subject.backend.deterministic and not is_equal:
+            fail(
+                "two trainings from the same parameters: expected the same bits, came others",
+                "sums in an order that varies, or random numbers; where the library cannot do "
+                "better, set Backend.deterministic=False",
+            )
+
+
+def verify_same(what: str, found: Any, expected: Any, hint: str) -> None:
+    """Compare two trainings of one backend."""
+    if (apart := distance(found, expected)) > SAME:
+        fail(f"{what}: expected the same parameters, came some {apart:.1e} off", hint)

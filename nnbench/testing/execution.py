@@ -1,0 +1,153 @@
+"""Run the suite on one backend, in a process of its own that may crash or hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from nnbench import interpreters, process
+from nnbench.errors import NnbenchError
+from nnbench.testing.report import Finding, read
+from nnbench.testing.session import REGRESSED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnbench.selection import Selection
+
+PLUGINS = ("nnbench.testing.plugin", "pytest_benchmark.plugin")
+DONE = {0, 1, 5, REGRESSED}  #: exit statuses: all passed, some failed, none collected, slower
+USAGE = 4  #: pytest did not understand its arguments
+LAST_WORDS = 3  #: lines of output that explain why pytest did not run
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What came of the suite for one backend."""
+
+    label: str
+    findings: list[Finding]
+    seconds: float
+    has_regressed: bool = False  #: by pytest-benchmark's --benchmark-compare-fail
+
+    def count(self, verdict: str) -> int:
+        """Return how many checks ended so."""
+        return sum(finding.verdict == verdict for finding in self.findings)
+
+
+def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show: bool) -> Tested:
+    """Run the suite, or with ``--nnbench-benchmark`` among the arguments the benchmarks.
+
+    Parameters
+    ----------
+    chosen
+        The backend.
+    arguments
+        Further arguments of pytest.
+    timeout_s
+        After so many seconds the process is killed.
+    show
+        Whether pytest's own output appears.
+
+    Returns
+    -------
+    Tested
+        A crash, a hang and a session that ended badly are failed findings in it.
+
+    Raises
+    ------
+    NnbenchError
+        If pytest refuses the arguments.
+    """
+    start = time.monotonic()
+    with TemporaryDirectory(prefix="nnbench-test-") as folder:
+        status, output = run(command(chosen, arguments, Path(folder)), chosen, timeout_s, show=show)
+        started, findings = split(list(read(report_of(Path(folder)))))
+    if status == USAGE:
+        _, _, complaint = output.rpartition("error: ")
+        words = complaint.partition("\n")[0] or "its arguments, as it says above"
+        raise NnbenchError(f"pytest refused {words}")
+    if status not in DONE:
+        text = explain(status, output, timeout_s)
+        findings.append(Finding(chosen.label, started or "start of the suite", "failed", text))
+    return Tested(chosen.label, findings, time.monotonic() - start, status == REGRESSED)
+
+
+def command(chosen: Selection, arguments: Sequence[str], folder: Path) -> list[str]:
+    """Return the command of a session that knows nothing of the user's own tests.
+
+    It stands in an empty folder, with its own configuration and the plugins that are needed; files
+    that the arguments name are still relative to the working directory.
+    """
+    settings = folder / "pytest.ini"
+    settings.write_text("[pytest]\n")
+    plugins = [word for name in PLUGINS for word in ("-p", name)]
+    return interpreters.command(
+        None,
+        "nnbench.testing.session",
+        str(folder),
+        f"--config-file={settings}",
+        f"--rootdir={folder}",
+        *plugins,
+        "-pno:cacheprovider",
+        f"--nnbench-backend={chosen.label}",
+        f"--nnbench-report={report_of(folder)}",
+        *arguments,
+    )
+
+
+def report_of(folder: Path) -> Path:
+    """Return the file that the session reports to."""
+    return folder / "report.jsonl"
+
+
+def run(
+    arguments: Sequence[str], chosen: Selection, timeout_s: float, *, show: bool
+) -> tuple[int | None, str]:
+    """Run a command to its end; return its exit status (None: killed in the end) and its output."""
+    foreign = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # they belong to the user's own tests
+    variables = {k: v for k, v in os.environ.items() if k not in foreign}
+    variables |= dict.fromkeys(process.THREAD_VARIABLES, str(chosen.threads or 1))
+    child = subprocess.Popen(
+        arguments,
+        stdout=None if show else subprocess.PIPE,
+        stderr=None if show else subprocess.STDOUT,
+        env={**variables, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, _ = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
+        child.wait()
+    return child.returncode, output or ""
+
+
+def split(events: Sequence[Finding]) -> tuple[str, list[Finding]]:
+    """Return the check that was running at the end, if one was, and what came of the others."""
+    findings = [event for event in events if event.verdict != "started"]
+    is_running = bool(events) and events[-1].verdict == "started"
+    return events[-1].check if is_running else "", findings
+
+
+def explain(status: int | None, output: str, timeout_s: float) -> str:
+    """Return why a session did not come to its end."""
+    if status is None:
+        return f"still running after {timeout_s:g} s, and was killed. Likely mistake: a hang"
+    if status < 0:
+        name = process.name_signal(-status)
+        return f"the process was killed by {name}. Likely mistake: a crash in native code"
+    words = " ".join(output.strip().splitlines()[-LAST_WORDS:])
+    return f"the session ended with status {status}: {words}"

@@ -1,0 +1,126 @@
+"""Small training problems that every check shares.
+
+They are few, and of one shape: a backend may compile for each network and each batch size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnbench import seeding
+from nnbench.preparation import rows
+from nnbench.reference import flatten
+from nnbench.spec import Examples, NetworkSpec, Optimizer, minibatches
+from nnbench.testing.diagnosis import deviation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from nnbench.spec import Layer
+
+SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
+BATCH_SIZE = 8
+EXAMPLES = 20  #: so the last batch of an epoch has four
+
+# Hyper-parameters that are not the defaults, and an epsilon that shows where it stands.
+SGD = Optimizer(kind="sgd", learning_rate=0.1)
+ADAM = Optimizer(kind="adam", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3)
+FRESH = Optimizer(kind="adam-fresh", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3)
+
+L2 = 0.03
+
+#: Six networks in which any two of the choices (activation, loss, bias, L2, optimizer) meet. The
+#: first one is what most checks use.
+_SIGMOID = NetworkSpec(
+    sizes=SIZES, activation="sigmoid", loss="squared_error", optimizer=ADAM, bias=False, l2=L2
+)
+_RELU = replace(_SIGMOID, activation="relu")
+SPECS = (
+    replace(_RELU, loss="cross_entropy", bias=True, l2=0.0),
+    _SIGMOID,
+    replace(_RELU, loss="cross_entropy", optimizer=SGD),
+    replace(_SIGMOID, bias=True, l2=0.0, optimizer=SGD),
+    replace(_RELU, bias=True, optimizer=FRESH),
+    replace(_SIGMOID, loss="cross_entropy", l2=0.0, optimizer=FRESH),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a network is trained on: M examples, in an order for each epoch."""
+
+    spec: NetworkSpec
+    layers: list[Layer]  #: the initial parameters
+    examples: Examples
+    orders: list[NDArray[np.int64]]  #: one for each epoch, shape (M,) or less
+    batch_size: int = BATCH_SIZE
+    earlier: Problem | None = None  #: trained before the parameters were loaded
+
+    def epoch_starts(self) -> list[int]:
+        """Return the number of steps before each epoch."""
+        steps = [-(-len(order) // self.batch_size) for order in self.orders]
+        return [0, *accumulate(steps[:-1])]
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """The rows of the first batch."""
+        return self.orders[0][: self.batch_size]
+
+    def first_step(self, count: int = BATCH_SIZE, *, skip: int = 0) -> Problem:
+        """Return the problem of one step alone, on the next ``count`` examples of the order."""
+        return replace(self, orders=[self.orders[0][skip : skip + count]])
+
+    def batches(self) -> Iterator[Examples]:
+        """Yield the examples of each step."""
+        for order in self.orders:
+            for index in minibatches(order, self.batch_size):
+                yield rows(self.examples, index)
+
+
+def name_spec(spec: NetworkSpec) -> str:
+    """Name a network in a check's id."""
+    bias = "bias" if spec.bias else "no bias"
+    penalty = ", L2" if spec.l2 else ""
+    loss = spec.loss.replace("_", " ")
+    return f"{spec.activation}, {loss}, {bias}{penalty}, {spec.optimizer.kind}"
+
+
+def make_problem(
+    spec: NetworkSpec, *, epochs: int = 1, examples: int = EXAMPLES, seed: int = 0
+) -> Problem:
+    """Draw parameters, examples, and an order for each epoch."""
+    rng = np.random.default_rng([seed, epochs])
+    orders = [rng.permutation(examples) for _ in range(epochs)]
+    return Problem(spec, make_layers(spec, seed), make_examples(spec, examples, seed), orders)
+
+
+def make_layers(spec: NetworkSpec, seed: int = 0) -> list[Layer]:
+    """Draw parameters."""
+    return seeding.initial_layers(spec, "uniform", seed)
+
+
+def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
+    """Draw examples; about half of the inputs are zero, as pixels are."""
+    rng = np.random.default_rng([seed, count])
+    inputs = np.maximum(rng.standard_normal((count, spec.sizes[0])), 0).astype(np.float32)
+    if spec.loss == "cross_entropy":
+        return Examples(inputs, rng.integers(0, spec.sizes[-1], count), None)
+    targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
+    return Examples(inputs, None, targets)
+
+
+def same_bits(found: Sequence[Layer], expected: Sequence[Layer]) -> bool:
+    """Tell whether two networks are equal to the last bit."""
+    pairs = zip(flatten(found), flatten(expected), strict=True)
+    return all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
+    """Return the largest difference between two networks, relative to each array's norm."""
+    return max(map(deviation, flatten(found), flatten(expected)))

@@ -1,0 +1,83 @@
+"""What one pytest session tells ``nnbench test``: a line of JSON for each event, as it happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+Verdict = Literal["started", "passed", "failed", "skipped"]
+LIKELY = "Likely mistake: "
+NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
+FAILED = "Failed: "  #: what pytest puts before the message of a check
+TEST = re.compile(r".*?::(?P<backend>.*)::test_(?P<name>\w+) ?(?P<parameter>\[.*\])?")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One event of one check."""
+
+    backend: str
+    check: str
+    verdict: Verdict
+    message: str = ""
+
+    @property
+    def hint(self) -> str:
+        """The likely mistake, if the message names one."""
+        return self.message.partition(LIKELY)[2] if self.verdict == "failed" else ""
+
+
+class Reporter:
+    """A pytest plugin that writes findings to a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def write(self, finding: Finding) -> None:
+        """Add a line; a crash may come next."""
+        with self.path.open("ab") as file:
+            file.write(msgspec.json.encode(finding) + b"\n")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell which check is about to run."""
+        self.write(Finding(*name(nodeid), "started"))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell what came of it: a call's verdict, or what prevented the call."""
+        if report.when == "call" or report.outcome != "passed":
+            backend, check = name(report.nodeid)
+            message = explain(report).removeprefix(f"{backend}: ")
+            self.write(Finding(backend, check, report.outcome, message))
+
+
+def read(path: Path) -> Iterator[Finding]:
+    """Yield what was reported."""
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        yield msgspec.json.decode(line, type=Finding)
+
+
+def name(nodeid: str) -> tuple[str, str]:
+    """Turn ``conformance::numpy::test_two_words[x]`` into ``numpy`` and ``two words [x]``."""
+    match = TEST.fullmatch(nodeid)
+    if match is None:
+        return "", nodeid
+    words = [match["name"].replace("_", " "), match["parameter"]]
+    return match["backend"], " ".join(filter(None, words))
+
+
+def explain(report: pytest.TestReport) -> str:
+    """Return why a check did not pass, in one line."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = " ".join((crash.message if crash else report.longreprtext).split())
+    if crash is None or text.startswith(FAILED):
+        return text.removeprefix(FAILED)
+    return f"raised {text} ({Path(crash.path).name}:{crash.lineno})"

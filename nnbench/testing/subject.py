@@ -1,0 +1,127 @@
+"""The backend under test, and the networks that it has created so far."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from nnbench import registry, selection
+from nnbench.backend import Backend
+from nnbench.errors import BackendUnavailableError, NnbenchError
+from nnbench.process import THREAD_VARIABLES
+from nnbench.testing.problems import SPECS
+from nnbench.testing.requirement import REQUIRE, required
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnbench.backend import Network, OptionValue
+    from nnbench.selection import Selection
+    from nnbench.spec import Layer, NetworkSpec
+
+
+class Subject:
+    """A backend with its options.
+
+    A network is created once for each specification and loaded anew for each check, since a
+    backend may compile for every network.
+    """
+
+    def __init__(self, chosen: Selection, *, is_registered: bool = True) -> None:
+        self.chosen = chosen
+        self.is_registered = is_registered  #: whether another process finds it by its name
+        self.backend = chosen.backend
+        self.reuses = True  #: until it shows that load does not reset a network
+        self._networks: dict[tuple[NetworkSpec, int], Network[Any, Any]] = {}
+        self._unsupported: dict[NetworkSpec, str] = {}
+
+    @property
+    def label(self) -> str:
+        """The name that users type."""
+        return self.chosen.label
+
+    @property
+    def threads(self) -> int | None:
+        """The CPU threads that this process was started with, where that was said."""
+        text = os.environ.get(THREAD_VARIABLES[0], "")
+        return int(text) if text.isdigit() else None
+
+    def require(self) -> None:
+        """Skip the running check, or fail it, if the backend cannot run here."""
+        if reason := registry.why_unavailable(self.backend):
+            self.miss(reason)
+        if self.chosen.threads not in (None, self.threads):
+            pytest.fail(
+                f"{self.label}: threads are set before a process starts: run nnbench test "
+                f"'{self.label}', or pytest with {THREAD_VARIABLES[0]}={self.chosen.threads}",
+                pytrace=False,
+            )
+
+    def miss(self, reason: str) -> NoReturn:
+        """Skip the running check; one of a required backend fails."""
+        if self.backend.name in required():
+            pytest.fail(f"{self.label} is required ({REQUIRE}): {reason}", pytrace=False)
+        self.skip(reason)
+
+    def skip(self, reason: str) -> NoReturn:
+        """Skip the running check."""
+        pytest.skip(f"{self.label}: {reason}")
+
+    def create(self, spec: NetworkSpec) -> Network[Any, Any]:
+        """Create a network.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the backend does not support the specification, or can't run here.
+        """
+        return self.backend.create(spec, **self.chosen.options)
+
+    def network(
+        self, spec: NetworkSpec, layers: Sequence[Layer], number: int = 0
+    ) -> Network[Any, Any]:
+        """Return a network with these parameters, or skip the running check.
+
+        Those of another ``number`` are other networks.
+        """
+        if reason := self.why_unsupported(spec):
+            self.skip(reason)
+        if (spec, number) not in self._networks or not self.reuses:
+            self._networks[spec, number] = self.create(spec)
+        network = self._networks[spec, number]
+        network.load(layers)
+        return network
+
+    def why_unsupported(self, spec: NetworkSpec) -> str:
+        """Return why the backend does not support a specification, or nothing."""
+        if spec not in self._unsupported:
+            try:
+                self._networks[spec, 0] = self.create(spec)
+                self._unsupported[spec] = ""
+            except BackendUnavailableError as error:
+                self._unsupported[spec] = " ".join(str(error).split())
+        return self._unsupported[spec]
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The first of the six specifications that the backend supports."""
+        supported = (spec for spec in SPECS if not self.why_unsupported(spec))
+        return next(supported, None) or self.miss(self.why_unsupported(SPECS[0]))
+
+
+def make_subject(backend: str | Backend, **options: OptionValue) -> Subject:
+    """Return the subject that a name (as users type it) or a backend's record describes.
+
+    Raises
+    ------
+    NnbenchError
+        If the name or an option is unknown, or several backends are named.
+    """
+    if isinstance(backend, Backend):
+        return Subject(selection.Selection(backend, dict(options)), is_registered=False)
+    chosen = selection.parse([backend])
+    if len(chosen) != 1:
+        raise NnbenchError(f"name one backend, not {backend!r}")
+    return Subject(chosen[0])

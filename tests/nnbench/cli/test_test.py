@@ -1,0 +1,126 @@
+"""``nnbench test``."""
+
+import re
+import sys
+
+import pytest
+
+from nnbench.errors import ExitCode
+from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors
+
+QUICK = ("--", "-k", "logits or gradients")
+
+
+def run(*arguments, **variables):
+    return nnbench("test", *arguments, env=environment("broken", EXAMPLE, **variables))
+
+
+def test_a_right_backend_passes():
+    done = run("honest", "numpy", *QUICK)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert re.fullmatch(
+        r"honest: 16 passed in [\d.]+ s\nnumpy: 16 passed in [\d.]+ s\n", done.stdout
+    )
+
+
+def test_each_failed_check_is_one_line_and_the_mistake_is_summed_up():
+    done = run("flips-sign", "honest", *QUICK)
+    assert done.returncode == ExitCode.ACCURACY
+    lines = done.stdout.splitlines()
+    failed = [line for line in lines if line.startswith("flips-sign: FAILED ")]
+    assert len(failed) == 6
+    for line in failed:
+        assert re.search(r"expected .*, came .*\. Likely mistake: the gradient has the", line)
+    assert any("(so say 6 of 6)" in line for line in lines)
+    assert lines[-1].startswith("honest: 16 passed")
+
+
+def test_a_crash_is_a_failure_of_its_backend_alone():
+    done = run("crashes", "honest", "--", "-k", "three_steps or logits")
+    assert done.returncode == ExitCode.ACCURACY
+    assert "crashes: FAILED three steps match the reference [relu" in done.stdout
+    assert "killed by SIGSEGV" in done.stdout
+    assert re.search(r"^honest: \d+ passed", done.stdout, re.MULTILINE)
+
+
+def test_a_hang_is_cut(mark):
+    env = environment("broken", EXAMPLE, mark=mark)
+    done = nnbench("test", "hangs", "--timeout", 5, "--", "-k", "three_steps", env=env)
+    assert done.returncode == ExitCode.ACCURACY
+    assert "hangs: FAILED three steps match the reference [relu" in done.stdout
+    assert "still running after 5 s, and was killed" in done.stdout
+    assert survivors(mark) == []
+
+
+def test_what_is_not_supported_is_skipped_by_name():
+    done = run("knows-one-loss", *QUICK)
+    assert done.returncode == ExitCode.OK
+    assert done.stdout.startswith(
+        "knows-one-loss: skipped gradients have the form of parameters (×3), "
+        "gradients match the reference (×3): the library has no squared error\n"
+    )
+    assert re.search(r"^knows-one-loss: 10 passed, 6 skipped in", done.stdout, re.MULTILINE)
+
+
+def test_nothing_tested_is_said():
+    done = run("unavailable-in-create", *QUICK)
+    assert done.returncode == ExitCode.NOTHING_MEASURED
+    assert "the library finds no device" in done.stdout
+    assert run("honest", "--", "-k", "xyzzy").returncode == ExitCode.NOTHING_MEASURED
+
+
+def test_all_that_can_run_are_tested_and_others_reported():
+    env = environment(CUDA_VISIBLE_DEVICES="")
+    done = nnbench("test", "--", "-k", "logits_match", env=env)
+    assert done.returncode == ExitCode.OK
+    assert re.search(r"^torch-cuda: not tested: ", done.stdout, re.MULTILINE)
+    assert re.search(r"^python: 1 passed", done.stdout, re.MULTILINE)
+
+
+def test_a_required_backend_must_not_be_missing():
+    env = environment(CUDA_VISIBLE_DEVICES="", NNBENCH_REQUIRE="torch-cuda")
+    done = nnbench("test", "--", "-k", "logits_match", env=env)
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == "nnbench: error: torch-cuda is required (NNBENCH_REQUIRE)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nump"], "did you mean numpy?"),
+        (["numpy[x=1]"], "numpy has no parameter 'x'"),
+        (["torch-cuda"], "torch-cuda is unavailable: "),
+        (["numpy", "--", "--nonsense"], "pytest refused unrecognized arguments: --nonsense"),
+        (["numpy", "--timeout", "0"], "not a positive number"),
+        (["numpy", "--benchmark-json", "x.json"], "need --benchmark"),
+        (["numpy", "--benchmark", "--benchmark-json", "no/x.json"], "there is no folder no"),
+        (["numpy", "python", "--benchmark", "--benchmark-autosave"], "name one backend"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, complaint):
+    done = run(*arguments, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == ExitCode.USAGE
+    assert complaint in done.stderr
+    assert done.stderr.startswith("nnbench: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_pytest_it_says_what_to_install(call, monkeypatch):
+    module = sys.modules["nnbench.cli.test"]  # the package's attribute is the command
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    done = call("test", "numpy")
+    assert done.code == ExitCode.USAGE
+    assert done.stderr.endswith(
+        "nnbench test needs pytest and pytest-benchmark: pip install 'nnbench[test]'\n"
+    )
+
+
+def test_threads_are_set_before_the_process_starts():
+    done = run("numpy[threads=2]", *QUICK)
+    assert done.returncode == ExitCode.OK, done.stdout
+    assert "numpy[threads=2]: 16 passed" in done.stdout
+
+
+def test_verbose_shows_what_pytest_prints():
+    done = run("honest", "-v", "--", "-k", "logits_match")
+    assert "conformance::honest::test_logits_match_the_reference PASSED" in done.stdout

@@ -1,0 +1,103 @@
+"""The suite catches every broken backend and names its mistake; an honest one passes."""
+
+import re
+from collections import defaultdict
+
+import pytest
+
+from nnbench.testing import report
+from tests.plugins.helpers import EXAMPLE, environment, run_pytest
+
+MISTAKES = {
+    "flips-sign": "opposite sign",
+    "forgets-mean": "8 times too large.*mean over the batch missing",
+    "sums-losses": "sum over the batch, not its mean",
+    "masks-wrong-layer": "output of the wrong layer",
+    "forgets-slope": "slope of the hidden activation missing",
+    "mislabels-by-one": "labels off by one",
+    "decays-biases": "L2 acts on biases",
+    "softmaxes-twice": "softmax applied",
+    "computes-in-half": "float16 inside",
+    "adds-gradients": "gradients add up",
+    "shares-loss": "one buffer for all losses",
+    "transposes": "transposed",
+    "dumps-double": "float64.*not converted to float32",
+    "skips-correction": "bias correction missing",
+    "puts-epsilon-inside": "epsilon inside the root",
+    "restarts-adam": "adam and adam-fresh confused",
+    "skips-biases": "biases did not change: update skips them",
+    "never-updates": "update does nothing",
+    "keeps-state": "moments survive load",
+    "uses-stale-gradients": "stale gradients",
+    "uses-gradients-once": "uses up its gradients",
+    "drops-last-batch": "last, smaller batch is dropped",
+    "pads-last-batch": "last, smaller batch is padded",
+    "ignores-order": "order of the examples is ignored",
+    "forgets-to-update-last": "overridden train_epoch",
+    "reports-means": "means of the epoch so far",
+    "restarts-every-epoch": "optimizer restarts in every epoch",
+    "draws-numbers": "the same bits.*random numbers",
+    "aliases-dump": "parameters aliased: dump",
+    "aliases-load": "parameters aliased: the network shares them",
+    "changes-examples": "the caller's examples changed",
+    "aliases-gradients": "gradients aliased",
+    "shares-parameters": "state shared between networks",
+    "belongs-to-thread": "thread that created the network",
+    "depends-on-hash": "depends on the process",
+    "leaks-memory": "MiB more.*something of every step is kept",
+    "returns-early": "asynchronous return",
+    "waits-in-dump": "asynchronous return",
+    "times-itself": "a backend times itself",
+    "compiles-anew": "compiled anew",
+    "turns-nan": "division by zero, an overflow",
+    "raises": r"raised ValueError: no update today \(nnbench_broken.py:\d+\)",
+}
+#: checks that take long, and the backends that are there for them
+COSTLY = "workload or fresh_process or memory or synchronize"
+WORTH_IT = "depends-on-hash or leaks-memory or returns-early or waits-in-dump"
+HONEST = "honest"
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory):
+    """Run all broken backends in one session; return the findings of each."""
+    folder = tmp_path_factory.mktemp("broken")
+    path = folder / "report.jsonl"
+    run_pytest(
+        folder,
+        *(f"--nnbench-backend={name}" for name in [HONEST, *MISTAKES]),
+        f"--nnbench-report={path}",
+        "--tb=no",
+        f"-k not ({COSTLY}) or ({WORTH_IT}) and not workload",
+        env=environment("broken", EXAMPLE),
+    )
+    found = defaultdict(list)
+    for finding in report.read(path):
+        found[finding.backend].append(finding)
+    return found
+
+
+def messages(findings):
+    return [finding.message for finding in findings if finding.verdict == "failed"]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named(findings, name):
+    assert re.search(MISTAKES[name], "\n".join(messages(findings[name])))
+
+
+def test_an_honest_backend_passes(findings):
+    assert {finding.verdict for finding in findings[HONEST]} == {"started", "passed"}
+
+
+@pytest.mark.parametrize(
+    "name", ["flips-sign", "forgets-mean", "masks-wrong-layer", "skips-biases", "decays-biases"]
+)
+def test_a_mistake_in_the_gradient_is_called_nothing_else(findings, name):
+    """Many checks fail, and all of them agree."""
+    hints = {finding.hint for finding in findings[name] if finding.verdict == "failed"}
+    assert len(hints) == 1
+
+
+def test_what_was_expected_and_what_came_is_said(findings):
+    assert all("expected" in m and "came" in m for m in messages(findings["flips-sign"]))

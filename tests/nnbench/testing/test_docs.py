@@ -1,0 +1,19 @@
+"""The page about the suite names every check, and what it promises."""
+
+from pathlib import Path
+
+from nnbench.testing.checks import Conformance
+
+PAGE = Path(__file__).parents[3] / "docs" / "conformance.md"
+
+
+def test_the_page_has_every_check():
+    checks = {
+        name.removeprefix("test_").replace("_", " "): method.__doc__
+        for kind in Conformance.__mro__
+        for name, method in vars(kind).items()
+        if name.startswith("test_")
+    }
+    promises = {name: doc.splitlines()[0].replace("``", "`") for name, doc in checks.items()}
+    rows = (line.strip("| ").split(" | ") for line in PAGE.read_text("utf-8").splitlines())
+    assert promises.items() <= {row[0]: row[1] for row in rows if len(row) == 2}.items()

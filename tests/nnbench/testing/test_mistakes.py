@@ -1,0 +1,71 @@
+"""Every known mistake gives numbers of its own, and is found by them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnbench import reference
+from nnbench.testing import judgement, mistakes
+from nnbench.testing.mistakes import RIGHT
+from nnbench.testing.problems import SPECS, make_problem
+
+PROBLEMS = [
+    replace(make_problem(spec, epochs=2), earlier=make_problem(spec, seed=1)) for spec in SPECS
+]
+
+
+def judge(outcome, problem):
+    """Return every message about a training."""
+    texts = [
+        judgement.losses("losses", outcome.losses, problem),
+        judgement.layers("parameters", cast(outcome.layers), problem),
+    ]
+    return [text for text in texts if text]
+
+
+def cast(layers):
+    return [reference.cast_layer(layer, np.float32) for layer in layers]
+
+
+def test_the_right_training_is_the_references():
+    for problem in PROBLEMS:
+        outcome = RIGHT.train(replace(problem, earlier=None))
+        losses, layers = reference.train(problem.spec, problem.layers, problem.batches())
+        assert outcome.losses == losses
+        assert reference.equal(outcome.layers, layers)
+        assert judge(outcome, problem) == []
+
+
+@pytest.mark.parametrize("position", range(len(mistakes.known(PROBLEMS[0]))))
+def test_a_mistake_is_explained_by_itself(position):
+    """At least one of the networks shows it, and what is said there is its own hint."""
+    texts = []
+    for problem in PROBLEMS:
+        mistake = mistakes.known(problem)[position]
+        with np.errstate(all="ignore"):
+            outcome = mistake.train(problem)
+        texts += judge(outcome, problem)
+        step = problem.first_step()
+        texts.append(judgement.gradients("step", cast(mistake.train(step).gradients), step) or "")
+    assert any(text.endswith(f"Likely mistake: {mistake.hint}") for text in texts)
+
+
+def test_an_earlier_training_is_forgotten():
+    """The reference's load leaves nothing behind."""
+    problem = PROBLEMS[0]
+    alone = RIGHT.train(replace(problem, earlier=None))
+    assert RIGHT.train(problem).losses == alone.losses
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_float32_is_no_mistake(problem):
+    outcome = replace(RIGHT, dtype=np.float32).train(problem)
+    assert judge(outcome, problem) == []
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_float16_is_called_by_its_name(problem):
+    step = replace(problem, earlier=None).first_step()
+    found = replace(RIGHT, dtype=np.float16).train(step).gradients
+    assert "float16 inside" in judgement.gradients("gradients", cast(found), step)

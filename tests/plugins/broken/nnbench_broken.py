@@ -1,0 +1,499 @@
+"""The example's backend with one mistake each; the conformance suite must name every one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from nnbench_example.network import ExampleNetwork, copy_layers, flatten
+from nnbench_example.optimizers import Adam, FreshAdam, make_optimizer
+
+from nnbench import Backend, BackendUnavailableError, Examples, Layer, hookimpl, minibatches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench import Network
+
+
+def scale(layers, factor):
+    return [Layer(w * factor, None if b is None else b * factor) for w, b in layers]
+
+
+# --- gradients
+
+
+class FlipsSign(ExampleNetwork):
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        self.kept = scale(self.kept, np.float32(-1))
+        return loss
+
+
+class ForgetsMean(ExampleNetwork):
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        n = np.float32(len(batch.inputs))
+        decay = [np.float32(self.spec.l2) * layer.weight for layer in self.layers]
+        self.kept = [
+            Layer((w - d) * n + d, None if b is None else b * n)
+            for (w, b), d in zip(self.kept, decay, strict=True)
+        ]
+        return loss
+
+
+class SumsLosses(ExampleNetwork):
+    def backprop(self, batch):
+        return super().backprop(batch) * len(batch.inputs)
+
+
+class MasksWrongLayer(ExampleNetwork):
+    def backprop(self, batch):
+        self.masked = [self.values[0], self.values[-1], *self.values[2:]]
+        return super().backprop(batch)
+
+    def slope(self, a):
+        layer = next(i for i, value in enumerate(self.values) if value is a)
+        return super().slope(self.masked[layer])
+
+
+class ForgetsSlope(ExampleNetwork):
+    def slope(self, a):
+        return np.ones_like(a)
+
+
+class MislabelsByOne(ExampleNetwork):
+    def place(self, examples):
+        inputs, labels, targets = examples
+        labels = None if labels is None else (labels + 1) % self.spec.sizes[-1]
+        return Examples(inputs, labels, targets)
+
+
+class DecaysBiases(ExampleNetwork):
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        if self.spec.bias:
+            pairs = zip(self.kept, self.layers, strict=True)
+            self.kept = [Layer(g, h + np.float32(self.spec.l2) * b) for (g, h), (_, b) in pairs]
+        return loss
+
+
+class SoftmaxesTwice(ExampleNetwork):
+    def feedforward(self, batch):
+        super().feedforward(batch)
+        if self.spec.loss == "cross_entropy":
+            powers = np.exp(self.logits)
+            self.logits = powers / powers.sum(axis=1, keepdims=True)
+        return self.logits
+
+
+class ComputesInHalf(ExampleNetwork):
+    def feedforward(self, batch):
+        self.values = [batch.inputs]
+        for depth, (weight, bias) in enumerate(self.layers):
+            z = (self.values[-1].astype(np.float16) @ weight.astype(np.float16)).astype(np.float32)
+            z = z if bias is None else z + bias
+            last = depth == len(self.layers) - 1
+            self.values.append(z if last else self.activate(z))
+        self.logits = self.values.pop()
+        return self.logits
+
+
+class AddsGradients(ExampleNetwork):
+    def load(self, layers):
+        super().load(layers)
+        self.kept = scale(self.kept, np.float32(0))
+
+    def backprop(self, batch):
+        before = copy_layers(self.kept)
+        loss = super().backprop(batch)
+        self.kept = [
+            Layer(w + v, None if b is None else b + c)
+            for (w, b), (v, c) in zip(self.kept, before, strict=True)
+        ]
+        return loss
+
+
+class SharesLoss(ExampleNetwork):
+    """Returns one buffer for every loss, as a device would."""
+
+    def backprop(self, batch):
+        self.loss = getattr(self, "loss", np.zeros(()))
+        self.loss[...] = super().backprop(batch)
+        return self.loss
+
+
+class Transposes(ExampleNetwork):
+    def dump(self):
+        return [Layer(w.T.copy(), b) for w, b in super().dump()]
+
+
+class DumpsDouble(ExampleNetwork):
+    def dump(self):
+        return [Layer(w.astype(np.float64), b) for w, b in super().dump()]
+
+
+# --- updates
+
+
+class OtherAdam(ExampleNetwork):
+    """Has another optimizer where the specification says Adam."""
+
+    optimizer_class: ClassVar[type[Adam]]
+
+    def load(self, layers):
+        super().load(layers)
+        if self.spec.optimizer.kind == "adam":
+            self.optimizer = self.optimizer_class(self.spec.optimizer, flatten(self.layers))
+
+
+class UncorrectedAdam(Adam):
+    def rate(self):
+        return np.float32(self.spec.learning_rate)
+
+    def scale(self):
+        return np.float32(1)
+
+
+class SkipsCorrection(OtherAdam):
+    optimizer_class = UncorrectedAdam
+
+
+class InsideAdam(Adam):
+    def step(self, gradients):
+        self.steps += 1
+        for p, g, m, v in zip(self.parameters, gradients, self.first, self.second, strict=True):
+            m += np.float32(1 - self.spec.beta1) * (g - m)
+            v += np.float32(1 - self.spec.beta2) * (g * g - v)
+            p -= self.rate() * m / np.sqrt(v / self.scale() ** 2 + np.float32(self.spec.epsilon))
+
+
+class PutsEpsilonInside(OtherAdam):
+    optimizer_class = InsideAdam
+
+
+class RestartsAdam(OtherAdam):
+    optimizer_class = FreshAdam
+
+
+class SkipsBiases(ExampleNetwork):
+    def update(self):
+        before = copy_layers(self.layers)
+        super().update()
+        for layer, old in zip(self.layers, before, strict=True):
+            if layer.bias is not None:
+                layer.bias[...] = old.bias
+
+
+class NeverUpdates(ExampleNetwork):
+    def update(self):
+        pass
+
+
+class KeepsState(ExampleNetwork):
+    def load(self, layers):
+        if hasattr(self, "layers"):
+            for mine, given in zip(flatten(self.layers), flatten(layers), strict=True):
+                mine[...] = given
+        else:
+            super().load(layers)
+
+
+class UsesStaleGradients(ExampleNetwork):
+    def load(self, layers):
+        super().load(layers)
+        self.before = None
+
+    def update(self):
+        latest = copy_layers(self.kept)
+        self.kept = self.before or latest
+        super().update()
+        self.kept, self.before = latest, copy_layers(latest)
+
+
+class UsesGradientsOnce(ExampleNetwork):
+    def backprop(self, batch):
+        self.is_fresh = True
+        return super().backprop(batch)
+
+    def update(self):
+        if self.is_fresh:
+            super().update()
+        self.is_fresh = False
+
+
+# --- epochs
+
+
+class DropsLastBatch(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        whole = len(order) // batch_size * batch_size or len(order)
+        return super().train_epoch(data, order[:whole], batch_size)
+
+
+class PadsLastBatch(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        whole = -(-len(order) // batch_size) * batch_size
+        return super().train_epoch(data, np.resize(order, whole), batch_size)
+
+
+class IgnoresOrder(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, np.arange(len(order)), batch_size)
+
+
+class ForgetsToUpdateLast(ExampleNetwork):
+    """Has a train_epoch of its own, whose last update is missing."""
+
+    def train_epoch(self, data, order, batch_size):
+        losses: list[float] = []
+        for index in minibatches(order, batch_size):
+            if losses:
+                self.update()
+            batch = self.batch(data, index)
+            self.feedforward(batch)
+            losses.append(self.backprop(batch))
+        return self.losses_to_host(losses)
+
+
+class ReportsMeans(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        losses = super().train_epoch(data, order, batch_size)
+        return (np.cumsum(losses) / np.arange(1, len(losses) + 1)).astype(np.float32)
+
+
+class RestartsEveryEpoch(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        self.load(self.layers)
+        return super().train_epoch(data, order, batch_size)
+
+
+class DrawsNumbers(ExampleNetwork):
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        self.kept = scale(self.kept, np.float32(1 + 1e-5 * np.random.default_rng().random()))
+        return loss
+
+
+# --- copies
+
+
+class AliasesDump(ExampleNetwork):
+    def dump(self):
+        return list(self.layers)
+
+
+class AliasesLoad(ExampleNetwork):
+    def load(self, layers):
+        super().load(layers)
+        self.layers = list(layers)
+        self.optimizer = make_optimizer(self.spec.optimizer, flatten(self.layers))
+
+
+class ChangesExamples(ExampleNetwork):
+    def place(self, examples):
+        np.maximum(examples.inputs, 0.1, out=examples.inputs)
+        return examples
+
+
+class AliasesGradients(ExampleNetwork):
+    def backprop(self, batch):
+        buffers = list(self.kept)
+        loss = super().backprop(batch)
+        for mine, new in zip(flatten(buffers), flatten(self.kept), strict=True):
+            mine[...] = new
+        self.kept = buffers
+        return loss
+
+    def gradients(self):
+        return list(self.kept)
+
+
+# --- isolation and resources
+
+
+class SharesParameters(ExampleNetwork):
+    """Keeps the layers in the class, so that the network that was loaded last has them."""
+
+    shared: ClassVar[list[Layer]] = []
+
+    def load(self, layers):
+        super().load(layers)
+        type(self).shared = self.layers
+
+    def feedforward(self, batch):
+        self.layers = type(self).shared
+        return super().feedforward(batch)
+
+
+class BelongsToThread(ExampleNetwork):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.own = threading.local()
+
+    def load(self, layers):
+        super().load(layers)
+        self.own.trains = True
+
+    def update(self):
+        if getattr(self.own, "trains", False):
+            super().update()
+
+
+class DependsOnHash(ExampleNetwork):
+    """Has other parameters in each process, as hashes of strings are drawn at random."""
+
+    def load(self, layers):
+        super().load(layers)
+        self.layers[0].weight[0, 0] += np.float32(hash("nnbench") % 1000 * 1e-5 * self.is_child)
+
+    is_child = "spawn_main" in " ".join(os.sys.orig_argv)  # type: ignore[attr-defined]
+
+
+class LeaksMemory(ExampleNetwork):
+    def backprop(self, batch):
+        self.history = [*getattr(self, "history", []), batch.inputs.copy(), copy_layers(self.kept)]
+        return super().backprop(batch)
+
+
+class ReturnsEarly(ExampleNetwork):
+    """Trains in a thread of its own, for which synchronize does not wait."""
+
+    def train_epoch(self, data, order, batch_size):
+        losses = np.zeros(-(-len(order) // batch_size), np.float32)
+        before, self.running = getattr(self, "running", None), threading.Event()
+
+        def work(done):
+            if before:
+                before.wait()
+            time.sleep(0.02)
+            losses[:] = ExampleNetwork.train_epoch(self, data, order, batch_size)
+            done.set()
+
+        threading.Thread(target=work, args=(self.running,)).start()
+        return losses
+
+
+class WaitsInDump(ReturnsEarly):
+    """Waits for the thread where the parameters are wanted, as a device does."""
+
+    def train_epoch(self, data, order, batch_size):
+        super().train_epoch(data, order, batch_size)
+        return np.zeros(-(-len(order) // batch_size), np.float32)
+
+    def dump(self):
+        if running := getattr(self, "running", None):
+            running.wait()
+        return super().dump()
+
+
+class TimesItself(ExampleNetwork):
+    def device_seconds(self):
+        return 1e-6
+
+
+class CompilesAnew(ExampleNetwork):
+    compiled = 0
+
+    def train_epoch(self, data, order, batch_size):
+        self.compiled += 1
+        return super().train_epoch(data, order, batch_size)
+
+    def compilations(self):
+        return self.compiled
+
+
+class TurnsNan(ExampleNetwork):
+    def update(self):
+        super().update()
+        self.layers[0].weight[0, 0] = np.nan
+
+
+class Crashes(ExampleNetwork):
+    def update(self):
+        ctypes.string_at(0)
+
+
+class Hangs(ExampleNetwork):
+    def update(self):
+        time.sleep(600)
+
+
+class Raises(ExampleNetwork):
+    def update(self):
+        raise ValueError("no update\ntoday")
+
+
+class KnowsOneLoss(ExampleNetwork):
+    """No mistake: it says what it does not support."""
+
+    def __init__(self, spec):
+        if spec.loss == "squared_error":
+            raise BackendUnavailableError("the library has no squared error")
+        super().__init__(spec)
+
+
+def create_never(_):
+    raise BackendUnavailableError("the library finds no device")
+
+
+NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
+    "honest": ExampleNetwork,
+    "flips-sign": FlipsSign,
+    "forgets-mean": ForgetsMean,
+    "sums-losses": SumsLosses,
+    "masks-wrong-layer": MasksWrongLayer,
+    "forgets-slope": ForgetsSlope,
+    "mislabels-by-one": MislabelsByOne,
+    "decays-biases": DecaysBiases,
+    "softmaxes-twice": SoftmaxesTwice,
+    "computes-in-half": ComputesInHalf,
+    "adds-gradients": AddsGradients,
+    "shares-loss": SharesLoss,
+    "transposes": Transposes,
+    "dumps-double": DumpsDouble,
+    "skips-correction": SkipsCorrection,
+    "puts-epsilon-inside": PutsEpsilonInside,
+    "restarts-adam": RestartsAdam,
+    "skips-biases": SkipsBiases,
+    "never-updates": NeverUpdates,
+    "keeps-state": KeepsState,
+    "uses-stale-gradients": UsesStaleGradients,
+    "uses-gradients-once": UsesGradientsOnce,
+    "drops-last-batch": DropsLastBatch,
+    "pads-last-batch": PadsLastBatch,
+    "ignores-order": IgnoresOrder,
+    "forgets-to-update-last": ForgetsToUpdateLast,
+    "reports-means": ReportsMeans,
+    "restarts-every-epoch": RestartsEveryEpoch,
+    "draws-numbers": DrawsNumbers,
+    "aliases-dump": AliasesDump,
+    "aliases-load": AliasesLoad,
+    "changes-examples": ChangesExamples,
+    "aliases-gradients": AliasesGradients,
+    "shares-parameters": SharesParameters,
+    "belongs-to-thread": BelongsToThread,
+    "depends-on-hash": DependsOnHash,
+    "leaks-memory": LeaksMemory,
+    "returns-early": ReturnsEarly,
+    "waits-in-dump": WaitsInDump,
+    "times-itself": TimesItself,
+    "compiles-anew": CompilesAnew,
+    "turns-nan": TurnsNan,
+    "raises": Raises,
+    "crashes": Crashes,
+    "hangs": Hangs,
+    "knows-one-loss": KnowsOneLoss,
+    "unavailable-in-create": create_never,
+}
+
+
+@hookimpl
+def nnbench_backends():
+    return [
+        Backend(name=name, summary="broken", create=create) for name, create in NETWORKS.items()
+    ]
