@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,torch-cpu
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test check check-static format clean
+.PHONY: install run test check check-static benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,11 @@ check-static: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# pytest-benchmark's JSON, for pytest-benchmark compare and the tools that read it
+benchmark-backends: $(INSTALLED)
+	mkdir -p out
+	$(BIN)/nnbench test --benchmark --benchmark-json out/benchmarks.json -- --benchmark-max-time=0.5
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
