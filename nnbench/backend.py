@@ -54,6 +54,7 @@ class Backend:
     device: Literal["cpu", "cuda"] = "cpu"  #: where it trains
     skips_zeros: bool = False  #: it saves the multiplications by inputs that are zero
     deterministic: bool = True  #: two trainings from the same parameters give the same bits
+    compiles: bool = False  #: each network takes it seconds; tests are content with a few
 
 
 class Network(ABC, Generic[DataT, BatchT]):

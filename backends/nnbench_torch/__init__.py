@@ -1,45 +1,105 @@
-"""The ``torch-cpu`` and ``torch-cuda`` backends: autograd and torch.optim on resident data."""
+"""PyTorch: ``torch-cpu`` by hand, ``torch-eager``, ``torch-compile``, ``torch-tutorial``, CUDA."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from nnbench import Backend, Option, hookimpl
-from nnbench_torch.availability import why_no_cuda, why_no_torch
+from nnbench_torch.availability import why_no_compiler, why_no_cuda, why_no_torch
 
 if TYPE_CHECKING:
-    from nnbench import NetworkSpec
-    from nnbench_torch.network import TorchNetwork
+    from nnbench import Network, NetworkSpec
+    from nnbench_torch.network import Data
 
-OPTIONS = {"fused": Option(default=True, help="optimizer step in one kernel")}
+    TorchNetwork = Network[Data, Data]
+
+FUSED = Option(default=True, help="optimizer step in one kernel")
+GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")
 
 
-def create(device: str, spec: NetworkSpec, *, fused: bool = True) -> TorchNetwork:
-    """Import torch only when a cell starts."""
-    from nnbench_torch.network import TorchNetwork
+# Each of these imports torch only when a cell starts.
 
-    return TorchNetwork(spec, device, fused=fused)
+
+def create_handwritten(spec: NetworkSpec, *, fused: bool = True) -> TorchNetwork:
+    """Make the network of ``torch-cpu``."""
+    from nnbench_torch.handwritten import HandwrittenNetwork
+
+    return HandwrittenNetwork(spec, fused=fused)
+
+
+def create_eager(spec: NetworkSpec, *, fused: bool = True) -> TorchNetwork:
+    """Make the network of ``torch-eager``."""
+    from nnbench_torch.autograd import AutogradNetwork
+
+    return AutogradNetwork(spec, fused=fused)
+
+
+def create_compiled(spec: NetworkSpec) -> TorchNetwork:
+    """Make the network of ``torch-compile``."""
+    from nnbench_torch.compiled import CompiledNetwork
+
+    return CompiledNetwork(spec)
+
+
+def create_tutorial(spec: NetworkSpec) -> TorchNetwork:
+    """Make the network of ``torch-tutorial``."""
+    from nnbench_torch.tutorial import TutorialNetwork
+
+    return TutorialNetwork(spec)
+
+
+def create_cuda(spec: NetworkSpec, *, fused: bool = True, graph: bool = False) -> TorchNetwork:
+    """Make the network of ``torch-cuda``."""
+    if graph:
+        from nnbench_torch.cuda_graph import make_graph_network
+
+        return make_graph_network(spec, fused=fused)
+    from nnbench_torch.autograd import AutogradNetwork
+
+    return AutogradNetwork(spec, "cuda", fused=fused)
 
 
 @hookimpl
 def nnbench_backends() -> list[Backend]:
-    """Register one backend for each device."""
+    """Register the family."""
     return [
         Backend(
             name="torch-cpu",
-            summary="PyTorch on the CPU: autograd and torch.optim",
-            create=partial(create, "cpu"),
+            summary="PyTorch by hand: no autograd, every result into its buffer",
+            create=create_handwritten,
             unavailable=why_no_torch,
-            options=OPTIONS,
+            options={"fused": FUSED},
+            libraries=("torch",),
+        ),
+        Backend(
+            name="torch-eager",
+            summary="PyTorch as it is used: autograd and torch.optim, resident data",
+            create=create_eager,
+            unavailable=why_no_torch,
+            options={"fused": FUSED},
+            libraries=("torch",),
+        ),
+        Backend(
+            name="torch-compile",
+            summary="PyTorch, torch.compile of a whole step; compiles while it warms up",
+            create=create_compiled,
+            unavailable=why_no_compiler,
+            libraries=("torch",),
+            compiles=True,
+        ),
+        Backend(
+            name="torch-tutorial",
+            summary="a tutorial's loop: DataLoader, a new optimizer in every step (moments kept)",
+            create=create_tutorial,
+            unavailable=why_no_torch,
             libraries=("torch",),
         ),
         Backend(
             name="torch-cuda",
-            summary="PyTorch on an NVIDIA GPU: the same code",
-            create=partial(create, "cuda"),
+            summary="PyTorch on an NVIDIA GPU: autograd, or recorded graphs of torch-cpu's step",
+            create=create_cuda,
             unavailable=why_no_cuda,
-            options=OPTIONS,
+            options={"fused": FUSED, "graph": GRAPH},
             libraries=("torch",),
             device="cuda",
         ),

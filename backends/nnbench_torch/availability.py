@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import shutil
+import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +18,18 @@ def why_no_torch() -> str | None:
     """Return why PyTorch can't run, or None."""
     if find_spec("torch") is None:
         return "torch is not installed: pip install 'nnbench[torch]'"
+    return None
+
+
+def why_no_compiler() -> str | None:
+    """Return why torch.compile can't run on the CPU: it writes C++ and includes Python's headers."""
+    if reason := why_no_torch():
+        return reason
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"torch.compile needs a C++ compiler: {compiler} not found (CXX names another)"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "torch.compile needs Python's headers: install python3-dev or the like"
     return None
 
 

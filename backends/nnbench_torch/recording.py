@@ -1,0 +1,104 @@
+"""Steps that are recorded once and replayed on other rows, as a CUDA graph is.
+
+A replay does what was recorded on the same memory, and runs no Python. So all that changes from
+step to step lies in tensors that stay where they are: parameters, moments and count of steps, and
+for each chunk the numbers of its rows and its losses. An epoch copies its order to the device once;
+each chunk is then handed its part of it. Nothing here knows CUDA: see ``cuda_graph`` for that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from nnbench_torch.handwritten import HandwrittenNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nnbench import NetworkSpec
+    from nnbench_torch.network import Data
+
+STEPS = 64  #: in a chunk; a whole epoch's recording would hold gigabytes
+
+
+class Recorder(Protocol):
+    """What records."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return a function that does the work again; recording may do it any number of times."""
+
+
+class Chunk:
+    """Some full batches in a row: their steps, recorded."""
+
+    def __init__(self, steps: int, batch_size: int, device: torch.device) -> None:
+        self.rows = torch.zeros(steps, batch_size, dtype=torch.int64, device=device)
+        self.losses = torch.zeros(steps, device=device)
+        self.replay: Callable[[], None]
+
+    def train(self, order: torch.Tensor) -> torch.Tensor:
+        """Train on the rows in ``order``, and return the losses, shape (steps,)."""
+        self.rows.copy_(order.view_as(self.rows))
+        self.replay()
+        return self.losses.clone()
+
+
+class RecordedNetwork(HandwrittenNetwork):
+    """The steps by hand, replayed in chunks; the phases and a smaller last batch run as they are."""
+
+    def __init__(self, spec: NetworkSpec, device: str, recorder: Recorder) -> None:
+        super().__init__(spec, device)
+        self._recorder = recorder
+        self._recorded_on: tuple[Data | None, int] = None, 0
+        self._chunks: dict[int, Chunk] = {}
+
+    @torch.inference_mode()
+    def train_epoch(
+        self, data: Data, order: NDArray[np.int64], batch_size: int
+    ) -> NDArray[np.float32]:
+        chunks = self._chunks_for(data, len(order) // batch_size, batch_size)
+        losses = []
+        with self._device_clock():
+            rows = self._to_device(order)
+            for chunk in chunks:
+                losses.append(chunk.train(rows[: chunk.rows.numel()]))
+                rows = rows[chunk.rows.numel() :]
+            if len(rows):
+                losses.append(self._train(self.batch(data, rows)).view(1))
+            return torch.cat(losses).cpu().numpy()
+
+    def _chunks_for(self, data: Data, steps: int, batch_size: int) -> list[Chunk]:
+        """Return the chunks that make so many steps, recorded where they are not yet."""
+        recorded, size = self._recorded_on
+        if recorded is not data or size != batch_size:
+            self._recorded_on, self._chunks = (data, batch_size), {}
+        lengths = chunk_lengths(steps)
+        for length in set(lengths) - set(self._chunks):
+            self._chunks[length] = self._record(data, length, batch_size)
+        return [self._chunks[length] for length in lengths]
+
+    def _record(self, data: Data, steps: int, batch_size: int) -> Chunk:
+        """Record a chunk, and leave the network as it was."""
+        chunk = Chunk(steps, batch_size, self.device)
+        self._workspace(batch_size)  # what outlives the recording is allocated before it
+
+        def work() -> None:
+            for rows, loss in zip(chunk.rows, chunk.losses, strict=True):
+                loss.copy_(self._train(self.batch(data, rows)))
+
+        state = [self._optimizer.parameters, *self._optimizer.state]
+        saved = [tensor.clone() for tensor in state]
+        chunk.replay = self._recorder.record(work)
+        for tensor, old in zip(state, saved, strict=True):
+            tensor.copy_(old)
+        return chunk
+
+
+def chunk_lengths(steps: int) -> list[int]:
+    """Cut a number of steps into chunks of two lengths, so that two recordings serve any number."""
+    return [STEPS] * (steps // STEPS) + [1] * (steps % STEPS)
