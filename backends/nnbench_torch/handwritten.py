@@ -145,6 +145,7 @@ class HandwrittenNetwork(DenseNetwork):
         return super().train_epoch(data, order, batch_size)
 
 
+@torch.inference_mode(mode=False)  # whoever asks: the phases need ordinary tensors
 def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace:
     """Allocate the buffers of one batch size."""
     inputs = torch.zeros(n, spec.sizes[0], device=device)

@@ -120,6 +120,20 @@ def test_the_tutorial_makes_a_new_optimizer_in_every_step(monkeypatch, optimizer
     assert set(steps) == {"sgd": set(), "adam": {3}, "adam-fresh": {1}}[optimizer.kind]
 
 
+@pytest.mark.parametrize("name", ["torch-cpu", "torch-eager", "torch-tutorial"])
+def test_phases_run_on_the_buffers_of_an_epoch(name):
+    spec = make_spec((6, 5, 3), RELU, ADAM)
+    network = make(name, spec)
+    data = network.place(make_examples(spec, EXAMPLES))
+    network.train_epoch(data, np.arange(EXAMPLES), BATCH_SIZE)
+    before = network.dump()
+    batch = network.batch(data, np.arange(BATCH_SIZE))
+    network.feedforward(batch)
+    network.backprop(batch)
+    network.update()
+    assert distance(network.dump(), before) > 0
+
+
 @pytest.mark.parametrize("kind", KINDS[:2], ids=kind_name)
 def test_the_flat_tensors_hold_every_layer(kind):
     spec = make_spec((6, 5, 4, 3), kind, SGD)

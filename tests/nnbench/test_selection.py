@@ -147,7 +147,7 @@ def test_wrong_value_is_refused(pair, reason):
         ("numpy]", "cannot read backend 'numpy]'"),
         ("[threads=1]", "cannot read backend '[threads=1]'"),
         ("numpy[threads=1]x", "cannot read backend 'numpy[threads=1]x'"),
-        ("nump", "no backend named 'nump'; did you mean numpy? known: numpy, python, torch-cpu"),
+        ("nump", "no backend named 'nump'; did you mean numpy? known: "),
         ("torch", "no backend named 'torch'; did you mean torch-cpu? known: numpy, "),
         ("ALL", "no backend named 'ALL'; known: numpy, "),
         ("Numpy", "no backend named 'Numpy'; did you mean numpy?"),
