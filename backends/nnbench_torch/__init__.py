@@ -8,10 +8,8 @@ from nnbench import Backend, Option, hookimpl
 from nnbench_torch.availability import why_no_compiler, why_no_cuda, why_no_torch
 
 if TYPE_CHECKING:
-    from nnbench import Network, NetworkSpec
-    from nnbench_torch.network import Data
-
-    TorchNetwork = Network[Data, Data]
+    from nnbench import NetworkSpec
+    from nnbench_torch.network import TorchNetwork
 
 FUSED = Option(default=True, help="optimizer step in one kernel")
 GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")

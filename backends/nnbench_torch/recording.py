@@ -61,26 +61,25 @@ class RecordedNetwork(HandwrittenNetwork):
     def train_epoch(
         self, data: Data, order: NDArray[np.int64], batch_size: int
     ) -> NDArray[np.float32]:
-        chunks = self._chunks_for(data, len(order) // batch_size, batch_size)
+        lengths = chunk_lengths(len(order) // batch_size)
+        if lengths:
+            self._record_all(data, batch_size)
         losses = []
         with self._device_clock():
             rows = self._to_device(order)
-            for chunk in chunks:
+            for chunk in (self._chunks[length] for length in lengths):
                 losses.append(chunk.train(rows[: chunk.rows.numel()]))
                 rows = rows[chunk.rows.numel() :]
             if len(rows):
                 losses.append(self._train(self.batch(data, rows)).view(1))
             return torch.cat(losses).cpu().numpy()
 
-    def _chunks_for(self, data: Data, steps: int, batch_size: int) -> list[Chunk]:
-        """Return the chunks that make so many steps, recorded where they are not yet."""
+    def _record_all(self, data: Data, batch_size: int) -> None:
+        """Record both lengths at once, in the warm-up, unless that was done for these data."""
         recorded, size = self._recorded_on
         if recorded is not data or size != batch_size:
-            self._recorded_on, self._chunks = (data, batch_size), {}
-        lengths = chunk_lengths(steps)
-        for length in set(lengths) - set(self._chunks):
-            self._chunks[length] = self._record(data, length, batch_size)
-        return [self._chunks[length] for length in lengths]
+            self._chunks = {n: self._record(data, n, batch_size) for n in (STEPS, 1)}
+            self._recorded_on = data, batch_size
 
     def _record(self, data: Data, steps: int, batch_size: int) -> Chunk:
         """Record a chunk, and leave the network as it was."""
