@@ -123,11 +123,11 @@ def test_other_data_and_other_batches_are_recorded_anew(change):
     spec = make_spec((6, 5, 3), KINDS[0], OPTIMIZERS[0])
     network, plain = make(spec), registry.backends()["torch-cpu"].create(spec)
     plain.load(make_layers(spec))
-    order = np.arange(32)
-    for seed, batch_size in [(0, 8), (1, 8) if change == "data" else (0, 4)]:
-        examples = make_examples(spec, 32, seed)
-        found = network.train_epoch(network.place(examples), order, batch_size)
-        assert np.array_equal(found, plain.train_epoch(plain.place(examples), order, batch_size))
+    first = network.place(make_examples(spec, 32))
+    then = (first, 4) if change == "batch size" else (network.place(make_examples(spec, 32, 1)), 8)
+    for data, batch_size in [(first, 8), then]:
+        expected = plain.train_epoch(data, np.arange(32), batch_size)
+        assert np.array_equal(network.train_epoch(data, np.arange(32), batch_size), expected)
 
 
 def test_load_reaches_what_is_recorded():
