@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REQUIRED ?= python,numpy,torch-cpu
+REQUIRED ?= python,numpy,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
 .PHONY: install run test check check-static benchmark-backends format clean
@@ -13,7 +13,7 @@ run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all
 
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED) $(BIN)/python -m pytest
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest
 
 check: check-static test
 
