@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test check check-static benchmark-backends format clean
+.PHONY: install run test conformance example check check-static benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -14,6 +14,16 @@ run: $(INSTALLED)
 
 test: $(INSTALLED)
 	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest
+
+# too slow for the tests: each network takes torch.compile seconds
+conformance: $(INSTALLED)
+	$(BIN)/nnbench test torch-compile --timeout 600
+
+# the example is installed as a third party's plugin would be, but beside the environment
+example: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/example ./examples/nnbench-example
+	PYTHONPATH=build/example $(BIN)/nnbench test example
+	PYTHONPATH=build/example $(BIN)/python -m pytest -o testpaths= -o addopts= examples/nnbench-example
 
 check: check-static test
 

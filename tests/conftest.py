@@ -41,12 +41,17 @@ def variants() -> dict[str, Backend]:
     return found
 
 
-@pytest.fixture(params=sorted(name for name, b in variants().items() if not b.compiles))
-def backend(request: Any) -> Backend:
-    """Give each backend that makes a network at once; NNBENCH_REQUIRE names what must be there."""
-    found = variants()[request.param]
+def give(name: str) -> Backend:
+    """Return a backend that can run here; NNBENCH_REQUIRE names those that must not be missing."""
+    found = variants()[name]
     if reason := registry.why_unavailable(found):
         if found.name in required():
-            pytest.fail(f"{found.name} is required: {reason}")
-        pytest.skip(f"{found.name}: {reason}")
+            pytest.fail(f"{name} is required: {reason}")
+        pytest.skip(f"{name}: {reason}")
     return found
+
+
+@pytest.fixture(params=sorted(name for name, b in variants().items() if not b.compiles))
+def backend(request: Any) -> Backend:
+    """Give each backend that makes a network at once; tests make hundreds."""
+    return give(request.param)
