@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.backend import Backend
-    from nnbench.cell import CellResult
+    from nnbench.cells.records import CellResult
     from nnbench.datasets import Dataset
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
     from nnbench.workloads import Workload
 
 NAME = "nnbench"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nnbench.backend import Backend, Option, OptionValue
-    from nnbench.handicap import Handicap
+    from nnbench.cells.handicap import Handicap
 
 ALL = "all"
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nnbench.cell import PROTOCOL, CellSpec, Event, Failed
+from nnbench.cells.records import PROTOCOL, CellSpec, Event, Failed
 from nnbench.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def work(spec: CellSpec, pipe: BinaryIO) -> None:
         pipe.write(msgspec.json.encode(event) + b"\n")
         pipe.flush()
 
-    from nnbench import training
+    from nnbench.cells import training
 
     try:
         training.run_cell(spec, send)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.errors import ExitCode
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
 
 
 @click.command()
@@ -82,8 +82,10 @@ def continuous(
     95% interval; with 4 if a backend failed, with 5 if one was not measured.
     """
     signal.signal(signal.SIGTERM, terminate)
-    from nnbench import continuous as pair
-    from nnbench import interpreters, metrics, results
+    from nnbench.cells import interpreters
+    from nnbench.comparing import continuous as pair
+    from nnbench.runs import results
+    from nnbench.statistics import metrics
 
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
     pair.check_workload(options["workload"])
@@ -101,7 +103,7 @@ def find_pythons(
     base: str | None, head: str | None, pythons: Sequence[str], install: Sequence[str]
 ) -> list[str]:
     """Return the interpreters of both sides; those of revisions are built."""
-    from nnbench import interpreters
+    from nnbench.cells import interpreters
 
     if base is not None and head is not None and not pythons:
         return build(base, head, install)
@@ -114,7 +116,7 @@ def find_pythons(
 
 def build(base: str, head: str, install: Sequence[str]) -> list[str]:
     """Build two revisions."""
-    from nnbench import environments
+    from nnbench.comparing import environments
     from nnbench.environment import git_state
 
     revisions = {name: environments.find_commit(name) for name in (base, head)}
@@ -140,8 +142,12 @@ def report(
     table_format: str,
 ) -> ExitCode:
     """Write the tables of what was finished, show how head compares, return the exit code."""
-    from nnbench import comparison, floors, metrics, registry, rendering
-    from nnbench import continuous as pair
+    from nnbench import registry
+    from nnbench.comparing import comparison
+    from nnbench.comparing import continuous as pair
+    from nnbench.runs import floors
+    from nnbench.statistics import metrics
+    from nnbench.tables import rendering
 
     rendering.write_tables(folder, rendering.summarize(folder))
     registry.notify("nnbench_run_finished", run=info, folder=folder)

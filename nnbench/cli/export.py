@@ -46,8 +46,8 @@ def write(path: Path, content: bytes) -> None:
     ResultsError
         If it cannot be written.
     """
-    from nnbench import results
     from nnbench.errors import ResultsError
+    from nnbench.runs import results
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from nnbench.workloads import OVERRIDES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
     from nnbench.selection import Selection
 
 DEFAULTS = {"rounds": 3, "budget": 15.0}
@@ -108,7 +108,7 @@ def run(*, resume: Path | None, config: Path | None, **options: Any) -> NoReturn
     effort, output, progress = (options.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and options["rounds"] < EFFORTS[effort]["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
-    from nnbench import planning
+    from nnbench.runs import planning
 
     overrides = {key: value for key in OVERRIDES if (value := options.pop(key)) is not None}
     command = shlex.join(["nnbench", *sys.argv[1:]])
@@ -144,7 +144,7 @@ def given() -> set[str]:
 
 def go_on(folder: Path, *, progress: bool) -> ExitCode:
     """Run what is missing of an interrupted run."""
-    from nnbench import resuming
+    from nnbench.runs import resuming
 
     if not given() <= {"resume", "progress"}:
         raise click.UsageError("--resume goes on as planned, and takes no options but --progress")
@@ -169,8 +169,8 @@ def execute(
     """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
 
-    from nnbench import results, runner
-    from nnbench.progress import choose
+    from nnbench.cli.progress import choose
+    from nnbench.runs import results, runner
 
     folder = output or results.default_folder(info)
     console = Console(stderr=True)
@@ -192,9 +192,12 @@ def execute(
 
 def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
-    from nnbench import columns, judge, registry, rendering, results
+    from nnbench import registry
+    from nnbench.cells import judge
     from nnbench.cli.output import Terminal
-    from nnbench.export.terminal import print_tables
+    from nnbench.runs import results
+    from nnbench.tables import columns, rendering
+    from nnbench.tables.terminal import print_tables
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)

@@ -12,7 +12,7 @@ import click
 from nnbench.cli.options import COUNT
 
 if TYPE_CHECKING:
-    from nnbench.selftest import Trial
+    from nnbench.comparing.selftest import Trial
 
 
 @click.command()
@@ -45,9 +45,9 @@ def selftest(
     """
     from rich.console import Console
 
-    from nnbench import floors, planning, results, runner
-    from nnbench import selftest as trials_of
-    from nnbench.progress import choose
+    from nnbench.cli.progress import choose
+    from nnbench.comparing import selftest as trials_of
+    from nnbench.runs import floors, planning, results, runner
 
     info, [selection] = planning.plan(
         command=" ".join(["nnbench", *sys.argv[1:]]),
@@ -76,8 +76,8 @@ def selftest(
 
 def report(floor: float, trials: list[Trial]) -> None:
     """Print every comparison, the floor, and what was found."""
-    from nnbench.rendering import Sheet, markdown
-    from nnbench.selftest import smallest_found
+    from nnbench.comparing.selftest import smallest_found
+    from nnbench.tables.rendering import Sheet, markdown
 
     rows = []
     for trial in trials:

@@ -68,7 +68,7 @@ def show(
 def print_table(views: list[View]) -> None:
     """Print tables for the terminal."""
     from nnbench.cli.output import Terminal
-    from nnbench.export.terminal import print_tables
+    from nnbench.tables.terminal import print_tables
 
     terminal = Terminal()
     for view in views:
@@ -79,7 +79,7 @@ def print_table(views: list[View]) -> None:
 
 def print_markdown(views: list[View]) -> None:
     """Print Markdown, with a heading for each run if there are several."""
-    from nnbench.export.markdown import code
+    from nnbench.tables.markdown import code
 
     for view in views:
         if views[1:]:

@@ -115,7 +115,8 @@ def require_pytest() -> None:
 
 def select(names: Sequence[str]) -> list[Selection]:
     """Return the backends that are tested, and print why others are not."""
-    from nnbench import planning, selection
+    from nnbench import selection
+    from nnbench.runs import planning
     from nnbench.testing.requirement import required
 
     selections = selection.parse(names or [selection.ALL])

@@ -6,17 +6,17 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from nnbench import comparison
-from nnbench.cell import FAILED, WRONG
+from nnbench.cells.records import FAILED, WRONG
+from nnbench.comparing import comparison
 from nnbench.export.trackers import require
-from nnbench.progress import describe
+from nnbench.tables.line import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nnbench.cell import CellResult, Status
-    from nnbench.results import RunInfo
+    from nnbench.cells.records import CellResult, Status
+    from nnbench.runs.results import RunInfo
 
 #: What a status is called: wrong results are failures, and what did not come to an end, errors.
 OUTCOMES: dict[Status, str] = {

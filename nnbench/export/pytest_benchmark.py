@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nnbench import comparison, metrics, tables
+from nnbench.comparing import comparison
 from nnbench.export.trackers import require
+from nnbench.statistics import metrics
+from nnbench.tables import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nnbench.cell import CellResult
+    from nnbench.cells.records import CellResult
     from nnbench.environment import Environment
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
 
 VERSION = "5.0.0"  #: of pytest-benchmark, from which on its files look like this
 
@@ -34,7 +36,7 @@ def to_json(folder: Path) -> bytes:
         If no backend has figures.
     """
     info, cells = comparison.read(folder)
-    groups = require(folder, tables.ranked(info, cells))
+    groups = require(folder, frames.ranked(info, cells))
     saved = {
         "machine_info": machine(info.environment),
         "commit_info": commit(info.environment.git),
@@ -77,7 +79,7 @@ def benchmark(info: RunInfo, label: str, group: Sequence[CellResult]) -> dict[st
         "param": None,
         "extra_info": {"threads": info.threads, "accuracies": accuracies},
         "options": {},
-        "stats": statistics([tables.epoch_s(cell) for cell in group]),
+        "stats": statistics([frames.epoch_s(cell) for cell in group]),
     }
 
 

@@ -11,14 +11,15 @@ from statistics import fmean
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from nnbench import metrics, results
 from nnbench.errors import NnbenchError
+from nnbench.runs import results
+from nnbench.statistics import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.cell import CellResult, Epoch
+    from nnbench.cells.records import CellResult, Epoch
 
 #: Columns with the kind of their values, as Arrow names it; the units are in their names.
 CELL = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnbench import rendering
-from nnbench.columns import MISSING, sections, timing_columns
-from nnbench.export.markdown import escape
+from nnbench.tables import rendering
+from nnbench.tables.columns import MISSING, sections, timing_columns
+from nnbench.tables.markdown import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nnbench.columns import Row
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
+    from nnbench.tables.columns import Row
 
 OPEN = ("accuracy", "timing")  #: tables that are not folded away
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 import pandas as pd
 
-from nnbench import rendering, tables
-from nnbench.columns import significant
 from nnbench.errors import ExitCode, ResultsError
+from nnbench.tables import frames, rendering
+from nnbench.tables.columns import significant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
-    from nnbench.columns import Row
+    from nnbench.tables.columns import Row
 
     SizedT = TypeVar("SizedT", bound=Sized)
 
@@ -47,14 +47,14 @@ def read(folder: Path) -> Iterator[Tracked]:
         If none has, or the folder holds no run.
     """
     summary = rendering.summarize(folder)
-    groups = require(folder, tables.ranked(summary.info, summary.cells))
+    groups = require(folder, frames.ranked(summary.info, summary.cells))
     rows: Iterable[Row] = summary.frame().itertuples()
     for row in rows:
         if row.backend in groups:
             yield Tracked(
                 name=f"{summary.info.workload.name}/{row.backend}",
                 train_s=row.train_s_per_epoch,
-                rounds=[tables.epoch_s(cell) for cell in groups[row.backend]],
+                rounds=[frames.epoch_s(cell) for cell in groups[row.backend]],
                 images_per_s=row.images_per_s,
                 accuracy=_value(row, "accuracy"),
                 peak_memory_bytes=_value(row, "peak_memory_bytes"),

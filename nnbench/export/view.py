@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import rendering
-from nnbench.columns import Section, sections
 from nnbench.errors import NnbenchError
+from nnbench.tables import rendering
+from nnbench.tables.columns import Section, sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nnbench.rendering import Summary
+    from nnbench.tables.rendering import Summary
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
 

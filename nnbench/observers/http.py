@@ -16,8 +16,8 @@ from nnbench.registry import PluginWarning
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.cell import CellResult
-    from nnbench.results import RunInfo
+    from nnbench.cells.records import CellResult
+    from nnbench.runs.results import RunInfo
 
 URL = "NNBENCH_HTTP_OBSERVER"
 HEADER = "NNBENCH_HTTP_OBSERVER_HEADER"  #: such as "Authorization: Bearer …"

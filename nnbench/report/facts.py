@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from nnbench.rendering import notes
+from nnbench.tables.rendering import notes
 
 if TYPE_CHECKING:
     from nnbench.report.source import Source

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import analysis
-from nnbench.columns import MISSING, accuracy_columns, significant, timing_columns
-from nnbench.rendering import Sheet
-from nnbench.tables import epoch_s
+from nnbench.statistics import analysis
+from nnbench.tables.columns import MISSING, accuracy_columns, significant, timing_columns
+from nnbench.tables.frames import epoch_s
+from nnbench.tables.rendering import Sheet
 
 if TYPE_CHECKING:
-    from nnbench.analysis import Comparison
-    from nnbench.columns import Row
     from nnbench.report.source import Source
+    from nnbench.statistics.analysis import Comparison
+    from nnbench.tables.columns import Row
 
 
 class Headline(NamedTuple):

@@ -10,7 +10,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from nnbench.columns import significant
 from nnbench.report.figure import (
     MOST_LINES,
     NUMBER,
@@ -22,16 +21,17 @@ from nnbench.report.figure import (
     scale_of,
     shape_of,
 )
+from nnbench.tables.columns import significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from nnbench.cell import CellResult, Epoch
-    from nnbench.columns import Row
+    from nnbench.cells.records import CellResult, Epoch
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
+    from nnbench.tables.columns import Row
 
 HEIGHT = 300
 MOST_ROUNDS = 20  #: drawn of each backend, over time

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnbench import results
 from nnbench.errors import NnbenchError, ResultsError
 from nnbench.report import theme
+from nnbench.runs import results
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,16 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import comparison, tables
-from nnbench.rendering import Summary
+from nnbench.comparing import comparison
+from nnbench.tables import frames
+from nnbench.tables.rendering import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nnbench.cell import CellResult
-    from nnbench.columns import Row
-    from nnbench.results import RunInfo
+    from nnbench.cells.records import CellResult
+    from nnbench.runs.results import RunInfo
+    from nnbench.tables.columns import Row
 
 
 class Source(NamedTuple):
@@ -75,5 +76,5 @@ def derive(
     groups: dict[str, list[CellResult]] = {}
     for cell in sorted(cells, key=lambda cell: cell.round):
         groups.setdefault(cell.backend, []).append(cell)
-    summary = Summary(info, tables.accuracy(info, cells), tables.timing(info, cells))
+    summary = Summary(info, frames.accuracy(info, cells), frames.timing(info, cells))
     return Source(name, groups, summary, list(warnings))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import altair as alt
 import pandas as pd
 
-from nnbench.columns import significant
 from nnbench.report.figure import (
     MARK_HEIGHT,
     MARK_LINE,
@@ -22,12 +21,13 @@ from nnbench.report.figure import (
     row_texts,
     scale_of,
 )
-from nnbench.tables import epoch_s
+from nnbench.tables.columns import significant
+from nnbench.tables.frames import epoch_s
 
 if TYPE_CHECKING:
-    from nnbench.columns import Row
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
+    from nnbench.tables.columns import Row
 
 POINT = 55  #: square pixels
 FEW_ROUNDS = 50  #: of which every point can be large

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import altair as alt
 import pandas as pd
 
-from nnbench.columns import significant
-from nnbench.metrics import PHASES
 from nnbench.report import theme
 from nnbench.report.figure import (
     MARK_HEIGHT,
@@ -22,11 +20,13 @@ from nnbench.report.figure import (
     row_of,
     row_texts,
 )
+from nnbench.statistics.metrics import PHASES
+from nnbench.tables.columns import significant
 
 if TYPE_CHECKING:
-    from nnbench.columns import Row
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
+    from nnbench.tables.columns import Row
 
 PARTS = (*(name.removesuffix("_us") for name in PHASES), "rest")
 BAR = 16  #: pixels

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import pytest
 
 from nnbench import environment, registry
+from nnbench.cells.preparation import load_splits, make_task, rows
 from nnbench.errors import NnbenchError
-from nnbench.preparation import load_splits, make_task, rows
 from nnbench.testing import judgement
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from nnbench import interpreters, process
+from nnbench.cells import interpreters, process
 from nnbench.errors import NnbenchError
 from nnbench.testing.report import Finding, read
 from nnbench.testing.session import REGRESSED

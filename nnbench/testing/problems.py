@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import seeding
-from nnbench.preparation import rows
+from nnbench.cells.preparation import rows
 from nnbench.reference import flatten
 from nnbench.spec import Examples, NetworkSpec, Optimizer, minibatches
 from nnbench.testing.diagnosis import deviation

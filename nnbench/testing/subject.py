@@ -9,8 +9,8 @@ import pytest
 
 from nnbench import registry, selection
 from nnbench.backend import Backend
+from nnbench.cells.process import THREAD_VARIABLES
 from nnbench.errors import BackendUnavailableError, NnbenchError
-from nnbench.process import THREAD_VARIABLES
 from nnbench.testing.problems import SPECS
 from nnbench.testing.requirement import REQUIRE, required
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnbench import registry
+from nnbench.cells.preparation import Task, make_task, rows
 from nnbench.errors import NnbenchError
-from nnbench.preparation import Task, make_task, rows
 from nnbench.spec import minibatches
 from nnbench.testing.problems import Problem
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from nnbench import registry, results
-from nnbench.cell import CellResult, Epoch, Phases, Setup
+from nnbench import registry
+from nnbench.cells.records import CellResult, Epoch, Phases, Setup
 from nnbench.cli import main
 from nnbench.environment import Environment
-from nnbench.results import RunInfo
+from nnbench.runs import results
+from nnbench.runs.results import RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

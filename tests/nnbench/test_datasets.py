@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nnbench import registry
+from nnbench.cells.preparation import load_splits, load_task
 from nnbench.datasets import MNIST_FOLDER, MNIST_SHA256, TOY_ROWS, load_folder, load_toy
 from nnbench.errors import DatasetError, NnbenchError
-from nnbench.preparation import load_splits, load_task
 
 FILES = list(MNIST_SHA256)
 TRAIN_LABELS = "train-labels-idx1-ubyte"

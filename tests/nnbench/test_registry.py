@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from nnbench import NnbenchError, registry, results
+from nnbench import NnbenchError, registry
+from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
 

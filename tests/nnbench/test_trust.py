@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nnbench as package
-from nnbench import results
+from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
 SOURCES = sorted(Path(package.__file__).parent.rglob("*.py"))

@@ -8,8 +8,9 @@ import sys
 import msgspec
 import pytest
 
-from nnbench import BackendUnavailableError, training, worker
-from nnbench.cell import CellSpec, EpochFinished, Event, Failed, Finished, Progress
+from nnbench import BackendUnavailableError, worker
+from nnbench.cells import training
+from nnbench.cells.records import CellSpec, EpochFinished, Event, Failed, Finished, Progress
 from nnbench.workloads import Workload
 
 SPEC = CellSpec(
@@ -93,7 +94,7 @@ def test_long_message_is_cut(events_after):
 
 
 def test_nothing_numerical_is_imported_before_the_worker_is_pinned():
-    heavy = "{'numpy', 'pandas', 'torch', 'nnbench.training'} & set(sys.modules)"
+    heavy = "{'numpy', 'pandas', 'torch', 'nnbench.cells.training'} & set(sys.modules)"
     code = f"import sys, nnbench.worker; print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

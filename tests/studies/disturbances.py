@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from nnbench import disturbance, planning, results, runner
-from nnbench.progress import Silent
+from nnbench.cells import disturbance
+from nnbench.cli.progress import Silent
+from nnbench.runs import planning, results, runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.cell import CellResult
+    from nnbench.cells.records import CellResult
 
 PERIOD_S = 0.1  #: of the other process
 

@@ -18,7 +18,7 @@ from functools import partial
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-from nnbench.process import THREAD_VARIABLES
+from nnbench.cells.process import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.backend import Network
-    from nnbench.training import Trainer
+    from nnbench.cells.training import Trainer
 
 LIMIT = 0.01  #: of the bare loop's time
 WARM_UP = 3  #: epochs of each kind that do not count
@@ -79,8 +79,9 @@ def measure(pairs: int) -> tuple[Times, Times]:
 
 def prepare() -> tuple[Trainer, NDArray[np.int64]]:
     """Return a trainer of the numpy backend that knows its pace, and the order of an epoch."""
-    from nnbench import registry, training
-    from nnbench.preparation import load_task
+    from nnbench import registry
+    from nnbench.cells import training
+    from nnbench.cells.preparation import load_task
 
     workload = replace(registry.workloads()["mnist"], epochs=1)
     task = load_task(workload, seed=0)
@@ -116,7 +117,7 @@ def report(name: str, harness: Sequence[float], bare: Sequence[float]) -> float:
     """Print the median ratio of two series with its interval, and return it."""
     from statistics import median
 
-    from nnbench import analysis
+    from nnbench.statistics import analysis
 
     found = analysis.compare(harness, bare, LIMIT).interval
     assert found is not None

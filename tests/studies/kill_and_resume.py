@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nnbench import results
+from nnbench.runs import results
 from tests.plugins.helpers import NNBENCH, environment, survivors, wait_until
 
 if TYPE_CHECKING:
-    from nnbench.cell import CellResult
+    from nnbench.cells.records import CellResult
 
 TABLES = ("accuracy.csv", "timing.csv")
 MEASURED = re.compile(

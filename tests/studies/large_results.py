@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from nnbench import metrics, planning, results
-from nnbench.cell import CellResult, Epoch, Phases, Setup
+from nnbench.cells.records import CellResult, Epoch, Phases, Setup
+from nnbench.runs import planning, results
+from nnbench.statistics import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.results import RunInfo
+    from nnbench.runs.results import RunInfo
 
 SECONDS, GIGABYTES = 10.0, 1.0
 STEPS, IMAGES, STEP_US = 938, 60_000, 200.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnbench import registry
-from nnbench.evaluation import deviation, expected_losses
+from nnbench.cells.evaluation import deviation, expected_losses
 from nnbench.spec import minibatches
 from nnbench.testing import judgement
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import reference
-from nnbench.preparation import rows
+from nnbench.cells.preparation import rows
 from nnbench.spec import Examples, minibatches
 from nnbench.testing.mistakes.training import Training, scaled
 

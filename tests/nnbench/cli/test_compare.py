@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench import results
+from nnbench.runs import results
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,9 @@ from importlib import import_module
 
 import pytest
 
-from nnbench import registry, results
+from nnbench import registry
 from nnbench.config import workload_file
+from nnbench.runs import results
 from tests.nnbench.config.examples import TOY
 
 SMALL = TOY + 'loss = "squared_error"\nepochs = 1\n'

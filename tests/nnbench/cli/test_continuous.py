@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import pytest
 
-from nnbench import environments
 from nnbench.cli.continuous import build, caption
+from nnbench.comparing import environments
 from nnbench.errors import ExitCode
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 

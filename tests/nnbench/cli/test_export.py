@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from nnbench import results
 from nnbench.export import FORMATS
+from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
 TEXT = [name for name in FORMATS if name != "parquet"]
@@ -125,7 +125,7 @@ def test_folder_that_holds_no_whole_run_is_one_line(read, run, spoil, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.filterwarnings("default::nnbench.journal.TornLineWarning")
+@pytest.mark.filterwarnings("default::nnbench.runs.journal.TornLineWarning")
 def test_torn_end_is_a_warning(read, run):
     with (run / results.CELLS).open("a") as file:
         file.write('{"backend": "num')

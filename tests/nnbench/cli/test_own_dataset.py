@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from nnbench import reference, results
-from nnbench.preparation import load_task, rows
+from nnbench import reference
+from nnbench.cells.preparation import load_task, rows
+from nnbench.runs import results
 from nnbench.spec import minibatches
 from tests.plugins.helpers import environment, nnbench
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from nnbench import lock, results, seeding
+from nnbench import seeding
+from nnbench.runs import lock, results
 from tests.plugins.helpers import NNBENCH, environment, nnbench, wait_until
 
 TOY = ["run", "-w", "toy-sigmoid"]

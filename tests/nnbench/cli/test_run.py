@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from nnbench import judge, results, seeding
-from nnbench.process import OUTPUT_BYTES
+from nnbench import seeding
+from nnbench.cells import judge
+from nnbench.cells.process import OUTPUT_BYTES
+from nnbench.runs import results
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 
 FINISHED_EPOCHS = 4  # before the fault

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nnbench import rendering
+from nnbench.tables import rendering
 
 
 @pytest.fixture

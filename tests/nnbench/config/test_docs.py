@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench import results
+from nnbench.runs import results
 
 DOCS = Path(__file__).parents[3] / "docs"
 BLOCK = re.compile(r"^```(?:toml|python)\n# ([\w.]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

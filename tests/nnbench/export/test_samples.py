@@ -8,9 +8,9 @@ import msgspec
 import pandas as pd
 import pytest
 
-from nnbench import results
 from nnbench.errors import NnbenchError
 from nnbench.export import samples
+from nnbench.runs import results
 
 
 def read_csv(folder):

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from nnbench import registry, results
+from nnbench import registry
 from nnbench.observers import http
 from nnbench.registry import PluginWarning
+from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
 EVENTS = ["run_started", "cell_finished", "run_finished"]

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from nnbench import results
 from nnbench.report import source
+from nnbench.runs import results
 from tests import browser
 
 NAME = "<script>alert(1)</script>"

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nnbench import registry, report, results
+from nnbench import registry, report
 from nnbench.cli.plot import FIGURES as NAMES
 from nnbench.report.figures import FIGURES
+from nnbench.runs import results
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -144,7 +145,7 @@ ODD_RUNS = {
 }
 
 
-@pytest.mark.filterwarnings("always::nnbench.journal.TornLineWarning")
+@pytest.mark.filterwarnings("always::nnbench.runs.journal.TornLineWarning")
 @pytest.mark.parametrize("odd", ODD_RUNS, ids=lambda odd: odd.__name__)
 def test_page_tells_of_odd_runs(call, make, tmp_path, odd):
     ended = call("report", odd(make))
@@ -154,7 +155,7 @@ def test_page_tells_of_odd_runs(call, make, tmp_path, odd):
     assert [shown for shown in ODD_RUNS[odd] if shown not in text] == []
 
 
-@pytest.mark.filterwarnings("always::nnbench.journal.TornLineWarning")
+@pytest.mark.filterwarnings("always::nnbench.runs.journal.TornLineWarning")
 @pytest.mark.parametrize("odd", ODD_RUNS, ids=lambda odd: odd.__name__)
 def test_plot_of_odd_runs_is_a_picture_or_one_line(call, make, tmp_path, odd):
     folder = odd(make)

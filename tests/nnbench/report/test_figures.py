@@ -6,7 +6,7 @@ from nnbench.report import headline, work
 from nnbench.report.figure import scale_of
 from nnbench.report.figures import FIGURES
 from nnbench.report.theme import colors
-from nnbench.results import Roof
+from nnbench.runs.results import Roof
 
 NAMES = ("numpy", "other")
 

@@ -1,0 +1,196 @@
+"""A cell: one backend, one workload, one round, in a process of its own.
+
+These records cross the pipe between worker and parent, and are what ``cells.jsonl`` holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from nnbench.backend import OptionValue
+from nnbench.cells.handicap import Handicap
+from nnbench.workloads import Workload
+
+#: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
+#: the workers of another one only if both have the same number. Raise it with every change that an
+#: older one would misread; a new field with a default is none.
+PROTOCOL = 1
+
+Status = Literal[
+    "ok", "target_missed", "diverged", "timeout", "oom", "crashed", "invalid", "skipped"
+]
+MEASURED: frozenset[Status] = frozenset({"ok", "target_missed"})
+FAILED: frozenset[Status] = frozenset({"timeout", "oom", "crashed"})
+WRONG: frozenset[Status] = frozenset({"target_missed", "diverged", "invalid"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpec:
+    """What the parent asks of a worker."""
+
+    label: str  #: the backend's name with its parameters, as in the tables
+    backend: str
+    options: dict[str, OptionValue]
+    handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
+    workload: Workload
+    round: int  #: from 0
+    seed: int
+    threads: int
+    cpus: tuple[int, ...]  #: to pin the worker to; empty where the system cannot
+    budget_s: float  #: training time after which the cell stops, inside the epoch if need be
+    timeout_s: float  #: wall time after which the parent kills the worker
+    python: str | None = None  #: the worker's interpreter, if it is another than the parent's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch, or as much of it as the budget allowed."""
+
+    number: int  #: from 1
+    images: int
+    train_s: float
+    losses: list[float | None]  #: of each step before its update; None is not finite
+    test_loss: float | None  #: computed by the harness from the logits; None is not finite
+    accuracy: float | None  #: None where the targets are no classes
+    evaluate_s: float
+    calls: int = 1  #: of train_epoch
+    cpu_s: float = 0.0  #: of all threads of the process, while training
+    involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
+    waited_s: float | None = None  #: by the thread that waited longest for a CPU; None is unknown
+    steal_s: float = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
+    compilations: int = 0  #: while training, as far as the library can say
+    device_s: float | None = None  #: training time by the device's clock, where it has one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """Time of each part of a step on one full batch; every value in microseconds."""
+
+    gather_us: list[float]
+    feedforward_us: list[float]
+    backprop_us: list[float]
+    update_us: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What happened before training."""
+
+    setup_s: float  #: import of the library and creation of the network
+    transfer_s: float  #: place of the training and the test split
+    warmup_s: float
+    epoch_images: int  #: training examples in a whole epoch
+    parameters: int
+    thread_pools: dict[str, int]  #: threads of each native pool, by library
+    device: str = "cpu"  #: where the backend trains
+    operations: float = 0.0  #: floating-point operations of one training image, zeros included
+    traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
+    nonzero_share: float = 1.0  #: of the inputs that the backend computes with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """The state of a GPU at one moment."""
+
+    clock_mhz: int  #: of the streaming multiprocessors
+    temperature_c: int
+    throttled: list[str]  #: why it runs slower than it could; empty if it does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of a cell, or of one attempt at it; everything is kept, whatever the status."""
+
+    backend: str  #: the label
+    workload: str
+    round: int
+    seed: int
+    threads: int
+    position: int  #: in the block, from 0
+    started: str  #: ISO 8601, UTC
+    wall_s: float
+    status: Status
+    message: str = ""
+    setup: Setup | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    phases: Phases | None = None
+    peak_memory_bytes: int | None = None
+    complete: bool = False  #: False if the budget, or a failure, ended the training early
+    deviation: float | None = None  #: of the first losses from the reference, relative
+    tolerance: float | None = None
+    output: str = ""  #: the last lines that the worker printed
+    attempt: int = 0  #: a disturbed cell is repeated at once, see nnbench.cells.disturbance
+    disturbed: bool = False
+    final: bool = True  #: False if a repetition followed; tables use final attempts only
+    flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
+    changed: bool | None = None  #: whether training changed the parameters; None is unknown
+    achieved_gflops: float | None = None  #: operations by training time, zeros included
+    ceiling_gflops: float | None = None  #: what this machine can do at most; None is unknown
+    gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
+
+    @property
+    def train_s(self) -> float:
+        """Training time in seconds."""
+        return sum(epoch.train_s for epoch in self.epochs)
+
+    @property
+    def images(self) -> int:
+        """Training examples seen."""
+        return sum(epoch.images for epoch in self.epochs)
+
+    @property
+    def losses(self) -> list[float | None]:
+        """Loss of every step."""
+        return [loss for epoch in self.epochs for loss in epoch.losses]
+
+    def time_to(self, accuracy: float) -> float | None:
+        """Return the training time at the end of the first epoch that reached ``accuracy``."""
+        elapsed = 0.0
+        for epoch in self.epochs:
+            elapsed += epoch.train_s
+            if epoch.accuracy is not None and epoch.accuracy >= accuracy:
+                return elapsed
+        return None
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Sent now and then while training."""
+
+    epoch: int
+    images: int  #: seen so far, all epochs
+    train_s: float
+    loss: float | None
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Sent when training starts."""
+
+    setup: Setup
+
+
+class EpochFinished(msgspec.Struct, frozen=True, tag=True):
+    """Sent after each epoch's evaluation."""
+
+    epoch: Epoch
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The last event of a cell that ran to its end."""
+
+    phases: Phases | None
+    peak_memory_bytes: int | None
+    complete: bool
+    changed: bool | None = None  #: whether training changed the parameters
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The last event of a cell that cannot go on."""
+
+    status: Status
+    message: str
+
+
+Event = Progress | Ready | EpochFinished | Finished | Failed

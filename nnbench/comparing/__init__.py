@@ -1,0 +1,1 @@
+"""Two runs, two revisions, and what this machine can tell apart."""

@@ -1,0 +1,1 @@
+"""A run: what was asked, the order of its cells, and what is kept on disk."""

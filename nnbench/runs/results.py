@@ -1,0 +1,188 @@
+"""A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what came.
+
+Every finished cell is one line, on disk before the next cell starts. Tables are derived from these
+two files and never edited.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from nnbench.cells.records import CellResult
+from nnbench.environment import Environment
+from nnbench.errors import ExitCode, ResultsError
+from nnbench.runs import journal
+from nnbench.statistics.analysis import DEFAULT_FLOOR
+from nnbench.workloads import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+SCHEMA_VERSION = 1
+RUN, CELLS = "run.json", "cells.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """What a device can do at most, measured with so many threads; None is unknown."""
+
+    device: str
+    threads: int
+    gflops: float | None  #: of float32 matrix products
+    gb_per_s: float | None  #: read and written by copies of a large array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What was asked of a run, and on which machine it ran."""
+
+    schema_version: int = SCHEMA_VERSION
+    started: str  #: ISO 8601, UTC
+    command: str
+    workload: Workload
+    backends: dict[str, str]  #: label: summary
+    unavailable: dict[str, str]  #: label: reason, for backends that could not run
+    required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
+    baseline: str  #: the label whose time is 1 in ratios
+    rounds: int
+    seed: int  #: of the first round
+    threads: int
+    budget_s: float
+    timeout_s: float
+    environment: Environment
+    noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
+    warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
+    roofs: list[Roof] = field(default_factory=list)  #: ceilings of the machine, with --roofline
+    dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def default_folder(info: RunInfo, name: str = "") -> Path:
+    """Return ``results/<time>-<name>`` below the working directory; the name is the workload's."""
+    time = re.sub("[-:]", "", info.started)
+    name = re.sub(r"[^\w.=+-]+", "-", name or info.workload.name)
+    return Path("results", f"{time}-{name}"[:120])
+
+
+def create(folder: Path, info: RunInfo) -> None:
+    """Make a new results folder with its ``run.json``.
+
+    Raises
+    ------
+    ResultsError
+        If the folder already holds a run, or cannot be written.
+    """
+    try:
+        if (folder / RUN).exists():
+            raise ResultsError(f"{folder} already holds a run; give another --output")
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        error.filename = str(path)  # a full disk has no name
+        raise
+
+
+def append(folder: Path, result: CellResult) -> None:
+    """Add a finished cell; it is on disk when this returns.
+
+    Raises
+    ------
+    ResultsError
+        If it cannot be written; the cells before it stay.
+    """
+    try:
+        journal.append(folder / CELLS, msgspec.json.encode(result))
+    except OSError as error:
+        problem = ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}")
+        problem.exit_code = ExitCode.INTERNAL
+        raise problem from error
+
+
+def mend(folder: Path) -> None:
+    """Cut off a last line that a kill has torn, with a warning, so that cells can be added.
+
+    Raises
+    ------
+    ResultsError
+        If the folder cannot be written.
+    """
+    try:
+        journal.mend(folder / CELLS)
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}") from error
+
+
+def read_info(folder: Path) -> RunInfo:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    ResultsError
+        If the folder holds no run, a damaged one, or one of another schema version.
+    """
+    try:
+        content = (folder / RUN).read_bytes()
+        found = msgspec.json.decode(content).get("schema_version")
+    except OSError as error:
+        raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
+    if found != SCHEMA_VERSION:
+        versions = f"schema version {found}, and this nnbench reads {SCHEMA_VERSION}"
+        raise ResultsError(f"{folder / RUN} has {versions}")
+    return _decode(content, RunInfo, folder / RUN)
+
+
+def read_cells(folder: Path) -> Iterator[CellResult]:
+    """Yield the finished cells, in the order in which they ran.
+
+    A last line that a kill has torn is left out with a warning.
+
+    Raises
+    ------
+    ResultsError
+        If any other line is damaged.
+    """
+    path = folder / CELLS
+    for number, line in enumerate(journal.read(path), start=1):
+        yield _decode(line, CellResult, f"{path}:{number}")
+
+
+def read_final(folder: Path) -> list[CellResult]:
+    """Return the one attempt at each finished cell that counts: see nnbench.cells.disturbance."""
+    return [cell for cell in read_cells(folder) if cell.final]
+
+
+def _decode(content: bytes, kind: type[T], where: object) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{where} is damaged: {error}") from error

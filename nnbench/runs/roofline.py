@@ -1,0 +1,83 @@
+"""How near backends come to their machine's ceilings: the roofline model.
+
+Source: Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for
+multicore architectures" (2009). Operations and bytes are counted from the network
+(``NetworkSpec.operations`` and ``NetworkSpec.traffic``), the ceilings are measured, once for each
+machine.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnbench import environment
+from nnbench.cells import ceiling
+from nnbench.errors import ResultsError
+from nnbench.runs.keeping import Store
+from nnbench.runs.results import Roof
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nnbench.cells.records import CellResult
+    from nnbench.environment import Environment
+
+ROOFS: Store[list[Roof]] = Store("ceilings.json", list[Roof])
+LIBRARIES = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
+
+
+class Shares(NamedTuple):
+    """What a cell reached; shares are fractions of its roof, None where it is unknown."""
+
+    gflops: float
+    gflops_share: float | None
+    gb_per_s: float
+    gb_per_s_share: float | None
+
+
+def find(machine: Environment, devices: Iterable[str], threads: Iterable[int]) -> list[Roof]:
+    """Return the roofs of a machine, with one, some and all threads; measure what is not kept."""
+    cores = machine.usable_cores
+    wanted = [("cpu", count) for count in sorted({1, cores, *threads})]
+    wanted += [(device, 1) for device in sorted(set(devices) - {"cpu"})]
+    known = {(roof.device, roof.threads): roof for roof in ROOFS.load(machine) or []}
+    missing = {key: measure(*key) for key in wanted if key not in known}
+    if missing:
+        with suppress(ResultsError):  # then they are measured again, the next time
+            ROOFS.save(machine, [*known.values(), *missing.values()])
+    found = known | missing
+    return [found[key] for key in wanted]
+
+
+def measure(device: str, threads: int) -> Roof:
+    """Measure a roof: the best of the libraries that are there."""
+    cpus = tuple(environment.usable_cpus()[-threads:])
+    libraries = LIBRARIES[device]
+    products = [ceiling.measure("product", name, device, threads, cpus) for name in libraries]
+    copies = [ceiling.measure("copy", name, device, threads, cpus) for name in libraries]
+    return Roof(
+        device=device,
+        threads=threads,
+        gflops=max(filter(None, products), default=None),
+        gb_per_s=max(filter(None, copies), default=None),
+    )
+
+
+def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
+    """Return what a cell reached, next to the roof that it ran under; None without a roof."""
+    setup = cell.setup
+    if setup is None or not cell.train_s:
+        return None
+    threads = 1 if setup.device != "cpu" else cell.threads
+    roof = next((r for r in roofs if (r.device, r.threads) == (setup.device, threads)), None)
+    if roof is None:
+        return None
+    images_per_s = cell.images / cell.train_s
+    gflops = setup.operations * images_per_s * 1e-9
+    gb_per_s = setup.traffic_bytes * images_per_s * 1e-9
+    return Shares(gflops, _share(gflops, roof.gflops), gb_per_s, _share(gb_per_s, roof.gb_per_s))
+
+
+def _share(value: float, limit: float | None) -> float | None:
+    return value / limit if limit else None

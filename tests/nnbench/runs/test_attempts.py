@@ -1,0 +1,163 @@
+"""A disturbed cell runs again, a bounded number of times, and every attempt is on disk."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnbench import Backend, registry
+from nnbench.cells import ceiling, process
+from nnbench.cells.disturbance import REPEATS
+from nnbench.cells.evaluation import expected_losses
+from nnbench.cells.preparation import load_task
+from nnbench.cells.process import Outcome
+from nnbench.cells.records import Epoch, Finished, Setup
+from nnbench.cli.progress import Silent
+from nnbench.comparing import comparison
+from nnbench.runs import results, runner
+from nnbench.runs.resuming import finished
+from nnbench.selection import Selection
+from nnbench.tables import rendering
+from nnbench.tables.line import describe
+
+TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
+SETUP = Setup(
+    setup_s=0.1, transfer_s=0.1, warmup_s=0.1, epoch_images=5, parameters=45, thread_pools={}
+)
+CRASHED = Outcome(status="crashed", message="killed by SIGSEGV")
+
+
+def outcome(*, waited_s=0.0, factor=1.0, complete=True):
+    """Make what a worker reports that trained for a second, and waited for some of it."""
+    epoch = Epoch(
+        number=1,
+        images=5,
+        train_s=1.0,
+        losses=[factor],  # of the right one, which depends on the seed
+        test_loss=0.5,
+        accuracy=None,
+        evaluate_s=0.1,
+        cpu_s=1.0 - waited_s,
+        waited_s=waited_s,
+    )
+    last = Finished(None, 1, complete, changed=True)
+    return Outcome("ok", setup=SETUP, epochs=[epoch], finished=last)
+
+
+def with_right_losses(one, seed):
+    [right] = expected_losses(load_task(TOY, seed)).losses
+    epochs = [replace(e, losses=[right * factor for factor in e.losses]) for e in one.epochs]
+    return replace(one, epochs=epochs)
+
+
+CALM, BUSY = outcome(), outcome(waited_s=0.5)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, make_info):
+    """Return a function that runs a backend whose workers report one outcome after the other."""
+    monkeypatch.setattr(ceiling, "measure", lambda *_: 100.0)
+    folder = tmp_path / "run"
+
+    def run_with(*outcomes, rounds=1, display=None):
+        rest = iter(outcomes)
+
+        def run_worker(spec, _):
+            following = next(rest)
+            if isinstance(following, BaseException):
+                raise following
+            return with_right_losses(following, spec.seed)
+
+        monkeypatch.setattr(process, "run_worker", run_worker)
+        info = make_info("numpy", workload=TOY, rounds=rounds)
+        selection = Selection(Backend(name="numpy", summary="", create=pytest.fail), {})
+        runner.run(info, [selection], folder, display or Silent())
+        assert next(rest, None) is None
+        return list(results.read_cells(folder))
+
+    return run_with
+
+
+def test_calm_cell_runs_once(run):
+    [cell] = run(CALM)
+    assert (cell.status, cell.attempt, cell.disturbed, cell.final) == ("ok", 0, False, True)
+    assert cell.flags == []
+
+
+def test_disturbed_cell_runs_again_until_it_is_calm(run, tmp_path):
+    cells = run(BUSY, CALM)
+    assert [(c.attempt, c.disturbed, c.final) for c in cells] == [
+        (0, True, False),
+        (1, False, True),
+    ]
+    assert cells[0].flags == ["disturbed: 50% of the time without a CPU"]
+    assert results.read_final(tmp_path / "run") == [cells[1]]
+
+
+def test_cell_that_stays_disturbed_is_flagged(run, tmp_path):
+    cells = run(*[BUSY] * (REPEATS + 1))
+    assert [c.final for c in cells] == [False] * REPEATS + [True]
+    [final] = results.read_final(tmp_path / "run")
+    assert final.disturbed
+    assert final.flags
+
+
+@pytest.mark.parametrize("first", [CRASHED, outcome(waited_s=0.5, factor=2.0)])
+def test_cell_without_times_does_not_run_again(run, first):
+    [cell] = run(first)
+    assert (cell.disturbed, cell.final) == (False, True)
+
+
+def test_tables_and_comparisons_have_one_attempt_of_each_cell(run, tmp_path):
+    run(BUSY, CALM, CALM, rounds=2)
+    assert list(rendering.summarize(tmp_path / "run").timing["rounds"]) == [2]
+    assert len(comparison.read(tmp_path / "run").cells) == 2
+
+
+def test_every_attempt_is_on_disk_before_the_next(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(BUSY, KeyboardInterrupt())
+    [cell] = results.read_cells(tmp_path / "run")
+    assert not cell.final
+
+
+def test_interrupted_repetition_is_not_finished(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(CALM, BUSY, KeyboardInterrupt(), rounds=2)
+    assert finished(results.read_cells(tmp_path / "run")).keys() == {(0, "numpy")}
+
+
+def test_training_that_the_budget_ended_is_flagged_and_not_repeated(run):
+    slow = outcome(waited_s=0.5, complete=False)
+    cells = run(*[slow] * runner.SLOW_ROUNDS, rounds=runner.SLOW_ROUNDS + 2)
+    assert [(c.round, c.attempt, c.disturbed, c.final) for c in cells] == [
+        (round_, 0, True, True) for round_ in range(runner.SLOW_ROUNDS)
+    ]
+    assert all(any(flag.startswith("disturbed") for flag in c.flags) for c in cells)
+
+
+def test_every_attempt_is_announced(run):
+    class Listening(Silent):
+        def __init__(self):
+            self.heard = []
+
+        def cell_started(self, spec):
+            self.heard.append(spec.label)
+
+        def cell_finished(self, result):
+            self.heard.append(result.attempt)
+
+    display = Listening()
+    run(BUSY, CALM, display=display)
+    assert display.heard == ["numpy", 0, "numpy", 1]
+
+
+def test_line_of_an_attempt_says_that_another_follows(run):
+    again, final = map(describe, run(BUSY, CALM))
+    assert again == "round 1 numpy: 5 images in 1.00 s; disturbed, once more"
+    assert final == "round 1 numpy: 5 images in 1.00 s"
+
+
+def test_speed_and_ceiling_are_kept(run):
+    changed = replace(CALM, setup=replace(SETUP, operations=2e8))
+    [cell] = run(changed)
+    assert (cell.achieved_gflops, cell.ceiling_gflops) == (1.0, 100.0)

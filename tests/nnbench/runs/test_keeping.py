@@ -1,0 +1,64 @@
+"""What is known of a machine, such as its noise floor, is kept between runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnbench.errors import ResultsError
+from nnbench.runs import floors
+from nnbench.runs.floors import FLOORS
+from nnbench.statistics.analysis import DEFAULT_FLOOR
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def environment(make_info):
+    return make_info().environment
+
+
+def test_unknown_machine_has_the_default(environment):
+    assert floors.load(environment) == DEFAULT_FLOOR
+
+
+def test_saved_floor_is_found_again(environment):
+    assert FLOORS.save(environment, 0.02) == FLOORS.path
+    assert floors.load(environment) == 0.02
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"cpu": "another"}, False),
+        ({"gpus": ["a GPU"]}, False),
+        ({"versions": {"numpy": "9"}}, True),  # a library does not make a machine noisier
+        ({"git": "another"}, True),
+    ],
+)
+def test_floor_belongs_to_the_machine(environment, changes, same):
+    FLOORS.save(environment, 0.02)
+    assert (floors.load(replace(environment, **changes)) == 0.02) == same
+
+
+def test_two_machines_share_the_file(environment):
+    other = replace(environment, cpu="another")
+    FLOORS.save(environment, 0.02)
+    FLOORS.save(other, 0.03)
+    assert (floors.load(environment), floors.load(other)) == (0.02, 0.03)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "b"}', b"\xff"])
+def test_damaged_file_counts_as_none(environment, content):
+    FLOORS.save(environment, 0.02)
+    FLOORS.path.write_bytes(content)
+    assert floors.load(environment) == DEFAULT_FLOOR
+
+
+def test_unwritable_place_is_one_line(environment, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    with pytest.raises(ResultsError, match="cannot write"):
+        FLOORS.save(environment, 0.02)

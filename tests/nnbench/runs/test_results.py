@@ -1,0 +1,274 @@
+"""A run on disk: what is written is read back, and nothing is overwritten or half read."""
+
+import errno
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from nnbench.errors import ExitCode, ResultsError
+from nnbench.runs import results
+from nnbench.runs.journal import TornLineWarning
+from nnbench.runs.results import CELLS, RUN
+
+
+@pytest.fixture
+def run_folder(tmp_path, make_info):
+    """Give a folder that holds a run of nothing."""
+    folder = tmp_path / "run"
+    results.create(folder, make_info())
+    return folder
+
+
+def fail_on_constant(text):
+    pytest.fail(f"{text} is no JSON")
+
+
+def one_line(raised) -> str:
+    (line,) = str(raised.value).splitlines()
+    return line
+
+
+def test_info_is_read_back_as_it_was(tmp_path, make_info):
+    info = make_info("numpy", "torch-cpu[threads=2]", unavailable={"x": "no device"}, seed=10**30)
+    results.create(tmp_path / "run", info)
+    assert results.read_info(tmp_path / "run") == info
+
+
+@pytest.mark.parametrize("path", ["run", "a/b/run", ".", "mit Umlaut ä/[x] | y"])
+def test_folder_is_made_with_its_parents(tmp_path, make_info, path):
+    results.create(tmp_path / path, make_info())
+    assert (tmp_path / path / RUN).is_file()
+
+
+def test_run_is_readable_json(run_folder):
+    text = (run_folder / RUN).read_text()
+    assert json.loads(text)["schema_version"] == results.SCHEMA_VERSION
+    assert len(text.splitlines()) > 20  # indented
+
+
+def test_no_temporary_file_is_left(run_folder):
+    assert [path.name for path in run_folder.iterdir()] == [RUN]
+
+
+def test_folder_that_holds_a_run_is_refused(run_folder, make_info):
+    before = (run_folder / RUN).read_bytes()
+    with pytest.raises(ResultsError) as raised:
+        results.create(run_folder, make_info(seed=7))
+    assert one_line(raised) == f"{run_folder} already holds a run; give another --output"
+    assert (run_folder / RUN).read_bytes() == before
+
+
+def test_folder_with_other_files_is_accepted(tmp_path, make_info):
+    (tmp_path / "notes.txt").write_text("mine")
+    results.create(tmp_path, make_info())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("below", "reason"),
+    [
+        ("run", "Not a directory"),
+        ("a/b/run", "Not a directory"),
+        (".", "File exists"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_folder_that_cannot_be_made_is_refused(plain_file, make_info, below, reason):
+    parent = plain_file.parent if len(below) > 255 else plain_file
+    with pytest.raises(ResultsError) as raised:
+        results.create(parent / below, make_info())
+    assert one_line(raised) == f"cannot write to {parent / below}: {reason}"
+    assert raised.value.exit_code == ExitCode.USAGE
+
+
+def test_read_only_parent_is_refused(tmp_path, make_info):
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("root writes everywhere")
+        with pytest.raises(ResultsError, match=r"^cannot write to .*/run: Permission denied$"):
+            results.create(tmp_path / "run", make_info())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("workload", "name"),
+    [
+        ("mnist", "20260102T030405Z-mnist"),
+        ("mnist+epochs=1,hidden=8,8", "20260102T030405Z-mnist+epochs=1-hidden=8-8"),
+        ("a/b c|d[e]", "20260102T030405Z-a-b-c-d-e-"),
+    ],
+)
+def test_default_folder_is_time_and_workload(make_info, mnist, workload, name):
+    folder = results.default_folder(make_info(workload=replace(mnist, name=workload)))
+    assert folder.as_posix() == f"results/{name}"
+
+
+def test_default_folder_is_not_too_long(make_info, mnist):
+    folder = results.default_folder(make_info(workload=replace(mnist, name="x" * 500)))
+    assert len(folder.name) == 120
+
+
+def test_cells_are_read_back_in_order(run_folder, make_cell, make_failed):
+    cells = [
+        make_cell("numpy", accuracies=(0.5, 0.9)),
+        make_cell("numpy", round=1, losses=(1.5, None), status="diverged", message="a\nb | c ä"),
+        make_failed("[red]x", output="last\r\nwords\u2028"),
+        make_failed("torch-cpu", "timeout", tolerance=None),
+    ]
+    for cell in cells:
+        results.append(run_folder, cell)
+    assert list(results.read_cells(run_folder)) == cells
+
+
+def test_each_cell_is_one_line_of_strict_json(run_folder, make_cell):
+    numbers = {"losses": [float("nan"), float("inf"), None, 1.0]}
+    cell = make_cell(message="a\nb\rc", tolerance=float("inf"), **numbers)
+    for _ in range(3):
+        results.append(run_folder, cell)
+    lines = (run_folder / CELLS).read_text().splitlines()
+    assert len(lines) == 3
+    decoded = json.loads(lines[0], parse_constant=fail_on_constant)
+    assert decoded["epochs"][0]["losses"] == [None, None, None, 1.0]
+
+
+def test_run_without_cells_has_none(run_folder):
+    assert list(results.read_cells(run_folder)) == []
+
+
+def test_append_names_what_it_cannot_write(plain_file, make_cell):
+    with pytest.raises(ResultsError) as raised:
+        results.append(plain_file, make_cell())
+    assert one_line(raised) == f"cannot write to {plain_file / CELLS}: Not a directory"
+    assert raised.value.exit_code == ExitCode.INTERNAL
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"3", b"null", b'{"a": "\xff"}'])
+def test_damaged_run_is_refused(run_folder, content):
+    (run_folder / RUN).write_bytes(content)
+    with pytest.raises(ResultsError) as raised:
+        results.read_info(run_folder)
+    assert one_line(raised).startswith(f"{run_folder / RUN} is damaged: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rounds", "three"),
+        ("rounds", None),
+        ("workload", {}),
+        ("backends", ["numpy"]),
+        ("environment", 1),
+    ],
+)
+def test_run_with_a_wrong_field_is_refused(run_folder, key, value):
+    content = json.loads((run_folder / RUN).read_text())
+    (run_folder / RUN).write_text(json.dumps({**content, key: value}))
+    with pytest.raises(ResultsError) as raised:
+        results.read_info(run_folder)
+    assert one_line(raised).startswith(f"{run_folder / RUN} is damaged: ")
+    assert f"$.{key}" in one_line(raised)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_other_schema_version_is_refused(run_folder, version):
+    content = json.loads((run_folder / RUN).read_text())
+    (run_folder / RUN).write_text(json.dumps({**content, "schema_version": version}))
+    with pytest.raises(ResultsError) as raised:
+        results.read_info(run_folder)
+    versions = f"schema version {version}, and this nnbench reads 1"
+    assert one_line(raised) == f"{run_folder / RUN} has {versions}"
+
+
+@pytest.mark.parametrize("name", [".", "nowhere"])
+def test_folder_without_a_run_is_refused(tmp_path, name):
+    folder = tmp_path / name
+    with pytest.raises(ResultsError) as raised:
+        results.read_info(folder)
+    assert one_line(raised) == f"{folder} holds no run (run.json: No such file or directory)"
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}", b'{"backend": "\xff"}', b"", b"\0"])
+def test_damaged_cell_is_named_by_its_line(run_folder, make_cell, damaged):
+    results.append(run_folder, make_cell())
+    with (run_folder / CELLS).open("ab") as file:
+        file.write(damaged + b"\n")
+    results.append(run_folder, make_cell())
+    with pytest.raises(ResultsError) as raised:
+        list(results.read_cells(run_folder))
+    assert one_line(raised).startswith(f"{run_folder / CELLS}:2 is damaged: ")
+
+
+@pytest.mark.parametrize("wrong", [b"[]", b"{}", b'"text"', b'{"backend": 1}'])
+def test_last_cell_of_another_kind_is_no_torn_one(run_folder, wrong):
+    (run_folder / CELLS).write_bytes(wrong + b"\n")
+    with pytest.raises(ResultsError) as raised:
+        list(results.read_cells(run_folder))
+    assert one_line(raised).startswith(f"{run_folder / CELLS}:1 is damaged: ")
+
+
+def test_cells_before_a_damaged_one_are_read(run_folder, make_cell):
+    results.append(run_folder, make_cell())
+    with (run_folder / CELLS).open("ab") as file:
+        file.write(b'{"backend": "num\n{}\n')
+    cells = results.read_cells(run_folder)
+    assert next(cells) == make_cell()
+    with pytest.raises(ResultsError):
+        next(cells)
+
+
+def test_torn_cell_is_left_out_with_a_warning_and_cut_off_before_the_next(run_folder, make_cell):
+    results.append(run_folder, make_cell())
+    with (run_folder / CELLS).open("ab") as file:
+        file.write(b'{"backend": "num')
+    with pytest.warns(TornLineWarning, match=r"/cells\.jsonl: the last line is torn"):
+        assert list(results.read_cells(run_folder)) == [make_cell()]
+    with pytest.warns(TornLineWarning):
+        results.mend(run_folder)
+    results.append(run_folder, make_cell(round=1))
+    assert [cell.round for cell in results.read_cells(run_folder)] == [0, 1]
+
+
+def test_mend_names_what_it_cannot_write(run_folder, make_cell, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    results.append(run_folder, make_cell())
+    monkeypatch.setattr(os, "truncate", refuse)
+    with pytest.raises(ResultsError) as raised:
+        results.mend(run_folder)
+    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: Read-only file system"
+
+
+def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_cell, monkeypatch):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results.append(run_folder, make_cell())
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ResultsError) as raised:
+        results.append(run_folder, make_cell(round=1))
+    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: No space left on device"
+    assert raised.value.exit_code == ExitCode.INTERNAL
+    assert list(results.read_cells(run_folder)) == [make_cell()]
+
+
+def test_file_that_does_not_fit_on_the_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results.write(tmp_path / "file", b"before")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'$"):
+        results.write(tmp_path / "file", b"after")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"before"}
+
+
+def test_write_replaces_a_file_whole(tmp_path):
+    for content in (b"long content", b"short"):
+        results.write(tmp_path / "file", content)
+        assert (tmp_path / "file").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
