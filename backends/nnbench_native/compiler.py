@@ -1,0 +1,125 @@
+"""Build the C code with the machine's own compiler, once, into the user's cache.
+
+A library's name holds two digests. One is of what it is made from: the sources, the flags, and the
+macros that the compiler predefines, which tell its version and the processor's instructions. The
+other is of the library itself, so that a damaged file is found out before it is loaded (loading a
+truncated library kills the process) and built again. It comes to its place by renaming, so
+two processes that build at once do not see each other's halves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nnbench import BackendUnavailableError
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
+LIBRARIES = ("-lm",)
+INSTRUCTIONS = {"native": ("-march=native",), "avx2": ("-march=haswell",), "portable": ()}
+EXTRA_FLAGS = "NNBENCH_NATIVE_FLAGS"  #: an environment variable, for sanitizers and the like
+TIMEOUT_S = 120.0
+DIGITS = 32  #: of a digest in a name
+
+
+def compiler() -> list[str]:
+    """Return the command of the C compiler: ``$CC``, or ``cc``."""
+    return shlex.split(os.environ.get("CC", "")) or ["cc"]
+
+
+def why_no_compiler() -> str | None:
+    """Return why there is no C compiler, or None; whether it works shows when it is run."""
+    command = compiler()[0]
+    if shutil.which(command) is None:
+        return f"no C compiler: {command} not found; install gcc or clang, or name one in CC"
+    return None
+
+
+def cache() -> Path:
+    """Return the folder that holds the built libraries."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_path("nnbench")) / "native"
+
+
+def build(instructions: str) -> Path:
+    """Return the library for these instructions; build it if need be.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is no compiler, it fails, or the cache cannot be written.
+    """
+    if reason := why_no_compiler():
+        raise BackendUnavailableError(reason)
+    flags = [*FLAGS, *INSTRUCTIONS[instructions], *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
+    name, folder = digest_of_sources(flags), cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return find(folder, name) or compile_into(folder, name, flags)
+    except OSError as error:
+        reason = f"cannot keep the compiled code in {folder}: {error.strerror}"
+        raise BackendUnavailableError(f"{reason}; set XDG_CACHE_HOME to another folder") from error
+
+
+def digest_of_sources(flags: list[str]) -> str:
+    """Return the digest of all that decides what the library is."""
+    digest = hashlib.sha256(repr([*compiler(), *flags, *LIBRARIES]).encode())
+    digest.update(run([*flags, "-dM", "-E", "-x", "c", os.devnull]))
+    for path in sorted(SOURCES.glob("*.[ch]")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:DIGITS]
+
+
+def digest_of(library: Path) -> str:
+    """Return the digest of a library's content."""
+    return hashlib.sha256(library.read_bytes()).hexdigest()[:DIGITS]
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """Return a library that was built before, if it is what was built."""
+    for path in sorted(folder.glob(f"{name}-*.so")):
+        if path.stem == f"{name}-{digest_of(path)}":
+            return path
+    return None
+
+
+def compile_into(folder: Path, name: str, flags: list[str]) -> Path:
+    """Compile in a folder beside the library's place, then move it there."""
+    with TemporaryDirectory(prefix=".building-", dir=folder) as temporary:
+        built = Path(temporary, "library.so")
+        sources = [str(path) for path in sorted(SOURCES.glob("*.c"))]
+        run([*flags, "-o", str(built), *sources, *LIBRARIES])
+        return built.rename(folder / f"{name}-{digest_of(built)}.so")
+
+
+def run(arguments: list[str]) -> bytes:
+    """Run the compiler and return what it prints.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it fails; the message has its first line that speaks of an error.
+    """
+    command = compiler()
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").splitlines() or [str(error)]
+        line = next((line for line in lines if "error" in line), lines[-1])
+        raise BackendUnavailableError(f"{command[0]} cannot build it: {line}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BackendUnavailableError(f"{command[0]} cannot be run: {error}") from error
+    return done.stdout

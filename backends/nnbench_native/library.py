@@ -1,0 +1,88 @@
+"""The compiled library as Python sees it: the structures of ``network.h`` and its functions."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_size_t, c_void_p
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from nnbench import BackendUnavailableError
+from nnbench_native.compiler import build
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ACTIVATIONS = ("relu", "sigmoid")
+LOSSES = ("cross_entropy", "squared_error")
+OPTIMIZERS = ("sgd", "adam", "adam-fresh")
+PARAMETERS, GRADIENTS = range(2)
+
+
+class Spec(Structure):
+    """``struct spec``."""
+
+    _fields_: ClassVar = [
+        ("sizes", c_void_p),
+        *[(name, c_int) for name in ("depth", "activation", "loss", "bias", "optimizer", "threads")],
+        *[(name, c_double) for name in ("l2", "learning_rate", "beta1", "beta2", "epsilon")],
+    ]
+
+
+class Split(Structure):
+    """``struct data``."""
+
+    _fields_: ClassVar = [
+        ("masks", c_void_p),
+        ("words", c_size_t),
+        ("starts", c_void_p),
+        ("values", c_void_p),
+        ("frequency", c_void_p),
+        ("examples", c_size_t),
+        ("labels", c_void_p),
+        ("targets", c_void_p),
+    ]
+
+
+SIGNATURES = {
+    "nn_isa": (c_char_p, []),
+    "nn_create": (c_void_p, [POINTER(Spec)]),
+    "nn_free": (None, [c_void_p]),
+    "nn_load": (None, [c_void_p, c_void_p]),
+    "nn_dump": (None, [c_void_p, c_int, c_void_p]),
+    "nn_batch": (c_int, [c_void_p, POINTER(Split), c_void_p, c_size_t]),
+    "nn_feedforward": (None, [c_void_p, c_void_p]),
+    "nn_backprop": (c_float, [c_void_p]),
+    "nn_update": (None, [c_void_p]),
+    "nn_train_epoch": (
+        c_int,
+        [c_void_p, POINTER(Split), c_void_p, c_size_t, c_size_t, c_void_p],
+    ),
+}
+
+
+@cache
+def load(instructions: str) -> ctypes.CDLL:
+    """Return the library for these instructions.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it cannot be built, or the system does not load it.
+    """
+    path = build(instructions)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BackendUnavailableError(f"cannot load the compiled code: {error}") from error
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def pointer(array: NDArray[np.generic] | None) -> int | None:
+    """Return the address of a C-contiguous array; it must outlive the call."""
+    return None if array is None else array.ctypes.data

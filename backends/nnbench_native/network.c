@@ -1,0 +1,279 @@
+/* What Python calls: make a network, load and dump its arrays, and train it. Functions that
+   return an int return 0, or -1 where memory ran out. */
+#include "network.h"
+
+#include <stdlib.h>
+
+#include "gemm.h"
+#include "vec.h"
+
+enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
+
+enum array { PARAMETERS, GRADIENTS };
+
+/* A struct of this kind crosses the border, so that its fields are named on both sides. */
+struct spec {
+    const size_t *sizes; /* (depth + 1) */
+    int depth, activation, loss, bias, optimizer, threads;
+    double l2, learning_rate, beta1, beta2, epsilon;
+};
+
+const char *nn_isa(void) { return ISA; }
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+static void *allocate(size_t bytes) {
+    void *memory = aligned_alloc(ALIGNMENT, round_up(bytes + 1, ALIGNMENT));
+    if (memory) memset(memory, 0, bytes);
+    return memory;
+}
+
+/* Replace a buffer by a larger one; its content is lost. */
+static int renew(void *buffer, size_t bytes) {
+    void **place = buffer;
+    free(*place);
+    *place = allocate(bytes);
+    return *place ? 0 : -1;
+}
+
+/* Make room for batches of n examples. */
+static int reserve(struct network *net, size_t n) {
+    if (n <= net->capacity) return 0;
+    net->capacity = 0;
+    int failed = 0;
+    for (int l = 0; l < net->depth; l++) {
+        size_t bytes = n * net->layers[l].stride * sizeof(float);
+        failed |= renew(&net->layers[l].value, bytes) | renew(&net->layers[l].delta, bytes);
+    }
+    for (int t = 0; t < net->threads; t++) {
+        struct worker *w = &net->workers[t];
+        size_t groups = (n + GROUP - 1) / GROUP;
+        failed |= renew(&w->masks, groups * net->words * 64 * sizeof *w->masks);
+        failed |= renew(&w->starts, n * sizeof *w->starts);
+        failed |= renew(&w->cursors, n * sizeof *w->cursors);
+        failed |= renew(&w->sums, n * net->layers[0].stride * sizeof *w->sums);
+    }
+    if (!failed) net->capacity = n;
+    return failed;
+}
+
+static void add_layers(struct network *net, const size_t *sizes) {
+    size_t at = 0;
+    for (int l = 0; l < net->depth; l++) {
+        struct layer *layer = &net->layers[l];
+        layer->inputs = sizes[l];
+        layer->outputs = sizes[l + 1];
+        /* an odd number of vectors spreads the rows over all sets of the cache */
+        layer->stride = ((layer->outputs + LANES - 1) / LANES | 1) * LANES;
+        layer->weight = at;
+        at += layer->inputs * layer->outputs;
+        layer->bias = at;
+        if (net->bias) at += layer->outputs;
+    }
+    net->parameters = at;
+    net->words = (sizes[0] + 63) / 64;
+}
+
+static int add_workers(struct network *net) {
+    size_t widest = 0;
+    for (int l = 1; l < net->depth; l++) {
+        const struct layer *layer = &net->layers[l];
+        widest = layer->inputs > widest ? layer->inputs : widest;
+        widest = layer->outputs > widest ? layer->outputs : widest;
+    }
+    int failed = 0;
+    for (int t = 0; t < net->threads; t++) {
+        struct worker *w = &net->workers[t];
+        *w = (struct worker){.network = net, .thread = t};
+        w->rows = allocate(((size_t)CHUNK + 1) * MAX_VECTORS * LANES * sizeof *w->rows);
+        w->scratch = allocate(gemm_scratch(widest) * sizeof *w->scratch);
+        failed |= !w->rows || !w->scratch;
+    }
+    return failed;
+}
+
+void nn_free(struct network *net) {
+    if (!net) return;
+    pool_free(net->pool);
+    for (int l = 0; net->layers && l < net->depth; l++) {
+        free(net->layers[l].value);
+        free(net->layers[l].delta);
+    }
+    for (int t = 0; net->workers && t < net->threads; t++) {
+        struct worker *w = &net->workers[t];
+        free(w->masks), free(w->starts), free(w->cursors), free(w->sums);
+        free(w->rows), free(w->scratch);
+    }
+    free(net->parameter), free(net->gradient), free(net->first), free(net->second);
+    free(net->layers), free(net->workers), free(net->touched), free(net);
+}
+
+static int build(struct network *net, const size_t *sizes) {
+    net->layers = calloc((size_t)net->depth, sizeof *net->layers);
+    net->workers = calloc((size_t)net->threads, sizeof *net->workers);
+    if (!net->layers || !net->workers) return -1;
+    add_layers(net, sizes);
+    size_t bytes = net->parameters * sizeof(float);
+    net->parameter = allocate(bytes), net->gradient = allocate(bytes);
+    net->first = allocate(bytes), net->second = allocate(bytes);
+    net->touched = allocate(sizes[0] / CHUNK + 1);
+    if (!net->parameter || !net->gradient || !net->first || !net->second || !net->touched) return -1;
+    if (add_workers(net)) return -1;
+    net->pool = pool_create(net->threads);
+    return net->pool ? 0 : -1;
+}
+
+struct network *nn_create(const struct spec *spec) {
+    struct network *net = calloc(1, sizeof *net);
+    if (!net) return NULL;
+    net->depth = spec->depth, net->threads = spec->threads;
+    net->activation = spec->activation, net->loss = spec->loss;
+    net->bias = spec->bias, net->l2 = (float)spec->l2;
+    struct optimizer optimizer = {
+        .kind = spec->optimizer,
+        .decay1 = (float)spec->beta1,
+        .decay2 = (float)spec->beta2,
+        .learning_rate = spec->learning_rate,
+        .beta1 = spec->beta1,
+        .beta2 = spec->beta2,
+        .given_epsilon = spec->epsilon,
+    };
+    if (build(net, spec->sizes)) {
+        nn_free(net);
+        return NULL;
+    }
+    for (int t = 0; t < net->threads; t++) net->workers[t].optimizer = optimizer;
+    return net;
+}
+
+/* Set the parameters, and clear the optimizer's state. */
+void nn_load(struct network *net, const float *parameters) {
+    size_t bytes = net->parameters * sizeof(float);
+    memcpy(net->parameter, parameters, bytes);
+    memset(net->first, 0, bytes);
+    memset(net->second, 0, bytes);
+    memset(net->touched, 0, net->layers[0].inputs / CHUNK + 1);
+    for (int t = 0; t < net->threads; t++) net->workers[t].optimizer.step = 0;
+}
+
+void nn_dump(const struct network *net, int array, float *out) {
+    const float *from = array == GRADIENTS ? net->gradient : net->parameter;
+    memcpy(out, from, net->parameters * sizeof(float));
+}
+
+/* The jobs. */
+
+static void gather_job(void *net, int thread) { gather(&((struct network *)net)->workers[thread]); }
+
+static void feedforward_job(void *context, int thread) {
+    struct network *net = context;
+    sum_inputs(&net->workers[thread]);
+    pool_barrier(net->pool);
+    feedforward_rest(&net->workers[thread]);
+}
+
+static void backprop_job(void *context, int thread) {
+    struct network *net = context;
+    struct worker *w = &net->workers[thread];
+    square_weights(w);
+    backpropagate(w);
+    pool_barrier(net->pool);
+    input_gradients(w, 0);
+    dense_gradients(w, 0);
+}
+
+static void update_job(void *context, int thread) {
+    struct network *net = context;
+    struct optimizer *optimizer = &net->workers[thread].optimizer;
+    struct range own = share(net->parameters, thread, net->threads, LANES);
+    size_t at = own.begin;
+    optimizer_step(optimizer);
+    optimize(optimizer, net->parameter + at, net->gradient + at, net->first + at,
+             net->second + at, own.end - at);
+}
+
+/* The loss of the batch, L2 term included: what all workers found. */
+static float total_loss(const struct network *net) {
+    double loss = 0, squares = 0;
+    for (int t = 0; t < net->threads; t++) {
+        loss += net->workers[t].loss;
+        squares += net->workers[t].squares;
+    }
+    return (float)(loss + (double)net->l2 / 2 * squares);
+}
+
+/* The three phases. `data` and `index` must stay until the backprop. */
+
+int nn_batch(struct network *net, const struct data *data, const int64_t *index, size_t n) {
+    if (reserve(net, n)) return -1;
+    net->data = data;
+    divide_inputs(net, n);
+    for (int t = 0; t < net->threads; t++) {
+        net->workers[t].index = index;
+        net->workers[t].batch = n;
+    }
+    pool_run(net->pool, gather_job, net);
+    return 0;
+}
+
+void nn_feedforward(struct network *net, float *logits) {
+    pool_run(net->pool, feedforward_job, net);
+    const struct layer *last = &net->layers[net->depth - 1];
+    for (size_t n = 0; n < net->workers[0].batch; n++)
+        memcpy(logits + n * last->outputs, last->value + n * last->stride,
+               last->outputs * sizeof *logits);
+}
+
+float nn_backprop(struct network *net) {
+    pool_run(net->pool, backprop_job, net);
+    return total_loss(net);
+}
+
+void nn_update(struct network *net) {
+    memset(net->touched, 1, net->layers[0].inputs / CHUNK + 1);
+    pool_run(net->pool, update_job, net);
+}
+
+/* The whole epoch. */
+
+struct epoch {
+    struct network *net;
+    const int64_t *order;
+    size_t examples, batch_size;
+    float *losses;
+};
+
+static void epoch_job(void *context, int thread) {
+    struct epoch *epoch = context;
+    struct network *net = epoch->net;
+    struct worker *w = &net->workers[thread];
+    size_t step = 0, left = epoch->examples;
+    for (w->index = epoch->order; left; w->index += w->batch, step++) {
+        w->batch = smaller(left, epoch->batch_size);
+        left -= w->batch;
+        optimizer_step(&w->optimizer);
+        gather(w);
+        sum_inputs(w);
+        pool_barrier(net->pool);
+        feedforward_rest(w);
+        square_weights(w);
+        backpropagate(w);
+        pool_barrier(net->pool);
+        if (thread == 0) epoch->losses[step] = total_loss(net);
+        fetch_ahead(w, w->index + w->batch, smaller(left, epoch->batch_size));
+        input_gradients(w, 1);
+        dense_gradients(w, 1);
+    }
+}
+
+int nn_train_epoch(struct network *net, const struct data *data, const int64_t *order,
+                   size_t examples, size_t batch_size, float *losses) {
+    struct epoch epoch = {net, order, examples, batch_size, losses};
+    if (examples == 0) return 0;
+    if (reserve(net, smaller(batch_size, examples))) return -1;
+    net->data = data;
+    divide_inputs(net, batch_size);
+    pool_run(net->pool, epoch_job, &epoch);
+    return 0;
+}

@@ -1,0 +1,186 @@
+"""A multilayer perceptron in C; here is only what crosses the border."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from ctypes import byref
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nnbench import Layer, Network
+from nnbench_native.library import (
+    ACTIVATIONS,
+    GRADIENTS,
+    LOSSES,
+    OPTIMIZERS,
+    PARAMETERS,
+    Spec,
+    Split,
+    load,
+    pointer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nnbench import Examples, NetworkSpec
+
+    Array = NDArray[np.float32]
+
+WORD = 64  #: inputs that one word of a mask tells of
+OUT_OF_MEMORY = "no memory for the buffers of a batch"
+
+
+class Data(NamedTuple):
+    """A split on the native side, and the arrays that it points to."""
+
+    split: Split
+    arrays: tuple[NDArray[np.generic] | None, ...]
+
+
+class Batch(NamedTuple):
+    """Rows of a split; they are not copied."""
+
+    data: Data
+    index: NDArray[np.int64]
+
+
+class NativeNetwork(Network[Data, Batch]):
+    """It trains with as many threads as OMP_NUM_THREADS says, or one."""
+
+    def __init__(self, spec: NetworkSpec, instructions: str) -> None:
+        self.spec = spec
+        self._library = load(instructions)
+        sizes = np.array(spec.sizes, np.uintp)
+        described = describe(spec, sizes)
+        self._handle = self._library.nn_create(byref(described))
+        if not self._handle:
+            raise MemoryError(f"no memory, or no {described.threads} threads, for this network")
+        weakref.finalize(self, self._library.nn_free, self._handle)
+
+    @property
+    def instructions(self) -> str:
+        """The vector instructions that the code was built for."""
+        name: bytes = self._library.nn_isa()
+        return name.decode()
+
+    def load(self, layers: Sequence[Layer]) -> None:
+        arrays = [array.ravel() for layer in layers for array in layer if array is not None]
+        flat = np.concatenate(arrays).astype(np.float32, copy=False)
+        self._library.nn_load(self._handle, pointer(flat))
+
+    def dump(self) -> list[Layer]:
+        return self._export(PARAMETERS)
+
+    def gradients(self) -> list[Layer]:
+        return self._export(GRADIENTS)
+
+    def _export(self, which: int) -> list[Layer]:
+        """Copy a flat array out, and cut it into layers."""
+        flat = np.empty(self.spec.parameter_count, np.float32)
+        self._library.nn_dump(self._handle, which, pointer(flat))
+        layers, rest = [], flat
+        for fan_in, fan_out in self.spec.shapes:
+            weight, rest = np.split(rest, [fan_in * fan_out])
+            bias, rest = np.split(rest, [fan_out if self.spec.bias else 0])
+            layers.append(Layer(weight.reshape(fan_in, fan_out), bias if self.spec.bias else None))
+        return layers
+
+    def place(self, examples: Examples) -> Data:
+        return pack(examples)
+
+    def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
+        batch = Batch(data, checked(index, data))
+        address, count = pointer(batch.index), len(index)
+        if self._library.nn_batch(self._handle, byref(data.split), address, count):
+            raise MemoryError(OUT_OF_MEMORY)
+        return batch
+
+    def feedforward(self, batch: Batch) -> Array:
+        logits = np.empty((len(batch.index), self.spec.sizes[-1]), np.float32)
+        self._library.nn_feedforward(self._handle, pointer(logits))
+        return logits
+
+    def backprop(self, batch: Batch) -> float:
+        return float(self._library.nn_backprop(self._handle))
+
+    def update(self) -> None:
+        self._library.nn_update(self._handle)
+
+    def train_epoch(self, data: Data, order: NDArray[np.int64], batch_size: int) -> Array:
+        order = checked(order, data)
+        losses = np.empty(-(-len(order) // batch_size), np.float32)
+        handle, split, address = self._handle, byref(data.split), pointer(order)
+        if self._library.nn_train_epoch(
+            handle, split, address, len(order), batch_size, pointer(losses)
+        ):
+            raise MemoryError(OUT_OF_MEMORY)
+        return losses
+
+
+def describe(spec: NetworkSpec, sizes: NDArray[np.uintp]) -> Spec:
+    """Write a network down for C; ``sizes`` must outlive the result."""
+    optimizer = spec.optimizer
+    return Spec(
+        sizes=pointer(sizes),
+        depth=len(sizes) - 1,
+        activation=ACTIVATIONS.index(spec.activation),
+        loss=LOSSES.index(spec.loss),
+        bias=spec.bias,
+        optimizer=OPTIMIZERS.index(optimizer.kind),
+        threads=int(os.environ.get("OMP_NUM_THREADS") or 1),
+        l2=spec.l2,
+        learning_rate=optimizer.learning_rate,
+        beta1=optimizer.beta1,
+        beta2=optimizer.beta2,
+        epsilon=optimizer.epsilon,
+    )
+
+
+def pack(examples: Examples) -> Data:
+    """Leave the zeros out: a bit for each input, and the values of those that are not zero."""
+    inputs, labels, targets = examples
+    count, width = inputs.shape
+    words = -(-width // WORD)
+    present = np.zeros((count, words * WORD), bool)
+    np.not_equal(inputs, 0, out=present[:, :width])
+    masks = np.packbits(present, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+    present = present[:, :width]
+    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(present, axis=1))]).astype(np.uintp)
+    values = inputs[present]
+    frequency = np.count_nonzero(present, axis=0)
+    if labels is not None:
+        labels = labels.astype(np.int64)
+    if targets is not None:
+        targets = np.array(targets, np.float32, order="C")
+    arrays = (masks, starts, values, frequency, labels, targets)
+    split = Split(
+        masks=pointer(masks),
+        words=words,
+        starts=pointer(starts),
+        values=pointer(values),
+        frequency=pointer(frequency),
+        examples=count,
+        labels=pointer(labels),
+        targets=pointer(targets),
+    )
+    return Data(split, arrays)
+
+
+def checked(index: NDArray[np.int64], data: Data) -> NDArray[np.int64]:
+    """Return the index as C reads it; nothing there looks for its bounds.
+
+    Raises
+    ------
+    IndexError
+        If it names a row that is not there.
+    """
+    index = np.ascontiguousarray(index, np.int64)
+    count = data.split.examples
+    if len(index) and not 0 <= index.min() <= index.max() < count:
+        raise IndexError(f"rows {index.min()} to {index.max()} of {count} examples")
+    return index

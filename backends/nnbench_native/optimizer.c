@@ -1,0 +1,57 @@
+/* Adam (Kingma and Ba, 2015) with scaled moments: the arrays hold M = m / (1 - b1) and
+   V = v / (1 - b2), so that decaying them and adding g and g^2 needs no further product. With
+   s = sqrt((1 - b2) / (1 - b2^t)), sqrt(v^) is s sqrt(V), and the step
+   l m^ / (sqrt(v^) + e) becomes (l (1 - b1) / (1 - b1^t) / s) M / (sqrt(V) + e / s). */
+#include "optimizer.h"
+
+#include "vec.h"
+
+void optimizer_step(struct optimizer *o) {
+    o->step++;
+    o->rate = (float)o->learning_rate;
+    o->epsilon = (float)o->given_epsilon;
+    if (o->kind != ADAM) return;
+    double scale = sqrt((1 - o->beta2) / (1 - pow(o->beta2, (double)o->step)));
+    double corrected = o->learning_rate * (1 - o->beta1) / (1 - pow(o->beta1, (double)o->step));
+    o->rate = (float)(corrected / scale);
+    o->epsilon = (float)(o->given_epsilon / scale);
+}
+
+/* One vector's worth, at p; the kind is a constant where this is called. */
+INLINE void update(const int kind, const struct optimizer *o, float *p, const float *g, float *m,
+                   float *v) {
+    vec gradient = load(g), step = gradient * o->rate;
+    if (kind == FRESH_ADAM) step = step / (vec_abs(gradient) + o->epsilon);
+    if (kind == ADAM) {
+        vec first = load(m) * o->decay1 + gradient;
+        vec second = load(v) * o->decay2 + gradient * gradient;
+        store(m, first);
+        store(v, second);
+        step = first * o->rate / (vec_sqrt(second) + o->epsilon);
+    }
+    store(p, load(p) - step);
+}
+
+INLINE void update_all(const int kind, const struct optimizer *o, float *p, const float *g,
+                       float *m, float *v, size_t count) {
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) update(kind, o, p + i, g + i, m + i, v + i);
+    if (i == count) return;
+    float rest[4][LANES] = {{0}}; /* what is left of the four arrays, as whole vectors */
+    float *from[4] = {p + i, (float *)g + i, m + i, v + i};
+    size_t size = (count - i) * sizeof(float);
+    for (int j = 0; j < 4; j++) memcpy(rest[j], from[j], size);
+    update(kind, o, rest[0], rest[1], rest[2], rest[3]);
+    memcpy(from[0], rest[0], size);
+    memcpy(from[2], rest[2], size);
+    memcpy(from[3], rest[3], size);
+}
+
+void optimize(const struct optimizer *o, float *p, const float *g, float *m, float *v,
+              size_t count) {
+    switch (o->kind) {
+    case SGD: update_all(SGD, o, p, g, m, v, count); break;
+    case ADAM: update_all(ADAM, o, p, g, m, v, count); break;
+    default: update_all(FRESH_ADAM, o, p, g, m, v, count);
+    }
+}
