@@ -3,14 +3,18 @@
 #include "network.h"
 #include "vec.h"
 
-struct range share(size_t count, int thread, int threads, size_t step) {
-    size_t steps = (count + step - 1) / step, t = (size_t)thread, all = (size_t)threads;
-    size_t begin = steps * t / all * step, end = steps * (t + 1) / all * step;
-    return (struct range){begin < count ? begin : count, end < count ? end : count};
+struct range share(size_t count, size_t part, size_t parts, size_t step) {
+    size_t steps = (count + step - 1) / step;
+    size_t begin = steps * part / parts * step, end = steps * (part + 1) / parts * step;
+    return (struct range){smaller(begin, count), smaller(end, count)};
+}
+
+static struct range own_share(const struct worker *w, size_t count, size_t step) {
+    return share(count, (size_t)w->thread, (size_t)w->network->threads, step);
 }
 
 static struct range own_examples(const struct worker *w) {
-    return share(w->batch, w->thread, w->network->threads, 1);
+    return own_share(w, w->batch, 1);
 }
 
 /* The first layer's sums: every thread's part, and the bias. */
@@ -23,10 +27,7 @@ static void join_sums(struct worker *w, struct range examples) {
             size_t at = n * layer->stride + k;
             vec sum = load(net->workers[0].sums + at);
             for (int t = 1; t < net->threads; t++) sum += load(net->workers[t].sums + at);
-            if (net->bias && k < layer->outputs) {
-                size_t lanes = layer->outputs - k;
-                sum += lanes < LANES ? load_part(bias + k, lanes) : load(bias + k);
-            }
+            if (net->bias) sum += load(bias + k);
             store(layer->value + at, sum);
         }
 }
@@ -35,8 +36,8 @@ static void start_with_bias(const struct network *net, const struct layer *layer
                             struct range examples) {
     for (size_t n = examples.begin; n < examples.end; n++) {
         float *row = layer->value + n * layer->stride;
-        memset(row, 0, layer->stride * sizeof *row);
-        if (net->bias) memcpy(row, net->parameter + layer->bias, layer->outputs * sizeof *row);
+        for (size_t k = 0; k < layer->stride; k += LANES)
+            store(row + k, net->bias ? load(net->parameter + layer->bias + k) : splat(0.0f));
     }
 }
 
@@ -51,7 +52,7 @@ void feedforward_rest(struct worker *w) {
         activate(net->activation, inputs, count * below->stride);
         start_with_bias(net, layer, examples);
         gemm(count, layer->outputs, layer->inputs, (struct matrix){inputs, below->stride, 1},
-             (struct matrix){net->parameter + layer->weight, layer->outputs, 1},
+             (struct matrix){net->parameter + layer->weight, layer->stride, 1},
              layer->value + examples.begin * layer->stride, layer->stride, w->scratch);
     }
 }
@@ -67,7 +68,7 @@ void backpropagate(struct worker *w) {
         memset(below->delta + at, 0, count * below->stride * sizeof *below->delta);
         gemm(count, layer->inputs, layer->outputs,
              (struct matrix){layer->delta + examples.begin * layer->stride, layer->stride, 1},
-             (struct matrix){net->parameter + layer->weight, 1, layer->outputs}, below->delta + at,
+             (struct matrix){net->parameter + layer->weight, 1, layer->stride}, below->delta + at,
              below->stride, w->scratch);
         multiply_by_slope(net->activation, below->value + at, below->delta + at, count * below->stride);
     }
@@ -88,13 +89,12 @@ void finish(struct worker *w, size_t offset, float *gradients, size_t count, int
 /* The bias's gradient is the sum of the deltas over the batch. */
 static void bias_gradient(struct worker *w, const struct layer *layer, int fused) {
     struct network *net = w->network;
-    struct range own = share(layer->outputs, w->thread, net->threads, LANES);
+    struct range own = own_share(w, layer->stride, LANES);
     float *gradient = net->gradient + layer->bias;
     for (size_t k = own.begin; k < own.end; k += LANES) {
         vec sum = {0};
         for (size_t n = 0; n < w->batch; n++) sum += load(layer->delta + n * layer->stride + k);
-        size_t lanes = own.end - k < LANES ? own.end - k : LANES;
-        memcpy(gradient + k, &sum, lanes * sizeof *gradient);
+        store(gradient + k, sum);
     }
     finish(w, layer->bias + own.begin, gradient + own.begin, own.end - own.begin, 0, fused);
 }
@@ -106,13 +106,13 @@ void dense_gradients(struct worker *w, int fused) {
         if (net->bias) bias_gradient(w, layer, fused);
         if (l == 0) continue;
         const struct layer *below = &net->layers[l - 1];
-        struct range own = share(layer->inputs, w->thread, net->threads, 8);
-        size_t offset = layer->weight + own.begin * layer->outputs;
-        size_t rows = own.end - own.begin, count = rows * layer->outputs;
+        struct range own = own_share(w, layer->inputs, 8);
+        size_t offset = layer->weight + own.begin * layer->stride;
+        size_t rows = own.end - own.begin, count = rows * layer->stride;
         float *gradient = net->gradient + offset;
         memset(gradient, 0, count * sizeof *gradient);
         gemm(rows, layer->outputs, w->batch, (struct matrix){below->value + own.begin, 1, below->stride},
-             (struct matrix){layer->delta, layer->stride, 1}, gradient, layer->outputs, w->scratch);
+             (struct matrix){layer->delta, layer->stride, 1}, gradient, layer->stride, w->scratch);
         finish(w, offset, gradient, count, 1, fused);
     }
 }
@@ -125,9 +125,9 @@ void square_weights(struct worker *w) {
     for (int l = 0; l < net->depth; l++) {
         const struct layer *layer = &net->layers[l];
         const float *weights = net->parameter + layer->weight;
-        struct range own = share(layer->inputs, w->thread, net->threads, 8);
+        struct range own = own_share(w, layer->inputs, 8);
         if (l == 0) own = (struct range){w->begin, w->end};
-        for (size_t i = own.begin * layer->outputs; i < own.end * layer->outputs; i++)
+        for (size_t i = own.begin * layer->stride; i < own.end * layer->stride; i++)
             w->squares += (double)weights[i] * (double)weights[i];
     }
 }

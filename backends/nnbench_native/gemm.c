@@ -12,9 +12,6 @@ enum { MR = 4, NV = 2 }; /* 8 of 16 */
 #endif
 enum { NR = NV * LANES, KC = 256, MC = 16 * MR };
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
-
 size_t gemm_scratch(size_t n) { return (size_t)KC * (MC + round_up(n, NR)); }
 
 /* Copy a block of `lines` x k into strips of `width` lines, k-major, filled up with zeros.

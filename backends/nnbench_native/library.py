@@ -35,14 +35,12 @@ class Split(Structure):
     """``struct data``."""
 
     _fields_: ClassVar = [
-        ("masks", c_void_p),
-        ("words", c_size_t),
-        ("starts", c_void_p),
+        ("examples", c_void_p),
+        ("count", c_size_t),
+        ("size", c_size_t),
         ("values", c_void_p),
-        ("frequency", c_void_p),
-        ("examples", c_size_t),
-        ("labels", c_void_p),
         ("targets", c_void_p),
+        ("frequency", c_void_p),
     ]
 
 

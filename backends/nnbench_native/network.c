@@ -20,9 +20,6 @@ struct spec {
 
 const char *nn_isa(void) { return ISA; }
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
-
 static void *allocate(size_t bytes) {
     void *memory = aligned_alloc(ALIGNMENT, round_up(bytes + 1, ALIGNMENT));
     if (memory) memset(memory, 0, bytes);
@@ -48,9 +45,7 @@ static int reserve(struct network *net, size_t n) {
     }
     for (int t = 0; t < net->threads; t++) {
         struct worker *w = &net->workers[t];
-        size_t groups = (n + GROUP - 1) / GROUP;
-        failed |= renew(&w->masks, groups * net->words * 64 * sizeof *w->masks);
-        failed |= renew(&w->starts, n * sizeof *w->starts);
+        failed |= renew(&w->examples, n * sizeof *w->examples);
         failed |= renew(&w->cursors, n * sizeof *w->cursors);
         failed |= renew(&w->sums, n * net->layers[0].stride * sizeof *w->sums);
     }
@@ -64,15 +59,15 @@ static void add_layers(struct network *net, const size_t *sizes) {
         struct layer *layer = &net->layers[l];
         layer->inputs = sizes[l];
         layer->outputs = sizes[l + 1];
-        /* an odd number of vectors spreads the rows over all sets of the cache */
-        layer->stride = ((layer->outputs + LANES - 1) / LANES | 1) * LANES;
+        layer->stride = round_up(layer->outputs, LANES);
+        /* a row of many cache lines, if it were a power of two, would share a few sets */
+        if (layer->stride % (8 * LANES) == 0) layer->stride += LANES;
         layer->weight = at;
-        at += layer->inputs * layer->outputs;
+        at += layer->inputs * layer->stride;
         layer->bias = at;
-        if (net->bias) at += layer->outputs;
+        if (net->bias) at += layer->stride;
     }
     net->parameters = at;
-    net->words = (sizes[0] + 63) / 64;
 }
 
 static int add_workers(struct network *net) {
@@ -86,7 +81,7 @@ static int add_workers(struct network *net) {
     for (int t = 0; t < net->threads; t++) {
         struct worker *w = &net->workers[t];
         *w = (struct worker){.network = net, .thread = t};
-        w->rows = allocate(((size_t)CHUNK + 1) * MAX_VECTORS * LANES * sizeof *w->rows);
+        w->rows = allocate(WORD * MAX_VECTORS * LANES * sizeof *w->rows);
         w->scratch = allocate(gemm_scratch(widest) * sizeof *w->scratch);
         failed |= !w->rows || !w->scratch;
     }
@@ -102,8 +97,7 @@ void nn_free(struct network *net) {
     }
     for (int t = 0; net->workers && t < net->threads; t++) {
         struct worker *w = &net->workers[t];
-        free(w->masks), free(w->starts), free(w->cursors), free(w->sums);
-        free(w->rows), free(w->scratch);
+        free(w->examples), free(w->cursors), free(w->sums), free(w->rows), free(w->scratch);
     }
     free(net->parameter), free(net->gradient), free(net->first), free(net->second);
     free(net->layers), free(net->workers), free(net->touched), free(net);
@@ -117,7 +111,7 @@ static int build(struct network *net, const size_t *sizes) {
     size_t bytes = net->parameters * sizeof(float);
     net->parameter = allocate(bytes), net->gradient = allocate(bytes);
     net->first = allocate(bytes), net->second = allocate(bytes);
-    net->touched = allocate(sizes[0] / CHUNK + 1);
+    net->touched = allocate(sizes[0]);
     if (!net->parameter || !net->gradient || !net->first || !net->second || !net->touched) return -1;
     if (add_workers(net)) return -1;
     net->pool = pool_create(net->threads);
@@ -147,24 +141,34 @@ struct network *nn_create(const struct spec *spec) {
     return net;
 }
 
+/* Copy between a flat array of parameters, without what fills up the rows, and one of ours. */
+static void copy_rows(const struct network *net, float *ours, float *flat, int inwards) {
+    for (int l = 0; l < net->depth; l++) {
+        const struct layer *layer = &net->layers[l];
+        size_t rows = layer->inputs + (net->bias != 0), bytes = layer->outputs * sizeof *flat;
+        for (size_t i = 0; i < rows; i++, flat += layer->outputs) {
+            float *row = ours + layer->weight + i * layer->stride; /* the bias is the last */
+            memcpy(inwards ? row : flat, inwards ? flat : row, bytes);
+        }
+    }
+}
+
 /* Set the parameters, and clear the optimizer's state. */
-void nn_load(struct network *net, const float *parameters) {
+void nn_load(struct network *net, float *parameters) {
     size_t bytes = net->parameters * sizeof(float);
-    memcpy(net->parameter, parameters, bytes);
+    memset(net->parameter, 0, bytes);
+    copy_rows(net, net->parameter, parameters, 1);
     memset(net->first, 0, bytes);
     memset(net->second, 0, bytes);
-    memset(net->touched, 0, net->layers[0].inputs / CHUNK + 1);
+    memset(net->touched, 0, net->layers[0].inputs);
     for (int t = 0; t < net->threads; t++) net->workers[t].optimizer.step = 0;
 }
 
 void nn_dump(const struct network *net, int array, float *out) {
-    const float *from = array == GRADIENTS ? net->gradient : net->parameter;
-    memcpy(out, from, net->parameters * sizeof(float));
+    copy_rows(net, array == GRADIENTS ? net->gradient : net->parameter, out, 0);
 }
 
 /* The jobs. */
-
-static void gather_job(void *net, int thread) { gather(&((struct network *)net)->workers[thread]); }
 
 static void feedforward_job(void *context, int thread) {
     struct network *net = context;
@@ -186,7 +190,7 @@ static void backprop_job(void *context, int thread) {
 static void update_job(void *context, int thread) {
     struct network *net = context;
     struct optimizer *optimizer = &net->workers[thread].optimizer;
-    struct range own = share(net->parameters, thread, net->threads, LANES);
+    struct range own = share(net->parameters, (size_t)thread, (size_t)net->threads, LANES);
     size_t at = own.begin;
     optimizer_step(optimizer);
     optimize(optimizer, net->parameter + at, net->gradient + at, net->first + at,
@@ -212,8 +216,8 @@ int nn_batch(struct network *net, const struct data *data, const int64_t *index,
     for (int t = 0; t < net->threads; t++) {
         net->workers[t].index = index;
         net->workers[t].batch = n;
+        gather(&net->workers[t]);
     }
-    pool_run(net->pool, gather_job, net);
     return 0;
 }
 
@@ -231,7 +235,7 @@ float nn_backprop(struct network *net) {
 }
 
 void nn_update(struct network *net) {
-    memset(net->touched, 1, net->layers[0].inputs / CHUNK + 1);
+    memset(net->touched, 1, net->layers[0].inputs);
     pool_run(net->pool, update_job, net);
 }
 
@@ -248,12 +252,13 @@ static void epoch_job(void *context, int thread) {
     struct epoch *epoch = context;
     struct network *net = epoch->net;
     struct worker *w = &net->workers[thread];
-    size_t step = 0, left = epoch->examples;
-    for (w->index = epoch->order; left; w->index += w->batch, step++) {
-        w->batch = smaller(left, epoch->batch_size);
-        left -= w->batch;
-        optimizer_step(&w->optimizer);
+    size_t step = 0;
+    w->left = epoch->examples;
+    for (w->index = epoch->order; w->left; w->index += w->batch, step++) {
+        w->batch = smaller(w->left, epoch->batch_size);
+        w->left -= w->batch;
         gather(w);
+        optimizer_step(&w->optimizer);
         sum_inputs(w);
         pool_barrier(net->pool);
         feedforward_rest(w);
@@ -261,7 +266,6 @@ static void epoch_job(void *context, int thread) {
         backpropagate(w);
         pool_barrier(net->pool);
         if (thread == 0) epoch->losses[step] = total_loss(net);
-        fetch_ahead(w, w->index + w->batch, smaller(left, epoch->batch_size));
         input_gradients(w, 1);
         dense_gradients(w, 1);
     }

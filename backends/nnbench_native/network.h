@@ -9,7 +9,10 @@
      ---- barrier: all derivatives are there
      gradients of the own weights, and their update
 
-   Each thread thus writes its own weights only, and they stay in its core's cache. */
+   Each thread thus writes its own weights only, and they stay in its core's cache. A thread may
+   be a step ahead of another until the next barrier, so it has a record of the step for itself.
+
+   Every row, of weights as of values, is a whole number of vectors; what fills it up is zero. */
 #ifndef NETWORK_H
 #define NETWORK_H
 
@@ -21,24 +24,30 @@
 
 enum activation { RELU, SIGMOID };
 enum loss { CROSS_ENTROPY, SQUARED_ERROR };
-enum { GROUP = 64 };      /* examples whose zeros one word of a mask tells */
+enum { WORD = 64 };       /* inputs that one word of a mask tells of */
 enum { MAX_VECTORS = 8 }; /* of the columns that the first layer's kernels treat at a time */
 
-/* A split without its zeros: which inputs of an example are not zero, and their values. */
+/* An example without its zeros. All of this lies together, since examples come in a random order
+   and each place in memory has to be waited for. */
+struct example {
+    uint64_t start;  /* of its values, in the order of the inputs */
+    uint32_t count;  /* of its values */
+    int32_t label;   /* if the loss is cross-entropy */
+    uint64_t mask[]; /* bit i % WORD of word i / WORD tells whether input i is not zero */
+};
+
+/* A split. */
 struct data {
-    const uint64_t *masks; /* (examples, words): bit i % 64 of word i / 64 is set for input i */
-    size_t words;
-    const size_t *starts;     /* (examples): where the values of each begin */
-    const float *values;      /* in the order of the inputs */
+    const char *examples; /* (count, size): each a struct example */
+    size_t count, size;
+    const float *values;      /* of all examples */
+    const float *targets;     /* (count, outputs), or NULL */
     const int64_t *frequency; /* (inputs): in how many examples it is not zero */
-    size_t examples;
-    const int64_t *labels; /* (examples), or NULL */
-    const float *targets;  /* (examples, outputs), or NULL */
 };
 
 struct layer {
     size_t inputs, outputs;
-    size_t stride;        /* from one row of values and deltas to the next: whole vectors */
+    size_t stride;        /* from one row of weights, values or deltas to the next */
     size_t weight, bias;  /* where they begin in the flat arrays */
     float *value, *delta; /* (capacity, stride): outputs, and the loss's derivative by the sums */
 };
@@ -46,15 +55,14 @@ struct layer {
 struct worker {
     struct network *network;
     int thread;
-    const int64_t *index;  /* (batch): which examples are the batch; a thread may be a step ahead */
-    size_t batch;
+    const int64_t *index; /* (batch): which examples are the batch */
+    size_t batch, left;   /* examples of this batch, and of later ones, whose index follows */
     struct optimizer optimizer;
-    size_t begin, end;     /* its inputs; begin is a multiple of CHUNK */
-    uint64_t *masks;       /* (groups of the batch, words * 64): bit n is set for example n */
-    const float **starts;  /* (capacity): the first value of each example from `begin` on */
-    const float **cursors; /* (capacity): the next value */
+    size_t begin, end;     /* its inputs */
+    const struct example **examples; /* (capacity): the batch */
+    const float **cursors; /* (capacity): the next value of each example */
     float *sums;           /* (capacity, stride): its part of the first layer's sums */
-    float *rows;           /* the gradients of a chunk of rows */
+    float *rows;           /* (WORD, MAX_VECTORS): gradients */
     float *scratch;        /* of gemm */
     double loss, squares;  /* its share of the loss, and of the sum of the squared weights */
 };
@@ -63,29 +71,24 @@ struct network {
     int depth, activation, loss, bias, threads;
     float l2;
     struct layer *layers;
-    size_t parameters;
+    size_t parameters;                            /* and what fills up their rows */
     float *parameter, *gradient, *first, *second; /* (parameters): the flat arrays */
-    unsigned char *touched; /* (inputs / CHUNK): whether a moment of these rows may be non-zero */
-    size_t words;           /* of 64 inputs each */
+    unsigned char *touched; /* (inputs): whether a moment of this row may be other than zero */
     size_t capacity;        /* examples that the buffers have room for */
     struct pool *pool;
     struct worker *workers;
     const struct data *data;
 };
 
-/* Rows of the first layer's weights that are updated at a time, from the nearest cache. */
-enum { CHUNK = 8 };
-
-/* Part `thread` of `count` things, cut at multiples of `step`: [begin, end). */
+/* Part `part` of `count` things, cut at multiples of `step`: [begin, end). */
 struct range {
     size_t begin, end;
 };
-struct range share(size_t count, int thread, int threads, size_t step);
+struct range share(size_t count, size_t part, size_t parts, size_t step);
 
 /* sparse.c: the first layer, for the worker's inputs. */
 void divide_inputs(struct network *net, size_t batch);
 void gather(struct worker *w);
-void fetch_ahead(struct worker *w, const int64_t *index, size_t count);
 void sum_inputs(struct worker *w);
 void input_gradients(struct worker *w, int fused);
 

@@ -148,27 +148,32 @@ def pack(examples: Examples) -> Data:
     words = -(-width // WORD)
     present = np.zeros((count, words * WORD), bool)
     np.not_equal(inputs, 0, out=present[:, :width])
-    masks = np.packbits(present, axis=1, bitorder="little").view("<u8").astype(np.uint64)
-    present = present[:, :width]
-    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(present, axis=1))]).astype(np.uintp)
-    values = inputs[present]
-    frequency = np.count_nonzero(present, axis=0)
+    records = np.zeros(count, example_type(words))
+    records["mask"] = np.packbits(present, axis=1, bitorder="little").view("<u8")
+    records["count"] = np.count_nonzero(present, axis=1)
+    records["start"] = np.cumsum(records["count"], dtype=np.uint64) - records["count"]
     if labels is not None:
-        labels = labels.astype(np.int64)
+        records["label"] = labels
+    present = present[:, :width]
+    values = inputs[present]
+    frequency = np.count_nonzero(present, axis=0).astype(np.int64)
     if targets is not None:
         targets = np.array(targets, np.float32, order="C")
-    arrays = (masks, starts, values, frequency, labels, targets)
     split = Split(
-        masks=pointer(masks),
-        words=words,
-        starts=pointer(starts),
+        examples=pointer(records),
+        count=count,
+        size=records.itemsize,
         values=pointer(values),
-        frequency=pointer(frequency),
-        examples=count,
-        labels=pointer(labels),
         targets=pointer(targets),
+        frequency=pointer(frequency),
     )
-    return Data(split, arrays)
+    return Data(split, (records, values, targets, frequency))
+
+
+def example_type(words: int) -> np.dtype[np.void]:
+    """Return the type of ``struct example``."""
+    fields = [("start", "u8"), ("count", "u4"), ("label", "i4"), ("mask", "u8", (words,))]
+    return np.dtype(fields)
 
 
 def checked(index: NDArray[np.int64], data: Data) -> NDArray[np.int64]:
@@ -180,7 +185,7 @@ def checked(index: NDArray[np.int64], data: Data) -> NDArray[np.int64]:
         If it names a row that is not there.
     """
     index = np.ascontiguousarray(index, np.int64)
-    count = data.split.examples
+    count = data.split.count
     if len(index) and not 0 <= index.min() <= index.max() < count:
         raise IndexError(f"rows {index.min()} to {index.max()} of {count} examples")
     return index

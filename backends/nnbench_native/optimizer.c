@@ -34,17 +34,7 @@ INLINE void update(const int kind, const struct optimizer *o, float *p, const fl
 
 INLINE void update_all(const int kind, const struct optimizer *o, float *p, const float *g,
                        float *m, float *v, size_t count) {
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES) update(kind, o, p + i, g + i, m + i, v + i);
-    if (i == count) return;
-    float rest[4][LANES] = {{0}}; /* what is left of the four arrays, as whole vectors */
-    float *from[4] = {p + i, (float *)g + i, m + i, v + i};
-    size_t size = (count - i) * sizeof(float);
-    for (int j = 0; j < 4; j++) memcpy(rest[j], from[j], size);
-    update(kind, o, rest[0], rest[1], rest[2], rest[3]);
-    memcpy(from[0], rest[0], size);
-    memcpy(from[2], rest[2], size);
-    memcpy(from[3], rest[3], size);
+    for (size_t i = 0; i < count; i += LANES) update(kind, o, p + i, g + i, m + i, v + i);
 }
 
 void optimize(const struct optimizer *o, float *p, const float *g, float *m, float *v,

@@ -17,7 +17,7 @@ struct optimizer {
 /* Go on to the next step. */
 void optimizer_step(struct optimizer *optimizer);
 
-/* Update `count` parameters with their gradients; the moments are Adam's. */
+/* Update `count` parameters, whole vectors, with their gradients; the moments are Adam's. */
 void optimize(const struct optimizer *optimizer, float *parameters, const float *gradients,
               float *first, float *second, size_t count);
 

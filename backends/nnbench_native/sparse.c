@@ -1,202 +1,189 @@
 /* The first layer, whose inputs are mostly zero: four fifths of MNIST's pixels are.
 
-   The batch is turned round, so that one word tells for an input which of 64 examples have it.
-   Input by input, its row of weights then stays in registers while it is added to these examples'
-   sums, and the gradient of that row while these examples' deltas are added to it. An example's
-   values lie in the order of its inputs, so a cursor for each example finds the next. */
+   The inputs are taken a word of the masks at a time. Their rows of weights (or of gradients) then
+   stay in the nearest cache while the examples pass by, each of which adds those rows whose
+   inputs it has to its sums, which stay in registers (or adds its deltas to the rows). Once
+   all examples have passed, the rows' gradients are complete and their update follows at once. */
 #include "network.h"
 #include "vec.h"
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Cut the inputs into ranges that cost the threads about the same: the products of an input in
    proportion to the examples that have it, and the update of its row. */
 void divide_inputs(struct network *net, size_t batch) {
     const double update = 6; /* products that take as long as the update of a row */
     const struct data *data = net->data;
-    size_t inputs = net->layers[0].inputs;
-    double each = (double)batch / (double)data->examples, all = 0, passed = 0;
-    for (size_t i = 0; i < inputs; i++) all += update + each * (double)data->frequency[i];
-    size_t i = 0;
+    size_t inputs = net->layers[0].inputs, i = 0;
+    double each = (double)batch / (double)data->count, all = 0, passed = 0;
+    for (size_t j = 0; j < inputs; j++) all += update + each * (double)data->frequency[j];
     for (int t = 0; t < net->threads; t++) {
         net->workers[t].begin = i;
-        for (; i < inputs && passed * net->threads < all * (t + 1); i += CHUNK)
-            for (size_t j = i; j < smaller(i + CHUNK, inputs); j++)
-                passed += update + each * (double)data->frequency[j];
-        net->workers[t].end = i = t == net->threads - 1 ? inputs : smaller(i, inputs);
+        for (; i < inputs && passed * net->threads < all * (t + 1); i++)
+            passed += update + each * (double)data->frequency[i];
+        if (t == net->threads - 1) i = inputs;
+        net->workers[t].end = i;
     }
 }
 
-/* Transpose 64 x 64 bits in place (Warren, "Hacker's delight", 7-3): swap ever smaller blocks. */
-static void transpose(uint64_t rows[64]) {
-    uint64_t mask = 0x00000000ffffffff;
-    for (int size = 32; size; size >>= 1, mask ^= mask << size)
-        for (int i = 0; i < 64; i = ((i | size) + 1) & ~size) {
-            uint64_t swapped = ((rows[i] >> size) ^ rows[i | size]) & mask;
-            rows[i | size] ^= swapped;
-            rows[i] ^= swapped << size;
-        }
-}
-
-/* Turn the batch's masks round, for the worker's inputs. */
-void gather(struct worker *w) {
-    const struct network *net = w->network;
-    const struct data *data = net->data;
-    for (size_t n = 0; n < w->batch; n++) {
-        const uint64_t *mask = data->masks + (size_t)w->index[n] * data->words;
-        const float *value = data->values + data->starts[w->index[n]];
-        for (size_t i = 0; i < w->begin / 64; i++) value += __builtin_popcountll(mask[i]);
-        if (w->begin % 64)
-            value += __builtin_popcountll(mask[w->begin / 64] << (64 - w->begin % 64));
-        w->starts[n] = value;
-    }
-    for (size_t first = 0; first < w->batch; first += GROUP) {
-        uint64_t *masks = w->masks + first / GROUP * net->words * 64;
-        size_t count = smaller(GROUP, w->batch - first);
-        for (size_t i = w->begin / 64; i * 64 < w->end; i++) {
-            uint64_t *rows = masks + i * 64;
-            for (size_t n = 0; n < GROUP; n++)
-                rows[n] = n < count
-                              ? data->masks[(size_t)w->index[first + n] * data->words + i]
-                              : 0;
-            transpose(rows);
-        }
-    }
-}
-
-/* Ask for the worker's share of the examples of the next batch, which lie anywhere in memory. */
-void fetch_ahead(struct worker *w, const int64_t *index, size_t count) {
+/* Example n of the worker's batch, or of a later one. */
+static const struct example *example(const struct worker *w, size_t n) {
     const struct data *data = w->network->data;
-    struct range examples = share(count, w->thread, w->network->threads, 1);
-    for (size_t n = examples.begin; n < examples.end; n++) {
-        size_t row = (size_t)index[n];
-        for (size_t i = 0; i < data->words; i += 8) __builtin_prefetch(data->masks + row * data->words + i);
-        for (size_t i = data->starts[row]; i < data->starts[row + 1]; i += 16)
-            __builtin_prefetch(data->values + i);
+    return (const struct example *)(data->examples + (size_t)w->index[n] * data->size);
+}
+
+void gather(struct worker *w) {
+    for (size_t n = 0; n < w->batch; n++) w->examples[n] = example(w, n);
+}
+
+/* Point each example's cursor at the first value of the worker's inputs. */
+static void rewind_cursors(struct worker *w) {
+    const struct data *data = w->network->data;
+    size_t words = w->begin / WORD, rest = w->begin % WORD;
+    for (size_t n = 0; n < w->batch; n++) {
+        const uint64_t *mask = w->examples[n]->mask;
+        const float *value = data->values + w->examples[n]->start;
+        for (size_t i = 0; i < words; i++) value += __builtin_popcountll(mask[i]);
+        if (rest) value += __builtin_popcountll(mask[words] << (WORD - rest));
+        w->cursors[n] = value;
     }
 }
 
-static void rewind_cursors(struct worker *w, size_t first, size_t count) {
-    memcpy(w->cursors + first, w->starts + first, count * sizeof *w->cursors);
+/* The bits of a word's inputs that are the worker's. */
+static uint64_t own_bits(const struct worker *w, size_t word) {
+    uint64_t own = ~(uint64_t)0;
+    if (w->begin > word * WORD) own &= ~(uint64_t)0 << (w->begin - word * WORD);
+    if (w->end < (word + 1) * WORD) own &= ~(uint64_t)0 >> ((word + 1) * WORD - w->end);
+    return own;
 }
 
-/* `columns` of the sums of a group of examples; NV vectors hold them. */
-INLINE void sum_columns(const size_t NV, struct worker *w, size_t first, size_t column,
-                        size_t columns) {
+/* Ask for what the next steps need, which may lie anywhere in memory: the values of some examples
+   of the next batch, and the records, which say where those are, of the batch after it. */
+static void fetch_ahead(const struct worker *w, struct range some) {
+    const float *values = w->network->data->values;
+    for (size_t n = some.begin; n < some.end; n++) {
+        if (n + w->batch < w->left) __builtin_prefetch(example(w, n + 2 * w->batch));
+        if (n >= w->left) continue;
+        const struct example *next = example(w, n + w->batch);
+        for (size_t i = 0; i < next->count; i += 64 / sizeof *values)
+            __builtin_prefetch(values + next->start + i);
+    }
+}
+
+/* Add the products of a word's inputs to the sums, in NV vectors from `column` on. */
+INLINE void sum_columns(const size_t NV, struct worker *w, size_t word, size_t column) {
     const struct network *net = w->network;
-    const struct layer *layer = &net->layers[0];
-    const uint64_t *masks = w->masks + first / GROUP * net->words * 64;
-    const float *weights = net->parameter + layer->weight + column;
-    float *sums = w->sums + first * layer->stride + column;
-    const float **cursors = w->cursors + first;
-    const size_t last = columns - (NV - 1) * LANES;
-    for (size_t i = w->begin; i < w->end; i++) {
-        uint64_t mask = masks[i];
-        if (!mask) continue;
-        const float *from = weights + i * layer->outputs;
-        vec row[NV];
-        for (size_t v = 0; v + 1 < NV; v++) row[v] = load(from + v * LANES);
-        row[NV - 1] = load_part(from + (NV - 1) * LANES, last);
-        for (; mask; mask &= mask - 1) {
-            int n = __builtin_ctzll(mask);
-            float x = *cursors[n]++;
-            float *sum = sums + (size_t)n * layer->stride;
+    const size_t stride = net->layers[0].stride;
+    const float *weights = net->parameter + net->layers[0].weight + word * WORD * stride + column;
+    const uint64_t own = own_bits(w, word);
+    for (size_t n = 0; n < w->batch; n++) {
+        uint64_t mask = w->examples[n]->mask[word] & own;
+        const float *x = w->cursors[n];
+        float *sum = w->sums + n * stride + column;
+        vec sums[MAX_VECTORS];
+        for (size_t v = 0; v < NV; v++) sums[v] = load(sum + v * LANES);
+        for (; mask; mask &= mask - 1, x++) {
+            const float *row = weights + (size_t)__builtin_ctzll(mask) * stride;
+            for (size_t v = 0; v < NV; v++) sums[v] += *x * load(row + v * LANES);
+        }
+        for (size_t v = 0; v < NV; v++) store(sum + v * LANES, sums[v]);
+        w->cursors[n] = x;
+    }
+}
+
+/* The gradients of the weights of a word's inputs, in NV vectors from `column` on, to w->rows. */
+INLINE void gradient_columns(const size_t NV, struct worker *w, size_t word, size_t column) {
+    const struct network *net = w->network;
+    const size_t stride = net->layers[0].stride;
+    const float *deltas = net->layers[0].delta + column;
+    const uint64_t own = own_bits(w, word);
+    float *rows = w->rows;
+    memset(rows, 0, WORD * NV * LANES * sizeof *rows);
+    for (size_t n = 0; n < w->batch; n++) {
+        uint64_t mask = w->examples[n]->mask[word] & own;
+        const float *x = w->cursors[n];
+        vec delta[MAX_VECTORS];
+        for (size_t v = 0; v < NV; v++) delta[v] = load(deltas + n * stride + v * LANES);
+        for (; mask; mask &= mask - 1, x++) {
+            const float value = *x;
+            float *row = rows + (size_t)__builtin_ctzll(mask) * NV * LANES;
             for (size_t v = 0; v < NV; v++)
-                store(sum + v * LANES, load(sum + v * LANES) + x * row[v]);
+                store(row + v * LANES, load(row + v * LANES) + value * delta[v]);
         }
-    }
-}
-
-/* `columns` of the gradients of CHUNK rows of weights from `row` on, into w->rows. */
-INLINE void gradient_columns(const size_t NV, struct worker *w, size_t row, size_t rows,
-                             size_t column, size_t columns) {
-    const struct network *net = w->network;
-    const struct layer *layer = &net->layers[0];
-    const float *deltas = layer->delta + column;
-    for (size_t i = row; i < row + rows; i++) {
-        vec gradient[NV];
-        for (size_t v = 0; v < NV; v++) gradient[v] = (vec){0};
-        for (size_t first = 0; first < w->batch; first += GROUP) {
-            const float *group = deltas + first * layer->stride;
-            const float **cursors = w->cursors + first;
-            for (uint64_t mask = w->masks[first / GROUP * net->words * 64 + i]; mask;
-                 mask &= mask - 1) {
-                int n = __builtin_ctzll(mask);
-                float x = *cursors[n]++;
-                const float *delta = group + (size_t)n * layer->stride;
-                for (size_t v = 0; v < NV; v++) gradient[v] += x * load(delta + v * LANES);
-            }
-        }
-        /* a row's last vector may reach into the next row, which is written later */
-        for (size_t v = 0; v < NV; v++)
-            store(w->rows + (i - row) * columns + v * LANES, gradient[v]);
+        w->cursors[n] = x;
     }
 }
 
 /* Call a kernel with the number of vectors as a constant, so that they stay in registers. */
-#define WITH_CONSTANT(kernel, vectors, ...)       \
-    switch (vectors) {                            \
-    case 1: kernel(1, __VA_ARGS__); break;        \
-    case 2: kernel(2, __VA_ARGS__); break;        \
-    case 3: kernel(3, __VA_ARGS__); break;        \
-    case 4: kernel(4, __VA_ARGS__); break;        \
-    case 5: kernel(5, __VA_ARGS__); break;        \
-    case 6: kernel(6, __VA_ARGS__); break;        \
-    case 7: kernel(7, __VA_ARGS__); break;        \
-    default: kernel(MAX_VECTORS, __VA_ARGS__);    \
+#define WITH_CONSTANT(kernel, vectors, ...)    \
+    switch (vectors) {                         \
+    case 1: kernel(1, __VA_ARGS__); break;     \
+    case 2: kernel(2, __VA_ARGS__); break;     \
+    case 3: kernel(3, __VA_ARGS__); break;     \
+    case 4: kernel(4, __VA_ARGS__); break;     \
+    case 5: kernel(5, __VA_ARGS__); break;     \
+    case 6: kernel(6, __VA_ARGS__); break;     \
+    case 7: kernel(7, __VA_ARGS__); break;     \
+    default: kernel(MAX_VECTORS, __VA_ARGS__); \
     }
 
 enum { MAX_COLUMNS = MAX_VECTORS * LANES };
 
 void sum_inputs(struct worker *w) {
-    const struct network *net = w->network;
-    const struct layer *layer = &net->layers[0];
+    const struct layer *layer = &w->network->layers[0];
     memset(w->sums, 0, w->batch * layer->stride * sizeof *w->sums);
-    for (size_t first = 0; first < w->batch; first += GROUP)
-        for (size_t column = 0; column < layer->outputs; column += MAX_COLUMNS) {
-            size_t columns = smaller(MAX_COLUMNS, layer->outputs - column);
-            rewind_cursors(w, first, smaller(GROUP, w->batch - first));
-            WITH_CONSTANT(sum_columns, (columns + LANES - 1) / LANES, w, first, column, columns)
-        }
+    for (size_t column = 0; column < layer->outputs; column += MAX_COLUMNS) {
+        size_t vectors = (smaller(MAX_COLUMNS, layer->outputs - column) + LANES - 1) / LANES;
+        rewind_cursors(w);
+        for (size_t word = w->begin / WORD; word * WORD < w->end; word++)
+            WITH_CONSTANT(sum_columns, vectors, w, word, column)
+    }
 }
 
-/* Whether any example of the batch has one of these inputs. */
-static int any(const struct worker *w, size_t row, size_t rows) {
+/* The bits of a word's inputs whose rows may change. A row is at rest if its gradients are zero
+   (no example has the input, and there is no L2) and so are its moments, if the optimizer has any. */
+static uint64_t moving(struct worker *w, size_t word) {
     const struct network *net = w->network;
-    uint64_t found = 0;
-    for (size_t first = 0; first < w->batch; first += GROUP)
-        for (size_t i = row; i < row + rows; i++)
-            found |= w->masks[first / GROUP * net->words * 64 + i];
-    return found != 0;
+    uint64_t set = 0, own = own_bits(w, word);
+    if (net->l2 != 0) return own;
+    for (size_t n = 0; n < w->batch; n++)
+        set |= w->examples[n]->mask[word];
+    if (w->optimizer.kind != ADAM) return set & own;
+    for (uint64_t rest = set & own; rest; rest &= rest - 1)
+        net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] = 1;
+    for (uint64_t rest = own & ~set; rest; rest &= rest - 1)
+        set |= (uint64_t)net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] << __builtin_ctzll(rest);
+    return set & own;
 }
 
-/* Whether these rows' update would change nothing: their gradients and their moments are zero.
-   The optimizers without moments need no record of what was touched. */
-static int at_rest(struct worker *w, size_t row, size_t rows) {
-    struct network *net = w->network;
-    unsigned char *touched = &net->touched[row / CHUNK];
-    int set = any(w, row, rows);
-    if (set && w->optimizer.kind == ADAM) *touched = 1;
-    return !set && !*touched && net->l2 == 0;
+/* Finish the rows of gradients that `bits` tells, in runs as long as memory has them. */
+static void finish_rows(struct worker *w, size_t word, size_t column, size_t width, uint64_t bits,
+                        int fused) {
+    const struct layer *layer = &w->network->layers[0];
+    while (bits) {
+        size_t row = (size_t)__builtin_ctzll(bits), count = 1;
+        if (width == layer->stride)
+            while (row + count < WORD && bits >> (row + count) & 1) count++;
+        finish(w, layer->weight + (word * WORD + row) * layer->stride + column,
+               w->rows + row * width, count * width, 1, fused);
+        bits &= row + count < WORD ? ~(uint64_t)0 << (row + count) : 0;
+    }
 }
 
 void input_gradients(struct worker *w, int fused) {
-    struct network *net = w->network;
-    const struct layer *layer = &net->layers[0];
+    const struct layer *layer = &w->network->layers[0];
+    size_t first = w->begin / WORD, words = (w->end + WORD - 1) / WORD - first;
+    struct range ahead = share(w->batch, (size_t)w->thread, (size_t)w->network->threads, 1);
     for (size_t column = 0; column < layer->outputs; column += MAX_COLUMNS) {
-        size_t columns = smaller(MAX_COLUMNS, layer->outputs - column);
-        rewind_cursors(w, 0, w->batch);
-        for (size_t row = w->begin; row < w->end; row += CHUNK) {
-            size_t rows = smaller(CHUNK, w->end - row);
-            if (fused && at_rest(w, row, rows)) continue;
-            WITH_CONSTANT(gradient_columns, (columns + LANES - 1) / LANES, w, row, rows, column,
-                          columns)
-            size_t offset = layer->weight + row * layer->outputs + column;
-            if (columns == layer->outputs)
-                finish(w, offset, w->rows, rows * columns, 1, fused);
-            else
-                for (size_t i = 0; i < rows; i++)
-                    finish(w, offset + i * layer->outputs, w->rows + i * columns, columns, 1, fused);
+        size_t vectors = (smaller(MAX_COLUMNS, layer->outputs - column) + LANES - 1) / LANES;
+        rewind_cursors(w);
+        for (size_t i = 0; i < words; i++) {
+            size_t word = first + i;
+            WITH_CONSTANT(gradient_columns, vectors, w, word, column)
+            uint64_t bits = fused ? moving(w, word) : own_bits(w, word);
+            finish_rows(w, word, column, vectors * LANES, bits, fused);
+            if (fused && column == 0) {
+                struct range some = share(ahead.end - ahead.begin, i, words, 1);
+                fetch_ahead(w, (struct range){ahead.begin + some.begin, ahead.begin + some.end});
+            }
         }
     }
 }

@@ -25,26 +25,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+INLINE size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+INLINE size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t uvec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec x) { *(vec *)p = x; }
 INLINE vec splat(float x) { return x - (vec){0}; }
-
-/* The first `lanes` floats at p, and zeros; what lies behind them is not read. */
-INLINE vec load_part(const float *p, size_t lanes) {
-#if LANES == 16
-    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), p);
-#elif LANES == 8
-    static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    return (vec)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(ones + 8 - lanes)));
-#else
-    vec x = {0};
-    for (size_t i = 0; i < lanes; i++) x[i] = p[i];
-    return x;
-#endif
-}
 
 INLINE vec vec_sqrt(vec x) {
 #if LANES == 16
@@ -62,10 +51,27 @@ INLINE vec choose(uvec mask, vec a, vec b) { return (vec)((mask & (uvec)a) | (~m
 
 INLINE vec vec_abs(vec x) { return (vec)((uvec)x & 0x7fffffffu); }
 
+/* Ones in the first `lanes` lanes. */
+INLINE uvec first_lanes(size_t lanes) {
+    static const uint32_t ones[2 * LANES] = {[0 ... LANES - 1] = ~0u};
+    return *(const uvec *)(ones + LANES - (smaller(lanes, LANES)));
+}
+
+/* The sum and the largest of the lanes, by halves. */
 INLINE float vec_sum(vec x) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
+    float half[LANES];
+    store(half, x);
+    for (int size = LANES / 2; size; size /= 2)
+        for (int i = 0; i < size; i++) half[i] += half[i + size];
+    return half[0];
+}
+
+INLINE float vec_max(vec x) {
+    float half[LANES];
+    store(half, x);
+    for (int size = LANES / 2; size; size /= 2)
+        for (int i = 0; i < size; i++) half[i] = half[i] > half[i + size] ? half[i] : half[i + size];
+    return half[0];
 }
 
 /* e^x to about one unit in the last place, for x cut to [-87, 88]; NaN stays NaN.
