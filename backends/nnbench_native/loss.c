@@ -49,7 +49,7 @@ double cross_entropy(const struct worker *w, struct range examples) {
     for (size_t n = examples.begin; n < examples.end; n++) {
         const float *logits = last->value + n * last->stride;
         float *delta = last->delta + n * last->stride;
-        int32_t label = w->examples[n]->label;
+        int32_t label = example(w, n)->label;
         loss += (double)(softmax(last, logits, share, delta) - logits[label]);
         delta[label] -= share;
     }

@@ -45,7 +45,8 @@ static int reserve(struct network *net, size_t n) {
     }
     for (int t = 0; t < net->threads; t++) {
         struct worker *w = &net->workers[t];
-        failed |= renew(&w->examples, n * sizeof *w->examples);
+        failed |= renew(&w->masks, net->words * n * sizeof *w->masks);
+        failed |= renew(&w->starts, n * sizeof *w->starts);
         failed |= renew(&w->cursors, n * sizeof *w->cursors);
         failed |= renew(&w->sums, n * net->layers[0].stride * sizeof *w->sums);
     }
@@ -68,6 +69,7 @@ static void add_layers(struct network *net, const size_t *sizes) {
         if (net->bias) at += layer->stride;
     }
     net->parameters = at;
+    net->words = (sizes[0] + WORD - 1) / WORD;
 }
 
 static int add_workers(struct network *net) {
@@ -97,7 +99,8 @@ void nn_free(struct network *net) {
     }
     for (int t = 0; net->workers && t < net->threads; t++) {
         struct worker *w = &net->workers[t];
-        free(w->examples), free(w->cursors), free(w->sums), free(w->rows), free(w->scratch);
+        free(w->masks), free(w->starts), free(w->cursors);
+        free(w->sums), free(w->rows), free(w->scratch);
     }
     free(net->parameter), free(net->gradient), free(net->first), free(net->second);
     free(net->layers), free(net->workers), free(net->touched), free(net);

@@ -59,8 +59,9 @@ struct worker {
     size_t batch, left;   /* examples of this batch, and of later ones, whose index follows */
     struct optimizer optimizer;
     size_t begin, end;     /* its inputs */
-    const struct example **examples; /* (capacity): the batch */
-    const float **cursors; /* (capacity): the next value of each example */
+    uint64_t *masks;       /* (words, batch): those of the batch, of its own inputs only */
+    const float **starts;  /* (batch): the first value of its inputs, for each example */
+    const float **cursors; /* (batch): the next value */
     float *sums;           /* (capacity, stride): its part of the first layer's sums */
     float *rows;           /* (WORD, MAX_VECTORS): gradients */
     float *scratch;        /* of gemm */
@@ -71,6 +72,7 @@ struct network {
     int depth, activation, loss, bias, threads;
     float l2;
     struct layer *layers;
+    size_t words; /* of the masks */
     size_t parameters;                            /* and what fills up their rows */
     float *parameter, *gradient, *first, *second; /* (parameters): the flat arrays */
     unsigned char *touched; /* (inputs): whether a moment of this row may be other than zero */
@@ -85,6 +87,12 @@ struct range {
     size_t begin, end;
 };
 struct range share(size_t count, size_t part, size_t parts, size_t step);
+
+/* Example n of the worker's batch, or of a later one. */
+static inline const struct example *example(const struct worker *w, size_t n) {
+    const struct data *data = w->network->data;
+    return (const struct example *)(data->examples + (size_t)w->index[n] * data->size);
+}
 
 /* sparse.c: the first layer, for the worker's inputs. */
 void divide_inputs(struct network *net, size_t batch);

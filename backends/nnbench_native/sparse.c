@@ -24,35 +24,31 @@ void divide_inputs(struct network *net, size_t batch) {
     }
 }
 
-/* Example n of the worker's batch, or of a later one. */
-static const struct example *example(const struct worker *w, size_t n) {
-    const struct data *data = w->network->data;
-    return (const struct example *)(data->examples + (size_t)w->index[n] * data->size);
-}
-
-void gather(struct worker *w) {
-    for (size_t n = 0; n < w->batch; n++) w->examples[n] = example(w, n);
-}
-
-/* Point each example's cursor at the first value of the worker's inputs. */
-static void rewind_cursors(struct worker *w) {
-    const struct data *data = w->network->data;
-    size_t words = w->begin / WORD, rest = w->begin % WORD;
-    for (size_t n = 0; n < w->batch; n++) {
-        const uint64_t *mask = w->examples[n]->mask;
-        const float *value = data->values + w->examples[n]->start;
-        for (size_t i = 0; i < words; i++) value += __builtin_popcountll(mask[i]);
-        if (rest) value += __builtin_popcountll(mask[words] << (WORD - rest));
-        w->cursors[n] = value;
-    }
-}
-
 /* The bits of a word's inputs that are the worker's. */
 static uint64_t own_bits(const struct worker *w, size_t word) {
     uint64_t own = ~(uint64_t)0;
     if (w->begin > word * WORD) own &= ~(uint64_t)0 << (w->begin - word * WORD);
     if (w->end < (word + 1) * WORD) own &= ~(uint64_t)0 >> ((word + 1) * WORD - w->end);
     return own;
+}
+
+/* Copy the batch's masks word by word, as the kernels read them, and find where the values of the
+   worker's inputs start. */
+void gather(struct worker *w) {
+    const size_t first = w->begin / WORD, rest = w->begin % WORD;
+    for (size_t n = 0; n < w->batch; n++) {
+        const struct example *from = example(w, n);
+        const float *value = w->network->data->values + from->start;
+        for (size_t i = 0; i < first; i++) value += __builtin_popcountll(from->mask[i]);
+        if (rest) value += __builtin_popcountll(from->mask[first] << (WORD - rest));
+        w->starts[n] = value;
+        for (size_t i = first; i * WORD < w->end; i++)
+            w->masks[i * w->batch + n] = from->mask[i] & own_bits(w, i);
+    }
+}
+
+static void rewind_cursors(struct worker *w) {
+    memcpy(w->cursors, w->starts, w->batch * sizeof *w->cursors);
 }
 
 /* Ask for what the next steps need, which may lie anywhere in memory: the values of some examples
@@ -73,9 +69,9 @@ INLINE void sum_columns(const size_t NV, struct worker *w, size_t word, size_t c
     const struct network *net = w->network;
     const size_t stride = net->layers[0].stride;
     const float *weights = net->parameter + net->layers[0].weight + word * WORD * stride + column;
-    const uint64_t own = own_bits(w, word);
+    const uint64_t *masks = w->masks + word * w->batch;
     for (size_t n = 0; n < w->batch; n++) {
-        uint64_t mask = w->examples[n]->mask[word] & own;
+        uint64_t mask = masks[n];
         const float *x = w->cursors[n];
         float *sum = w->sums + n * stride + column;
         vec sums[MAX_VECTORS];
@@ -94,11 +90,11 @@ INLINE void gradient_columns(const size_t NV, struct worker *w, size_t word, siz
     const struct network *net = w->network;
     const size_t stride = net->layers[0].stride;
     const float *deltas = net->layers[0].delta + column;
-    const uint64_t own = own_bits(w, word);
+    const uint64_t *masks = w->masks + word * w->batch;
     float *rows = w->rows;
     memset(rows, 0, WORD * NV * LANES * sizeof *rows);
     for (size_t n = 0; n < w->batch; n++) {
-        uint64_t mask = w->examples[n]->mask[word] & own;
+        uint64_t mask = masks[n];
         const float *x = w->cursors[n];
         vec delta[MAX_VECTORS];
         for (size_t v = 0; v < NV; v++) delta[v] = load(deltas + n * stride + v * LANES);
@@ -145,13 +141,13 @@ static uint64_t moving(struct worker *w, size_t word) {
     uint64_t set = 0, own = own_bits(w, word);
     if (net->l2 != 0) return own;
     for (size_t n = 0; n < w->batch; n++)
-        set |= w->examples[n]->mask[word];
-    if (w->optimizer.kind != ADAM) return set & own;
-    for (uint64_t rest = set & own; rest; rest &= rest - 1)
+        set |= w->masks[word * w->batch + n];
+    if (w->optimizer.kind != ADAM) return set;
+    for (uint64_t rest = set; rest; rest &= rest - 1)
         net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] = 1;
     for (uint64_t rest = own & ~set; rest; rest &= rest - 1)
         set |= (uint64_t)net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] << __builtin_ctzll(rest);
-    return set & own;
+    return set;
 }
 
 /* Finish the rows of gradients that `bits` tells, in runs as long as memory has them. */
