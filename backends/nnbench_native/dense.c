@@ -17,6 +17,9 @@ static struct range own_examples(const struct worker *w) {
     return own_share(w, w->batch, 1);
 }
 
+/* The outputs with what fills up their last vector; whole vectors are quicker to write. */
+static size_t columns(const struct layer *layer) { return round_up(layer->outputs, LANES); }
+
 /* The first layer's sums: every thread's part, and the bias. */
 static void join_sums(struct worker *w, struct range examples) {
     const struct network *net = w->network;
@@ -51,7 +54,7 @@ void feedforward_rest(struct worker *w) {
         float *inputs = below->value + examples.begin * below->stride;
         activate(net->activation, inputs, count * below->stride);
         start_with_bias(net, layer, examples);
-        gemm(count, layer->outputs, layer->inputs, (struct matrix){inputs, below->stride, 1},
+        gemm(count, columns(layer), layer->inputs, (struct matrix){inputs, below->stride, 1},
              (struct matrix){net->parameter + layer->weight, layer->stride, 1},
              layer->value + examples.begin * layer->stride, layer->stride, w->scratch);
     }
@@ -111,7 +114,7 @@ void dense_gradients(struct worker *w, int fused) {
         size_t rows = own.end - own.begin, count = rows * layer->stride;
         float *gradient = net->gradient + offset;
         memset(gradient, 0, count * sizeof *gradient);
-        gemm(rows, layer->outputs, w->batch, (struct matrix){below->value + own.begin, 1, below->stride},
+        gemm(rows, columns(layer), w->batch, (struct matrix){below->value + own.begin, 1, below->stride},
              (struct matrix){layer->delta, layer->stride, 1}, gradient, layer->stride, w->scratch);
         finish(w, offset, gradient, count, 1, fused);
     }

@@ -7,6 +7,8 @@
 #include "network.h"
 #include "vec.h"
 
+enum { CACHE_LINE = 64 };
+
 /* Cut the inputs into ranges that cost the threads about the same: the products of an input in
    proportion to the examples that have it, and the update of its row. */
 void divide_inputs(struct network *net, size_t batch) {
@@ -51,16 +53,19 @@ static void rewind_cursors(struct worker *w) {
     memcpy(w->cursors, w->starts, w->batch * sizeof *w->cursors);
 }
 
+static void fetch(const void *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += CACHE_LINE) __builtin_prefetch((const char *)from + i);
+}
+
 /* Ask for what the next steps need, which may lie anywhere in memory: the values of some examples
    of the next batch, and the records, which say where those are, of the batch after it. */
 static void fetch_ahead(const struct worker *w, struct range some) {
-    const float *values = w->network->data->values;
+    const struct data *data = w->network->data;
     for (size_t n = some.begin; n < some.end; n++) {
-        if (n + w->batch < w->left) __builtin_prefetch(example(w, n + 2 * w->batch));
+        if (n + w->batch < w->left) fetch(example(w, n + 2 * w->batch), data->size);
         if (n >= w->left) continue;
         const struct example *next = example(w, n + w->batch);
-        for (size_t i = 0; i < next->count; i += 64 / sizeof *values)
-            __builtin_prefetch(values + next->start + i);
+        fetch(data->values + next->start, next->count * sizeof *data->values);
     }
 }
 
