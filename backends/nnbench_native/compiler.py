@@ -1,4 +1,4 @@
-"""Build the C code with the machine's own compiler, once, into the user's cache.
+"""Build the C code with the machine's own compiler, once, into a cache.
 
 A library's name holds two digests. One is of what it is made from: the sources, the flags, and the
 macros that the compiler predefines, which tell its version and the processor's instructions. The
@@ -48,24 +48,21 @@ def cache() -> Path:
     return Path(platformdirs.user_cache_path("nnbench")) / "native"
 
 
-def build(instructions: str) -> Path:
-    """Return the library for these instructions; build it if need be.
+def build(instructions: str, folder: Path) -> Path:
+    """Return the library for these instructions from a folder; build it there if need be.
 
     Raises
     ------
     BackendUnavailableError
-        If there is no compiler, it fails, or the cache cannot be written.
+        If there is no compiler, or it fails.
+    OSError
+        If the folder cannot be written.
     """
     if reason := why_no_compiler():
         raise BackendUnavailableError(reason)
     flags = [*FLAGS, *INSTRUCTIONS[instructions], *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
-    name, folder = digest_of_sources(flags), cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return find(folder, name) or compile_into(folder, name, flags)
-    except OSError as error:
-        reason = f"cannot keep the compiled code in {folder}: {error.strerror}"
-        raise BackendUnavailableError(f"{reason}; set XDG_CACHE_HOME to another folder") from error
+    name = digest_of_sources(flags)
+    return find(folder, name) or compile_into(folder, name, flags)
 
 
 def digest_of_sources(flags: list[str]) -> str:
@@ -92,6 +89,7 @@ def find(folder: Path, name: str) -> Path | None:
 
 def compile_into(folder: Path, name: str, flags: list[str]) -> Path:
     """Compile in a folder beside the library's place, then move it there."""
+    folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".building-", dir=folder) as temporary:
         built = Path(temporary, "library.so")
         sources = [str(path) for path in sorted(SOURCES.glob("*.c"))]
@@ -105,7 +103,7 @@ def run(arguments: list[str]) -> bytes:
     Raises
     ------
     BackendUnavailableError
-        If it fails; the message has its first line that speaks of an error.
+        If it fails; the message has the first line that speaks of an error.
     """
     command = compiler()
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_size_t, c_void_p
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from nnbench import BackendUnavailableError
-from nnbench_native.compiler import build
+from nnbench_native import compiler
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 ACTIVATIONS = ("relu", "sigmoid")
@@ -26,7 +27,10 @@ class Spec(Structure):
 
     _fields_: ClassVar = [
         ("sizes", c_void_p),
-        *[(name, c_int) for name in ("depth", "activation", "loss", "bias", "optimizer", "threads")],
+        *[
+            (name, c_int)
+            for name in ("depth", "activation", "loss", "bias", "optimizer", "threads")
+        ],
         *[(name, c_double) for name in ("l2", "learning_rate", "beta1", "beta2", "epsilon")],
     ]
 
@@ -70,7 +74,16 @@ def load(instructions: str) -> ctypes.CDLL:
     BackendUnavailableError
         If it cannot be built, or the system does not load it.
     """
-    path = build(instructions)
+    try:
+        path = compiler.build(instructions, compiler.cache())
+    except OSError:  # the cache cannot be written: build for this process alone
+        with TemporaryDirectory(prefix="nnbench-") as folder:
+            return open_library(compiler.build(instructions, Path(folder)))
+    return open_library(path)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load a library into this process, and tell ctypes what its functions take."""
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

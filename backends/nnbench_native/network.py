@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from ctypes import byref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ class Data(NamedTuple):
     arrays: tuple[NDArray[np.generic] | None, ...]
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Batch:
     """Rows of a split; they are not copied."""
 
     data: Data
@@ -70,7 +72,7 @@ class NativeNetwork(Network[Data, Batch]):
 
     def load(self, layers: Sequence[Layer]) -> None:
         arrays = [array.ravel() for layer in layers for array in layer if array is not None]
-        flat = np.concatenate(arrays).astype(np.float32, copy=False)
+        flat = np.concatenate(arrays, dtype=np.float32).reshape(self.spec.parameter_count)
         self._library.nn_load(self._handle, pointer(flat))
 
     def dump(self) -> list[Layer]:
@@ -91,33 +93,34 @@ class NativeNetwork(Network[Data, Batch]):
         return layers
 
     def place(self, examples: Examples) -> Data:
+        if examples.labels is not None:
+            check_range("labels", examples.labels, self.spec.sizes[-1])
         return pack(examples)
 
     def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
-        batch = Batch(data, checked(index, data))
-        address, count = pointer(batch.index), len(index)
-        if self._library.nn_batch(self._handle, byref(data.split), address, count):
+        index = np.ascontiguousarray(index, np.int64)
+        check_range("rows", index, data.split.count)
+        if self._library.nn_batch(self._handle, byref(data.split), pointer(index), len(index)):
             raise MemoryError(OUT_OF_MEMORY)
-        return batch
+        return Batch(data, index)
 
     def feedforward(self, batch: Batch) -> Array:
         logits = np.empty((len(batch.index), self.spec.sizes[-1]), np.float32)
         self._library.nn_feedforward(self._handle, pointer(logits))
         return logits
 
-    def backprop(self, batch: Batch) -> float:
+    def backprop(self, batch: Batch) -> float:  # noqa: ARG002 - C has the batch
         return float(self._library.nn_backprop(self._handle))
 
     def update(self) -> None:
         self._library.nn_update(self._handle)
 
     def train_epoch(self, data: Data, order: NDArray[np.int64], batch_size: int) -> Array:
-        order = checked(order, data)
+        order = np.ascontiguousarray(order, np.int64)
+        check_range("rows", order, data.split.count)
         losses = np.empty(-(-len(order) // batch_size), np.float32)
-        handle, split, address = self._handle, byref(data.split), pointer(order)
-        if self._library.nn_train_epoch(
-            handle, split, address, len(order), batch_size, pointer(losses)
-        ):
+        arguments = (pointer(order), len(order), batch_size, pointer(losses))
+        if self._library.nn_train_epoch(self._handle, byref(data.split), *arguments):
             raise MemoryError(OUT_OF_MEMORY)
         return losses
 
@@ -132,13 +135,19 @@ def describe(spec: NetworkSpec, sizes: NDArray[np.uintp]) -> Spec:
         loss=LOSSES.index(spec.loss),
         bias=spec.bias,
         optimizer=OPTIMIZERS.index(optimizer.kind),
-        threads=int(os.environ.get("OMP_NUM_THREADS") or 1),
+        threads=threads(),
         l2=spec.l2,
         learning_rate=optimizer.learning_rate,
         beta1=optimizer.beta1,
         beta2=optimizer.beta2,
         epsilon=optimizer.epsilon,
     )
+
+
+def threads() -> int:
+    """Return the number of threads that the harness asks for; one where nobody does."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # OpenMP has one for each level
+    return max(1, int(first)) if first.isdecimal() else 1
 
 
 def pack(examples: Examples) -> Data:
@@ -176,16 +185,13 @@ def example_type(words: int) -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
-def checked(index: NDArray[np.int64], data: Data) -> NDArray[np.int64]:
-    """Return the index as C reads it; nothing there looks for its bounds.
+def check_range(what: str, values: NDArray[np.int64], count: int) -> None:
+    """Refuse what would reach outside of an array; C does not look.
 
     Raises
     ------
     IndexError
-        If it names a row that is not there.
+        If a value is not in [0, count).
     """
-    index = np.ascontiguousarray(index, np.int64)
-    count = data.split.count
-    if len(index) and not 0 <= index.min() <= index.max() < count:
-        raise IndexError(f"rows {index.min()} to {index.max()} of {count} examples")
-    return index
+    if len(values) and not 0 <= values.min() <= values.max() < count:
+        raise IndexError(f"{what} {values.min()} to {values.max()}, but there are {count}")
