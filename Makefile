@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test conformance example check check-static benchmark-backends format clean
+.PHONY: install run test conformance example check check-static sanitize benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,10 @@ check-static: $(INSTALLED)
 benchmark-backends: $(INSTALLED)
 	mkdir -p out
 	$(BIN)/nnbench test --benchmark --benchmark-json out/benchmarks.json -- --benchmark-max-time=0.5
+
+# the C code of the native backend under ASan and UBSan
+sanitize: $(INSTALLED)
+	bash .ci/sanitize
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix

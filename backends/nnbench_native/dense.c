@@ -9,7 +9,7 @@ struct range share(size_t count, size_t part, size_t parts, size_t step) {
     return (struct range){smaller(begin, count), smaller(end, count)};
 }
 
-static struct range own_share(const struct worker *w, size_t count, size_t step) {
+struct range own_share(const struct worker *w, size_t count, size_t step) {
     return share(count, (size_t)w->thread, (size_t)w->network->threads, step);
 }
 

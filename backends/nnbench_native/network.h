@@ -87,6 +87,7 @@ struct range {
     size_t begin, end;
 };
 struct range share(size_t count, size_t part, size_t parts, size_t step);
+struct range own_share(const struct worker *w, size_t count, size_t step);
 
 /* Example n of the worker's batch, or of a later one. */
 static inline const struct example *example(const struct worker *w, size_t n) {

@@ -53,19 +53,23 @@ static void rewind_cursors(struct worker *w) {
     memcpy(w->cursors, w->starts, w->batch * sizeof *w->cursors);
 }
 
+/* Ask for memory, into the second cache: the nearest is full of what this step needs. */
 static void fetch(const void *from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += CACHE_LINE) __builtin_prefetch((const char *)from + i);
+    uintptr_t line = (uintptr_t)from / CACHE_LINE * CACHE_LINE, end = (uintptr_t)from + bytes;
+    for (; line < end; line += CACHE_LINE) __builtin_prefetch((const void *)line, 0, 2);
 }
 
-/* Ask for what the next steps need, which may lie anywhere in memory: the values of some examples
-   of the next batch, and the records, which say where those are, of the batch after it. */
+/* Fetch what the next steps need, which may lie anywhere in memory: the records of the batch
+   after the next, and for some examples of the next, whose records have come by now, the values.
+   A thread reads about its share of these, since the inputs are divided by their frequency. */
 static void fetch_ahead(const struct worker *w, struct range some) {
     const struct data *data = w->network->data;
     for (size_t n = some.begin; n < some.end; n++) {
         if (n + w->batch < w->left) fetch(example(w, n + 2 * w->batch), data->size);
         if (n >= w->left) continue;
         const struct example *next = example(w, n + w->batch);
-        fetch(data->values + next->start, next->count * sizeof *data->values);
+        struct range own = own_share(w, next->count, 1);
+        fetch(data->values + next->start + own.begin, (own.end - own.begin) * sizeof *data->values);
     }
 }
 
@@ -172,7 +176,6 @@ static void finish_rows(struct worker *w, size_t word, size_t column, size_t wid
 void input_gradients(struct worker *w, int fused) {
     const struct layer *layer = &w->network->layers[0];
     size_t first = w->begin / WORD, words = (w->end + WORD - 1) / WORD - first;
-    struct range ahead = share(w->batch, (size_t)w->thread, (size_t)w->network->threads, 1);
     for (size_t column = 0; column < layer->outputs; column += MAX_COLUMNS) {
         size_t vectors = (smaller(MAX_COLUMNS, layer->outputs - column) + LANES - 1) / LANES;
         rewind_cursors(w);
@@ -181,10 +184,7 @@ void input_gradients(struct worker *w, int fused) {
             WITH_CONSTANT(gradient_columns, vectors, w, word, column)
             uint64_t bits = fused ? moving(w, word) : own_bits(w, word);
             finish_rows(w, word, column, vectors * LANES, bits, fused);
-            if (fused && column == 0) {
-                struct range some = share(ahead.end - ahead.begin, i, words, 1);
-                fetch_ahead(w, (struct range){ahead.begin + some.begin, ahead.begin + some.end});
-            }
+            if (fused && column == 0) fetch_ahead(w, share(w->batch, i, words, 1));
         }
     }
 }
