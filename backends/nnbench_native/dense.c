@@ -73,7 +73,8 @@ void backpropagate(struct worker *w) {
              (struct matrix){layer->delta + examples.begin * layer->stride, layer->stride, 1},
              (struct matrix){net->parameter + layer->weight, 1, layer->stride}, below->delta + at,
              below->stride, w->scratch);
-        multiply_by_slope(net->activation, below->value + at, below->delta + at, count * below->stride);
+        multiply_by_slope(net->activation, below->value + at, below->delta + at,
+                          count * below->stride);
     }
 }
 
@@ -84,7 +85,8 @@ void finish(struct worker *w, size_t offset, float *gradients, size_t count, int
     if (weights && net->l2 != 0)
         for (size_t i = 0; i < count; i++) gradients[i] += net->l2 * parameters[i];
     if (fused)
-        optimize(&w->optimizer, parameters, gradients, net->first + offset, net->second + offset, count);
+        optimize(&w->optimizer, parameters, gradients, net->first + offset, net->second + offset,
+                 count);
     else if (kept != gradients)
         memcpy(kept, gradients, count * sizeof *kept);
 }
@@ -114,7 +116,8 @@ void dense_gradients(struct worker *w, int fused) {
         size_t rows = own.end - own.begin, count = rows * layer->stride;
         float *gradient = net->gradient + offset;
         memset(gradient, 0, count * sizeof *gradient);
-        gemm(rows, columns(layer), w->batch, (struct matrix){below->value + own.begin, 1, below->stride},
+        gemm(rows, columns(layer), w->batch,
+             (struct matrix){below->value + own.begin, 1, below->stride},
              (struct matrix){layer->delta, layer->stride, 1}, gradient, layer->stride, w->scratch);
         finish(w, offset, gradient, count, 1, fused);
     }

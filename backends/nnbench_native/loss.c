@@ -27,8 +27,10 @@ void multiply_by_slope(int activation, const float *values, float *deltas, size_
 /* Write share * softmax of a row; return the logarithm of the sum of the exponentials. */
 static float softmax(const struct layer *layer, const float *logits, float share, float *out) {
     float top = -INFINITY;
-    for (size_t k = 0; k < layer->outputs; k += LANES)
-        top = fmaxf(top, vec_max(choose(first_lanes(layer->outputs - k), load(logits + k), splat(top))));
+    for (size_t k = 0; k < layer->outputs; k += LANES) {
+        uvec present = first_lanes(layer->outputs - k);
+        top = fmaxf(top, vec_max(choose(present, load(logits + k), splat(top))));
+    }
     vec sums = {0};
     for (size_t k = 0; k < layer->outputs; k += LANES) {
         vec e = vec_exp(load(logits + k) - top);
@@ -37,7 +39,8 @@ static float softmax(const struct layer *layer, const float *logits, float share
         sums += e;
     }
     float sum = vec_sum(sums);
-    for (size_t k = 0; k < layer->outputs; k += LANES) store(out + k, load(out + k) * (share / sum));
+    for (size_t k = 0; k < layer->outputs; k += LANES)
+        store(out + k, load(out + k) * (share / sum));
     return logf(sum) + top;
 }
 

@@ -115,8 +115,8 @@ static int build(struct network *net, const size_t *sizes) {
     net->parameter = allocate(bytes), net->gradient = allocate(bytes);
     net->first = allocate(bytes), net->second = allocate(bytes);
     net->touched = allocate(sizes[0]);
-    if (!net->parameter || !net->gradient || !net->first || !net->second || !net->touched) return -1;
-    if (add_workers(net)) return -1;
+    if (!net->parameter || !net->gradient || !net->first || !net->second) return -1;
+    if (!net->touched || add_workers(net)) return -1;
     net->pool = pool_create(net->threads);
     return net->pool ? 0 : -1;
 }

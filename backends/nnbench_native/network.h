@@ -109,7 +109,8 @@ void square_weights(struct worker *w);
 
 /* Keep the gradients of `count` parameters from `offset` on; if fused, update these instead.
    L2 is added if they are weights. */
-void finish(struct worker *w, size_t offset, float *gradients, size_t count, int weights, int fused);
+void finish(struct worker *w, size_t offset, float *gradients, size_t count, int weights,
+            int fused);
 
 /* loss.c: of the worker's examples; the derivatives go to the last layer's delta. */
 double cross_entropy(const struct worker *w, struct range examples);

@@ -143,19 +143,19 @@ void sum_inputs(struct worker *w) {
     }
 }
 
-/* The bits of a word's inputs whose rows may change. A row is at rest if its gradients are zero
-   (no example has the input, and there is no L2) and so are its moments, if the optimizer has any. */
+/* The bits of a word's inputs whose rows may change. A row is at rest if its gradients are zero (no
+   example has the input, and there is no L2) and so are its moments, if the optimizer has any. */
 static uint64_t moving(struct worker *w, size_t word) {
-    const struct network *net = w->network;
+    unsigned char *touched = w->network->touched + word * WORD;
     uint64_t set = 0, own = own_bits(w, word);
-    if (net->l2 != 0) return own;
-    for (size_t n = 0; n < w->batch; n++)
-        set |= w->masks[word * w->batch + n];
+    if (w->network->l2 != 0) return own;
+    for (size_t n = 0; n < w->batch; n++) set |= w->masks[word * w->batch + n];
     if (w->optimizer.kind != ADAM) return set;
-    for (uint64_t rest = set; rest; rest &= rest - 1)
-        net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] = 1;
-    for (uint64_t rest = own & ~set; rest; rest &= rest - 1)
-        set |= (uint64_t)net->touched[word * WORD + (size_t)__builtin_ctzll(rest)] << __builtin_ctzll(rest);
+    for (uint64_t rest = own; rest; rest &= rest - 1) {
+        int i = __builtin_ctzll(rest);
+        touched[i] |= set >> i & 1;
+        set |= (uint64_t)touched[i] << i;
+    }
     return set;
 }
 

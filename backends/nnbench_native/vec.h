@@ -70,7 +70,8 @@ INLINE float vec_max(vec x) {
     float half[LANES];
     store(half, x);
     for (int size = LANES / 2; size; size /= 2)
-        for (int i = 0; i < size; i++) half[i] = half[i] > half[i + size] ? half[i] : half[i + size];
+        for (int i = 0; i < size; i++)
+            if (half[i + size] > half[i]) half[i] = half[i + size];
     return half[0];
 }
 
