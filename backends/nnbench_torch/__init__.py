@@ -71,7 +71,7 @@ def nnbench_backends() -> list[Backend]:
         ),
         Backend(
             name="torch-eager",
-            summary="PyTorch as it is used: autograd and torch.optim, resident data",
+            summary="PyTorch, eager: autograd, resident data, a fused optimizer",
             create=create_eager,
             unavailable=why_no_torch,
             options={"fused": FUSED},

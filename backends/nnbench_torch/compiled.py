@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from nnbench_torch.dense import DenseNetwork, pair, shapes
+from nnbench_torch.functions import Parameters, loss_of, make_feedforward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench import Layer, NetworkSpec, Optimizer
-    from nnbench_torch.dense import Dense
     from nnbench_torch.network import Data
-
-
-Parameters = list[Tensor]  #: weight, bias, weight, bias, …; or the gradients by them
 
 
 class Moments(NamedTuple):
@@ -51,11 +47,11 @@ class CompiledNetwork(DenseNetwork):
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
-        self._parameters, self._gradients, first, second = (
-            [torch.zeros(shape) for shape in shapes(spec)] for _ in range(4)
+        self._parameters, first, second = (
+            [torch.zeros(shape) for shape in shapes(spec)] for _ in range(3)
         )
         of_ones = (torch.zeros((), dtype=torch.float64) for _ in range(2))
-        super().__init__(spec, "cpu", pair(spec, self._parameters), pair(spec, self._gradients))
+        super().__init__(spec, "cpu", pair(spec, self._parameters))
         self._moments = Moments(first, second, *of_ones)
         self._feedforward = compiled(make_feedforward(spec))
         self._backprop = compiled(make_backprop(spec))
@@ -75,9 +71,7 @@ class CompiledNetwork(DenseNetwork):
 
     def backprop(self, batch: Data) -> Tensor:
         loss: Tensor
-        gradients, loss = self._backprop(self._parameters, *batch)
-        for kept, gradient in zip(self._gradients, gradients, strict=True):
-            kept.copy_(gradient)
+        self._gradients, loss = self._backprop(self._parameters, *batch)
         return loss
 
     def update(self) -> None:
@@ -110,44 +104,17 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, fullgraph=True, dynamic=False, options=options, **more)
 
 
-def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor]:
-    """Return the function of parameters and inputs that gives the logits, shape (N, K)."""
-
-    def feedforward(parameters: Parameters, inputs: Tensor) -> Tensor:
-        *hidden, last = pair(spec, parameters)
-        value = inputs.t()
-        for layer in hidden:
-            z = product(layer, value)
-            value = z.relu() if spec.activation == "relu" else z.sigmoid()
-        return product(last, value).t()
-
-    return feedforward
-
-
-def product(layer: Dense, value: Tensor) -> Tensor:
-    """Return W @ A + b."""
-    weight, bias = layer
-    return weight @ value if bias is None else torch.addmm(bias, weight, value)
-
-
 def make_backprop(
     spec: NetworkSpec,
 ) -> Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]:
     """Return the function that gives the gradients and the loss."""
     feedforward = make_feedforward(spec)
 
-    def loss_of(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         logits = feedforward(parameters, inputs)
-        if spec.loss == "cross_entropy":
-            loss = functional.cross_entropy(logits, targets)
-        else:
-            loss = functional.mse_loss(logits.sigmoid(), targets)
-        if spec.l2:
-            squares = [layer.weight.square().sum() for layer in pair(spec, parameters)]
-            loss = loss + spec.l2 / 2 * torch.stack(squares).sum()
-        return loss
+        return loss_of(spec, logits, targets, parameters[:: 1 + spec.bias])
 
-    return torch.func.grad_and_value(loss_of)
+    return torch.func.grad_and_value(loss)
 
 
 def make_update(optimizer: Optimizer) -> Callable[[Parameters, Moments, Parameters], None]:

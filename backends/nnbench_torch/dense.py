@@ -29,11 +29,10 @@ class Dense(NamedTuple):
 class DenseNetwork(TorchNetwork):
     """Keeps its layers where they are in memory, also when it loads others."""
 
-    def __init__(
-        self, spec: NetworkSpec, device: str, layers: list[Dense], gradients: list[Dense]
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, device: str, layers: list[Dense]) -> None:
         super().__init__(spec, device)
-        self._layers, self._layer_gradients = layers, gradients
+        self._layers = layers
+        self._gradients: Sequence[Tensor] = []  #: of the last backprop
 
     def load(self, layers: Sequence[Layer]) -> None:
         for layer, (weight, bias) in zip(self._layers, layers, strict=True):
@@ -45,7 +44,7 @@ class DenseNetwork(TorchNetwork):
         return export_all(self._layers)
 
     def gradients(self) -> list[Layer]:
-        return export_all(self._layer_gradients)
+        return export_all(pair(self.spec, self._gradients))
 
 
 def shapes(spec: NetworkSpec) -> list[tuple[int, int]]:

@@ -33,26 +33,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The buffers of one batch size N."""
+    """The buffers of one batch size N, and views of them: to make a view takes a microsecond."""
 
-    inputs: Tensor  #: shape (N, D)
-    values: list[Tensor]  #: the input of each layer, shape (fan_in, N); the first views ``inputs``
-    outputs: list[Tensor]  #: of each layer, shape (fan_out, N); the next layer's value
+    inputs: list[Tensor]  #: of each layer, shape (N, fan_in); the first holds the batch's
+    values: list[Tensor]  #: the same, transposed
+    outputs: list[Tensor]  #: of each layer, shape (fan_out, N); the next one's value
+    logits: Tensor  #: the last output, transposed
     deltas: list[Tensor]  #: the loss's derivative by each layer's output
+    log_probabilities: Tensor  #: the last delta, transposed; it holds log-softmax for a while
     slopes: list[Tensor]  #: scratch for the derivative of each layer's activation
     minus_ones: Tensor  #: shape (1, N)
+    share: Tensor  #: 1 / N
 
 
 class HandwrittenNetwork(DenseNetwork):
     """Buffers for each batch size, and the derivatives written out."""
 
     def __init__(self, spec: NetworkSpec, device: str = "cpu", *, fused: bool = True) -> None:
-        parameters = torch.zeros(spec.parameter_count, device=device)
-        gradients = torch.zeros_like(parameters)
-        layers, layer_gradients = (pair(spec, split(spec, t)) for t in (parameters, gradients))
-        super().__init__(spec, device, layers, layer_gradients)
+        parameters, self._flat_gradients = torch.zeros(2, spec.parameter_count, device=device)
+        super().__init__(spec, device, pair(spec, split(spec, parameters)))
+        self._gradients = split(spec, self._flat_gradients)
+        self._layer_gradients = pair(spec, self._gradients)
+        self._transposed = [layer.weight.t() for layer in self._layers]
         self._workspaces: dict[int, Workspace] = {}
-        self._optimizer = make_optimizer(spec.optimizer, parameters, gradients, fused=fused)
+        self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
 
     def load(self, layers: Sequence[Layer]) -> None:
         super().load(layers)
@@ -60,7 +64,7 @@ class HandwrittenNetwork(DenseNetwork):
 
     def batch(self, data: Data, index: NDArray[np.int64] | Tensor) -> Data:
         rows = self._to_device(index)
-        inputs = self._workspace(len(rows)).inputs
+        inputs = self._workspace(len(rows)).inputs[0]
         torch.index_select(data.inputs, 0, rows, out=inputs)
         return Data(inputs, data.targets.index_select(0, rows))
 
@@ -80,7 +84,7 @@ class HandwrittenNetwork(DenseNetwork):
                 torch.addmm(bias, weight, value, out=output)
             if output is not work.outputs[-1]:
                 self._activate(output)
-        return work.outputs[-1].t()
+        return work.logits
 
     def _activate(self, z: Tensor) -> None:
         if self.spec.activation == "relu":
@@ -102,13 +106,13 @@ class HandwrittenNetwork(DenseNetwork):
 
     def _differentiate(self, work: Workspace, depth: int) -> None:
         """Write the gradients of a layer, given delta; the L2 term is λ·W."""
-        delta, value = work.deltas[depth], work.values[depth]
+        delta, inputs = work.deltas[depth], work.inputs[depth]
         weight, bias = self._layer_gradients[depth]
         if self.spec.l2:
             old = self._layers[depth].weight
-            torch.addmm(old, delta, value.t(), beta=self.spec.l2, out=weight)
+            torch.addmm(old, delta, inputs, beta=self.spec.l2, out=weight)
         else:
-            torch.mm(delta, value.t(), out=weight)
+            torch.mm(delta, inputs, out=weight)
         if bias is not None:
             torch.sum(delta, 1, keepdim=True, out=bias)
 
@@ -119,7 +123,7 @@ class HandwrittenNetwork(DenseNetwork):
             work.outputs[depth - 1],
             work.slopes[depth - 1],
         )
-        torch.mm(self._layers[depth].weight.t(), work.deltas[depth], out=below)
+        torch.mm(self._transposed[depth], work.deltas[depth], out=below)
         if self.spec.activation == "relu":
             torch.sign(value, out=slope)
         else:
@@ -132,7 +136,7 @@ class HandwrittenNetwork(DenseNetwork):
         return self.spec.l2 / 2 * squares.sum()
 
     def update(self) -> None:
-        self._optimizer()
+        self._optimizer([self._flat_gradients])
 
     @torch.inference_mode()
     def predict(self, batch: Data) -> NDArray[np.float32]:
@@ -148,17 +152,20 @@ class HandwrittenNetwork(DenseNetwork):
 @torch.inference_mode(mode=False)  # whoever asks: the phases need ordinary tensors
 def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace:
     """Allocate the buffers of one batch size."""
-    inputs = torch.zeros(n, spec.sizes[0], device=device)
+    examples = torch.zeros(n, spec.sizes[0], device=device)
     outputs, deltas, slopes = (
         [torch.zeros(size, n, device=device) for size in spec.sizes[1:]] for _ in range(3)
     )
     return Workspace(
-        inputs=inputs,
-        values=[inputs.t(), *outputs[:-1]],
+        inputs=[examples, *(output.t() for output in outputs[:-1])],
+        values=[examples.t(), *outputs[:-1]],
         outputs=outputs,
+        logits=outputs[-1].t(),
         deltas=deltas,
+        log_probabilities=deltas[-1].t(),
         slopes=slopes,
         minus_ones=torch.full((1, n), -1.0, device=device),
+        share=torch.tensor(1 / n, device=device),
     )
 
 
@@ -171,8 +178,8 @@ def cross_entropy(work: Workspace, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of a softmax; its derivative goes to the last delta."""
     delta = work.deltas[-1]
     torch.log_softmax(work.outputs[-1], 0, out=delta)
-    loss = functional.nll_loss(delta.t(), labels)
-    delta.exp_().scatter_add_(0, labels.unsqueeze(0), work.minus_ones).mul_(1 / len(labels))
+    loss = functional.nll_loss(work.log_probabilities, labels)
+    delta.exp_().scatter_add_(0, labels.unsqueeze(0), work.minus_ones).mul_(work.share)
     return loss
 
 

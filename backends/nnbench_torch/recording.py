@@ -90,7 +90,7 @@ class RecordedNetwork(HandwrittenNetwork):
             for rows, loss in zip(chunk.rows, chunk.losses, strict=True):
                 loss.copy_(self._train(self.batch(data, rows)))
 
-        state = [self._optimizer.parameters, *self._optimizer.state]
+        state = [*self._optimizer.parameters, *self._optimizer.state]
         saved = [tensor.clone() for tensor in state]
         chunk.replay = self._recorder.record(work)
         for tensor, old in zip(state, saved, strict=True):

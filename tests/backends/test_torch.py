@@ -138,7 +138,7 @@ def test_phases_run_on_the_buffers_of_an_epoch(name):
 def test_the_flat_tensors_hold_every_layer(kind):
     spec = make_spec((6, 5, 4, 3), kind, SGD)
     network = make("torch-cpu", spec)
-    flat = network._optimizer.parameters
+    [flat] = network._optimizer.parameters
     assert flat.numel() == spec.parameter_count
     flat.zero_()
     assert all(not layer.weight.any() for layer in network.dump())

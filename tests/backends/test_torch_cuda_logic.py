@@ -144,9 +144,7 @@ def test_an_optimizer_that_counts_in_python_would_not_survive():
     spec = make_spec((6, 5, 3), KINDS[0], OPTIMIZERS[1])
     network, right = make(spec), make(spec)
     fused = network._optimizer
-    network._optimizer = make_optimizer(
-        spec.optimizer, fused.parameters, fused.gradients, fused=False
-    )
+    network._optimizer = make_optimizer(spec.optimizer, fused.parameters, fused=False)
     examples, order = make_examples(spec, EXAMPLES), np.arange(EXAMPLES)
     for trained in (network, right):
         trained.train_epoch(trained.place(examples), order, BATCH_SIZE)
