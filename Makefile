@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REQUIRED ?= python,numpy,torch-cpu,torch-eager,torch-compile,torch-tutorial
+REQUIRED ?= python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
 .PHONY: install run test conformance example check check-static sanitize benchmark-backends format clean

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from nnbench import registry
+from nnbench import BackendUnavailableError, registry
 from nnbench.cells.process import THREAD_VARIABLES
 from nnbench.testing.requirement import required
 
 if TYPE_CHECKING:
-    from nnbench import Backend
+    from nnbench import Backend, Network
 
 # Small arrays: a second thread costs more than it brings. NumPy is not imported yet.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -48,7 +48,15 @@ def give(name: str) -> Backend:
         if found.name in required():
             pytest.fail(f"{name} is required: {reason}")
         pytest.skip(f"{name}: {reason}")
-    return found
+    return replace(found, create=partial(create, found))
+
+
+def create(backend: Backend, *arguments: Any, **options: Any) -> Network[Any, Any]:
+    """Create a network; skip the test if it is one that the backend says it cannot train."""
+    try:
+        return backend.create(*arguments, **options)
+    except BackendUnavailableError as error:
+        pytest.skip(f"{backend.name}: {error}")
 
 
 @pytest.fixture(params=sorted(name for name, b in variants().items() if not b.compiles))

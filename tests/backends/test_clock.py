@@ -6,6 +6,13 @@ from nnbench import registry
 from nnbench.testing.problems import SPECS
 
 
+def test_there_is_nothing_to_wait_for_before_parameters_are_loaded(backend):
+    spec = make_spec((6, 5, 3), KINDS[0])
+    network = backend.create(spec)
+    network.place(make_examples(spec, EXAMPLES))
+    network.synchronize()
+
+
 def test_torch_counts_compilations():
     torch = pytest.importorskip("torch")
     network = registry.backends()["torch-cpu"].create(SPECS[0])

@@ -17,8 +17,8 @@ POSITIVE = ["--learning-rate", "--budget", "--timeout", "--target"]
 COUNTS = ["--epochs", "--batch-size", "--rounds", "--threads"]
 
 BACKENDS = [
-    ("nump", "no backend named 'nump'; did you mean numpy? known: numpy, "),
-    ("jax", "no backend named 'jax'; known: numpy, "),
+    ("nump", "no backend named 'nump'; did you mean numpy? known: "),
+    ("theano", "no backend named 'theano'; known: "),
     ("", "cannot read backend ''; write name or name[key=value,…]"),
     ("numpy,", "cannot read backend ''"),
     ("numpy[threads=1", "cannot read backend 'numpy[threads=1'"),

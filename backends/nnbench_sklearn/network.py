@@ -1,0 +1,164 @@
+"""MLPClassifier behind the contract.
+
+Training is the public ``partial_fit``, one call for each ``train_epoch``, which makes a step for
+every batch of the rows it gets. These internals are relied on, the same from scikit-learn 1.7 to 1.9:
+``_forward_pass``, ``_backprop`` and ``_optimizer.update_params`` are the three phases of a step;
+``partial_fit`` calls the latter two once for each batch, and goes on with the ``_optimizer`` there is.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
+from nnbench import Layer, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nnbench import Examples, NetworkSpec, Optimizer
+
+
+class Data(NamedTuple):
+    """A split, or a batch of it."""
+
+    inputs: NDArray[np.float32]  #: shape (N, D)
+    labels: NDArray[np.int64]  #: shape (N,), for partial_fit
+    targets: NDArray[np.bool]  #: shape (N, K), what it makes of them
+
+
+class SklearnNetwork(Network[Data, Data]):
+    """An estimator whose parameters come from outside."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self._model = make_model(spec)
+
+    def load(self, layers: Sequence[Layer]) -> None:
+        self._model.coefs_ = [layer.weight.copy() for layer in layers]
+        self._model.intercepts_ = [layer.bias.copy() for layer in layers if layer.bias is not None]
+        self._model._optimizer = make_optimizer(self.spec.optimizer, self._model.arrays)
+
+    def dump(self) -> list[Layer]:
+        return export(self._model.coefs_, self._model.intercepts_)
+
+    def gradients(self) -> list[Layer]:
+        return export(*self._gradients)
+
+    def place(self, examples: Examples) -> Data:
+        inputs, labels, _ = examples
+        if labels is None:
+            raise ValueError("MLPClassifier needs labels")
+        targets = self._model._label_binarizer.transform(labels).astype(bool)
+        return Data(inputs, labels, targets)
+
+    def batch(self, data: Data, index: NDArray[np.int64]) -> Data:
+        return Data(data.inputs[index], data.labels[index], data.targets[index])
+
+    def feedforward(self, batch: Data) -> NDArray[np.float32]:
+        model = self._model
+        model.out_activation_ = "identity"  # so that logits come out
+        values = model._forward_pass([batch.inputs] + [None] * len(model.coefs_))
+        model.out_activation_ = "softmax"
+        logits: NDArray[np.float32] = values[-1]
+        return logits
+
+    def backprop(self, batch: Data) -> float:
+        """Call the library's own, which makes the feedforward once more."""
+        model, depth = self._model, len(self._model.coefs_)
+        values: list[Any] = [batch.inputs] + [None] * depth
+        empty: list[list[Any]] = [[None] * depth for _ in range(3)]
+        _, *self._gradients = model._backprop(batch.inputs, batch.targets, None, values, *empty)
+        return float(model.losses.pop())
+
+    def update(self) -> None:
+        coefs, intercepts = self._gradients
+        self._model._optimizer.update_params(self._model.arrays, coefs + intercepts)
+
+    def train_epoch(
+        self, data: Data, order: NDArray[np.int64], batch_size: int
+    ) -> NDArray[np.float32]:
+        model = self._model
+        model.batch_size = min(batch_size, len(order))
+        model.losses.clear()
+        try:
+            model.partial_fit(data.inputs[order], data.labels[order])
+        except ValueError:  # it refuses to end with parameters that are not finite
+            if all(np.isfinite(array).all() for array in model.arrays):
+                raise
+        return np.array(model.losses, np.float32)
+
+
+class Classifier(MLPClassifier):  # type: ignore[misc]
+    """MLPClassifier with the contract's L2 term, which keeps the loss of each batch."""
+
+    spec: NetworkSpec
+    losses: list[float]
+
+    @property
+    def arrays(self) -> list[NDArray[np.float32]]:
+        """All parameters, in the order of the optimizer."""
+        return [*self.coefs_, *self.intercepts_]
+
+    def _backprop(self, inputs: NDArray[np.float32], *others: Any) -> Any:
+        self.alpha = self.spec.l2 * len(inputs)  # the library divides it by the batch size
+        loss, *gradients = super()._backprop(inputs, *others)
+        self.losses.append(loss)
+        return loss, *gradients
+
+
+class Adam(AdamOptimizer):  # type: ignore[misc]
+    """The library's Adam, which adds epsilon to √v, and the contract to √v̂ = √v / √(1 − β₂ᵗ)."""
+
+    def __init__(self, spec: Optimizer, arrays: list[NDArray[np.float32]]) -> None:
+        self.spec, self._arrays = spec, arrays
+        self._restart()
+
+    def _restart(self) -> None:
+        spec = self.spec
+        super().__init__(self._arrays, spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon)
+
+    def update_params(
+        self, params: list[NDArray[np.float32]], grads: list[NDArray[np.float32]]
+    ) -> None:
+        """Make one step, with the epsilon that the contract means."""
+        if self.spec.kind == "adam-fresh":
+            self._restart()
+        self.epsilon = self.spec.epsilon * sqrt(1 - self.spec.beta2 ** (self.t + 1))
+        super().update_params(params, grads)
+
+
+def make_optimizer(spec: Optimizer, arrays: list[NDArray[np.float32]]) -> Any:
+    """Return an optimizer that has made no step."""
+    if spec.kind == "sgd":
+        return SGDOptimizer(arrays, spec.learning_rate, momentum=0, nesterov=False)
+    return Adam(spec, arrays)
+
+
+def make_model(spec: NetworkSpec) -> Classifier:
+    """Return an estimator that has seen one example of zeros, so that all its parts exist."""
+    model = Classifier(
+        hidden_layer_sizes=spec.sizes[1:-1],
+        activation="relu" if spec.activation == "relu" else "logistic",
+        solver="sgd" if spec.optimizer.kind == "sgd" else "adam",
+        learning_rate_init=spec.optimizer.learning_rate,
+        batch_size=1,
+        shuffle=False,  # the order comes from outside
+        n_iter_no_change=np.inf,  # so does the end
+        random_state=0,
+    )
+    model.spec, model.losses = spec, []
+    zeros = np.zeros((1, spec.sizes[0]), np.float32)
+    model.partial_fit(zeros, [0], classes=np.arange(spec.sizes[-1]))
+    return model
+
+
+def export(weights: list[NDArray[np.float32]], biases: list[NDArray[np.float32]]) -> list[Layer]:
+    """Copy parameters or gradients out."""
+    return [Layer(w.copy(), b.copy()) for w, b in zip(weights, biases, strict=True)]
