@@ -4,12 +4,13 @@ import pytest
 
 from nnbench import registry
 from nnbench.testing.problems import SPECS
+from tests.problems import KINDS, make_examples, make_spec
 
 
 def test_there_is_nothing_to_wait_for_before_parameters_are_loaded(backend):
     spec = make_spec((6, 5, 3), KINDS[0])
     network = backend.create(spec)
-    network.place(make_examples(spec, EXAMPLES))
+    network.place(make_examples(spec, 20))
     network.synchronize()
 
 
