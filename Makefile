@@ -13,7 +13,7 @@ run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all
 
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # too slow for the tests: each network takes torch.compile seconds
 conformance: $(INSTALLED)
