@@ -20,7 +20,15 @@ from tempfile import TemporaryDirectory
 from nnbench import BackendUnavailableError
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-shared",
+    "-pthread",
+)
 LIBRARIES = ("-lm",)
 INSTRUCTIONS = {"native": ("-march=native",), "avx2": ("-march=haswell",), "portable": ()}
 EXTRA_FLAGS = "NNBENCH_NATIVE_FLAGS"  #: an environment variable, for sanitizers and the like

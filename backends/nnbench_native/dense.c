@@ -3,16 +3,6 @@
 #include "network.h"
 #include "vec.h"
 
-struct range share(size_t count, size_t part, size_t parts, size_t step) {
-    size_t steps = (count + step - 1) / step;
-    size_t begin = steps * part / parts * step, end = steps * (part + 1) / parts * step;
-    return (struct range){smaller(begin, count), smaller(end, count)};
-}
-
-struct range own_share(const struct worker *w, size_t count, size_t step) {
-    return share(count, (size_t)w->thread, (size_t)w->network->threads, step);
-}
-
 static struct range own_examples(const struct worker *w) {
     return own_share(w, w->batch, 1);
 }

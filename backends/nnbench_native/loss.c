@@ -24,8 +24,10 @@ void multiply_by_slope(int activation, const float *values, float *deltas, size_
     }
 }
 
-/* Write share * softmax of a row; return the logarithm of the sum of the exponentials. */
-static float softmax(const struct layer *layer, const float *logits, float share, float *out) {
+/* Write share * softmax of a row. Returns the largest logit, and through `sum` the sum of the
+   exponentials of the logits less the largest. */
+static float softmax(const struct layer *layer, const float *logits, float share, float *out,
+                     float *sum) {
     float top = -INFINITY;
     for (size_t k = 0; k < layer->outputs; k += LANES) {
         uvec present = first_lanes(layer->outputs - k);
@@ -38,25 +40,27 @@ static float softmax(const struct layer *layer, const float *logits, float share
         store(out + k, e);
         sums += e;
     }
-    float sum = vec_sum(sums);
+    *sum = vec_sum(sums);
     for (size_t k = 0; k < layer->outputs; k += LANES)
-        store(out + k, load(out + k) * (share / sum));
-    return logf(sum) + top;
+        store(out + k, load(out + k) * (share / *sum));
+    return top;
 }
 
 /* The mean over the batch, in nats; this returns these examples' part of it. */
 double cross_entropy(const struct worker *w, struct range examples) {
     const struct layer *last = &w->network->layers[w->network->depth - 1];
-    float share = 1.0f / (float)w->batch;
-    double loss = 0;
+    float share = 1.0f / (float)w->batch, sum;
+    double loss = 0, product = 1; /* one logarithm of many sums, each of which is 1 to outputs */
     for (size_t n = examples.begin; n < examples.end; n++) {
         const float *logits = last->value + n * last->stride;
         float *delta = last->delta + n * last->stride;
         int32_t label = example(w, n)->label;
-        loss += (double)(softmax(last, logits, share, delta) - logits[label]);
+        loss += (double)(softmax(last, logits, share, delta, &sum) - logits[label]);
         delta[label] -= share;
+        product *= (double)sum;
+        if (n % 16 == 0) loss += log(product), product = 1;
     }
-    return loss / (double)w->batch;
+    return (loss + log(product)) / (double)w->batch;
 }
 
 /* The mean over batch and outputs of the squared error of a sigmoid; likewise. */

@@ -11,6 +11,8 @@ enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
 enum array { PARAMETERS, GRADIENTS };
 
+#define API __attribute__((visibility("default"))) /* the compiler is told to hide the rest */
+
 /* A struct of this kind crosses the border, so that its fields are named on both sides. */
 struct spec {
     const size_t *sizes; /* (depth + 1) */
@@ -18,7 +20,7 @@ struct spec {
     double l2, learning_rate, beta1, beta2, epsilon;
 };
 
-const char *nn_isa(void) { return ISA; }
+API const char *nn_isa(void) { return ISA; }
 
 static void *allocate(size_t bytes) {
     void *memory = aligned_alloc(ALIGNMENT, round_up(bytes + 1, ALIGNMENT));
@@ -46,6 +48,7 @@ static int reserve(struct network *net, size_t n) {
     for (int t = 0; t < net->threads; t++) {
         struct worker *w = &net->workers[t];
         failed |= renew(&w->masks, net->words * n * sizeof *w->masks);
+        failed |= renew(&w->turned, round_up(n, WORD) * sizeof *w->turned);
         failed |= renew(&w->starts, n * sizeof *w->starts);
         failed |= renew(&w->cursors, n * sizeof *w->cursors);
         failed |= renew(&w->sums, n * net->layers[0].stride * sizeof *w->sums);
@@ -90,7 +93,7 @@ static int add_workers(struct network *net) {
     return failed;
 }
 
-void nn_free(struct network *net) {
+API void nn_free(struct network *net) {
     if (!net) return;
     pool_free(net->pool);
     for (int l = 0; net->layers && l < net->depth; l++) {
@@ -99,7 +102,7 @@ void nn_free(struct network *net) {
     }
     for (int t = 0; net->workers && t < net->threads; t++) {
         struct worker *w = &net->workers[t];
-        free(w->masks), free(w->starts), free(w->cursors);
+        free(w->masks), free(w->turned), free(w->starts), free(w->cursors);
         free(w->sums), free(w->rows), free(w->scratch);
     }
     free(net->parameter), free(net->gradient), free(net->first), free(net->second);
@@ -114,14 +117,14 @@ static int build(struct network *net, const size_t *sizes) {
     size_t bytes = net->parameters * sizeof(float);
     net->parameter = allocate(bytes), net->gradient = allocate(bytes);
     net->first = allocate(bytes), net->second = allocate(bytes);
-    net->touched = allocate(sizes[0]);
+    net->touched = allocate(net->words * sizeof *net->touched);
     if (!net->parameter || !net->gradient || !net->first || !net->second) return -1;
     if (!net->touched || add_workers(net)) return -1;
     net->pool = pool_create(net->threads);
     return net->pool ? 0 : -1;
 }
 
-struct network *nn_create(const struct spec *spec) {
+API struct network *nn_create(const struct spec *spec) {
     struct network *net = calloc(1, sizeof *net);
     if (!net) return NULL;
     net->depth = spec->depth, net->threads = spec->threads;
@@ -157,17 +160,17 @@ static void copy_rows(const struct network *net, float *ours, float *flat, int i
 }
 
 /* Set the parameters, and clear the optimizer's state. */
-void nn_load(struct network *net, float *parameters) {
+API void nn_load(struct network *net, float *parameters) {
     size_t bytes = net->parameters * sizeof(float);
     memset(net->parameter, 0, bytes);
     copy_rows(net, net->parameter, parameters, 1);
     memset(net->first, 0, bytes);
     memset(net->second, 0, bytes);
-    memset(net->touched, 0, net->layers[0].inputs);
+    memset(net->touched, 0, net->words * sizeof *net->touched);
     for (int t = 0; t < net->threads; t++) net->workers[t].optimizer.step = 0;
 }
 
-void nn_dump(const struct network *net, int array, float *out) {
+API void nn_dump(const struct network *net, int array, float *out) {
     copy_rows(net, array == GRADIENTS ? net->gradient : net->parameter, out, 0);
 }
 
@@ -212,7 +215,7 @@ static float total_loss(const struct network *net) {
 
 /* The three phases. `data` and `index` must stay until the backprop. */
 
-int nn_batch(struct network *net, const struct data *data, const int64_t *index, size_t n) {
+API int nn_batch(struct network *net, const struct data *data, const int64_t *index, size_t n) {
     if (reserve(net, n)) return -1;
     net->data = data;
     divide_inputs(net, n);
@@ -224,7 +227,7 @@ int nn_batch(struct network *net, const struct data *data, const int64_t *index,
     return 0;
 }
 
-void nn_feedforward(struct network *net, float *logits) {
+API void nn_feedforward(struct network *net, float *logits) {
     pool_run(net->pool, feedforward_job, net);
     const struct layer *last = &net->layers[net->depth - 1];
     for (size_t n = 0; n < net->workers[0].batch; n++)
@@ -232,13 +235,13 @@ void nn_feedforward(struct network *net, float *logits) {
                last->outputs * sizeof *logits);
 }
 
-float nn_backprop(struct network *net) {
+API float nn_backprop(struct network *net) {
     pool_run(net->pool, backprop_job, net);
     return total_loss(net);
 }
 
-void nn_update(struct network *net) {
-    memset(net->touched, 1, net->layers[0].inputs);
+API void nn_update(struct network *net) {
+    memset(net->touched, 0xff, net->words * sizeof *net->touched);
     pool_run(net->pool, update_job, net);
 }
 
@@ -274,7 +277,7 @@ static void epoch_job(void *context, int thread) {
     }
 }
 
-int nn_train_epoch(struct network *net, const struct data *data, const int64_t *order,
+API int nn_train_epoch(struct network *net, const struct data *data, const int64_t *order,
                    size_t examples, size_t batch_size, float *losses) {
     struct epoch epoch = {net, order, examples, batch_size, losses};
     if (examples == 0) return 0;

@@ -60,6 +60,7 @@ struct worker {
     struct optimizer optimizer;
     size_t begin, end;     /* its inputs */
     uint64_t *masks;       /* (words, batch): those of the batch, of its own inputs only */
+    uint64_t *turned;      /* (batch, up to whole words): those of a word, turned round */
     const float **starts;  /* (batch): the first value of its inputs, for each example */
     const float **cursors; /* (batch): the next value */
     float *sums;           /* (capacity, stride): its part of the first layer's sums */
@@ -75,7 +76,7 @@ struct network {
     size_t words; /* of the masks */
     size_t parameters;                            /* and what fills up their rows */
     float *parameter, *gradient, *first, *second; /* (parameters): the flat arrays */
-    unsigned char *touched; /* (inputs): whether a moment of this row may be other than zero */
+    uint64_t *touched; /* (words): bits of the rows with a moment that may be other than zero */
     size_t capacity;        /* examples that the buffers have room for */
     struct pool *pool;
     struct worker *workers;
@@ -86,8 +87,15 @@ struct network {
 struct range {
     size_t begin, end;
 };
-struct range share(size_t count, size_t part, size_t parts, size_t step);
-struct range own_share(const struct worker *w, size_t count, size_t step);
+static inline struct range share(size_t count, size_t part, size_t parts, size_t step) {
+    size_t steps = (count + step - 1) / step;
+    size_t begin = steps * part / parts * step, end = steps * (part + 1) / parts * step;
+    return (struct range){begin < count ? begin : count, end < count ? end : count};
+}
+
+static inline struct range own_share(const struct worker *w, size_t count, size_t step) {
+    return share(count, (size_t)w->thread, (size_t)w->network->threads, step);
+}
 
 /* Example n of the worker's batch, or of a later one. */
 static inline const struct example *example(const struct worker *w, size_t n) {

@@ -1,9 +1,10 @@
 /* The first layer, whose inputs are mostly zero: four fifths of MNIST's pixels are.
 
-   The inputs are taken a word of the masks at a time. Their rows of weights (or of gradients) then
-   stay in the nearest cache while the examples pass by, each of which adds those rows whose
-   inputs it has to its sums, which stay in registers (or adds its deltas to the rows). Once
-   all examples have passed, the rows' gradients are complete and their update follows at once. */
+   The inputs are taken a word of the masks at a time. For the sums, their rows of weights stay
+   in the nearest cache while the examples pass by, each of which adds those rows whose inputs it
+   has to its sums, which stay in registers. For the gradients the word's masks are turned round: they then
+   tell for an input which examples have it, and its row of gradients stays in registers while
+   these examples' deltas are added. The word's rows are then updated at once. */
 #include "network.h"
 #include "vec.h"
 
@@ -94,26 +95,54 @@ INLINE void sum_columns(const size_t NV, struct worker *w, size_t word, size_t c
     }
 }
 
-/* The gradients of the weights of a word's inputs, in NV vectors from `column` on, to w->rows. */
-INLINE void gradient_columns(const size_t NV, struct worker *w, size_t word, size_t column) {
-    const struct network *net = w->network;
-    const size_t stride = net->layers[0].stride;
-    const float *deltas = net->layers[0].delta + column;
-    const uint64_t *masks = w->masks + word * w->batch;
-    float *rows = w->rows;
-    memset(rows, 0, WORD * NV * LANES * sizeof *rows);
-    for (size_t n = 0; n < w->batch; n++) {
-        uint64_t mask = masks[n];
-        const float *x = w->cursors[n];
-        vec delta[MAX_VECTORS];
-        for (size_t v = 0; v < NV; v++) delta[v] = load(deltas + n * stride + v * LANES);
-        for (; mask; mask &= mask - 1, x++) {
-            const float value = *x;
-            float *row = rows + (size_t)__builtin_ctzll(mask) * NV * LANES;
-            for (size_t v = 0; v < NV; v++)
-                store(row + v * LANES, load(row + v * LANES) + value * delta[v]);
+/* Transpose WORD x WORD bits (Warren, "Hacker's delight", 7-3): swap ever smaller blocks. */
+INLINE void swap_blocks(uint64_t *rows, const int size, const uint64_t mask) {
+    for (int i = 0; i < WORD; i += 2 * size)
+        for (int j = i; j < i + size; j++) {
+            uint64_t swapped = ((rows[j] >> size) ^ rows[j + size]) & mask;
+            rows[j + size] ^= swapped;
+            rows[j] ^= swapped << size;
         }
-        w->cursors[n] = x;
+}
+
+static void transpose(uint64_t *rows) {
+    swap_blocks(rows, 32, 0x00000000ffffffff);
+    swap_blocks(rows, 16, 0x0000ffff0000ffff);
+    swap_blocks(rows, 8, 0x00ff00ff00ff00ff);
+    swap_blocks(rows, 4, 0x0f0f0f0f0f0f0f0f);
+    swap_blocks(rows, 2, 0x3333333333333333);
+    swap_blocks(rows, 1, 0x5555555555555555);
+}
+
+/* Find which examples have the inputs of a word; returns the bits of those inputs that any has. */
+static uint64_t turn_masks(struct worker *w, size_t word) {
+    const uint64_t *masks = w->masks + word * w->batch;
+    uint64_t set = 0;
+    for (size_t n = 0; n < w->batch; n++) set |= masks[n];
+    for (size_t first = 0; first < w->batch; first += WORD) {
+        uint64_t *turned = w->turned + first;
+        size_t count = smaller(WORD, w->batch - first);
+        memcpy(turned, masks + first, count * sizeof *turned);
+        memset(turned + count, 0, (WORD - count) * sizeof *turned);
+        transpose(turned);
+    }
+    return set;
+}
+
+/* The gradients of the weights of a word's inputs, in NV vectors from `column` on, to w->rows. */
+INLINE void gradient_columns(const size_t NV, struct worker *w, size_t column) {
+    const size_t stride = w->network->layers[0].stride;
+    const float *deltas = w->network->layers[0].delta + column;
+    for (size_t i = 0; i < WORD; i++) {
+        vec gradient[MAX_VECTORS];
+        for (size_t v = 0; v < NV; v++) gradient[v] = (vec){0};
+        for (size_t first = 0; first < w->batch; first += WORD)
+            for (uint64_t mask = w->turned[first + i]; mask; mask &= mask - 1) {
+                size_t n = first + (size_t)__builtin_ctzll(mask);
+                const float x = *w->cursors[n]++, *delta = deltas + n * stride;
+                for (size_t v = 0; v < NV; v++) gradient[v] += x * load(delta + v * LANES);
+            }
+        for (size_t v = 0; v < NV; v++) store(w->rows + (i * NV + v) * LANES, gradient[v]);
     }
 }
 
@@ -143,20 +172,15 @@ void sum_inputs(struct worker *w) {
     }
 }
 
-/* The bits of a word's inputs whose rows may change. A row is at rest if its gradients are zero (no
-   example has the input, and there is no L2) and so are its moments, if the optimizer has any. */
-static uint64_t moving(struct worker *w, size_t word) {
-    unsigned char *touched = w->network->touched + word * WORD;
-    uint64_t set = 0, own = own_bits(w, word);
-    if (w->network->l2 != 0) return own;
-    for (size_t n = 0; n < w->batch; n++) set |= w->masks[word * w->batch + n];
+/* The bits of a word's inputs whose rows may change, given those that are set in the batch. Others
+   are at rest: their gradients are zero, and so are their moments, if the optimizer has any. */
+static uint64_t moving(struct worker *w, size_t word, uint64_t set) {
+    uint64_t *touched = &w->network->touched[word]; /* the rows of a word may be of two threads */
+    if (w->network->l2 != 0) return own_bits(w, word);
     if (w->optimizer.kind != ADAM) return set;
-    for (uint64_t rest = own; rest; rest &= rest - 1) {
-        int i = __builtin_ctzll(rest);
-        touched[i] |= set >> i & 1;
-        set |= (uint64_t)touched[i] << i;
-    }
-    return set;
+    uint64_t before = __atomic_load_n(touched, __ATOMIC_RELAXED);
+    if (set & ~before) __atomic_fetch_or(touched, set, __ATOMIC_RELAXED);
+    return (set | before) & own_bits(w, word);
 }
 
 /* Finish the rows of gradients that `bits` tells, in runs as long as memory has them. */
@@ -181,8 +205,9 @@ void input_gradients(struct worker *w, int fused) {
         rewind_cursors(w);
         for (size_t i = 0; i < words; i++) {
             size_t word = first + i;
-            WITH_CONSTANT(gradient_columns, vectors, w, word, column)
-            uint64_t bits = fused ? moving(w, word) : own_bits(w, word);
+            uint64_t set = turn_masks(w, word);
+            WITH_CONSTANT(gradient_columns, vectors, w, column)
+            uint64_t bits = fused ? moving(w, word, set) : own_bits(w, word);
             finish_rows(w, word, column, vectors * LANES, bits, fused);
             if (fused && column == 0) fetch_ahead(w, share(w->batch, i, words, 1));
         }
