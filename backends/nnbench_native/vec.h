@@ -58,6 +58,10 @@ INLINE uvec first_lanes(size_t lanes) {
 }
 
 /* The sum and the largest of the lanes, by halves. */
+#if LANES == 16
+INLINE float vec_sum(vec x) { return _mm512_reduce_add_ps((__m512)x); }
+INLINE float vec_max(vec x) { return _mm512_reduce_max_ps((__m512)x); }
+#else
 INLINE float vec_sum(vec x) {
     float half[LANES];
     store(half, x);
@@ -74,6 +78,7 @@ INLINE float vec_max(vec x) {
             if (half[i + size] > half[i]) half[i] = half[i + size];
     return half[0];
 }
+#endif
 
 /* e^x to about one unit in the last place, for x cut to [-87, 88]; NaN stays NaN.
 
