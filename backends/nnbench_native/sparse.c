@@ -1,9 +1,9 @@
 /* The first layer, whose inputs are mostly zero: four fifths of MNIST's pixels are.
 
-   The inputs are taken a word of the masks at a time. For the sums, their rows of weights stay
-   in the nearest cache while the examples pass by, each of which adds those rows whose inputs it
-   has to its sums, which stay in registers. For the gradients the word's masks are turned round: they then
-   tell for an input which examples have it, and its row of gradients stays in registers while
+   The inputs are taken a word of the masks at a time. For the sums, their rows of weights stay in
+   the nearest cache while the examples pass by, each of which adds those rows whose inputs it has
+   to its sums, which stay in registers. For the gradients the word's masks are turned round: they
+   then tell for an input which examples have it, and its row of gradients stays in registers while
    these examples' deltas are added. The word's rows are then updated at once. */
 #include "network.h"
 #include "vec.h"
