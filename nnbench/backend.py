@@ -129,10 +129,20 @@ class Network(ABC, Generic[DataT, BatchT]):
         return None
 
     def predict(self, batch: BatchT) -> NDArray[np.float32]:
-        """Return the logits in host memory, shape (N, K); no backprop will follow."""
+        """Return the logits in host memory, shape (N, K); no backprop will follow.
+
+        Override it where NumPy cannot convert what ``feedforward`` returns.
+        """
         import numpy as np
 
-        return np.array(self.feedforward(batch), dtype=np.float32)
+        logits = self.feedforward(batch)
+        try:
+            return np.array(logits, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            kind = type(logits).__name__
+            raise TypeError(
+                f"NumPy cannot convert the logits, a {kind}: override predict"
+            ) from error
 
     def train_epoch(
         self, data: DataT, order: NDArray[np.int64], batch_size: int

@@ -182,7 +182,10 @@ def _call(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
 
 
 def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
-    checked = list(items)
+    try:
+        checked = list(items)
+    except TypeError:
+        raise TypeError(f"the hook must return a list of {kind.__name__}, not {items!r}") from None
     for item in checked:
         if not isinstance(item, kind):
             raise TypeError(f"{item!r} is no {kind.__name__}")

@@ -50,6 +50,12 @@ class Workload:
     shuffle: Annotated[bool, Meta(description="draw a new order in every epoch")] = True
     initial: Annotated[Initial, Meta(description="distribution of the parameters")] = "uniform"
 
+    def differences(self, other: Workload) -> list[str]:
+        """Name the fields in which another workload trains something else, with both values."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        fields = (key for key in mine if key not in {"name", "summary"})
+        return [f"{k} ({mine[k]}, {theirs[k]})" for k in fields if mine[k] != theirs[k]]
+
     def network(self, inputs: int, outputs: int) -> NetworkSpec:
         """Return the network for a dataset with so many inputs and outputs."""
         return NetworkSpec(

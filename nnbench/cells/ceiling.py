@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MEASURE_S = 0.3  #: for all sizes together
 TIMEOUT_S = 60.0  #: with the import of torch
+LIBRARIES = {"cpu": ("numpy", "torch", "jax"), "cuda": ("torch",)}
 SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}
 COPY_FLOATS = 1 << 26  #: 256 MB, beyond every cache
 
@@ -33,11 +34,10 @@ def find(spec: CellSpec, device: str, achieved: float, slack: float) -> float | 
     """Return the ceiling of a cell in GFLOP/s, or None if it cannot be measured.
 
     The ceiling is NumPy's, on the CPU. A library may have better products than the BLAS of this
-    NumPy: where a backend was faster than that (by ``slack``), torch is asked as well.
+    NumPy: where a backend was faster than that (by ``slack``), others are asked as well.
     """
-    libraries = ("torch",) if device == "cuda" else ("numpy", "torch")
     best = None
-    for library in libraries:
+    for library in LIBRARIES[device]:
         found = measure("product", library, device, spec.threads, spec.cpus, spec.python)
         best = max(filter(None, (best, found)), default=None)
         if best is not None and achieved <= slack * best:
@@ -81,7 +81,7 @@ def main() -> None:
 
 def best_product(library: str, device: str) -> float:
     """Return the best GFLOP/s of products of square matrices."""
-    make = {"numpy": numpy_product, "torch": torch_product}[library]
+    make = {"numpy": numpy_product, "torch": torch_product, "jax": jax_product}[library]
     seconds = MEASURE_S / len(SIZES[device])
     shortest = {size: shortest_s(make(size, device), seconds) for size in SIZES[device]}
     return max(2 * size**3 / s for size, s in shortest.items()) * 1e-9
@@ -126,6 +126,18 @@ def torch_product(size: int, device: str) -> Callable[[], Any]:
             torch.cuda.synchronize()
 
     return product
+
+
+def jax_product(size: int, _: str) -> Callable[[], Any]:
+    """Return a function that multiplies with JAX, on the CPU."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["NPROC"] = os.environ[THREAD_VARIABLES[0]]
+    import jax
+    import jax.numpy as jnp
+
+    a = jnp.full((size, size), 0.5, jnp.float32)
+    product = jax.jit(jnp.matmul)
+    return lambda: product(a, a).block_until_ready()
 
 
 def numpy_copy(_: str) -> Callable[[], Any]:

@@ -37,7 +37,7 @@ def _verdict(result: CellResult, expected: Expected, target: float | None) -> tu
     strayed, tolerance = result.deviation, expected.tolerance
     if strayed is not None and strayed > tolerance:
         text = f"the first losses stray {strayed:.1e} from the reference, more than {tolerance:.0e}"
-        return "invalid", text
+        return "invalid", f"{text}; nnbench test names mistakes"
     if problem := guards.problem(result, moves=expected.moves):
         return "invalid", problem
     if None in result.losses or not result.losses or result.epochs[-1].test_loss is None:

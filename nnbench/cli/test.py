@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nnbench.selection import Selection
     from nnbench.testing.execution import Tested
+    from nnbench.testing.report import Finding
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 #: they keep one file for a session, and each backend has a session of its own
@@ -155,19 +156,14 @@ def spell(asked: Mapping[str, Any]) -> Iterator[str]:
 
 
 def report(tested: Tested) -> None:
-    """Print a line for each failed check, one for each reason to skip, and a summary."""
-    from nnbench.testing.report import NOTHING_FITS
-
+    """Print the failed checks, one line for each reason to skip, and a summary."""
+    failures = [finding for finding in tested.findings if finding.verdict == "failed"]
+    report_failures(tested.label, failures)
+    report_cause(tested.label, failures)
     skipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for finding in tested.findings:
-        if finding.verdict == "failed":
-            click.echo(f"{tested.label}: FAILED {finding.check}: {finding.message}")
-        elif finding.verdict == "skipped":
+        if finding.verdict == "skipped":
             skipped[finding.message][finding.check.partition(" [")[0]] += 1
-    hints = Counter(f.hint for f in tested.findings if f.hint not in {"", NOTHING_FITS})
-    if hints.total() > 1:
-        [(hint, count)] = hints.most_common(1)
-        click.echo(f"{tested.label}: likely mistake: {hint} (so say {count} of {hints.total()})")
     for reason, checks in skipped.items():
         names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
         click.echo(f"{tested.label}: skipped {names}: {reason}")
@@ -176,6 +172,33 @@ def report(tested: Tested) -> None:
     counts = ((tested.count(verdict), verdict) for verdict in ("failed", "passed", "skipped"))
     summary = ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
     click.echo(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
+
+
+def report_failures(label: str, failures: Sequence[Finding]) -> None:
+    """Print a line for each failure; those that raised the same are one line together."""
+    from nnbench.testing.report import RAISED
+
+    alike = Counter(f.message for f in failures if f.message.startswith(RAISED))
+    for finding in failures:
+        count = alike.pop(finding.message, 0)
+        if count or not finding.message.startswith(RAISED):
+            others = f" and {count - 1} more" if count > 1 else ""
+            click.echo(f"{label}: FAILED {finding.check}{others}: {finding.message}")
+
+
+def report_cause(label: str, failures: Sequence[Finding]) -> None:
+    """Print what most of the failures have in common."""
+    from nnbench.testing.report import NOTHING_FITS, RAISED
+
+    causes = Counter(f.cause for f in failures if f.cause not in {"", NOTHING_FITS})
+    if causes.total() < 2:
+        return
+    [(cause, count)] = causes.most_common(1)
+    share = f"{count} of {causes.total()}"
+    if cause.startswith(RAISED):
+        click.echo(f"{label}: {share} failures {cause}; -v shows the tracebacks")
+    else:
+        click.echo(f"{label}: likely mistake: {cause} (so say {share})")
 
 
 def exit_code(tested: Sequence[Tested]) -> ExitCode:

@@ -112,6 +112,8 @@ def check_comparable(base: Run, new: Run) -> None:
     one, other = base.info, new.info
     if one.workload != other.workload:
         names = f"{one.workload.name} and {other.workload.name}"
+        if one.workload.name == other.workload.name:
+            names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
         raise ResultsError(f"the runs trained different workloads ({names})")
     if not same_machine(base, new) and one.baseline != other.baseline:
         names = f"{one.baseline} and {other.baseline}"

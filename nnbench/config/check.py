@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nnbench.errors import ConfigError
 
 T = TypeVar("T")
+EFFORTS = ("quick", "rigorous")  #: flags on the command line, values of a key in files
 LONGEST = 60  #: characters of a value that an error shows
 PLACE = re.compile(r" - at `\$(.*)`$")  # how msgspec ends its messages
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -98,7 +99,8 @@ def _walk(root: Node, table: dict[str, Any]) -> Iterator[tuple[KeyPath, Item]]:
 def _unknown_key(path: KeyPath, item: Item) -> str:
     *parents, key = path
     where = f" in [{spell(parents)}]" if parents else ""
-    return f"unknown key {key!r}{where}; known: {', '.join(item.siblings)}"
+    flag = f'; write effort = "{key}"' if key in EFFORTS and "effort" in item.siblings else ""
+    return f"unknown key {key!r}{where}{flag}; known: {', '.join(item.siblings)}"
 
 
 def _misfit(document: Document, items: Mapping[KeyPath, Item], message: str) -> ConfigError:

@@ -27,11 +27,28 @@ def read(path: Path) -> Workload:
     Raises
     ------
     ConfigError
-        If it cannot be read, or is no workload.
+        If it cannot be read, is no workload, or has the name of another that is installed.
     """
     source = document.read(path)
     found = check.convert(source, "workload", complete(source.table, path), Workload)
-    return dataclasses.replace(found, dataset=locate(source, ("dataset",), found.dataset))
+    found = dataclasses.replace(found, dataset=locate(source, ("dataset",), found.dataset))
+    refuse_taken_name(source, found)
+    return found
+
+
+def refuse_taken_name(source: Document, workload: Workload) -> None:
+    """Refuse the name of an installed workload for another one: tables would not tell them apart.
+
+    Raises
+    ------
+    ConfigError
+        With what differs.
+    """
+    installed = registry.workloads().get(workload.name)
+    if installed and (changed := workload.differences(installed)):
+        what = ", ".join(changed)
+        text = f"{workload.name!r} is installed, and differs in {what}: give this another name"
+        raise source.error(("name",), text)
 
 
 def complete(table: Mapping[str, Any], path: Path) -> dict[str, Any]:

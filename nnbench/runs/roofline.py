@@ -9,7 +9,7 @@ machine.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nnbench import environment
 from nnbench.cells import ceiling
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nnbench.environment import Environment
 
 ROOFS: Store[list[Roof]] = Store("ceilings.json", list[Roof])
-LIBRARIES = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
+COPIERS = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
 
 
 class Shares(NamedTuple):
@@ -53,14 +53,16 @@ def find(machine: Environment, devices: Iterable[str], threads: Iterable[int]) -
 def measure(device: str, threads: int) -> Roof:
     """Measure a roof: the best of the libraries that are there."""
     cpus = tuple(environment.usable_cpus()[-threads:])
-    libraries = LIBRARIES[device]
-    products = [ceiling.measure("product", name, device, threads, cpus) for name in libraries]
-    copies = [ceiling.measure("copy", name, device, threads, cpus) for name in libraries]
+
+    def ask(what: Literal["product", "copy"], libraries: Iterable[str]) -> float | None:
+        found = (ceiling.measure(what, name, device, threads, cpus) for name in libraries)
+        return max(filter(None, found), default=None)
+
     return Roof(
         device=device,
         threads=threads,
-        gflops=max(filter(None, products), default=None),
-        gb_per_s=max(filter(None, copies), default=None),
+        gflops=ask("product", ceiling.LIBRARIES[device]),
+        gb_per_s=ask("copy", COPIERS[device]),
     )
 
 

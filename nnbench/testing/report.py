@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -17,6 +19,7 @@ Verdict = Literal["started", "passed", "failed", "skipped"]
 LIKELY = "Likely mistake: "
 NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
 FAILED = "Failed: "  #: what pytest puts before the message of a check
+RAISED = "raised "
 TEST = re.compile(r".*?::(?P<backend>.*)::test_(?P<name>\w+) ?(?P<parameter>\[.*\])?")
 
 
@@ -32,6 +35,11 @@ class Finding(msgspec.Struct, frozen=True):
     def hint(self) -> str:
         """The likely mistake, if the message names one."""
         return self.message.partition(LIKELY)[2] if self.verdict == "failed" else ""
+
+    @property
+    def cause(self) -> str:
+        """What may explain other failures, too: the likely mistake, or an exception."""
+        return self.message if self.message.startswith(RAISED) else self.hint
 
 
 class Reporter:
@@ -80,4 +88,37 @@ def explain(report: pytest.TestReport) -> str:
     text = " ".join((crash.message if crash else report.longreprtext).split())
     if crash is None or text.startswith(FAILED):
         return text.removeprefix(FAILED)
-    return f"raised {text} ({Path(crash.path).name}:{crash.lineno})"
+    return f"{RAISED}{text} ({place(report, crash)})"
+
+
+def place(report: pytest.TestReport, crash: Any) -> str:
+    """Return file and line of an exception: the deepest in the plugin, or else where it rose."""
+    backend, _ = name(report.nodeid)
+    home = home_of(backend)
+    traceback = getattr(report.longrepr, "reprtraceback", None)  # absent with --tb=no
+    entries = getattr(traceback, "reprentries", [])
+    frames = [crash, *(f for e in entries if (f := getattr(e, "reprfileloc", None)))]
+    paths = [(Path(frame.path).resolve(), frame.lineno) for frame in frames]
+    own = [(path, line) for path, line in paths if home and (home in path.parents or home == path)]
+    path, line = (own or paths)[-1]
+    return f"{path.name}:{line}"
+
+
+@cache
+def home_of(label: str) -> Path | None:
+    """Return the folder of a backend's package, or its one file; None if it has neither."""
+    from nnbench.errors import NnbenchError
+    from nnbench.selection import parse
+
+    try:
+        create: Any = parse([label])[0].backend.create
+    except NnbenchError:
+        return None
+    while isinstance(create, partial):
+        create = create.func
+    root = sys.modules.get(create.__module__.partition(".")[0])
+    file = getattr(root, "__file__", None)
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    return path.parent if path.stem == "__init__" else path

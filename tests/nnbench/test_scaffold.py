@@ -10,11 +10,14 @@ from tests.plugins.helpers import environment, nnbench
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nnbench-example"
 NAME = "my-backend"
+CACHES = {"__pycache__", ".pytest_cache", ".benchmarks", ".ruff_cache", ".mypy_cache"}
 
 
 def contents(folder):
-    written = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    return {str(path.relative_to(folder)): path.read_text("utf-8") for path in written}
+    """Read every file but what Python and its tools leave behind."""
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in written if not CACHES & set(path.parts)]
+    return {str(path.relative_to(folder)): path.read_text("utf-8") for path in kept}
 
 
 def as_installed(folder, name, package):

@@ -30,8 +30,9 @@ def variables(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
 
 
 def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
-    """Return a whole environment, without what would colour the output."""
-    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
+    """Return a whole environment, without what colours output or tells of this session."""
+    ours = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTEST_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | variables(*plugins, mark=mark, **more)
 
 

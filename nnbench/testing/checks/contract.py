@@ -43,16 +43,19 @@ class ContractChecks(Checks):
 
     @every_spec
     def test_gradients_have_the_form_of_parameters(self, spec: NetworkSpec) -> None:
-        """``gradients`` returns float32 arrays of the parameters' shapes; a loss is one number."""
+        """``gradients`` returns float32 arrays of the parameters' shapes; a loss is what ``float`` converts."""
         problem = make_problem(spec)
         network, data = self.start(problem)
         loss = backprop(network, data, problem.index)
         try:
             float(loss)
         except (TypeError, ValueError):
+            is_scalar = getattr(loss, "shape", None) == ()
             fail(
-                f"backprop: expected one number, came {judgement.kind(loss)}",
-                "the loss of each example is returned, without their mean",
+                f"backprop: expected what float() can convert, came {judgement.kind(loss)}",
+                "float() cannot convert this scalar: return its item()"
+                if is_scalar
+                else "the loss of each example is returned, without their mean",
             )
         verify(judgement.structure("gradients", network.gradients(), spec))
 

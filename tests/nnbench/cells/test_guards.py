@@ -36,7 +36,7 @@ def cheats(tmp_path_factory):
 def large(tmp_path_factory):
     """Run a network large enough to tell work from none, as long as the losses are known."""
     folder = tmp_path_factory.mktemp("guards") / "run"
-    return run(folder, HONEST, "knows-losses", hidden="1000,1000", epochs=20)
+    return run(folder, HONEST, "knows-losses", hidden="2000,2000", epochs=20)
 
 
 def test_no_op_is_caught_by_its_losses(cheats):

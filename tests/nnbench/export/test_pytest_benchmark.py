@@ -18,11 +18,14 @@ def test_mine(benchmark):
     benchmark.fullname, benchmark.group = "mnist/numpy", "mnist"
     benchmark(sum, [1, 2])
 """
+from tests.plugins.helpers import environment
 
 
 def start(folder, *arguments):
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture

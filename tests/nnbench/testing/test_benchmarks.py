@@ -50,7 +50,9 @@ def test_the_json_says_what_was_timed(saved):
 
 def test_pytest_benchmark_compares_it(saved):
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "--group-by=group"]
-    done = subprocess.run(command, cwd=saved, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=saved, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert all(f"benchmark '{phase}'" in done.stdout for phase in PHASES)
 
