@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 Theme = Literal["light", "dark"]
 
-#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): "vibrant" for backends ...
-BACKENDS = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#BBBBBB")
+#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): "vibrant" for backends, and from
+#: "muted" for those beyond seven ...
+VIBRANT = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#BBBBBB")
+MUTED = ("#882255", "#117733", "#DDCC77", "#AA4499", "#999933")
+BACKENDS = (*VIBRANT, *MUTED)
 #: ... and "light", on which dark text can be read, for phases.
 PHASES = ("#99DDFF", "#77AADD", "#EE8866", "#44BB99", "#BBBBBB")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
@@ -21,7 +24,7 @@ FONT = "Inter, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-seri
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:
-    """Give each backend a colour; there are seven, then they come again."""
+    """Give each backend a colour; there are twelve, then they come again."""
     return {label: BACKENDS[i % len(BACKENDS)] for i, label in enumerate(dict.fromkeys(labels))}
 
 
