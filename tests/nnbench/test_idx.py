@@ -59,7 +59,7 @@ def test_read_returns_a_plain_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["file", "file.gz"])
 def test_read_unpacks_gzip_whatever_the_name(tmp_path, name):
-    (tmp_path / name).write_bytes(gzip.compress(CONTENT))
+    (tmp_path / name).write_bytes(gzip.compress(CONTENT, mtime=0))
     assert idx.read(tmp_path / name) == CONTENT
 
 
@@ -80,7 +80,7 @@ def flip(content: bytes, position: int) -> bytes:
     return bytes(changed)
 
 
-ZIPPED = gzip.compress(CONTENT * 50)
+ZIPPED = gzip.compress(CONTENT * 50, mtime=0)
 
 
 @pytest.mark.parametrize(
