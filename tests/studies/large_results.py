@@ -43,6 +43,7 @@ COMMANDS = [
     "export {run} --to bencher -o {out}",
     "export {run} --to junit -o {out}",
     "export {run} --to step-summary -o {out}",
+    "report {run} -o {out}",
 ]
 
 
