@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nnbench.cells import interpreters
+from nnbench.cells import interpreters, native
 from nnbench.cells.records import Epoch, EpochFinished, Event, Failed, Finished, Ready, Setup
 
 if TYPE_CHECKING:
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 
     from nnbench.cells.records import CellSpec, Status
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
 EVENT_BYTES = 1 << 24  #: a longer line is no event
 POLL_S = 0.1
@@ -76,8 +67,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=interpreters.variables(spec.python)
-            | dict.fromkeys(THREAD_VARIABLES, str(spec.threads)),
+            env=native.variables(interpreters.variables(spec.python), spec.threads),
             pass_fds=[write_end],
             start_new_session=True,
         )

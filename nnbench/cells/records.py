@@ -89,6 +89,7 @@ class Setup:
     operations: float = 0.0  #: floating-point operations of one training image, zeros included
     traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
     nonzero_share: float = 1.0  #: of the inputs that the backend computes with
+    kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

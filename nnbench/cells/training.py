@@ -199,14 +199,15 @@ def describe(
     """Collect what happened before training, and what its speed can be judged by."""
     from threadpoolctl import threadpool_info
 
-    pools = {Path(pool["filepath"]).name: pool["num_threads"] for pool in threadpool_info()}
+    pools = {Path(pool["filepath"]).name: pool for pool in threadpool_info()}
     return Setup(
         setup_s=setup_s,
         transfer_s=transfer_s,
         warmup_s=warmup_s,
         epoch_images=len(task.train.inputs),
         parameters=task.network.parameter_count,
-        thread_pools=pools,
+        thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
+        kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
         device=backend.device,
         operations=task.network.operations,
         traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,

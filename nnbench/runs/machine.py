@@ -9,14 +9,15 @@ Sources: the kernel's Documentation/admin-guide/pm/cpufreq.rst and intel_pstate.
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnbench.cells import gpu
+from nnbench.cells import gpu, native
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path("/")
 LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
@@ -36,7 +37,12 @@ def warn(cpus: Sequence[int], threads: int, *, uses_gpu: bool) -> list[str]:
 
 
 def check(
-    cpus: Sequence[int], threads: int, *, uses_gpu: bool = False, root: Path = ROOT
+    cpus: Sequence[int],
+    threads: int,
+    *,
+    uses_gpu: bool = False,
+    root: Path = ROOT,
+    environment: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """Return what may spoil a run.
 
@@ -50,6 +56,8 @@ def check(
         Whether a backend trains on one.
     root
         The folder that stands for ``/``.
+    environment
+        Variables that workers might inherit.
     """
     found = [
         governor(cpus[-threads:], root),
@@ -58,6 +66,7 @@ def check(
         load(len(cpus), threads, root),
         memory(root),
         gpu_users() if uses_gpu else None,
+        caps(environment),
     ]
     return [text for text in found if text]
 
@@ -113,6 +122,15 @@ def gpu_users() -> str | None:
     if not users:
         return None
     return f"the GPU is used by process {', '.join(map(str, users))}: stop it (see nvidia-smi)"
+
+
+def caps(environment: Mapping[str, str]) -> str | None:
+    """Look for variables that would slow some libraries down; workers do not get them."""
+    found = native.caps(environment)
+    if not found:
+        return None
+    names = ",".join(found)
+    return f"cells run without {names}: {native.INHERIT}={names} hands them on"
 
 
 def _read(path: Path) -> str | None:

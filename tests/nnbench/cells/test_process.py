@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import environment, registry, worker
-from nnbench.cells import process
+from nnbench.cells import native, process
 from nnbench.cells.records import CellSpec, EpochFinished, Event, Failed, Progress, Ready
 from tests.plugins.helpers import survivors, variables
 
@@ -185,7 +185,7 @@ def test_budget_ends_a_training_that_gets_slower(outcomes):
 
 def test_threads_and_affinity_reach_the_worker(outcomes):
     told = json.loads(outcomes["talks"].output)
-    expected = dict.fromkeys(process.THREAD_VARIABLES, "1")
+    expected = dict.fromkeys(native.THREAD_VARIABLES, "1")
     assert {key: told["variables"].get(key) for key in expected} == expected
     assert told["cpus"] == environment.usable_cpus()[-1:]
     assert set(outcomes["talks"].setup.thread_pools.values()) <= {1}
