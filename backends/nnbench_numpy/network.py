@@ -4,7 +4,8 @@ A bias is the weight of an input that is always one: inputs and hidden values ca
 where the network has biases, so each layer is one matrix product. All parameters lie in one flat
 array, and so do the gradients; the layers are views of them, and the optimizer runs over the flat
 arrays. Examples are rows as they come in, and columns from the first hidden layer on: there a row
-of ones leaves the rest contiguous, and softmax reduces whole rows.
+of ones leaves the rest contiguous, and softmax reduces whole rows. The first layer's product still
+has examples as rows, the layout in which BLAS is fastest; the activation turns them.
 
 The weights of inputs that are zero in every example never move (but for L2), and add nothing: they
 lie at the end, where neither the products nor the optimizer reach. One in twelve of MNIST's pixels
@@ -13,12 +14,13 @@ is never set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnbench import Layer, Network
+from nnbench_numpy.buffers import SHADE, Batch, Data, keep, make_workspace
+from nnbench_numpy.functions import cross_entropy, sigmoid, sigmoid_slope, squared_error
 from nnbench_numpy.optimizers import make_optimizer
 
 if TYPE_CHECKING:
@@ -27,35 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench import Examples, NetworkSpec
+    from nnbench_numpy.buffers import Workspace
 
     Array = NDArray[np.float32]
-
-
-class Data(NamedTuple):
-    """A split of M examples."""
-
-    inputs: Array  #: shape (M, W), or (M, 1 + W) with the ones: the first W inputs of our order
-    targets: Array  #: shape (M, K); classes are one-hot
-
-
-class Batch(NamedTuple):
-    """N examples of a split: columns are examples."""
-
-    inputs: Array  #: shape (W, N), or (1 + W, N) with the ones
-    targets: Array  #: shape (K, N)
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """The buffers of one batch size N and one width W."""
-
-    rows: Data  #: the batch, as it is gathered
-    batch: Batch  #: views of the rows
-    values: list[Array]  #: the input of each layer, with the ones, shape ([1 +] fan_in, N)
-    outputs: list[Array]  #: of each layer, without the ones: views of the next layer's input
-    deltas: list[Array]  #: the loss's derivative by each layer's output; the last holds softmax
-    slopes: list[Array]  #: scratch for the derivative of each hidden activation
-    row: Array  #: scratch, shape (N,)
 
 
 class NumpyNetwork(Network[Data, Batch]):
@@ -115,17 +91,18 @@ class NumpyNetwork(Network[Data, Batch]):
         width = 1 + int(used[self._order].nonzero()[0].max(initial=-1))
         unmoved = (len(used) - width) * self.spec.sizes[1]
         self._moving = max(self._moving, self._parameters.size - unmoved)
-        rows = np.ones((len(inputs), self._ones + width), np.float32)
-        columns = self._order[:width]
-        np.take(inputs, columns, axis=1, out=rows[:, self._ones :], mode="clip")
         if targets is None:
             targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        return Data(rows, targets)
+        return Data(keep(inputs, self._order[:width], self._ones), targets)
 
     def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
         work = self._workspace(len(index), data.inputs.shape[1])
         # mode="clip" lets take write into out directly; the default goes through a copy
-        np.take(data.inputs, index, axis=0, out=work.rows.inputs, mode="clip")
+        if data.inputs.dtype == np.uint8:
+            np.take(data.inputs, index, axis=0, out=work.codes, mode="clip")
+            np.multiply(work.codes, SHADE, out=work.rows.inputs)
+        else:
+            np.take(data.inputs, index, axis=0, out=work.rows.inputs, mode="clip")
         np.take(data.targets, index, axis=0, out=work.rows.targets, mode="clip")
         return work.batch
 
@@ -137,17 +114,18 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def feedforward(self, batch: Batch) -> Array:
         work = self._workspace(*batch.inputs.shape[::-1])
-        for weight, value, output in zip(self._weights, work.values, work.outputs, strict=True):
-            np.matmul(weight[: len(value)].T, value, out=output)
+        layers = zip(self._weights, work.values, work.products, work.outputs, strict=True)
+        for weight, value, product, output in layers:
+            np.matmul(weight[: len(value)].T, value, out=product)
             if output is not work.outputs[-1]:
-                self._activate(output)
+                self._activate(product, output)
         return work.outputs[-1].T
 
-    def _activate(self, z: Array) -> None:
+    def _activate(self, z: Array, out: Array) -> None:
         if self.spec.activation == "relu":
-            np.maximum(z, 0, out=z)
+            np.maximum(z, 0, out=out)
         else:
-            sigmoid(z, out=z)
+            sigmoid(z, out=out)
 
     def backprop(self, batch: Batch) -> float:
         work = self._workspace(*batch.inputs.shape[::-1])
@@ -189,62 +167,3 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def update(self) -> None:
         self._optimizer(self._moving)
-
-
-def make_workspace(spec: NetworkSpec, n: int, width: int) -> Workspace:
-    """Allocate the buffers for N examples and so many inputs, the ones included."""
-    ones = int(spec.bias)
-    rows = Data(np.empty((n, width), np.float32), np.empty((n, spec.sizes[-1]), np.float32))
-    hidden = [np.ones((ones + size, n), np.float32) for size in spec.sizes[1:-1]]
-    logits = np.empty((spec.sizes[-1], n), np.float32)
-    outputs = [*(value[ones:] for value in hidden), logits]
-    return Workspace(
-        rows=rows,
-        batch=Batch(rows.inputs.T, rows.targets.T),
-        values=[rows.inputs.T, *hidden],
-        outputs=outputs,
-        deltas=[np.empty_like(output) for output in outputs],
-        slopes=[np.empty_like(output) for output in outputs],
-        row=np.empty(n, np.float32),
-    )
-
-
-def sigmoid(z: Array, out: Array) -> None:
-    """Write 1 / (1 + e^-z) = (1 + tanh(z / 2)) / 2, which never overflows."""
-    np.multiply(z, 0.5, out=out)
-    np.tanh(out, out=out)
-    np.multiply(out, 0.5, out=out)
-    np.add(out, 0.5, out=out)
-
-
-def sigmoid_slope(value: Array, out: Array) -> None:
-    """Write the sigmoid's derivative a · (1 − a), given its value a."""
-    np.subtract(1, value, out=out)
-    np.multiply(value, out, out=out)
-
-
-def cross_entropy(work: Workspace, targets: Array) -> float:
-    """Return the mean cross-entropy of a softmax; its derivative goes to the last delta."""
-    logits, delta, row = work.outputs[-1], work.deltas[-1], work.row
-    np.max(logits, axis=0, out=row)
-    np.subtract(logits, row, out=logits)
-    loss = -float(np.vdot(logits, targets))
-    np.exp(logits, out=delta)
-    np.sum(delta, axis=0, out=row)
-    np.divide(delta, row, out=delta)
-    np.subtract(delta, targets, out=delta)
-    np.multiply(delta, 1 / len(row), out=delta)
-    np.log(row, out=row)
-    return (loss + float(np.sum(row))) / len(row)
-
-
-def squared_error(work: Workspace, targets: Array) -> float:
-    """Return the mean squared error of a sigmoid; its derivative goes to the last delta."""
-    logits, delta, slope = work.outputs[-1], work.deltas[-1], work.slopes[-1]
-    sigmoid(logits, out=delta)
-    sigmoid_slope(delta, out=slope)
-    np.subtract(delta, targets, out=delta)
-    loss = float(np.vdot(delta, delta)) / delta.size
-    np.multiply(delta, slope, out=delta)
-    np.multiply(delta, 2 / delta.size, out=delta)
-    return loss
