@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def create(spec: NetworkSpec) -> NumbaNetwork:
-    """Import Numba only when a cell starts.
-
-    Threads that wait for each other sleep: spinning, as is usual for OpenMP, takes the CPU from the
-    one that is waited for where others use it, too.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Import Numba only when a cell starts."""
     from nnbench_numba.network import NumbaNetwork
 
     return NumbaNetwork(spec)

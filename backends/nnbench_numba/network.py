@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -11,16 +11,18 @@ import scipy.linalg.cython_blas  # noqa: F401 - the BLAS that Numba calls: its p
 from threadpoolctl import ThreadpoolController
 
 from nnbench import Examples, Layer, Network
-from nnbench_numba import kernels
-from nnbench_numba.kernels import ADAM, FRESH_ADAM, SGD, Model, Rule, Split, State, Workspace
+from nnbench_numba import arrays, chunks, compilation, sparse, training
+from nnbench_numba.arrays import Model, Split, State, Workspace
+from nnbench_numba.optimizers import ADAM, FRESH_ADAM, SGD, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from nnbench import NetworkSpec, Optimizer
+
+T = TypeVar("T")
 
 KINDS = {"sgd": SGD, "adam": ADAM, "adam-fresh": FRESH_ADAM}
 
@@ -33,14 +35,22 @@ class Batch(NamedTuple):
 
 
 class NumbaNetwork(Network[Split, Batch]):
-    """One chunk of a batch, and of the parameters, for each of Numba's threads."""
+    """One chunk of a batch, and of the parameters, for each thread.
 
-    def __init__(self, spec: NetworkSpec, chunks: int | None = None) -> None:
+    The threads are Python's: they start when they are needed, hold no lock in compiled code, and
+    nothing of Numba's own pool is ever loaded.
+    """
+
+    def __init__(self, spec: NetworkSpec, threads: int | None = None) -> None:
         self.spec = spec
+        # read without starting Numba's own pool, as numba.get_num_threads() would
+        self._threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined] # dynamic
         self._depths = range(len(spec.shapes))
         self._model, self._rule = make_model(spec), make_rule(spec.optimizer)
-        self._state = make_state(spec, chunks or numba.get_num_threads())
+        self._state = make_state(spec, self._threads)
         self._work = make_workspace(spec, 0)
+        self._steps = 0
+        self._arrivals = np.zeros(1, np.int64)
         self._pools = ThreadpoolController()
         self._compile()
 
@@ -58,9 +68,10 @@ class NumbaNetwork(Network[Split, Batch]):
 
     def load(self, layers: Sequence[Layer]) -> None:
         state = self._state
-        arrays = [array.ravel() for layer in layers for array in layer if array is not None]
-        state.parameters[:] = np.concatenate(arrays)
-        for array in (state.first, state.second, state.step):
+        flat = [array.ravel() for layer in layers for array in layer if array is not None]
+        state.parameters[:] = np.concatenate(flat)
+        self._steps = 0
+        for array in (state.first, state.second):
             array[:] = 0
 
     def dump(self) -> list[Layer]:
@@ -70,8 +81,8 @@ class NumbaNetwork(Network[Split, Batch]):
         return self._export(self._state.partial.sum(axis=0))
 
     def _export(self, flat: NDArray[np.float32]) -> list[Layer]:
-        weights = [kernels.weight_of(flat, self._model, i).copy() for i in self._depths]
-        biases = [kernels.bias_of(flat, self._model, i).copy() for i in self._depths]
+        weights = [arrays.weight_of(flat, self._model, i).copy() for i in self._depths]
+        biases = [arrays.bias_of(flat, self._model, i).copy() for i in self._depths]
         has = self.spec.bias
         return [Layer(w, b if has else None) for w, b in zip(weights, biases, strict=True)]
 
@@ -79,7 +90,7 @@ class NumbaNetwork(Network[Split, Batch]):
         inputs, labels, targets = examples
         if targets is None:
             targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        starts, columns, values = kernels.compress(typed(inputs))
+        starts, columns, values = sparse.compress(typed(inputs))
         return Split(starts, columns, values, typed(targets))
 
     def batch(self, data: Split, index: NDArray[np.int64]) -> Batch:
@@ -88,26 +99,41 @@ class NumbaNetwork(Network[Split, Batch]):
     def feedforward(self, batch: Batch) -> NDArray[np.float32]:
         n = len(batch.rows)
         work = self._workspace(n)
-        with self._one_pool():
-            kernels.feedforward(self._model, self._state, *batch, work)
-        return kernels.rows_of(work.values, self._model, self._depths[-1], n, 0, n)
+        self._run(lambda t: chunks.feedforward(self._model, self._state, *batch, work, t))
+        return arrays.rows_of(work.values, self._model, self._depths[-1], n, 0, n)
 
     def backprop(self, batch: Batch) -> float:
-        with self._one_pool():
-            return float(kernels.backprop(self._model, self._state, *batch, self._work))
+        work = self._work
+        return sum(self._run(lambda t: chunks.backprop(self._model, self._state, *batch, work, t)))
 
     def update(self) -> None:
-        kernels.update(self._rule, self._state)
+        self._steps += 1
+        self._run(lambda t: chunks.update(self._rule, self._state, self._steps, t))
 
     def train_epoch(
         self, data: Split, order: NDArray[np.int64], batch_size: int
     ) -> NDArray[np.float32]:
-        work = self._workspace(batch_size)
-        with self._one_pool():
-            losses: NDArray[np.float32] = kernels.train(
-                self._model, self._rule, self._state, data, typed(order), batch_size, work
-            )
-        return losses
+        steps = -(-len(order) // batch_size)
+        losses = np.empty((self._threads, steps), np.float32)
+        given = (data, typed(order), batch_size, self._workspace(batch_size), self._steps)
+
+        def train(thread: int) -> None:
+            network = (self._model, self._rule, self._state)
+            training.train(*network, *given, losses[thread], self._arrivals, thread)
+
+        self._run(train)
+        self._steps += steps
+        return losses.sum(axis=0)
+
+    def _run(self, work: Callable[[int], T]) -> list[T]:
+        """Do the work of all threads at once, and return what each gives."""
+        if self._threads == 1:
+            return [work(0)]
+        with (
+            self._pools.limit(limits=1, user_api="blas"),
+            ThreadPoolExecutor(self._threads) as pool,
+        ):
+            return list(pool.map(work, range(self._threads)))
 
     def _workspace(self, n: int) -> Workspace:
         """Return a workspace for n examples; it grows, and then serves smaller batches too."""
@@ -115,14 +141,8 @@ class NumbaNetwork(Network[Split, Batch]):
             self._work = make_workspace(self.spec, n)
         return self._work
 
-    def _one_pool(self) -> AbstractContextManager[Any]:
-        """Keep BLAS from starting threads inside Numba's: two pools fight for the same cores."""
-        if len(self._state.partial) == 1:
-            return nullcontext()
-        return self._pools.limit(limits=1, user_api="blas")
-
     def compilations(self) -> int:
-        return sum(len(f.signatures) for f in vars(kernels).values() if hasattr(f, "signatures"))
+        return compilation.compilations()
 
 
 def typed(array: NDArray[Any]) -> NDArray[Any]:
@@ -164,7 +184,6 @@ def make_state(spec: NetworkSpec, chunks: int) -> State:
         gradients=zeros[1],
         first=zeros[2],
         second=zeros[3],
-        step=np.zeros(1, np.int64),
     )
 
 

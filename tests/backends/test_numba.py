@@ -1,8 +1,11 @@
-"""What the numba backend promises beyond the contract: chunks, one pool, one compilation."""
+"""What the numba backend promises beyond the contract: threads, one pool, one compilation."""
 
 import json
+import runpy
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,23 +14,25 @@ from tests.problems import KINDS, OPTIMIZERS, distance, make_examples, make_laye
 
 numba = pytest.importorskip("numba")
 
-from nnbench_numba import kernels
+from nnbench_numba import barrier, compilation
 from nnbench_numba.network import NumbaNetwork
 
 EXAMPLES, BATCH_SIZE = 20, 8  # the last batch is smaller
 SPEC = make_spec((6, 5, 4, 3), KINDS[0] | {"l2": 0.03}, OPTIMIZERS[1])
 
 
-def train(spec, chunks=1, batch_size=BATCH_SIZE):
-    network = NumbaNetwork(spec, chunks)
+def train(spec, threads=1, batch_size=BATCH_SIZE):
+    network = NumbaNetwork(spec, threads)
     network.load(make_layers(spec))
     data = network.place(make_examples(spec, EXAMPLES))
     losses = network.train_epoch(data, np.arange(EXAMPLES), batch_size)
     return network, losses
 
 
-@pytest.mark.parametrize("batch_size", [8, 1], ids=["some rows for each", "fewer rows than chunks"])
-def test_chunks_change_nothing(batch_size):
+@pytest.mark.parametrize(
+    "batch_size", [8, 1], ids=["some rows for each", "fewer rows than threads"]
+)
+def test_threads_change_nothing(batch_size):
     one, losses = train(SPEC, 1, batch_size)
     three, other_losses = train(SPEC, 3, batch_size)
     assert other_losses == pytest.approx(losses, rel=1e-5)
@@ -39,7 +44,7 @@ def test_no_other_network_and_no_other_array_is_compiled_for():
     network, _ = train(SPEC)
     before = network.compilations()
     assert before > 0
-    other, _ = train(make_spec((7, 2), KINDS[-1], OPTIMIZERS[-1]), chunks=2)
+    other, _ = train(make_spec((7, 2), KINDS[-1], OPTIMIZERS[-1]), threads=2)
     data = other.place(make_examples(other.spec, EXAMPLES))
     order = np.arange(2 * EXAMPLES)[::2] // 2  # not in one piece
     order.setflags(write=False)
@@ -48,38 +53,69 @@ def test_no_other_network_and_no_other_array_is_compiled_for():
     assert other.compilations() == before
 
 
+def test_three_threads_train_the_same_each_time():
+    (one, losses), (two, other_losses) = train(SPEC, 3), train(SPEC, 3)
+    assert losses.tolist() == other_losses.tolist()
+    assert distance(one.dump(), two.dump()) == 0
+
+
+def test_networks_train_at_the_same_time():
+    expected, losses = train(SPEC, 2)
+    with ThreadPoolExecutor(4) as pool:
+        trained = list(pool.map(lambda _: train(SPEC, 2), range(4)))
+    for network, other_losses in trained:
+        assert other_losses.tolist() == losses.tolist()
+        assert distance(network.dump(), expected.dump()) == 0
+
+
+def test_nobody_leaves_the_barrier_before_all_have_come():
+    threads, rounds = 3, 200
+    arrivals, seen = np.zeros(1, np.int64), np.zeros((threads, rounds), np.int64)
+
+    def come_and_look(thread):
+        for i in range(rounds):
+            barrier.meet(arrivals, threads)
+            seen[thread, i] = arrivals[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(come_and_look, range(threads)))
+    all_came = threads * np.arange(1, rounds + 1)
+    assert (seen >= all_came).all()
+    assert (seen < all_came + threads).all()  # nor comes twice before the others go on
+    assert arrivals[0] == threads * rounds
+
+
 TWO_THREADS = """
-import json, numba, numpy as np
+import json
 from threadpoolctl import threadpool_info
-from nnbench_numba import kernels
+from nnbench_numba import training
 from tests.backends.test_numba import SPEC, train
 
-def blas():
-    return {p["filepath"]: p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+def pools(api):
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == api]
 
-compiled, inside = kernels.train, []
+compiled, inside = training.train, []
 def watched(*arguments):
-    inside.append(blas())
+    inside.append(pools("blas"))
     return compiled(*arguments)
-kernels.train = watched
+training.train = watched
 
-network, losses = train(SPEC, chunks=None)
-print(json.dumps([numba.get_num_threads(), losses.tolist(), list(inside[-1].values()),
-                  list(blas().values())]))
+network, losses = train(SPEC, threads=None)
+print(json.dumps([losses.tolist(), inside[-2:], pools("blas"), pools("openmp")]))
 """
 
 
-def test_two_threads_train_the_same_and_leave_blas_only_one(monkeypatch):
+def test_threads_are_as_many_as_asked_for_and_the_only_pool(monkeypatch):
     for variable in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.setenv(variable, "2")
     command = [sys.executable, "-c", TWO_THREADS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    threads, losses, inside, after = json.loads(done.stdout)
-    assert threads == 2
-    assert losses == pytest.approx(train(SPEC)[1], rel=1e-5)
-    assert set(inside) == {1}
+    losses, inside, after, openmp = json.loads(done.stdout)
+    assert losses == train(SPEC, threads=2)[1].tolist()
+    assert [set(blas) for blas in inside] == [{1}, {1}]  # a call of each thread
     assert set(after) == {2}
+    assert openmp == []
 
 
 def test_it_compiles_where_nothing_can_be_cached(monkeypatch):
@@ -91,5 +127,21 @@ def test_it_compiles_where_nothing_can_be_cached(monkeypatch):
         return njit(**options)
 
     monkeypatch.setattr(numba, "njit", njit_without_cache)
-    double = kernels.compiled()(lambda x: 2 * x)
+    double = compilation.compiled(lambda x: 2 * x)
     assert double(3) == 6
+
+
+def test_a_change_in_any_module_is_compiled_anew(tmp_path):
+    copy = tmp_path / "compilation.py"
+    shutil.copy(compilation.__file__, copy)
+
+    def cached_name():
+        def double(x):
+            return 2 * x
+
+        return runpy.run_path(str(copy))["compiled"](double).__qualname__
+
+    before = cached_name()
+    assert cached_name() == before
+    (tmp_path / "other.py").write_text("SPINS = 2")
+    assert cached_name() != before
