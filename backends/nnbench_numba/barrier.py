@@ -5,10 +5,10 @@ Numba has no atomics for CPUs, but LLVM has.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numba.extending
+import numpy as np
 from numba.core import types
 
 from nnbench_numba.compilation import compiled
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     from nnbench_numba.arrays import Integers
 
-SPINS = 2000  #: some microseconds; then another thread may need this CPU
+SPINS = 10_000  #: some ten microseconds; then another thread may need this CPU
+NAP_US = 10
 
-give_way = types.ExternalFunction(
-    "SwitchToThread" if os.name == "nt" else "sched_yield", types.int32()
-)
-
+usleep = types.ExternalFunction("usleep", types.int32(types.uint32))  # of the C library
 
 # untyped here: its type has callers pass the typing context, too
 intrinsic: Callable[[Any], Any] = numba.extending.intrinsic
@@ -61,12 +59,12 @@ def meet(arrivals: Integers, threads: int) -> None:
     """Wait until all threads have come here as often as this one.
 
     They wait by spinning, as a step may take 50 microseconds, less than it takes to wake a thread.
-    ``arrivals``, shape (1,), counts them, and is never reset.
+    Then they sleep: where others use the CPUs, a thread that only yields waits for their whole
+    time slices. ``arrivals``, shape (1,), counts who came, and is never reset.
     """
     wanted = (fetch_add(arrivals, 1) // threads + 1) * threads
     spins = 0
     while load(arrivals) < wanted:
-        if spins < SPINS:
-            spins += 1
-        else:
-            give_way()
+        spins += 1
+        if spins > SPINS:
+            usleep(np.uint32(NAP_US))
