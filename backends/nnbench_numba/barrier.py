@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SPINS = 10_000  #: some ten microseconds; then another thread may need this CPU
 NAP_US = 10
 
-usleep = types.ExternalFunction("usleep", types.int32(types.uint32))  # of the C library
+usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))  # of the C library
 
 # untyped here: its type has callers pass the typing context, too
 intrinsic: Callable[[Any], Any] = numba.extending.intrinsic
