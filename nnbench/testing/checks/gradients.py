@@ -13,7 +13,7 @@ from nnbench.testing.checks.base import Checks, backprop, every_spec, verify
 from nnbench.testing.diagnosis import Candidate, check
 from nnbench.testing.judgement import name_arrays, name_losses
 from nnbench.testing.mistakes import added
-from nnbench.testing.mistakes.gradients import softmax
+from nnbench.testing.mistakes.losses import softmax
 from nnbench.testing.problems import BATCH_SIZE, make_problem
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnbench.testing.mistakes import batches, gradients, updates
+from nnbench.testing.mistakes import activations, batches, gradients, losses, updates
 from nnbench.testing.mistakes.training import HALF, RIGHT, Outcome, Training, added
 
 if TYPE_CHECKING:
@@ -21,4 +21,10 @@ def known(problem: Problem) -> list[Training]:
 
     Of those that give the same numbers the first is named, so the narrower ones come first.
     """
-    return [*updates.MISTAKES, *gradients.MISTAKES, *batches.mistakes(problem.batch_size)]
+    return [
+        *updates.MISTAKES,
+        *gradients.MISTAKES,
+        *activations.MISTAKES,
+        *losses.MISTAKES,
+        *batches.mistakes(problem.batch_size),
+    ]

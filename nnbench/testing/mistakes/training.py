@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nnbench.spec import Examples, NetworkSpec, Optimizer
 
     Layers = Sequence[Layer]
-    Backprop = Callable[[NetworkSpec, Layers, Examples], tuple[float, list[Layer]]]
+    Result = tuple[float, list[Layer]]  # loss and gradients
+    Backprop = Callable[[NetworkSpec, Layers, Examples], Result]
 
 
 class Outcome(NamedTuple):
