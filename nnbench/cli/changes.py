@@ -65,7 +65,7 @@ def record(change: Change) -> dict[str, object]:
 
 def cells(change: Change) -> list[str]:
     """Return a change as the cells of a row."""
-    from nnbench.tables.columns import MISSING, significant
+    from nnbench.tables.values import MISSING, significant
 
     by_ratio = change.gate.metric.scale == "ratio"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnbench.tables import rendering
-from nnbench.tables.columns import MISSING, sections, timing_columns
+from nnbench.tables.columns import sections, timing_columns
 from nnbench.tables.markdown import escape
+from nnbench.tables.values import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnbench.runs.results import RunInfo
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 OPEN = ("accuracy", "timing")  #: tables that are not folded away
 

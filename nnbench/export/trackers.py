@@ -13,13 +13,13 @@ import pandas as pd
 
 from nnbench.errors import ExitCode, ResultsError
 from nnbench.tables import frames, rendering
-from nnbench.tables.columns import significant
+from nnbench.tables.values import significant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
     SizedT = TypeVar("SizedT", bound=Sized)
 

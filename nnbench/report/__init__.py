@@ -1,6 +1,6 @@
 """Runs that people look at: charts, an HTML page of them, and pictures for papers and READMEs.
 
-Numbers come from ``nnbench.tables.frames``, and text from ``nnbench.tables.columns``; here they are only drawn.
+Numbers come from ``nnbench.tables.frames``, and text from ``nnbench.tables.values``; here they are only drawn.
 The libraries for that are an extra, and imported where they are used.
 """
 

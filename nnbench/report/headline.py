@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.statistics import analysis
-from nnbench.tables.columns import MISSING, accuracy_columns, significant, timing_columns
+from nnbench.tables.columns import accuracy_columns, timing_columns
 from nnbench.tables.frames import epoch_s
 from nnbench.tables.rendering import Sheet
+from nnbench.tables.values import MISSING, significant
 
 if TYPE_CHECKING:
     from nnbench.report.source import Source
     from nnbench.statistics.analysis import Comparison
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 
 class Headline(NamedTuple):

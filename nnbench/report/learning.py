@@ -21,7 +21,7 @@ from nnbench.report.figure import (
     scale_of,
     shape_of,
 )
-from nnbench.tables.columns import significant
+from nnbench.tables.values import significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nnbench.cells.records import CellResult, Epoch
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 HEIGHT = 300
 MOST_ROUNDS = 20  #: drawn of each backend, over time

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nnbench.cells.records import CellResult
     from nnbench.runs.results import RunInfo
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 
 class Source(NamedTuple):

@@ -21,13 +21,13 @@ from nnbench.report.figure import (
     row_texts,
     scale_of,
 )
-from nnbench.tables.columns import significant
 from nnbench.tables.frames import epoch_s
+from nnbench.tables.values import significant
 
 if TYPE_CHECKING:
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 POINT = 55  #: square pixels
 FEW_ROUNDS = 50  #: of which every point can be large

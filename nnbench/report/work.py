@@ -21,12 +21,12 @@ from nnbench.report.figure import (
     row_texts,
 )
 from nnbench.statistics.metrics import PHASES
-from nnbench.tables.columns import significant
+from nnbench.tables.values import significant
 
 if TYPE_CHECKING:
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
-    from nnbench.tables.columns import Row
+    from nnbench.tables.values import Row
 
 PARTS = (*(name.removesuffix("_us") for name in PHASES), "rest")
 BAR = 16  #: pixels

@@ -1,24 +1,18 @@
-"""What the columns of the tables say, and how each value is written."""
+"""The tables of a run, and what their columns say."""
 
 from __future__ import annotations
 
-import math
-from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
-
-from nnbench.tables.sparkline import BARS, sparkline
+from nnbench.tables import values
+from nnbench.tables.sparkline import BARS
+from nnbench.tables.values import number, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnbench.runs.results import Roof, RunInfo
-
-MISSING = "–"
-MOST_BARS = 40  #: with more rounds, a bar is the median of several
-MOST_ROUNDS = 20  #: that are written out; the CSV has all
-Row = Any  # a namedtuple from DataFrame.itertuples
+    from nnbench.tables.values import Row
 
 
 class Column(NamedTuple):
@@ -47,34 +41,6 @@ class Section(NamedTuple):
 
     title: str
     columns: list[Column]
-
-
-def number(field: str, spec: str, scale: float = 1) -> Callable[[Row], str]:
-    """Format a field, or a dash where it is missing."""
-
-    def text(row: Row) -> str:
-        value = getattr(row, field, None)
-        return MISSING if value is None or pd.isna(value) else f"{value * scale:{spec}}"
-
-    return text
-
-
-def rounded(field: str) -> Callable[[Row], str]:
-    """Format a field with three significant digits."""
-
-    def text(row: Row) -> str:
-        value = getattr(row, field, None)
-        return MISSING if value is None or pd.isna(value) else significant(value)
-
-    return text
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """Write a number with so many significant digits, and no exponent."""
-    if value == 0:
-        return "0"
-    decimals = digits - 1 - int(f"{value:.{digits - 1}e}".split("e")[1])
-    return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
 def sections(info: RunInfo) -> dict[str, Section]:
@@ -107,12 +73,12 @@ def accuracy_columns(info: RunInfo) -> list[Column]:
     columns = [
         BACKEND,
         Column("n", number("rounds", "d"), "rounds", drop=4),
-        Column("accuracy %", _accuracy, "accuracy", ("accuracy", "accuracy_stdev")),
+        Column("accuracy %", values.accuracy, "accuracy", ("accuracy", "accuracy_stdev")),
         Column("loss", number("final_loss", ".4f"), "final_loss", drop=3),
     ]
     if target is not None:
         columns += [
-            Column(f"≥ {target * 100:g}%", _reached, "target_reached"),
+            Column(f"≥ {target * 100:g}%", values.reached, "target_reached"),
             Column("after s", rounded("target_s"), "target_s"),
         ]
     return [
@@ -123,78 +89,27 @@ def accuracy_columns(info: RunInfo) -> list[Column]:
     ]
 
 
-def _accuracy(row: Row) -> str:
-    mean = number("accuracy", ".2f", 100)(row)
-    spread = number("accuracy_stdev", ".2f", 100)(row)
-    return mean if spread == MISSING else f"{mean} ± {spread}"
-
-
-def _reached(row: Row) -> str:
-    count = number("target_reached", ".0f")(row)
-    return count if count == MISSING else f"{count}/{row.rounds}"
-
-
 def timing_columns(info: RunInfo) -> list[Column]:
     """Return the columns of the timing table."""
     return [
         BACKEND,
         Column("n", number("rounds", "d"), "rounds", drop=2),
-        Column("train s/epoch", _epoch, "train_s_per_epoch"),
+        Column("train s/epoch", values.epoch, "train_s_per_epoch"),
         Column("images/s", number("images_per_s", ",.0f"), "images_per_s", drop=1),
         Column(f"× {info.baseline}", rounded("ratio"), "ratio"),
-        Column("95% interval", _interval, "interval", ("ratio_low", "ratio_high")),
-        Column("verdict", _verdict, "verdict"),
+        Column("95% interval", values.interval, "interval", ("ratio_low", "ratio_high")),
+        Column("verdict", values.verdict, "verdict"),
     ]
-
-
-def _epoch(row: Row) -> str:
-    return ("~" if row.status == "budget" else "") + rounded("train_s_per_epoch")(row)
-
-
-def _interval(row: Row) -> str:
-    low, high = rounded("ratio_low")(row), rounded("ratio_high")(row)
-    return MISSING if low == MISSING else f"{low} to {high}"
-
-
-def _verdict(row: Row) -> str:
-    return row.verdict if isinstance(row.verdict, str) else MISSING
-
-
-def _times(row: Row) -> list[float]:
-    text = getattr(row, "train_s_rounds", None)
-    return [float(value) for value in text.split()] if isinstance(text, str) else []
-
-
-def _rounds(row: Row) -> str:
-    times = _times(row)
-    if len(times) > MOST_ROUNDS:
-        return f"{significant(min(times))} to {significant(max(times))}, {len(times):,} rounds"
-    return " ".join(map(significant, times)) or MISSING
-
-
-def _sparkline(row: Row) -> str:
-    """Draw a bar for each round, or for the median of several where there are many."""
-    times = _times(row)
-    if len(times) <= MOST_BARS:
-        return sparkline(times) if times else MISSING
-    size = math.ceil(len(times) / MOST_BARS)
-    bars = sparkline([median(times[i : i + size]) for i in range(0, len(times), size)])
-    return f"{bars} ({size} rounds each)"
-
-
-def _remarks(row: Row) -> str:
-    remarks = getattr(row, "remarks", None)
-    return remarks if isinstance(remarks, str) and remarks else MISSING
 
 
 BACKEND = Column("backend", lambda r: r.backend, "backend", wraps=True)
 
 ROUNDS = [
     BACKEND,
-    Column("every round", _rounds, "train_s_rounds", drop=2, wraps=True),
-    Column("in order", _sparkline, "sparkline", ()),
+    Column("every round", values.every_round, "train_s_rounds", drop=2, wraps=True),
+    Column("in order", values.round_bars, "sparkline", ()),
     Column("p", number("p_value", ".3f"), "p_value", drop=1),
-    Column("remarks", _remarks, "remarks", wraps=True),
+    Column("remarks", values.remarks, "remarks", wraps=True),
 ]
 
 OTHER_PARTS = [

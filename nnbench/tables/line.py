@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnbench.cells.records import MEASURED
 from nnbench.statistics import metrics
-from nnbench.tables.columns import significant
+from nnbench.tables.values import significant
 
 if TYPE_CHECKING:
     from nnbench.cells.records import CellResult

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.runs import results
 from nnbench.tables import frames
-from nnbench.tables.columns import MISSING, sections, timing_columns
+from nnbench.tables.columns import sections, timing_columns
 from nnbench.tables.markdown import code, escape
 from nnbench.tables.markdown import table as markdown_table
+from nnbench.tables.values import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from nnbench.cells.records import CellResult
     from nnbench.runs.results import RunInfo
-    from nnbench.tables.columns import Column, Row
+    from nnbench.tables.columns import Column
+    from nnbench.tables.values import Row
 
 
 class Sheet(NamedTuple):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from nnbench.tables import columns, rendering
-from nnbench.tables.columns import MISSING, number, rounded, significant
 from nnbench.tables.rendering import Sheet, markdown
+from nnbench.tables.values import MISSING, number, rounded, significant
 
 Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
 
