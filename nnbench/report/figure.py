@@ -23,6 +23,7 @@ NAME_LINE, MARK_LINE = -12, 9  #: pixels from the middle of a row
 MARK_HEIGHT = 22
 PADDING = 10  #: pixels between the marks and the ends of an axis
 MOST_LINES = 12  #: backends in a chart of lines
+LINES_HEIGHT = 300  #: pixels
 LEGEND_WIDTH = 330  #: pixels that a phone has
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])  #: that Altair writes
 NUMBER = ".3~r"  #: three significant digits, no exponent
@@ -64,6 +65,11 @@ def left_out(source: Source) -> str:
     if count <= MOST_LINES:
         return ""
     return f" Only the {MOST_LINES} fastest of {count} backends are drawn."
+
+
+def column(records: Sequence[Record], name: str) -> list[float | None]:
+    """Return one field of all records."""
+    return [record[name] for record in records]
 
 
 def scale_of(values: Iterable[float | None]) -> alt.Scale:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnbench.report import learning, times, work
+from nnbench.report import accuracy, losses, times, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 FIGURES: dict[str, Draw] = {
     "ratios": times.ratios,
-    "accuracy": learning.accuracy,
+    "accuracy": accuracy.over_time,
     "rounds": times.rounds,
-    "loss": learning.loss,
+    "loss": losses.over_steps,
     "phases": work.phases,
     "ceiling": work.ceiling,
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from nnbench.report import headline, work
-from nnbench.report.figure import scale_of
+from nnbench.report.figure import NothingToDrawError, scale_of
 from nnbench.report.figures import FIGURES
 from nnbench.report.theme import colors
 from nnbench.runs.results import Roof
@@ -132,3 +132,9 @@ def test_headline_table_joins_both_tables(source):
 def test_a_backend_has_a_colour_of_its_own():
     found = colors(f"backend-{i}" for i in range(7))
     assert len(set(found.values())) == 7
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_run_without_cells_has_no_figures(make_source, name):
+    with pytest.raises(NothingToDrawError):
+        FIGURES[name](make_source(), colors(NAMES))

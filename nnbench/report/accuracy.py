@@ -1,21 +1,20 @@
-"""Charts of learning: accuracy over training time, and loss over steps."""
+"""Chart of accuracy, or of the test loss where there are no classes, over training time."""
 
 from __future__ import annotations
 
 from itertools import accumulate
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from nnbench.report.figure import (
-    MOST_LINES,
+    LINES_HEIGHT,
     NUMBER,
     Figure,
     NothingToDrawError,
     color_of,
+    column,
     left_out,
     lines,
     scale_of,
@@ -26,19 +25,14 @@ from nnbench.tables.values import significant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from nnbench.cells.records import CellResult, Epoch
     from nnbench.report.figure import Record
     from nnbench.report.source import Source
     from nnbench.tables.values import Row
 
-HEIGHT = 300
 MOST_ROUNDS = 20  #: drawn of each backend, over time
 MOST_EPOCHS = 100  #: drawn of each round
-BINS = 120  #: of steps
 ROOM = 1.3  #: between two times that are written beside each other
-THICKEST = 12.0  #: line of losses, pixels
 
 
 class Quality(NamedTuple):
@@ -59,7 +53,7 @@ ACCURACY = Quality("Accuracy", "test accuracy, %", "accuracy", 100)
 TEST_LOSS = Quality("Test loss", "test loss", "test_loss", 1)
 
 
-def accuracy(source: Source, colors: dict[str, str]) -> Figure:
+def over_time(source: Source, colors: dict[str, str]) -> Figure:
     """Show accuracy over training time; the test loss where there are no classes."""
     names = lines(source)
     cells = [cell for name in names for cell in source.of(name)[:MOST_ROUNDS]]
@@ -69,9 +63,9 @@ def accuracy(source: Source, colors: dict[str, str]) -> Figure:
         raise NothingToDrawError("no epoch was evaluated")
     goal = (source.info.workload.target_accuracy or 0) * 100 if quality is ACCURACY else 0
     targets = _targets(source, names, goal) if goal else []
-    scale = scale_of([*_column(records, "seconds"), *_column(targets, "seconds")])
+    scale = scale_of([*column(records, "seconds"), *column(targets, "seconds")])
     x = alt.X("seconds:Q", scale=scale, axis=alt.Axis(format=NUMBER, title="training time, s"))
-    y_scale = alt.Scale(zero=False) if quality is ACCURACY else scale_of(_column(records, "value"))
+    y_scale = alt.Scale(zero=False) if quality is ACCURACY else scale_of(column(records, "value"))
     y = alt.Y("value:Q", scale=y_scale, title=quality.unit)
     pick = alt.selection_point(fields=["backend"], bind="legend")
     base = alt.Chart(alt.NamedData("epochs")).encode(
@@ -100,7 +94,7 @@ def accuracy(source: Source, colors: dict[str, str]) -> Figure:
         caption=f"A point after each epoch of each round.{target}"
         + _thinned(source, names)
         + left_out(source),
-        chart=alt.layer(layers[0].add_params(pick), *layers[1:]).properties(height=HEIGHT),
+        chart=alt.layer(layers[0].add_params(pick), *layers[1:]).properties(height=LINES_HEIGHT),
         records={
             "epochs": records,
             "targets": targets,
@@ -129,10 +123,6 @@ def _epochs(cell: CellResult, quality: Quality) -> list[Record]:
         for epoch, end in list(zip(cell.epochs, ends, strict=True))[::-step][::-1]
         if (value := quality.of(epoch)) is not None
     ]
-
-
-def _column(records: Sequence[Record], name: str) -> list[float | None]:
-    return [record[name] for record in records]
 
 
 def _targets(source: Source, names: Sequence[str], goal: float) -> list[Record]:
@@ -189,86 +179,3 @@ def _thinned(source: Source, names: Sequence[str]) -> str:
     if epochs > MOST_EPOCHS:
         text += f" One epoch in {-(-epochs // MOST_EPOCHS)} is drawn."
     return text
-
-
-def loss(source: Source, colors: dict[str, str]) -> Figure:
-    """Show the training loss over steps, also of backends that went wrong."""
-    groups = source.by_pace()
-    trained = {name: curves for name, group in groups.items() if (curves := _curves(group))}
-    if not trained:
-        raise NothingToDrawError(source.why_nothing())
-    names = list(trained)[:MOST_LINES]
-    thicker = min(3.0, THICKEST / len(names))
-    edges = _edges(max(len(curve) for name in names for curve in trained[name]))
-    records: list[Record] = [
-        {"backend": name, "step": step, "loss": value, "width": 2 + thicker * i}
-        for i, name in reversed(list(enumerate(reversed(names))))
-        for step, value in binned(trained[name], edges)
-    ]
-    pick = alt.selection_point(fields=["backend"], bind="legend")
-    steps = alt.Axis(format=",d", title="step")
-    losses = scale_of(_column(records, "loss"))
-    chart = (
-        alt.Chart(alt.NamedData("losses"))
-        .mark_line(strokeCap="round")
-        .encode(
-            x=alt.X("step:Q", scale=alt.Scale(type="log", nice=False), axis=steps),
-            y=alt.Y("loss:Q", scale=losses, axis=alt.Axis(format=NUMBER, title="training loss")),
-            color=color_of(names, colors, legend=True),
-            strokeWidth=alt.StrokeWidth("width:Q", scale=None),
-            opacity=alt.condition(pick, alt.value(1), alt.value(0.08)),
-            tooltip=[
-                alt.Tooltip("backend:N"),
-                alt.Tooltip("step:Q", format=".1~f"),
-                alt.Tooltip("loss:Q", format=".4~f"),
-            ],
-        )
-        .add_params(pick)
-        .properties(height=HEIGHT)
-    )
-    return Figure(
-        title="Training loss over steps",
-        caption="Mean over the rounds, and over bins of steps that grow with the logarithm: the first "
-        "steps one by one, the later ones together. Equal networks lie on each other: a "
-        "narrower line covers a wider one. A line stops where a loss was not finite.",
-        chart=chart,
-        records={"losses": records},
-    )
-
-
-def _curves(cells: Sequence[CellResult]) -> list[NDArray[np.float64]]:
-    """Return the losses of each cell that has some; what is not finite is nan."""
-    return [np.array(losses, dtype=np.float64) for cell in cells if (losses := cell.losses)]
-
-
-def _edges(steps: int) -> NDArray[np.int64]:
-    """Cut steps 0 to ``steps`` into bins of equal width in the logarithm, of one step at least."""
-    return np.unique(np.geomspace(1, steps + 1, BINS + 1).astype(np.int64)) - 1
-
-
-def binned(
-    curves: Sequence[NDArray[np.float64]], edges: NDArray[np.int64]
-) -> list[tuple[float, float | None]]:
-    """Return the mean step, from 1, and the mean loss of each bin, over all curves.
-
-    Parameters
-    ----------
-    curves
-        The losses of each round, which may differ in length.
-    edges
-        Where each bin starts, from 0, and where the last one ends.
-    """
-    starts = edges[:-1]
-    steps, losses, counts = (np.zeros(len(starts)) for _ in range(3))
-    for curve in curves:
-        own = starts[starts < len(curve)]
-        losses[: len(own)] += np.add.reduceat(curve, own)
-        steps[: len(own)] += np.add.reduceat(np.arange(1.0, len(curve) + 1), own)
-        counts[: len(own)] += np.diff(own, append=len(curve))
-    reached = counts > 0
-    means = (losses[reached] / counts[reached]).tolist()
-    places = (steps[reached] / counts[reached]).tolist()
-    return [
-        (round(place, 1), float(f"{mean:.5g}") if isfinite(mean) else None)
-        for place, mean in zip(places, means, strict=True)
-    ]
