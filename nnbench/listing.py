@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from nnbench import registry
+from nnbench import plugins, registry
 from nnbench.backend import Option
 from nnbench.errors import PluginError
-from nnbench.registry import KINDS, Plugin
+from nnbench.plugins import Plugin
+from nnbench.registry import KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +61,13 @@ def installed() -> Listing:
         ],
         workloads=[Item(name=w.name, summary=w.summary) for w in registry.workloads().values()],
         datasets=[Item(name=d.name, summary=d.summary) for d in registry.datasets().values()],
-        plugins=[describe(plugin) for plugin in registry.plugins()],
+        plugins=[describe(plugin) for plugin in plugins.installed()],
     )
 
 
 def describe(plugin: Plugin) -> PluginItem:
     """Tell what a plugin brings."""
-    brings = {"events": registry.observed_by(plugin)}
+    brings = {"events": plugins.observed_by(plugin)}
     problems = [plugin.left_out] if plugin.left_out else []
     for kind in KINDS:
         try:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnbench import registry
+from nnbench import lookup, registry
 from nnbench.errors import NnbenchError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
     match = PATTERN.fullmatch(item)
     if not match:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
-    backend = registry.find("backend", match["name"], known)
+    backend = lookup.find("backend", match["name"], known)
     pairs = [_parse_option(backend, text) for text in (match["options"] or "").split(",") if text]
     options = dict(sorted(pairs))
     if len(options) < len(pairs):

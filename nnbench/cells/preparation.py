@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnbench import registry, seeding
+from nnbench import lookup, registry, seeding
 from nnbench.datasets import Splits, load_folder
 from nnbench.errors import DatasetError
 from nnbench.spec import Examples
@@ -54,7 +54,7 @@ def load_splits(workload: Workload) -> Splits:
     if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112
         splits = load_folder(Path(workload.dataset))
     else:
-        splits = registry.find("dataset or folder", workload.dataset, known).load()
+        splits = lookup.find("dataset or folder", workload.dataset, known).load()
     if splits.train.labels is None and workload.loss == "cross_entropy":
         raise DatasetError(f"{workload.dataset}: target values, but cross-entropy needs classes")
     if splits.test.labels is None and workload.target_accuracy is not None:

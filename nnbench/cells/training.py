@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench import reference, registry, seeding
+from nnbench import lookup, reference, registry, seeding
 from nnbench.cells import disturbance, handicap, phases
 from nnbench.cells.evaluation import Evaluation, evaluate, finite_or_none
 from nnbench.cells.preparation import Task, load_task
@@ -95,7 +95,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     """Carry out a cell and send its events; errors are the caller's."""
     task = load_task(spec.workload, spec.seed)
     start = perf_counter()
-    backend = registry.find("backend", spec.backend, registry.backends())
+    backend = lookup.find("backend", spec.backend, registry.backends())
     network = backend.create(task.network, **spec.options)
     if spec.handicap:
         handicap.slow_down(network, spec.handicap)

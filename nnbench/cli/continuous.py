@@ -142,7 +142,7 @@ def report(
     table_format: str,
 ) -> ExitCode:
     """Write the tables of what was finished, show how head compares, return the exit code."""
-    from nnbench import registry
+    from nnbench import plugins
     from nnbench.comparing import comparison
     from nnbench.comparing import continuous as pair
     from nnbench.runs import floors
@@ -150,7 +150,7 @@ def report(
     from nnbench.tables import rendering
 
     rendering.write_tables(folder, rendering.summarize(folder))
-    registry.notify("nnbench_run_finished", run=info, folder=folder)
+    plugins.notify("nnbench_run_finished", run=info, folder=folder)
     floor = floors.load(info.environment)
     run, limits = comparison.read(folder), metrics.parse_gates(gates)
     if not gates:

@@ -192,7 +192,7 @@ def execute(
 
 def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
-    from nnbench import registry
+    from nnbench import plugins
     from nnbench.cells import judge
     from nnbench.cli.output import Terminal
     from nnbench.runs import results
@@ -201,7 +201,7 @@ def conclude(info: RunInfo, folder: Path) -> ExitCode:
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)
-    registry.notify("nnbench_run_finished", run=summary.info, folder=folder)
+    plugins.notify("nnbench_run_finished", run=summary.info, folder=folder)
     sections = columns.sections(summary.info).values()
     print_tables(Terminal(), sections, summary.frame(), folder)
     click.echo(f"Results: {folder}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from nnbench import registry
+from nnbench import lookup, registry
 from nnbench.config import workload_file
 from nnbench.config.check import PLACE
 from nnbench.config.run_table import RunTable
@@ -38,7 +38,7 @@ def find(text: str) -> Workload:
     if text.endswith(SUFFIX):
         return workload_file.read(Path(text))
     base, *changes = CHANGES.split(text)
-    workload = registry.find("workload", base, known)
+    workload = lookup.find("workload", base, known)
     for change in changes:
         workload = derive(workload, dict(map(_read, CHANGE.split(change))))
     return workload

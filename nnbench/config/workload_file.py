@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from nnbench import registry
+from nnbench import lookup, registry
 from nnbench.config import check, document
 from nnbench.config.schema import FULL
 from nnbench.errors import NnbenchError
@@ -74,7 +74,7 @@ def locate(source: Document, at: KeyPath, dataset: str) -> str:
     if dataset not in known and os.path.isdir(folder):  # noqa: PTH112 - takes every text
         return str(folder)
     try:
-        return registry.find("dataset or folder", dataset, known).name
+        return lookup.find("dataset or folder", dataset, known).name
     except NnbenchError as error:
         raise source.error(at, str(error)) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nnbench.hookspecs import hookimpl
-from nnbench.registry import PluginWarning
+from nnbench.plugins import PluginWarning
 
 if TYPE_CHECKING:
     from pathlib import Path

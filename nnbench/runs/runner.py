@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from nnbench import environment, registry, seeding
+from nnbench import environment, plugins, seeding
 from nnbench.cells import evaluation
 from nnbench.cells.preparation import load_splits, make_task
 from nnbench.cells.records import MEASURED, CellResult, CellSpec
@@ -70,7 +70,7 @@ def _run_blocks(
     display: Display,
 ) -> None:
     kept = finished(results.read_cells(folder))
-    registry.notify("nnbench_run_started", run=info, folder=folder)
+    plugins.notify("nnbench_run_started", run=info, folder=folder)
     for label, reason in info.unavailable.items():
         if (0, label) not in kept:
             _record(_skipped(info, label, reason), folder, display)
@@ -151,4 +151,4 @@ def _skipped(info: RunInfo, label: str, reason: str) -> CellResult:
 def _record(result: CellResult, folder: Path, display: Display) -> None:
     results.append(folder, result)
     display.cell_finished(result)
-    registry.notify("nnbench_cell_finished", result=result)
+    plugins.notify("nnbench_cell_finished", result=result)

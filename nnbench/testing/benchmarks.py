@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pytest
 
-from nnbench import environment, registry
+from nnbench import environment, lookup, registry
 from nnbench.cells.preparation import load_splits, make_task, rows
 from nnbench.errors import NnbenchError
 from nnbench.testing import judgement
@@ -155,7 +155,7 @@ class Timed:
 
 def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
     """Return one epoch of a workload, on so many of its examples, or all if it has fewer."""
-    workload = registry.find("workload", name, registry.workloads())
+    workload = lookup.find("workload", name, registry.workloads())
     splits = load_splits(workload)
     train = rows(splits.train, slice(-images - workload.validation, None))
     workload = replace(workload, batch_size=batch_size or workload.batch_size)

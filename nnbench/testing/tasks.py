@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nnbench import registry
+from nnbench import lookup, registry
 from nnbench.cells.preparation import Task, make_task, rows
 from nnbench.errors import NnbenchError
 from nnbench.spec import minibatches
@@ -35,7 +35,7 @@ def make_short_task(name: str, seed: int = 0) -> Task:
 
 @cache
 def _load(dataset: str) -> Splits:
-    return registry.find("dataset", dataset, registry.datasets()).load()
+    return lookup.find("dataset", dataset, registry.datasets()).load()
 
 
 def cut(splits: Splits, workload: Workload) -> Splits:

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from nnbench import NnbenchError, registry
+from nnbench import NnbenchError, lookup, plugins, registry
 from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
@@ -78,7 +78,7 @@ def test_naming_a_backend_that_fails_to_tell_is_an_error(tmp_path):
 
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(NnbenchError, match="no backend named 'nunpy'; did you mean numpy"):
-        registry.find("backend", "nunpy", registry.backends())
+        lookup.find("backend", "nunpy", registry.backends())
 
 
 def test_dataset_and_workload_of_a_plugin_are_run(tmp_path):
@@ -108,7 +108,7 @@ def test_plugins_are_listed_with_what_they_bring():
         "left_out": None,
         "brings": {"workloads": ["garden"], "datasets": ["beds"]},
     }
-    assert found["observers"]["brings"] == {"events": list(registry.EVENTS)}
+    assert found["observers"]["brings"] == {"events": list(plugins.EVENTS)}
     assert found["numpy"]["brings"] == {"backends": ["numpy"]}
     assert found["numpy"]["distribution"] == "nnbench"
 
