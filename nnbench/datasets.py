@@ -81,7 +81,7 @@ def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
         sizes = f"{train.inputs.shape[1]} and {test.inputs.shape[1]}"
         raise DatasetError(f"{folder}: training and test images differ in size: {sizes} pixels")
     assert train.labels is not None  # noqa: S101 - so says _load_split
-    assert test.labels is not None  # noqa: S101
+    assert test.labels is not None  # noqa: S101 - likewise
     classes = _count_classes(train.labels, folder)
     if test.labels.max() >= classes:
         name = f"{folder}/t10k-labels-idx1-ubyte"

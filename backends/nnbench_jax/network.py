@@ -81,7 +81,7 @@ class JaxNetwork(Network[Data, Data]):
         if targets is None:
             targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
         placed = jax.device_put((inputs, targets))
-        jax.block_until_ready(placed)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(placed)
         return Data(*placed)
 
     def batch(self, data: Data, index: NDArray[np.int64]) -> Data:
@@ -105,7 +105,7 @@ class JaxNetwork(Network[Data, Data]):
 
     def synchronize(self) -> None:
         queued = (self._state, self._logits, self._gradients)
-        jax.block_until_ready(queued)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(queued)
 
     def train_epoch(
         self, data: Data, order: NDArray[np.int64], batch_size: int

@@ -95,7 +95,7 @@ class SklearnNetwork(Network[Data, Data]):
         return np.array(model.losses, np.float32)
 
 
-class Classifier(MLPClassifier):  # type: ignore[misc]
+class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
     """MLPClassifier with the contract's L2 term, which keeps the loss of each batch."""
 
     spec: NetworkSpec
@@ -113,7 +113,7 @@ class Classifier(MLPClassifier):  # type: ignore[misc]
         return loss, *gradients
 
 
-class Adam(AdamOptimizer):  # type: ignore[misc]
+class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
     """The library's Adam, which adds epsilon to √v, and the contract to √v̂ = √v / √(1 − β₂ᵗ)."""
 
     def __init__(self, spec: Optimizer, arrays: list[NDArray[np.float32]]) -> None:

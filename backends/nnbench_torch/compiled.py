@@ -86,7 +86,7 @@ class CompiledNetwork(DenseNetwork):
     ) -> NDArray[np.float32]:
         rows = self._to_device(order)
         losses = []
-        for part in rows.split(batch_size):  # type: ignore[no-untyped-call]
+        for part in rows.split(batch_size):
             step = self._step_of_full_batch if len(part) == batch_size else self._plain_step
             losses.append(step(self._parameters, self._moments, *self.batch(data, part)))
         return self.losses_to_host(losses)

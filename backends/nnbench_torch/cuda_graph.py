@@ -21,7 +21,7 @@ class CudaGraphs:
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture the work in a graph, after it ran once: libraries set themselves up then."""
         here = torch.cuda.current_stream()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream()
         side.wait_stream(here)
         with torch.cuda.stream(side):
             work()

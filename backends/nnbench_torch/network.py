@@ -62,7 +62,7 @@ class TorchNetwork(Network[Data, Data]):
     ) -> NDArray[np.float32]:
         with self._device_clock():
             rows = self._to_device(order)  # one copy, instead of one for each batch
-            parts = rows.split(batch_size)  # type: ignore[no-untyped-call]
+            parts = rows.split(batch_size)
             return self.losses_to_host([self._train(self.batch(data, part)) for part in parts])
 
     def _train(self, batch: Data) -> Tensor:
@@ -100,7 +100,7 @@ class TorchNetwork(Network[Data, Data]):
 
 def make_events() -> Events:
     """Return two events that have not happened yet."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     return Events(start, end)
 
 

@@ -64,7 +64,7 @@ class TutorialNetwork(TorchNetwork):
         self._model.zero_grad()
         weights = [linear.weight for linear in self._linears] if self.spec.l2 else []
         loss = loss_of(self.spec, self._logits, batch.targets, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach()
 
     def update(self) -> None:

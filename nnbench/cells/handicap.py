@@ -33,9 +33,9 @@ def slow_down(network: Network[Any, Any], handicap: Handicap) -> None:
         sleep(extra) if handicap.kind == "sleep" else work(extra)
         return losses
 
-    network.train_epoch = slowed  # type: ignore[method-assign]
+    network.train_epoch = slowed  # type: ignore[method-assign]  # of this network alone
     # The device's clock knows nothing of it, and would be found to disagree with the host's.
-    network.device_seconds = lambda: None  # type: ignore[method-assign]
+    network.device_seconds = lambda: None  # type: ignore[method-assign]  # likewise
 
 
 def work(seconds: float) -> None:

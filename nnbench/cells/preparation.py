@@ -51,7 +51,7 @@ def load_splits(workload: Workload) -> Splits:
     """
     known = registry.datasets()
     # Unlike Path.is_dir, isdir is false for a name that the system refuses.
-    if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112
+    if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112 - see above
         splits = load_folder(Path(workload.dataset))
     else:
         splits = lookup.find("dataset or folder", workload.dataset, known).load()

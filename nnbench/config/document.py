@@ -31,7 +31,7 @@ class Document:
     def locate(self, text: str) -> Path:
         """Return a path that the file names, which is relative to its folder."""
         # Unlike its namesake in pathlib, expanduser takes every text.
-        return self.path.absolute().parent / os.path.expanduser(text)  # noqa: PTH111
+        return self.path.absolute().parent / os.path.expanduser(text)  # noqa: PTH111 - see above
 
     def error(self, at: KeyPath, problem: str) -> ConfigError:
         """Return an error that names the file and, where a key is to blame, its line."""

@@ -53,7 +53,7 @@ def _attempt(url: str, header: str | None, body: bytes, limit_s: float) -> str |
     if header and not colon:
         return "its header is not of the form Name: value"
     try:
-        request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+        request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - see below
         if request.type not in {"http", "https"}:
             return "its URL is not one of http or https"
         if header:

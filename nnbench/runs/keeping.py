@@ -55,6 +55,8 @@ class Store(Generic[T]):
     def _read(self) -> dict[str, T]:
         """Return all values; a damaged file counts as none, since it can be measured again."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, self.type])  # type: ignore[name-defined]
+            content = self.path.read_bytes()
+            kind = dict[str, self.type]  # type: ignore[name-defined]  # known when this runs
+            return msgspec.json.decode(content, type=kind)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return {}
