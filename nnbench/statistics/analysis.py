@@ -86,10 +86,10 @@ def interval(logs: NDArray[np.float64]) -> Interval | None:
     With six pairs or more it is the bootstrap's, by percentiles of the median. With fewer it is
     Student's t of the mean, because a bootstrap of so few is never wider than their range.
     """
-    from scipy import stats
-
     if len(logs) < 2:
         return None
+    from scipy import stats  # a second, which a run of one round need not wait
+
     middle = float(np.median(logs))
     if len(logs) < FEWEST_PAIRS:
         half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs)
@@ -180,10 +180,10 @@ def _welch(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
 
 def rank_test(logs: NDArray[np.float64]) -> float | None:
     """Return the p-value of Wilcoxon's signed-rank test; None with fewer than six pairs."""
-    from scipy import stats
-
     if len(logs) < FEWEST_PAIRS or not np.any(logs):
         return None
+    from scipy import stats
+
     return float(stats.wilcoxon(logs).pvalue)
 
 
