@@ -57,7 +57,7 @@ def test_the_new_backend_is_listed(env):
 
 @pytest.mark.parametrize("workload", ["toy-sigmoid", "mnist"])
 def test_the_new_backend_runs(env, tmp_path, workload):
-    arguments = ("--workload", workload, "--quick", "--output", tmp_path / "run")
+    arguments = ("--workload", workload, "--quick", "--budget", 0.5, "--output", tmp_path / "run")
     done = nnbench("run", "--backends", f"numpy,{NAME}", *arguments, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f" {NAME} ") >= 2  # in the accuracy and the timing table

@@ -97,9 +97,10 @@ def test_a_required_backend_must_not_be_missing():
         (["numpy", "python", "--benchmark", "--benchmark-autosave"], "name one backend"),
     ],
 )
-def test_bad_input_is_one_line(arguments, complaint):
-    done = run(*arguments, CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == ExitCode.USAGE
+def test_bad_input_is_one_line(call, monkeypatch, arguments, complaint):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = call("test", *arguments)
+    assert done.code == ExitCode.USAGE
     assert complaint in done.stderr
     assert done.stderr.startswith("nnbench: error: ")
     assert done.stderr.count("\n") == 1
