@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nnbench import Backend, Option, hookimpl
@@ -60,45 +61,38 @@ def create_cuda(spec: NetworkSpec, *, fused: bool = True, graph: bool = False) -
 @hookimpl
 def nnbench_backends() -> list[Backend]:
     """Register the family."""
+    member = partial(Backend, libraries=("torch",), unavailable=why_no_torch)
     return [
-        Backend(
+        member(
             name="torch-cpu",
             summary="PyTorch by hand: no autograd, every result into its buffer",
             create=create_handwritten,
-            unavailable=why_no_torch,
             options={"fused": FUSED},
-            libraries=("torch",),
         ),
-        Backend(
+        member(
             name="torch-eager",
             summary="PyTorch, eager: autograd, resident data, a fused optimizer",
             create=create_eager,
-            unavailable=why_no_torch,
             options={"fused": FUSED},
-            libraries=("torch",),
         ),
-        Backend(
+        member(
             name="torch-compile",
             summary="PyTorch, torch.compile of a whole step; compiles while it warms up",
             create=create_compiled,
             unavailable=why_no_compiler,
-            libraries=("torch",),
             compiles=True,
         ),
-        Backend(
+        member(
             name="torch-tutorial",
             summary="a tutorial's loop: DataLoader, a new optimizer in every step (moments kept)",
             create=create_tutorial,
-            unavailable=why_no_torch,
-            libraries=("torch",),
         ),
-        Backend(
+        member(
             name="torch-cuda",
             summary="PyTorch on an NVIDIA GPU: autograd, or recorded graphs of torch-cpu's step",
             create=create_cuda,
             unavailable=why_no_cuda,
             options={"fused": FUSED, "graph": GRAPH},
-            libraries=("torch",),
             device="cuda",
         ),
     ]
