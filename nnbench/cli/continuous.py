@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
-from nnbench.cli.options import COUNT, FOLDER, POSITIVE_NUMBER
+from nnbench.cli.options import COUNT, FOLDER, POSITIVE_NUMBER, SEED, THREADS, TIMEOUT
 from nnbench.cli.run import execute, terminate
 from nnbench.errors import NnbenchError
 
@@ -44,14 +44,12 @@ if TYPE_CHECKING:
 )
 @click.option("--workload", "-w", default="mnist", help="What to train.")
 @click.option("--rounds", "-r", type=COUNT, default=10, help="Blocks, each with a seed of its own.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
-@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend.")
+@SEED
+@THREADS
 @click.option(
     "--budget", type=POSITIVE_NUMBER, default=15.0, help="Seconds of training a cell may use."
 )
-@click.option(
-    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
-)
+@TIMEOUT
 @FAIL
 @STRICT
 @TABLE_FORMAT

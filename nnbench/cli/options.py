@@ -1,4 +1,4 @@
-"""Types of command-line values, each with a one-line message for what it cannot take."""
+"""Types of command-line values, which refuse what they cannot take; options of several commands."""
 
 from __future__ import annotations
 
@@ -78,3 +78,11 @@ LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
 FILE = click.Path(path_type=Path, dir_okay=False)
 COUNT = click.IntRange(1, LARGEST)
+
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
+THREADS = click.option(
+    "--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend."
+)
+TIMEOUT = click.option(
+    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
+)

@@ -18,8 +18,6 @@ from nnbench.cells import records
 from nnbench.tables.line import describe
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console
 
     from nnbench.cells.records import CellResult, CellSpec, Event
@@ -32,12 +30,7 @@ class Silent:
         """Start the display."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
 
     def cell_started(self, spec: CellSpec) -> None:
@@ -87,12 +80,7 @@ class Live(Plain):
         self.progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Take the bars away; the lines of finished cells stay."""
         self.progress.stop()
 

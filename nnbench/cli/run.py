@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from nnbench.cli.options import COUNT, FOLDER, LAYER_SIZES, PERCENTAGE, POSITIVE_NUMBER
+from nnbench.cli.options import (
+    COUNT,
+    FOLDER,
+    LAYER_SIZES,
+    PERCENTAGE,
+    POSITIVE_NUMBER,
+    SEED,
+    THREADS,
+    TIMEOUT,
+)
 from nnbench.errors import ExitCode
 from nnbench.workloads import OVERRIDES
 
@@ -62,16 +71,14 @@ class Terminated(BaseException):
     type=COUNT,
     help=f"Blocks, each with a seed of its own.  [default: {DEFAULTS['rounds']}]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
-@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend.")
+@SEED
+@THREADS
 @click.option(
     "--budget",
     type=POSITIVE_NUMBER,
     help=f"Seconds of training a cell may use.  [default: {DEFAULTS['budget']:g}]",
 )
-@click.option(
-    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
-)
+@TIMEOUT
 @click.option("--baseline", help="The backend whose time is 1.  [default: numpy]")
 @click.option(
     "--roofline", is_flag=True, help="Measure the machine's ceilings, and each backend's share."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnbench.cli.options import COUNT
+from nnbench.cli.options import COUNT, SEED
 
 if TYPE_CHECKING:
     from nnbench.comparing.selftest import Trial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--backend", "-b", default="numpy", help="What to run; the quickest is best.")
 @click.option("--workload", "-w", default="mnist", help="What to train.")
 @click.option("--rounds", "-r", type=click.IntRange(min=6), default=10, help="Blocks.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
+@SEED
 @click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each cell.")
 @click.option(
     "--output",
