@@ -5,7 +5,6 @@ import os
 import pytest
 
 from nnbench.report import source
-from nnbench.runs import results
 from tests import browser
 
 NAME = "<script>alert(1)</script>"
@@ -38,21 +37,6 @@ def varied(make_cell, make_failed):
         ]
     flagged = make_cell("numpy", round=8, train_s=1.5, flags=[f"disturbed by </script> {NAME}"])
     return [*cells, flagged, make_failed("torch-cuda", "skipped", message="no CUDA device")]
-
-
-@pytest.fixture
-def save(tmp_path, make_info):
-    """Give a function that writes a run to disk and returns its folder."""
-
-    def write(*cells, name="run", **changes):
-        labels = dict.fromkeys(cell.backend for cell in cells) or ["numpy"]
-        folder = tmp_path / name
-        results.create(folder, make_info(*labels, **changes))
-        for cell in cells:
-            results.append(folder, cell)
-        return folder
-
-    return write
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
-def run(save, varied):
+def run(write_run, varied):
     """Give the folder of a run in which every kind of thing happened."""
-    return save(*varied, rounds=9)
+    return write_run(*varied, rounds=9)
 
 
 def test_report_is_one_file(call, run, tmp_path):
@@ -36,8 +36,8 @@ def test_report_replaces_an_older_one(call, run, tmp_path):
     assert "numpy" in page.read_text()
 
 
-def test_report_of_several_runs(call, save, make_cell, tmp_path):
-    folders = [save(make_cell("numpy"), name=name) for name in ("before", "after")]
+def test_report_of_several_runs(call, write_run, make_cell, tmp_path):
+    folders = [write_run(make_cell("numpy"), name=name) for name in ("before", "after")]
     assert call("report", *folders).code == 0
     text = (tmp_path / "report.html").read_text()
     assert text.count("<article") == 2
@@ -87,9 +87,9 @@ class Make(NamedTuple):
 
 
 @pytest.fixture
-def make(save, make_cell, make_failed):
+def make(write_run, make_cell, make_failed):
     """Give what odd runs are made with."""
-    return Make(save, make_cell, make_failed)
+    return Make(write_run, make_cell, make_failed)
 
 
 def empty(make):
