@@ -10,20 +10,12 @@ import pytest
 
 from nnbench import BackendUnavailableError, worker
 from nnbench.cells import training
-from nnbench.cells.records import CellSpec, EpochFinished, Event, Failed, Finished, Progress
+from nnbench.cells.records import EpochFinished, Event, Failed, Finished, Progress
 from nnbench.workloads import Workload
+from tests.cells import make_spec
 
-SPEC = CellSpec(
-    label="numpy",
-    backend="numpy",
-    options={},
-    workload=Workload(name="tiny", summary="", dataset="toy", hidden=(), loss="squared_error"),
-    round=0,
-    seed=0,
-    threads=1,
-    cpus=(),
-    budget_s=1.0,
-    timeout_s=60.0,
+SPEC = make_spec(
+    workload=Workload(name="tiny", summary="", dataset="toy", hidden=(), loss="squared_error")
 )
 PROGRESS = Progress(epoch=1, images=5, train_s=0.5, loss=None)
 

@@ -4,27 +4,16 @@ import math
 
 import pytest
 
-from nnbench import registry
 from nnbench.cells import ceiling
-from nnbench.cells.records import CellSpec
+from nnbench.cells.native import THREAD_VARIABLES
+from tests.cells import make_spec
 
 ASKED_ALL = ["numpy cpu", "torch cpu", "jax cpu"]
 
 
 @pytest.fixture
 def spec():
-    return CellSpec(
-        label="numpy",
-        backend="numpy",
-        options={},
-        workload=registry.workloads()["mnist"],
-        round=0,
-        seed=0,
-        threads=1,
-        cpus=(),
-        budget_s=1.0,
-        timeout_s=60.0,
-    )
+    return make_spec()
 
 
 @pytest.fixture
@@ -60,8 +49,9 @@ def test_interpreter_that_is_missing_has_no_ceiling():
     assert ceiling.measure("product", "numpy", "cpu", 1, (), "/nowhere/python") is None
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch"])
-def test_copies_have_a_ceiling(library, monkeypatch):
+@pytest.mark.parametrize(("library", "threads"), [("numpy", 1), ("numpy", 2), ("torch", 1)])
+def test_copies_have_a_ceiling(library, threads, monkeypatch):
+    monkeypatch.setenv(THREAD_VARIABLES[0], str(threads))
     monkeypatch.setattr(ceiling, "COPY_FLOATS", 1 << 16)
     monkeypatch.setattr(ceiling, "MEASURE_S", 0.02)
     assert 0.1 < ceiling.best_copy(library, "cpu") < 1e5  # GB/s, of a small array in the cache

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import NetworkSpec, Optimizer, registry
+from nnbench import NetworkSpec, Optimizer
 from nnbench.cells import ceiling, guards, judge
 from nnbench.cells.evaluation import Expected, expected_losses
 from nnbench.cells.preparation import load_task
-from nnbench.cells.records import CellSpec, GpuSample
+from nnbench.cells.records import GpuSample
 from nnbench.runs import results
+from tests.cells import TOY, make_spec
 from tests.plugins.helpers import environment, nnbench
 
 EXPECTED = Expected(losses=[2.0, 1.0], tolerance=1e-4)
 HONEST = "steady"
-TOY = registry.workloads()["toy-sigmoid"]
 
 
 def run(folder, *backends, **options):
@@ -111,18 +111,7 @@ def test_speed_above_the_ceiling_is_invalid(make_cell):
 def measure(monkeypatch, make_cell):
     """Return a function that measures the speed of a cell; products reach 100 GFLOP/s."""
     monkeypatch.setattr(ceiling, "find", lambda *_: 100.0)
-    spec = CellSpec(
-        label="numpy",
-        backend="numpy",
-        options={},
-        workload=TOY,
-        round=0,
-        seed=0,
-        threads=1,
-        cpus=(),
-        budget_s=1.0,
-        timeout_s=60.0,
-    )
+    spec = make_spec()
 
     def measure_cell(cell=None, **setup):
         cell = cell or make_cell()

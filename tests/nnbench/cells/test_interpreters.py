@@ -9,8 +9,9 @@ import pytest
 from nnbench import listing, registry
 from nnbench.cells import interpreters, process, records
 from nnbench.cells.interpreters import ask, check_protocol, examine, locate, variables
-from nnbench.cells.records import CellSpec, EpochFinished, Event
+from nnbench.cells.records import EpochFinished, Event
 from nnbench.errors import NnbenchError
+from tests.cells import make_spec
 
 
 @pytest.fixture
@@ -110,23 +111,6 @@ def test_files_of_the_working_directory_are_not_imported(tmp_path, monkeypatch):
     events: list[Event] = []
     assert process.run_worker(make_spec(), events.append).status == "ok"
     assert any(isinstance(event, EpochFinished) for event in events)
-
-
-def make_spec(**changes):
-    toy = registry.workloads()["toy-sigmoid"]
-    return CellSpec(
-        label="numpy",
-        backend="numpy",
-        options={},
-        workload=toy,
-        round=0,
-        seed=0,
-        threads=1,
-        cpus=(),
-        budget_s=5.0,
-        timeout_s=60.0,
-        **changes,
-    )
 
 
 def test_list_prints_json(call):

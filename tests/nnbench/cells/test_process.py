@@ -9,33 +9,16 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import environment, registry, worker
+from nnbench import environment, worker
 from nnbench.cells import native, process
-from nnbench.cells.records import CellSpec, EpochFinished, Event, Failed, Progress, Ready
+from nnbench.cells.records import EpochFinished, Event, Failed, Progress, Ready
+from tests.cells import TOY, make_spec
 from tests.plugins.helpers import survivors, variables
 
-TOY = registry.workloads()["toy-sigmoid"]
-TIMEOUT_S = 60.0
 NEEDS_REAL_TIME_SIGNALS = pytest.mark.skipif(
     not hasattr(signal, "SIGRTMIN"), reason="needs real-time signals"
 )
 FINISHED_EPOCHS = 4  # before the fault
-
-
-def make_spec(backend, **changes):
-    spec = CellSpec(
-        label=backend,
-        backend=backend,
-        options={},
-        workload=TOY,
-        round=0,
-        seed=0,
-        threads=1,
-        cpus=(),
-        budget_s=5.0,
-        timeout_s=TIMEOUT_S,
-    )
-    return replace(spec, **changes)
 
 
 SPECS = [
@@ -109,7 +92,7 @@ def test_what_outlives_the_last_event_does_not_block(faults, backend):
     outcome, _, seconds = faults[0][backend]
     assert outcome.status == "ok"
     assert outcome.finished.complete
-    assert seconds < TIMEOUT_S / 2
+    assert seconds < make_spec().timeout_s / 2
 
 
 @pytest.mark.parametrize(

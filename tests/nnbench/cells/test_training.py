@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnbench import Layer, Network, registry
+from nnbench import Layer, Network
 from nnbench.cells import disturbance, training
 from nnbench.cells.disturbance import Usage
 from nnbench.cells.evaluation import Evaluation
 from nnbench.cells.preparation import load_task
-from nnbench.cells.records import CellSpec, EpochFinished, Finished, Ready
+from nnbench.cells.records import EpochFinished, Finished, Ready
 from nnbench.cells.training import Trained, Trainer
+from tests.cells import TOY, make_spec
 
-TOY = registry.workloads()["toy-sigmoid"]
 NOTHING = Usage(cpu_s=0.0, involuntary_switches=0, waited_s=None, steal_s=0.0)
 
 
@@ -153,18 +153,7 @@ def test_warm_up_of_a_backend_that_does_nothing_ends():
 
 def run_cell(backend, **changes):
     """Carry out a cell of the toy in this process; return what it sends."""
-    spec = CellSpec(
-        label=backend,
-        backend=backend,
-        options={},
-        workload=replace(TOY, epochs=3, **changes),
-        round=0,
-        seed=0,
-        threads=1,
-        cpus=(),
-        budget_s=60.0,
-        timeout_s=60.0,
-    )
+    spec = make_spec(backend, workload=replace(TOY, epochs=3, **changes), budget_s=60.0)
     events: list[Any] = []
     training.run_cell(spec, events.append)
     return events

@@ -9,24 +9,16 @@ from nnbench.runs import floors
 from nnbench.runs.floors import FLOORS
 from nnbench.statistics.analysis import DEFAULT_FLOOR
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
-@pytest.fixture
-def environment(make_info):
-    return make_info().environment
+def test_unknown_machine_has_the_default(machine):
+    assert floors.load(machine) == DEFAULT_FLOOR
 
 
-def test_unknown_machine_has_the_default(environment):
-    assert floors.load(environment) == DEFAULT_FLOOR
-
-
-def test_saved_floor_is_found_again(environment):
-    assert FLOORS.save(environment, 0.02) == FLOORS.path
-    assert floors.load(environment) == 0.02
+def test_saved_floor_is_found_again(machine):
+    assert FLOORS.save(machine, 0.02) == FLOORS.path
+    assert floors.load(machine) == 0.02
 
 
 @pytest.mark.parametrize(
@@ -38,27 +30,27 @@ def test_saved_floor_is_found_again(environment):
         ({"git": "another"}, True),
     ],
 )
-def test_floor_belongs_to_the_machine(environment, changes, same):
-    FLOORS.save(environment, 0.02)
-    assert (floors.load(replace(environment, **changes)) == 0.02) == same
+def test_floor_belongs_to_the_machine(machine, changes, same):
+    FLOORS.save(machine, 0.02)
+    assert (floors.load(replace(machine, **changes)) == 0.02) == same
 
 
-def test_two_machines_share_the_file(environment):
-    other = replace(environment, cpu="another")
-    FLOORS.save(environment, 0.02)
+def test_two_machines_share_the_file(machine):
+    other = replace(machine, cpu="another")
+    FLOORS.save(machine, 0.02)
     FLOORS.save(other, 0.03)
-    assert (floors.load(environment), floors.load(other)) == (0.02, 0.03)
+    assert (floors.load(machine), floors.load(other)) == (0.02, 0.03)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "b"}', b"\xff"])
-def test_damaged_file_counts_as_none(environment, content):
-    FLOORS.save(environment, 0.02)
+def test_damaged_file_counts_as_none(machine, content):
+    FLOORS.save(machine, 0.02)
     FLOORS.path.write_bytes(content)
-    assert floors.load(environment) == DEFAULT_FLOOR
+    assert floors.load(machine) == DEFAULT_FLOOR
 
 
-def test_unwritable_place_is_one_line(environment, tmp_path, monkeypatch):
+def test_unwritable_place_is_one_line(machine, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     with pytest.raises(ResultsError, match="cannot write"):
-        FLOORS.save(environment, 0.02)
+        FLOORS.save(machine, 0.02)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from nnbench.runs import machine
-from nnbench.runs.planning import plan
 
 CPU = "sys/devices/system/cpu"
 TURBO = "turbo is on, times depend on the temperature"
@@ -98,20 +97,9 @@ def test_this_machine_can_be_checked():
 
 
 @pytest.mark.filterwarnings("always::nnbench.runs.machine.MachineWarning")
-def test_warnings_are_shown_and_kept_with_the_run(monkeypatch, recwarn):
+def test_warnings_are_shown_and_kept_with_the_run(monkeypatch, recwarn, plan_toy):
     monkeypatch.setattr(machine, "check", lambda *_, **__: ["too hot: open a window"])
-    info, _ = plan(
-        command="nnbench run",
-        backends=["numpy"],
-        workload="toy-sigmoid",
-        overrides={},
-        rounds=1,
-        seed=0,
-        threads=1,
-        budget=1.0,
-        timeout=60.0,
-        baseline=None,
-    )
+    info = plan_toy("numpy")
     assert info.warnings == ["too hot: open a window"]
     assert [str(w.message) for w in recwarn.list] == ["machine: too hot: open a window"]
 

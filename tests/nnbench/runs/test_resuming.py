@@ -15,7 +15,7 @@ from nnbench.cells.records import Epoch, Finished
 from nnbench.cli.progress import Silent
 from nnbench.datasets import digest, load_toy
 from nnbench.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
-from nnbench.runs import machine, planning, results, resuming, runner
+from nnbench.runs import machine, results, resuming, runner
 from nnbench.runs.journal import TornLineWarning
 from nnbench.runs.resuming import ResumeWarning
 from nnbench.selection import Selection, parse
@@ -66,21 +66,9 @@ def test_backend_is_known_again_by_its_label(label, start, monkeypatch):
     ("texts", "required"),
     [(["all"], []), (["numpy,all"], ["numpy"]), (["python,numpy"], ["python", "numpy"])],
 )
-def test_plan_says_which_backends_were_named(texts, required, monkeypatch, make_info):
+def test_plan_says_which_backends_were_named(texts, required, monkeypatch, make_info, plan_toy):
     monkeypatch.setattr(environment, "describe", lambda _: make_info().environment)
-    info, _ = planning.plan(
-        command="",
-        backends=texts,
-        workload="toy-sigmoid",
-        overrides={},
-        rounds=1,
-        seed=0,
-        threads=1,
-        budget=1.0,
-        timeout=1.0,
-        baseline=None,
-    )
-    assert info.required == required
+    assert plan_toy(*texts).required == required
 
 
 def check_refused(folder, message, error: type[NnbenchError] = ResultsError):

@@ -1,5 +1,6 @@
 """Operations and bytes are counted, ceilings measured once, and shares follow from both."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from nnbench.runs.results import Roof
 from nnbench.tables import frames, rendering
 from tests.plugins import helpers
 
+pytestmark = pytest.mark.usefixtures("home")
 ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 
 
@@ -19,16 +21,6 @@ def make_spec(sizes, kind="sgd", bias=True):
     return NetworkSpec(
         sizes=sizes, activation="relu", loss="cross_entropy", optimizer=optimizer, bias=bias
     )
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-@pytest.fixture
-def machine(make_info):
-    return make_info().environment
 
 
 @pytest.fixture
@@ -120,6 +112,19 @@ def test_the_timing_table_holds_the_shares(make_info, cell):
     assert shown.rows == [["numpy", "10.0", "10", "1.00", "5"]]
 
 
+@pytest.fixture
+def one_cpu():
+    """Leave this process, and those that it starts, a single CPU: ceilings take seconds for each."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_cpu")
 def test_a_run_measures_the_ceilings_if_asked(tmp_path):
     env = helpers.environment(XDG_DATA_HOME=str(tmp_path / "data"))
     what = ("--backends", "numpy", "--workload", "toy-sigmoid", "--quick", "--roofline")
@@ -127,5 +132,6 @@ def test_a_run_measures_the_ceilings_if_asked(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Share of the ceilings: 1 thread " in done.stdout
     roofs = results.read_info(tmp_path / "run").roofs
+    assert roofs
     assert all(0 < roof.gflops < 1e6 for roof in roofs)
     assert all(0 < roof.gb_per_s < 1e5 for roof in roofs)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -26,33 +27,11 @@ def select(name, threads=None):
     return Selection(backend, {}, threads)
 
 
-def make_info(**changes):
-    info = results.RunInfo(
-        started=results.now(),
-        command="nnbench run",
-        workload=TOY,
-        backends=dict.fromkeys(NAMES, ""),
-        unavailable={},
-        baseline="first",
-        rounds=5,
-        seed=7,
-        threads=1,
-        budget_s=1.0,
-        timeout_s=60.0,
-        environment=environment.Environment(
-            cpu="",
-            physical_cores=1,
-            logical_cores=1,
-            usable_cores=1,
-            memory_bytes=1,
-            gpus=[],
-            system="",
-            python="",
-            versions={},
-            git=None,
-        ),
-    )
-    return replace(info, **changes)
+@pytest.fixture
+def make_info(make_info):
+    """Give a function that describes a run of all of them on the toy."""
+    given = {"workload": TOY, "baseline": "first", "rounds": 5, "seed": 7}
+    return partial(make_info, *NAMES, **given)
 
 
 @pytest.fixture
@@ -83,7 +62,7 @@ def by_round(specs):
     return rounds
 
 
-def test_blocks_run_in_the_order_that_is_drawn(run):
+def test_blocks_run_in_the_order_that_is_drawn(run, make_info):
     specs, cells = run(make_info(), list(map(select, NAMES)))
     for round_, block in by_round(specs).items():
         assert [s.label for s in block] == seeding.block_order(NAMES, 7 + round_)
@@ -95,13 +74,13 @@ def test_order_differs_between_blocks():
     assert len({tuple(seeding.block_order(NAMES, seed)) for seed in range(10)}) > 1
 
 
-def test_all_backends_of_a_round_share_its_seed(run):
+def test_all_backends_of_a_round_share_its_seed(run, make_info):
     specs, _ = run(make_info(), list(map(select, NAMES)))
     seeds = [{spec.seed for spec in block} for block in by_round(specs).values()]
     assert seeds == [{7}, {8}, {9}, {10}, {11}]
 
 
-def test_threads_of_a_backend_come_before_those_of_the_run(run, monkeypatch):
+def test_threads_of_a_backend_come_before_those_of_the_run(run, monkeypatch, make_info):
     monkeypatch.setattr(environment, "usable_cpus", lambda: [2, 3, 5, 7])
     selections = [select("first"), select("second", threads=3)]
     specs, _ = run(make_info(rounds=1, threads=2), selections)
@@ -111,7 +90,7 @@ def test_threads_of_a_backend_come_before_those_of_the_run(run, monkeypatch):
     }
 
 
-def test_backend_that_is_skipped_does_not_come_again(run):
+def test_backend_that_is_skipped_does_not_come_again(run, make_info):
     info = make_info(rounds=3)
     specs, cells = run(info, list(map(select, NAMES)), {"second": SKIPPED})
     assert [len(block) for block in by_round(specs).values()] == [4, 3, 3]
@@ -119,7 +98,7 @@ def test_backend_that_is_skipped_does_not_come_again(run):
     assert (skipped.status, skipped.message) == ("skipped", "no device")
 
 
-def test_unavailable_backend_is_recorded_and_not_started(run):
+def test_unavailable_backend_is_recorded_and_not_started(run, make_info):
     info = make_info(rounds=1, unavailable={"second": "no driver"})
     specs, cells = run(info, list(map(select, NAMES)))
     assert "second" not in {spec.label for spec in specs}
@@ -130,7 +109,7 @@ def test_unavailable_backend_is_recorded_and_not_started(run):
     )
 
 
-def test_failure_is_kept_with_what_came_before_it(run):
+def test_failure_is_kept_with_what_came_before_it(run, make_info):
     epoch = Epoch(
         number=1, images=5, train_s=0.1, losses=[9.0], test_loss=9.0, accuracy=None, evaluate_s=0.1
     )
@@ -145,7 +124,7 @@ def test_failure_is_kept_with_what_came_before_it(run):
     assert not cell.complete
 
 
-def test_finished_cell_is_judged(run):
+def test_finished_cell_is_judged(run, make_info):
     losses = expected_losses(load_task(TOY, 7)).losses
     setup = Setup(
         setup_s=0.1,
@@ -173,7 +152,7 @@ def test_finished_cell_is_judged(run):
     assert {c.backend: c.status for c in cells} == {"first": "ok", "second": "invalid"}
 
 
-def test_result_is_on_disk_when_it_is_shown(run, tmp_path):
+def test_result_is_on_disk_when_it_is_shown(run, tmp_path, make_info):
     class Looking(Silent):
         on_disk: list[int] = []  # noqa: RUF012 - one display, one list
 
@@ -186,7 +165,7 @@ def test_result_is_on_disk_when_it_is_shown(run, tmp_path):
     assert display.on_disk == [1, 2, 3, 4]
 
 
-def test_interruption_leaves_the_finished_cells(run, tmp_path):
+def test_interruption_leaves_the_finished_cells(run, tmp_path, make_info):
     first, second, *_ = seeding.block_order(NAMES, 7)
     with pytest.raises(KeyboardInterrupt):
         run(make_info(), list(map(select, NAMES)), {second: KeyboardInterrupt()})
