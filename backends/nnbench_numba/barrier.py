@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nnbench_numba.arrays import Integers
 
-SPINS = 10_000  #: some ten microseconds; then another thread may need this CPU
+SPINS = 200_000  #: some fifty microseconds, half a step; then another thread may need this CPU
 NAP_US = 10
 
 usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))  # of the C library
@@ -58,9 +58,8 @@ def load(_: Any, array: Any) -> Any:
 def meet(arrivals: Integers, threads: int) -> None:
     """Wait until all threads have come here as often as this one.
 
-    They wait by spinning, as a step may take 50 microseconds, less than it takes to wake a thread.
-    Then they sleep: where others use the CPUs, a thread that only yields waits for their whole
-    time slices. ``arrivals``, shape (1,), counts who came, and is never reset.
+    They wait by spinning, as that is shorter than it takes to wake a thread, and then sleep: where
+    others use the CPUs, a thread that only yields waits for their whole time slices. ``arrivals``, shape (1,), counts who came, and is never reset.
     """
     wanted = (fetch_add(arrivals, 1) // threads + 1) * threads
     spins = 0
