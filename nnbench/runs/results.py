@@ -39,6 +39,7 @@ class Roof:
     threads: int
     gflops: float | None  #: of float32 matrix products
     gb_per_s: float | None  #: read and written by copies of a large array
+    libraries: dict[str, str] = field(default_factory=dict)  #: that were asked, with their versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ machine.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nnbench import environment
@@ -37,17 +38,29 @@ class Shares(NamedTuple):
 
 
 def find(machine: Environment, devices: Iterable[str], threads: Iterable[int]) -> list[Roof]:
-    """Return the roofs of a machine, with one, some and all threads; measure what is not kept."""
+    """Return the roofs of a machine, with one, some and all threads.
+
+    What is not kept is measured, and so is what other versions of the libraries reached.
+    """
+    versions = installed()
     cores = machine.usable_cores
     wanted = [("cpu", count) for count in sorted({1, cores, *threads})]
     wanted += [(device, 1) for device in sorted(set(devices) - {"cpu"})]
-    known = {(roof.device, roof.threads): roof for roof in ROOFS.load(machine) or []}
+    kept = [roof for roof in ROOFS.load(machine) or [] if roof.libraries == versions]
+    known = {(roof.device, roof.threads): roof for roof in kept}
     missing = {key: measure(*key) for key in wanted if key not in known}
     if missing:
         with suppress(ResultsError):  # then they are measured again, the next time
             ROOFS.save(machine, [*known.values(), *missing.values()])
     found = known | missing
     return [found[key] for key in wanted]
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of the libraries that are asked for ceilings."""
+    names = sorted(set(chain.from_iterable(ceiling.LIBRARIES.values())))
+    found = {name: environment.installed_version(name) for name in names}
+    return {name: version for name, version in found.items() if version}
 
 
 def measure(device: str, threads: int) -> Roof:
@@ -63,6 +76,7 @@ def measure(device: str, threads: int) -> Roof:
         threads=threads,
         gflops=ask("product", ceiling.LIBRARIES[device]),
         gb_per_s=ask("copy", COPIERS[device]),
+        libraries=installed(),
     )
 
 
