@@ -25,4 +25,4 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise NnbenchError(f"no {kind} named {name!r}; {hint}known: {', '.join(known)}")
+    raise NnbenchError(f"no {kind} named {name!r}; {hint}known: {', '.join(sorted(known))}")
