@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ import altair as alt
 import pandas as pd
 
 from nnbench.report import theme
+from nnbench.runs import results
+from nnbench.tables import rendering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,16 @@ class Point(NamedTuple):
 
 def main() -> None:
     """Measure what is missing, and write the tables and the plot."""
+    options = parse()
+    times = pd.concat(measure(options), ignore_index=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    times.to_csv(options.output / "scaling.csv", index=False)
+    (options.output / "scaling.md").write_text(f"{caption()}\n\n{describe(winners(times))}")
+    draw(times).save(options.output / "scaling.svg")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", default=BACKENDS)
     parser.add_argument("--hidden", type=int, nargs="+", default=[16, 64, 256, 1024])
@@ -48,13 +61,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=0.5, help="seconds of training a cell")
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-    times = pd.concat(measure(options), ignore_index=True)
-    best = winners(times)
-    options.output.mkdir(parents=True, exist_ok=True)
-    times.to_csv(options.output / "scaling.csv", index=False)
-    (options.output / "scaling.md").write_text(describe(best))
-    draw(times).save(options.output / "scaling.svg")
+    return parser.parse_args()
 
 
 def measure(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
@@ -94,6 +101,12 @@ def winners(times: pd.DataFrame) -> pd.DataFrame:
     second = ranked.groupby(AXES).nth(1).set_index(AXES)
     lead = second.train_s_per_epoch / best.train_s_per_epoch
     return best.assign(second=second.backend, lead=lead).reset_index().sort_values(AXES)
+
+
+def caption() -> str:
+    """Say how the study was made, and where."""
+    machine = rendering.caption(results.read_info(next(RAW.iterdir()))).splitlines()[-1]
+    return f"`{shlex.join(['python', '-m', 'tests.studies.scaling', *sys.argv[1:]])}`\n{machine}"
 
 
 def describe(best: pd.DataFrame) -> str:
