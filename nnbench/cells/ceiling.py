@@ -15,7 +15,7 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnbench.cells import interpreters, native
+from nnbench.cells import interpreters, variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def measure(
     try:
         done = subprocess.run(
             interpreters.command(python, "nnbench.cells.ceiling", *arguments),
-            env=native.variables(interpreters.variables(python), threads),
+            env=variables.for_threads(interpreters.variables(python), threads),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -130,7 +130,7 @@ def torch_product(size: int, device: str) -> Callable[[], Any]:
 def jax_product(size: int, _: str) -> Callable[[], Any]:
     """Return a function that multiplies with JAX, on the CPU."""
     os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["NPROC"] = os.environ[native.THREAD_VARIABLES[0]]
+    os.environ["NPROC"] = os.environ[variables.THREAD_VARIABLES[0]]
     import jax
     import jax.numpy as jnp
 
@@ -145,7 +145,7 @@ def numpy_copy(_: str) -> Callable[[], Any]:
 
     import numpy as np
 
-    threads = int(os.environ[native.THREAD_VARIABLES[0]])
+    threads = int(os.environ[variables.THREAD_VARIABLES[0]])
     source = np.ones(COPY_FLOATS, np.float32)
     target = np.ones_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nnbench.cells import interpreters, native
+from nnbench.cells import interpreters, variables
 from nnbench.cells.records import Epoch, EpochFinished, Event, Failed, Finished, Ready, Setup
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=native.variables(interpreters.variables(spec.python), spec.threads),
+            env=variables.for_threads(interpreters.variables(spec.python), spec.threads),
             pass_fds=[write_end],
             start_new_session=True,
         )

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnbench.cells import gpu, native
+from nnbench.cells import gpu, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,11 +126,11 @@ def gpu_users() -> str | None:
 
 def caps(environment: Mapping[str, str]) -> str | None:
     """Look for variables that would slow some libraries down; workers do not get them."""
-    found = native.caps(environment)
+    found = variables.caps(environment)
     if not found:
         return None
     names = ",".join(found)
-    return f"cells run without {names}: {native.INHERIT}={names} hands them on"
+    return f"cells run without {names}: {variables.INHERIT}={names} hands them on"
 
 
 def _read(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from nnbench.cells import interpreters, native, process
+from nnbench.cells import interpreters, process, variables
 from nnbench.errors import NnbenchError
 from nnbench.testing.report import Finding, read
 from nnbench.testing.session import REGRESSED
@@ -113,13 +113,13 @@ def run(
 ) -> tuple[int | None, str]:
     """Run a command to its end; return its exit status (None: killed in the end) and its output."""
     foreign = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # they belong to the user's own tests
-    variables = {k: v for k, v in os.environ.items() if k not in foreign}
+    kept = {k: v for k, v in os.environ.items() if k not in foreign}
     child = subprocess.Popen(
         arguments,
         stdout=None if show else subprocess.PIPE,
         stderr=None if show else subprocess.STDOUT,
         env={
-            **native.variables(variables, chosen.threads or 1),
+            **variables.for_threads(kept, chosen.threads or 1),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         text=True,

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench import registry, selection
 from nnbench.backend import Backend
-from nnbench.cells.native import THREAD_VARIABLES
+from nnbench.cells.variables import THREAD_VARIABLES
 from nnbench.errors import BackendUnavailableError, NnbenchError
 from nnbench.testing.problems import SPECS
 from nnbench.testing.requirement import REQUIRE, required

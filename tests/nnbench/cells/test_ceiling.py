@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nnbench.cells import ceiling
-from nnbench.cells.native import THREAD_VARIABLES
+from nnbench.cells.variables import THREAD_VARIABLES
 from tests.cells import make_spec
 
 ASKED_ALL = ["numpy cpu", "torch cpu", "jax cpu"]

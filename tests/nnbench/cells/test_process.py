@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from nnbench import environment, worker
-from nnbench.cells import native, process
+from nnbench.cells import process, variables
 from nnbench.cells.records import EpochFinished, Event, Failed, Progress, Ready
 from tests.cells import TOY, make_spec
-from tests.plugins.helpers import survivors, variables
+from tests.plugins import helpers
 
 NEEDS_REAL_TIME_SIGNALS = pytest.mark.skipif(
     not hasattr(signal, "SIGRTMIN"), reason="needs real-time signals"
@@ -56,13 +56,13 @@ def faults(tmp_path_factory):
         return outcome, events, time.monotonic() - start
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(3) as pool:
-        for key, value in variables("faulty", mark=mark).items():
+        for key, value in helpers.variables("faulty", mark=mark).items():
             patch.setenv(key, value)
         patch.setattr(process, "GRACE_S", 1.0)
         patch.setattr(process, "EVENT_BYTES", 1 << 20)
         found = dict(zip([spec.backend for spec in SPECS], pool.map(run, SPECS), strict=True))
-    yield found, survivors(mark)
-    for left in survivors(mark):
+    yield found, helpers.survivors(mark)
+    for left in helpers.survivors(mark):
         left.kill()
 
 
@@ -168,7 +168,7 @@ def test_budget_ends_a_training_that_gets_slower(outcomes):
 
 def test_threads_and_affinity_reach_the_worker(outcomes):
     told = json.loads(outcomes["talks"].output)
-    expected = dict.fromkeys(native.THREAD_VARIABLES, "1")
+    expected = dict.fromkeys(variables.THREAD_VARIABLES, "1")
     assert {key: told["variables"].get(key) for key in expected} == expected
     assert told["cpus"] == environment.usable_cpus()[-1:]
     assert set(outcomes["talks"].setup.thread_pools.values()) <= {1}
@@ -182,18 +182,18 @@ def test_events_come_in_order(faults):
 
 
 def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
-    for key, value in variables("faulty", mark=tmp_path).items():
+    for key, value in helpers.variables("faulty", mark=tmp_path).items():
         monkeypatch.setenv(key, value)
     seen = []
 
     def interrupt(_):
-        seen.extend(survivors(tmp_path))
+        seen.extend(helpers.survivors(tmp_path))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         process.run_worker(make_spec("talks"), interrupt)
     assert len(seen) == 1
-    assert survivors(tmp_path) == []
+    assert helpers.survivors(tmp_path) == []
 
 
 @pytest.mark.parametrize(

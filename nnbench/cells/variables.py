@@ -1,4 +1,4 @@
-"""What native libraries read from the environment when they are loaded: threads, instructions."""
+"""Environment variables of workers: what native libraries read when they are loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CAPS = (
 INHERIT = "NNBENCH_INHERIT"  #: names of caps to measure with all the same, with commas
 
 
-def variables(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
     """Return an environment for a process with so many threads, without caps."""
     dropped = caps(environment)
     kept = {name: value for name, value in environment.items() if name not in dropped}
