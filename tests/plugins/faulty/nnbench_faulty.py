@@ -56,7 +56,8 @@ class Steady(Network[Examples, Examples]):
         self.values = [batch.inputs]
         for weight in self.weights:
             logits = self.values[-1] @ weight
-            self.values.append(1 / (1 + np.exp(-logits)))
+            # the sigmoid, as it overflows nowhere: repeated updates make weights huge
+            self.values.append((1 + np.tanh(logits / 2)) / 2)
         return logits
 
     def backprop(self, batch):
