@@ -98,13 +98,13 @@ def test_git_state_ignores_tags():
     assert git_state() == before
 
 
-def test_git_state_tells_of_changes(repository, tmp_path):  # noqa: ARG001
+def test_git_state_tells_of_changes(repository, tmp_path):  # noqa: ARG001 - sets things up
     clean = git_state()
     (tmp_path / "file").write_text("two")
     assert git_state() == f"{clean}-dirty"
 
 
-def test_repository_without_a_commit_has_no_state(repository, tmp_path, monkeypatch):  # noqa: ARG001
+def test_repository_without_a_commit_has_no_state(repository, tmp_path, monkeypatch):  # noqa: ARG001 - sets things up
     (tmp_path / "new").mkdir()
     monkeypatch.chdir(tmp_path / "new")
     git("init", "--quiet")

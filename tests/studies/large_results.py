@@ -61,7 +61,7 @@ def main() -> int:
         if not (run / results.RUN).exists():
             write(run, options.backends, options.rounds, options.epochs)
         megabytes = (run / results.CELLS).stat().st_size / 1e6
-        print(f"{options.backends * options.rounds:,} cells, {megabytes:,.0f} MB")  # noqa: T201
+        print(f"{options.backends * options.rounds:,} cells, {megabytes:,.0f} MB")  # noqa: T201 - a script
         measured = [
             measure(text.format(run=run, out=Path(scratch, "out")).split())
             for text in options.commands

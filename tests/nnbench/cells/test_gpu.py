@@ -30,30 +30,30 @@ class Nvml(SimpleNamespace):
     reasons = 0x01  # idle
     users: tuple[int, ...] = ()
 
-    def nvmlInit(self):  # noqa: N802
+    def nvmlInit(self):  # noqa: N802 - as NVML has it
         self.open += 1
 
-    def nvmlShutdown(self):  # noqa: N802
+    def nvmlShutdown(self):  # noqa: N802 - as NVML has it
         self.open -= 1
 
-    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802 - as NVML has it
         if index > 1:
             raise NVMLError("invalid argument")
         return f"GPU {index}"
 
-    def nvmlDeviceGetHandleByUUID(self, name):  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, name):  # noqa: N802 - as NVML has it
         return name
 
-    def nvmlDeviceGetClockInfo(self, device, clock):  # noqa: N802
+    def nvmlDeviceGetClockInfo(self, device, clock):  # noqa: N802 - as NVML has it
         return {("GPU 0", 1): 1980, ("GPU-abc", 1): 1200}[device, clock]
 
-    def nvmlDeviceGetTemperature(self, device, sensor):  # noqa: N802
+    def nvmlDeviceGetTemperature(self, device, sensor):  # noqa: N802 - as NVML has it
         return {("GPU 0", 0): 41, ("GPU-abc", 0): 88}[device, sensor]
 
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, device):  # noqa: N802
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, device):  # noqa: N802 - as NVML has it
         return self.reasons
 
-    def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802
+    def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
 
 

@@ -351,7 +351,7 @@ class DependsOnHash(ExampleNetwork):
         super().load(layers)
         self.layers[0].weight[0, 0] += np.float32(hash("nnbench") % 1000 * 1e-5 * self.is_child)
 
-    is_child = "spawn_main" in " ".join(os.sys.orig_argv)  # type: ignore[attr-defined]
+    is_child = "spawn_main" in " ".join(os.sys.orig_argv)  # type: ignore[attr-defined]  # os imports it
 
 
 class LeaksMemory(ExampleNetwork):
