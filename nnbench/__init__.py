@@ -3,12 +3,12 @@
 These names are what a plugin needs. Importing them loads no numerical library.
 """
 
-from nnbench.backend import Backend, Network, Option
-from nnbench.datasets import Dataset, Splits
-from nnbench.errors import BackendUnavailableError, NnbenchError
-from nnbench.hookspecs import hookimpl
-from nnbench.spec import Examples, Layer, NetworkSpec, Optimizer, minibatches
-from nnbench.workloads import Workload
+from nnbench.contract import hookimpl
+from nnbench.contract.backend import Backend, Network, Option
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.contract.spec import Examples, Layer, NetworkSpec, Optimizer, minibatches
+from nnbench.data.datasets import Dataset, Splits
+from nnbench.data.workloads import Workload
 
 __all__ = [
     "Backend",

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from nnbench import plugins, registry
-from nnbench.backend import Option
-from nnbench.errors import PluginError
+from nnbench.contract.backend import Option
+from nnbench.contract.errors import PluginError
 from nnbench.plugins import Plugin
 from nnbench.registry import KINDS
 

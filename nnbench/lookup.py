@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, TypeVar
 
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

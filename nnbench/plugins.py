@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from nnbench import datasets, hookspecs, workloads
-from nnbench.errors import NnbenchError, PluginError
+from nnbench import contract
+from nnbench.contract import hooks
+from nnbench.contract.errors import NnbenchError, PluginError
+from nnbench.data import datasets, workloads
 from nnbench.lookup import find
 
 if TYPE_CHECKING:
@@ -55,11 +57,11 @@ def installed() -> list[Plugin]:
 
 @cache
 def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
-    loader = pluggy.PluginManager(hookspecs.NAME)
-    loader.add_hookspecs(hookspecs)
-    loader.register(datasets, name="nnbench.datasets")
-    loader.register(workloads, name="nnbench.workloads")
-    found = entry_points(group=hookspecs.NAME)
+    loader = pluggy.PluginManager(contract.NAME)
+    loader.add_hookspecs(hooks)
+    loader.register(datasets, name="nnbench.data.datasets")
+    loader.register(workloads, name="nnbench.data.workloads")
+    found = entry_points(group=contract.NAME)
     wanted = _wanted({entry_point.name: entry_point for entry_point in found})
     return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in found]
 
@@ -112,7 +114,7 @@ def observed_by(plugin: Plugin) -> list[str]:
     return [
         event
         for event in EVENTS
-        for implementation in getattr(hooks, f"{hookspecs.NAME}_{event}").get_hookimpls()
+        for implementation in getattr(hooks, f"{contract.NAME}_{event}").get_hookimpls()
         if implementation.plugin_name == plugin.name
     ]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nnbench.spec import Examples, Layer
+from nnbench.contract.spec import Examples, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from nnbench.spec import NetworkSpec, Optimizer
+    from nnbench.contract.spec import NetworkSpec, Optimizer
 
     Array = NDArray[np.floating]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from nnbench import hookspecs
-from nnbench.backend import Backend
-from nnbench.datasets import Dataset
-from nnbench.errors import PluginError
+from nnbench import contract
+from nnbench.contract.backend import Backend
+from nnbench.contract.errors import PluginError
+from nnbench.data.datasets import Dataset
+from nnbench.data.workloads import Workload
 from nnbench.plugins import PluginWarning, manager, shorten
-from nnbench.workloads import Workload
 
 if TYPE_CHECKING:
     import pluggy
@@ -109,6 +109,6 @@ def listed_by(plugin: Plugin, kind: str) -> list[str]:
     PluginError
         If its hook fails.
     """
-    hook = getattr(manager().hook, f"{hookspecs.NAME}_{kind}")
+    hook = getattr(manager().hook, f"{contract.NAME}_{kind}")
     own = [each for each in hook.get_hookimpls() if each.plugin_name == plugin.name]
     return [item.name for each in own for item in _call(each, KINDS[kind])]

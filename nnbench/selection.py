@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnbench import lookup, registry
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nnbench.backend import Backend, Option, OptionValue
-    from nnbench.cells.handicap import Handicap
+    from nnbench.contract.backend import Backend, Option, OptionValue
+    from nnbench.records import Handicap
 
 ALL = "all"
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
@@ -83,7 +83,7 @@ def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
 
 
 def _parse_option(backend: Backend, pair: str) -> tuple[str, OptionValue]:
-    from nnbench.backend import Option
+    from nnbench.contract.backend import Option
 
     key, equals, text = (part.strip() for part in pair.partition("="))
     if not equals:

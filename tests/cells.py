@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nnbench import registry
-from nnbench.cells.records import CellSpec
+from nnbench.records import CellSpec
 
 TOY = registry.workloads()["toy-sigmoid"]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from nnbench import BackendUnavailableError, registry
-from nnbench.cells.variables import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing.requirement import required
 
 if TYPE_CHECKING:

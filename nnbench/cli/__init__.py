@@ -26,7 +26,7 @@ from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import show
 from nnbench.cli.test import test
-from nnbench.errors import ExitCode, NnbenchError
+from nnbench.contract.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnbench.statistics.metrics import DEFAULT_GATES
+from nnbench.figures.metrics import DEFAULT_GATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.comparing.comparison import Change
+    from nnbench.runs.comparison import Change
 
 FAIL = click.option(
     "--fail",
@@ -38,7 +38,7 @@ def show(changes: Sequence[Change], table_format: str) -> None:
     elif table_format == "csv":
         click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
     else:
-        from nnbench.tables.rendering import Sheet, markdown
+        from nnbench.show.rendering import Sheet, markdown
 
         click.echo(markdown(Sheet("", HEADINGS, [cells(c) for c in changes])), nl=False)
         for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
@@ -65,7 +65,7 @@ def record(change: Change) -> dict[str, object]:
 
 def cells(change: Change) -> list[str]:
     """Return a change as the cells of a row."""
-    from nnbench.tables.values import MISSING, significant
+    from nnbench.figures.values import MISSING, significant
 
     by_ratio = change.gate.metric.scale == "ratio"
 

@@ -27,9 +27,9 @@ def compare(
     Ends with 3 if a time, with 6 if an accuracy got worse: beyond its limit, and with its whole 95%
     interval. With 4 if a backend failed, with 5 if one was not measured.
     """
-    from nnbench.comparing import comparison
-    from nnbench.runs import floors
-    from nnbench.statistics import metrics
+    from nnbench.execution import floors
+    from nnbench.figures import metrics
+    from nnbench.runs import comparison
 
     runs = comparison.read(base), comparison.read(new)
     limits = metrics.parse_gates(gates)

@@ -13,14 +13,14 @@ import click
 from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
 from nnbench.cli.options import COUNT, FOLDER, POSITIVE_NUMBER, SEED, THREADS, TIMEOUT
 from nnbench.cli.run import execute, terminate
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nnbench.errors import ExitCode
-    from nnbench.runs.results import RunInfo
+    from nnbench.contract.errors import ExitCode
+    from nnbench.records import RunInfo
 
 
 @click.command()
@@ -80,10 +80,10 @@ def continuous(
     95% interval; with 4 if a backend failed, with 5 if one was not measured.
     """
     signal.signal(signal.SIGTERM, terminate)
-    from nnbench.cells import interpreters
-    from nnbench.comparing import continuous as pair
+    from nnbench.execution import interpreters
+    from nnbench.figures import metrics
+    from nnbench.runs import continuous as pair
     from nnbench.runs import results
-    from nnbench.statistics import metrics
 
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
     pair.check_workload(options["workload"])
@@ -101,7 +101,7 @@ def find_pythons(
     base: str | None, head: str | None, pythons: Sequence[str], install: Sequence[str]
 ) -> list[str]:
     """Return the interpreters of both sides; those of revisions are built."""
-    from nnbench.cells import interpreters
+    from nnbench.execution import interpreters
 
     if base is not None and head is not None and not pythons:
         return build(base, head, install)
@@ -114,8 +114,8 @@ def find_pythons(
 
 def build(base: str, head: str, install: Sequence[str]) -> list[str]:
     """Build two revisions."""
-    from nnbench.comparing import environments
-    from nnbench.environment import git_state
+    from nnbench.execution.environment import git_state
+    from nnbench.runs import environments
 
     revisions = {name: environments.find_commit(name) for name in (base, head)}
     if len(set(revisions.values())) < 2:
@@ -141,11 +141,11 @@ def report(
 ) -> ExitCode:
     """Write the tables of what was finished, show how head compares, return the exit code."""
     from nnbench import plugins
-    from nnbench.comparing import comparison
-    from nnbench.comparing import continuous as pair
-    from nnbench.runs import floors
-    from nnbench.statistics import metrics
-    from nnbench.tables import rendering
+    from nnbench.execution import floors
+    from nnbench.figures import metrics
+    from nnbench.runs import comparison
+    from nnbench.runs import continuous as pair
+    from nnbench.show import rendering
 
     rendering.write_tables(folder, rendering.summarize(folder))
     plugins.notify("nnbench_run_finished", run=info, folder=folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nnbench.cli.options import FOLDER
-from nnbench.export import BINARY, FORMATS, convert
+from nnbench.show.exports import BINARY, FORMATS, convert
 
 OUTPUT = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
@@ -46,7 +46,7 @@ def write(path: Path, content: bytes) -> None:
     ResultsError
         If it cannot be written.
     """
-    from nnbench.errors import ResultsError
+    from nnbench.contract.errors import ResultsError
     from nnbench.runs import results
 
     try:

@@ -45,7 +45,8 @@ def show_machine(*, as_json: bool) -> None:
     """Print what results depend on."""
     import msgspec
 
-    from nnbench import environment, registry
+    from nnbench import registry
+    from nnbench.execution import environment
 
     libraries = {name for b in registry.backends().values() for name in b.libraries}
     found = msgspec.to_builtins(environment.describe(libraries))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnbench.workloads import LARGEST
+from nnbench.data.workloads import LARGEST
 
 if TYPE_CHECKING:
     from click import Context, Parameter

@@ -11,7 +11,7 @@ from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.report.theme import Theme
+    from nnbench.show.charts.theme import Theme
 
 FIGURES = ("ratios", "accuracy", "rounds", "loss", "phases", "ceiling")
 
@@ -28,11 +28,12 @@ FIGURES = ("ratios", "accuracy", "rounds", "loss", "phases", "ceiling")
 )
 def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
     """Draw a figure of the run in a folder, the same as on the page of ``nnbench report``."""
-    from nnbench import report
+    from nnbench.show import charts as report
 
     report.require_libraries()
-    from nnbench.report import facts, pictures, source, theme
-    from nnbench.report.figures import FIGURES
+    from nnbench.show import facts, source
+    from nnbench.show.charts import pictures, theme
+    from nnbench.show.charts.figures import FIGURES
 
     pictures.check_suffix(output)
     found = source.read(run)

@@ -17,11 +17,11 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
 
     The page needs nothing else: it can be mailed, opened offline and on a phone, and printed.
     """
-    from nnbench import report as charts
+    from nnbench.show import charts
 
     charts.require_libraries()
-    from nnbench.report import page, source
-    from nnbench.report.pictures import write
+    from nnbench.show import page, source
+    from nnbench.show.charts.pictures import write
 
     write(output, page.render([source.read(run) for run in runs]).encode())
     click.echo(f"Report: {output}")

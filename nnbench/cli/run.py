@@ -21,13 +21,13 @@ from nnbench.cli.options import (
     THREADS,
     TIMEOUT,
 )
-from nnbench.errors import ExitCode
-from nnbench.workloads import OVERRIDES
+from nnbench.contract.errors import ExitCode
+from nnbench.data.workloads import OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.runs.results import RunInfo
+    from nnbench.records import RunInfo
     from nnbench.selection import Selection
 
 DEFAULTS = {"rounds": 3, "budget": 15.0}
@@ -176,8 +176,8 @@ def execute(
     """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
 
-    from nnbench.cli.progress import choose
     from nnbench.runs import results, runner
+    from nnbench.show.progress import choose
 
     folder = output or results.default_folder(info)
     console = Console(stderr=True)
@@ -200,11 +200,12 @@ def execute(
 def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
     from nnbench import plugins
-    from nnbench.cells import judge
-    from nnbench.cli.output import Terminal
+    from nnbench.figures import columns
+    from nnbench.proof import judge
     from nnbench.runs import results
-    from nnbench.tables import columns, rendering
-    from nnbench.tables.terminal import print_tables
+    from nnbench.show import rendering
+    from nnbench.show.output import Terminal
+    from nnbench.show.terminal import print_tables
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)

@@ -12,7 +12,7 @@ import click
 from nnbench.cli.options import COUNT, SEED
 
 if TYPE_CHECKING:
-    from nnbench.comparing.selftest import Trial
+    from nnbench.runs.selftest import Trial
 
 
 @click.command()
@@ -45,9 +45,10 @@ def selftest(
     """
     from rich.console import Console
 
-    from nnbench.cli.progress import choose
-    from nnbench.comparing import selftest as trials_of
-    from nnbench.runs import floors, planning, results, runner
+    from nnbench.execution import floors
+    from nnbench.runs import planning, results, runner
+    from nnbench.runs import selftest as trials_of
+    from nnbench.show.progress import choose
 
     info, [selection] = planning.plan(
         command=" ".join(["nnbench", *sys.argv[1:]]),
@@ -76,8 +77,8 @@ def selftest(
 
 def report(floor: float, trials: list[Trial]) -> None:
     """Print every comparison, the floor, and what was found."""
-    from nnbench.comparing.selftest import smallest_found
-    from nnbench.tables.rendering import Sheet, markdown
+    from nnbench.runs.selftest import smallest_found
+    from nnbench.show.rendering import Sheet, markdown
 
     rows = []
     for trial in trials:

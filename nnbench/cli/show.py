@@ -11,7 +11,7 @@ from nnbench.cli.options import FOLDER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.export.view import View
+    from nnbench.show.view import View
 
 TABLES = ["accuracy", "timing", "rounds", "parts", "phases", "ceilings"]
 
@@ -50,7 +50,7 @@ def show(
     table_format: str,
 ) -> None:
     """Show the tables of the runs in RUN…, and a bar for each round."""
-    from nnbench.export import view
+    from nnbench.show import view
 
     names = [name for text in columns.split(",") if (name := text.strip())]
     descending = sort is not None and sort.startswith("-")
@@ -67,8 +67,8 @@ def show(
 
 def print_table(views: list[View]) -> None:
     """Print tables for the terminal."""
-    from nnbench.cli.output import Terminal
-    from nnbench.tables.terminal import print_tables
+    from nnbench.show.output import Terminal
+    from nnbench.show.terminal import print_tables
 
     terminal = Terminal()
     for view in views:
@@ -79,7 +79,7 @@ def print_table(views: list[View]) -> None:
 
 def print_markdown(views: list[View]) -> None:
     """Print Markdown, with a heading for each run if there are several."""
-    from nnbench.tables.markdown import code
+    from nnbench.show.markdown import code
 
     for view in views:
         if views[1:]:
@@ -89,8 +89,8 @@ def print_markdown(views: list[View]) -> None:
 
 def print_csv(views: list[View]) -> None:
     """Print one line for each backend."""
-    from nnbench.export import view
-    from nnbench.export.samples import csv_text
+    from nnbench.show import view
+    from nnbench.show.exports.samples import csv_text
 
     rows = view.records(views)
     click.echo(csv_text([list(rows[0]), *(row.values() for row in rows)]) if rows else "", nl=False)
@@ -100,6 +100,6 @@ def print_json(views: list[View]) -> None:
     """Print one object for each backend."""
     import msgspec
 
-    from nnbench.export import view
+    from nnbench.show import view
 
     click.echo(msgspec.json.format(msgspec.json.encode(view.records(views))))

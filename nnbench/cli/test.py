@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.options import POSITIVE_NUMBER
-from nnbench.errors import BackendUnavailableError, ExitCode, NnbenchError
+from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

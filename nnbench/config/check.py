@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nnbench.config.document import Document
     from nnbench.config.positions import KeyPath
     from nnbench.config.schema import Node
-    from nnbench.errors import ConfigError
+    from nnbench.contract.errors import ConfigError
 
 T = TypeVar("T")
 EFFORTS = ("quick", "rigorous")  #: flags on the command line, values of a key in files

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnbench.config.positions import key_lines
-from nnbench.errors import ConfigError
+from nnbench.contract.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,11 @@ from nnbench.config import workload_file
 from nnbench.config.check import PLACE
 from nnbench.config.run_table import RunTable
 from nnbench.config.schema import FULL
-from nnbench.errors import NnbenchError
-from nnbench.workloads import OVERRIDES, derive
+from nnbench.contract.errors import NnbenchError
+from nnbench.data.workloads import OVERRIDES, derive
 
 if TYPE_CHECKING:
-    from nnbench.workloads import Workload
+    from nnbench.data.workloads import Workload
 
 SUFFIX = ".toml"
 CHANGES = re.compile(r"\+(?=[a-z_]+=)")  # mnist+epochs=1+batch_size=8
@@ -45,7 +45,7 @@ def find(text: str) -> Workload:
 
 
 def _read(change: str) -> tuple[str, Any]:
-    """Read ``key=value`` as :func:`nnbench.workloads.derive` writes it."""
+    """Read ``key=value`` as :func:`nnbench.data.workloads.derive` writes it."""
     key, _, text = change.partition("=")
     if key not in OVERRIDES:
         raise NnbenchError(f"no change {key!r} of a workload; known: {', '.join(OVERRIDES)}")

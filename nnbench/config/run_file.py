@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnbench.config import check, document, names, workload_file
 from nnbench.config.run_table import RunTable
-from nnbench.errors import ConfigError, NnbenchError
-from nnbench.workloads import Workload
+from nnbench.contract.errors import ConfigError, NnbenchError
+from nnbench.data.workloads import Workload
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from nnbench.spec import Activation, OptimizerKind, Positive
-from nnbench.workloads import Count, Name, Share, Workload
+from nnbench.contract.spec import Activation, OptimizerKind, Positive
+from nnbench.data.workloads import Count, Name, Share, Workload
 
 LARGEST_SEED = 2**32 - 1
 

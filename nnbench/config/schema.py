@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from nnbench.config.run_table import RunTable
-from nnbench.workloads import Workload
+from nnbench.data.workloads import Workload
 
 Node = dict[str, Any]  #: a schema, or a part of one
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -1,4 +1,4 @@
-"""A workload as a TOML file: its keys are the fields of :class:`~nnbench.workloads.Workload`."""
+"""A workload as a TOML file: its keys are the fields of :class:`~nnbench.data.workloads.Workload`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nnbench import lookup, registry
 from nnbench.config import check, document
 from nnbench.config.schema import FULL
-from nnbench.errors import NnbenchError
-from nnbench.workloads import Workload
+from nnbench.contract.errors import NnbenchError
+from nnbench.data.workloads import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,14 +10,13 @@ import warnings
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from nnbench.hookspecs import hookimpl
+from nnbench.contract import hookimpl
 from nnbench.plugins import PluginWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.cells.records import CellResult
-    from nnbench.runs.results import RunInfo
+    from nnbench.records import CellResult, RunInfo
 
 URL = "NNBENCH_HTTP_OBSERVER"
 HEADER = "NNBENCH_HTTP_OBSERVER_HEADER"  #: such as "Authorization: Bearer …"

@@ -6,16 +6,17 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from nnbench.cells import disturbance, gpu, guards, judge, process
-from nnbench.cells.records import CellResult
+from nnbench.execution import disturbance, gpu, guards, process
+from nnbench.proof import judge
+from nnbench.records import CellResult
 from nnbench.runs import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.cells.evaluation import Expected
-    from nnbench.cells.process import Outcome
-    from nnbench.cells.records import CellSpec, Event
+    from nnbench.execution.process import Outcome
+    from nnbench.proof.evaluation import Expected
+    from nnbench.records import CellSpec, Event
     from nnbench.runs.runner import Display
 
 

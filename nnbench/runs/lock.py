@@ -6,7 +6,7 @@ import fcntl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nnbench.errors import ResultsError
+from nnbench.contract.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

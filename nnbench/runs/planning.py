@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnbench import environment, registry, selection, workloads
+from nnbench import registry, selection
 from nnbench.config import names
-from nnbench.errors import BackendUnavailableError, NnbenchError
-from nnbench.runs import floors, machine, results
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.data import workloads
+from nnbench.execution import environment, floors, machine
+from nnbench.records import RunInfo
+from nnbench.runs import results
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from nnbench.environment import Environment
-    from nnbench.runs.results import Roof, RunInfo
+    from nnbench.data.workloads import Workload
+    from nnbench.records import Environment, Roof
     from nnbench.selection import Selection
-    from nnbench.workloads import Workload
 
 
 def plan(*, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
@@ -55,7 +57,7 @@ def describe(
     libraries = {name for s in selections for name in s.backend.libraries}
     chosen = names.find(workload) if isinstance(workload, str) else workload
     here = environment.describe(libraries)
-    return results.RunInfo(
+    return RunInfo(
         started=results.now(),
         command=command,
         workload=workloads.derive(chosen, overrides),
@@ -99,7 +101,7 @@ def check_machine(selections: Sequence[Selection], threads: int) -> list[str]:
 
 def find_roofs(here: Environment, selections: Sequence[Selection], threads: int) -> list[Roof]:
     """Return the ceilings of what the backends run on."""
-    from nnbench.runs import roofline
+    from nnbench.execution import roofline
 
     devices = {s.backend.device for s in selections}
     return roofline.find(here, devices, [s.threads or threads for s in selections])

@@ -9,61 +9,22 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from nnbench.cells.records import CellResult
-from nnbench.environment import Environment
-from nnbench.errors import ExitCode, ResultsError
+from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.records import SCHEMA_VERSION, CellResult, RunInfo, Status
 from nnbench.runs import journal
-from nnbench.statistics.analysis import DEFAULT_FLOOR
-from nnbench.workloads import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
-SCHEMA_VERSION = 1
 RUN, CELLS = "run.json", "cells.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roof:
-    """What a device can do at most, measured with so many threads; None is unknown."""
-
-    device: str
-    threads: int
-    gflops: float | None  #: of float32 matrix products
-    gb_per_s: float | None  #: read and written by copies of a large array
-    libraries: dict[str, str] = field(default_factory=dict)  #: that were asked, with their versions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """What was asked of a run, and on which machine it ran."""
-
-    schema_version: int = SCHEMA_VERSION
-    started: str  #: ISO 8601, UTC
-    command: str
-    workload: Workload
-    backends: dict[str, str]  #: label: summary
-    unavailable: dict[str, str]  #: label: reason, for backends that could not run
-    required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
-    baseline: str  #: the label whose time is 1 in ratios
-    rounds: int
-    seed: int  #: of the first round
-    threads: int
-    budget_s: float
-    timeout_s: float
-    environment: Environment
-    noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
-    warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
-    roofs: list[Roof] = field(default_factory=list)  #: ceilings of the machine, with --roofline
-    dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
 
 
 def now() -> str:
@@ -174,11 +135,14 @@ def read_cells(folder: Path) -> Iterator[CellResult]:
     """
     path = folder / CELLS
     for number, line in enumerate(journal.read(path), start=1):
-        yield _decode(line, CellResult, f"{path}:{number}")
+        cell = _decode(line, CellResult, f"{path}:{number}")
+        if cell.status is Status.OK and not cell.complete:  # before it had a status of its own
+            cell = replace(cell, status=Status.BUDGET)
+        yield cell
 
 
 def read_final(folder: Path) -> list[CellResult]:
-    """Return the one attempt at each finished cell that counts: see nnbench.cells.disturbance."""
+    """Return the one attempt at each finished cell that counts: see nnbench.execution.disturbance."""
     return [cell for cell in read_cells(folder) if cell.final]
 
 

@@ -6,18 +6,18 @@ import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from nnbench import datasets, environment, selection
-from nnbench.errors import ResultsError
+from nnbench import selection
+from nnbench.contract.errors import ResultsError
+from nnbench.data import datasets
+from nnbench.execution import environment
 from nnbench.runs import planning, results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from nnbench.cells.records import CellResult
-    from nnbench.datasets import Splits
-    from nnbench.environment import Environment
-    from nnbench.runs.results import RunInfo
+    from nnbench.data.datasets import Splits
+    from nnbench.records import CellResult, Environment, RunInfo
     from nnbench.selection import Selection
 
 

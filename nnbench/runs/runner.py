@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from nnbench import environment, plugins, seeding
-from nnbench.cells import evaluation
-from nnbench.cells.preparation import load_splits, make_task
-from nnbench.cells.records import MEASURED, CellResult, CellSpec
-from nnbench.datasets import digest
+from nnbench import plugins
+from nnbench.data import seeding
+from nnbench.data.datasets import digest
+from nnbench.data.preparation import load_splits, make_task
+from nnbench.execution import environment
+from nnbench.proof import evaluation
+from nnbench.records import CellResult, CellSpec, Status
 from nnbench.runs import attempts, lock, results
 from nnbench.runs.resuming import check_dataset, finished
 
@@ -17,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.cells.records import Event
-    from nnbench.datasets import Splits
-    from nnbench.runs.results import RunInfo
+    from nnbench.data.datasets import Splits
+    from nnbench.records import Event, RunInfo
     from nnbench.selection import Selection
 
 SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
@@ -91,9 +92,9 @@ def _has_had_enough(result: CellResult, selection: Selection) -> bool:
     Variants of one backend are there to be compared, and need all their pairs.
     """
     if selection.variant:
-        return result.status == "skipped"
-    is_slow = result.status in MEASURED and not result.complete and result.final
-    return result.status == "skipped" or (is_slow and result.round + 1 >= SLOW_ROUNDS)
+        return result.status is Status.SKIPPED
+    is_slow = result.status is Status.BUDGET and result.final
+    return result.status is Status.SKIPPED or (is_slow and result.round + 1 >= SLOW_ROUNDS)
 
 
 def _block(
@@ -143,7 +144,7 @@ def _skipped(info: RunInfo, label: str, reason: str) -> CellResult:
         position=0,
         started=results.now(),
         wall_s=0.0,
-        status="skipped",
+        status=Status.SKIPPED,
         message=reason,
     )
 

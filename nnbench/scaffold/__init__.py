@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from nnbench import registry
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
 from nnbench.selection import ALL
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

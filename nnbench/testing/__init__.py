@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnbench.backend import Backend, OptionValue
+    from nnbench.contract.backend import Backend, OptionValue
     from nnbench.testing.benchmarks import Benchmarks
     from nnbench.testing.checks import Conformance
 

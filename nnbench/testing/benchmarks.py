@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pytest
 
-from nnbench import environment, lookup, registry
-from nnbench.cells.preparation import load_splits, make_task, rows
-from nnbench.errors import NnbenchError
+from nnbench import lookup, registry
+from nnbench.contract.errors import NnbenchError
+from nnbench.data.preparation import load_splits, make_task, rows
+from nnbench.execution import environment
 from nnbench.testing import judgement
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject
@@ -22,7 +23,7 @@ from nnbench.testing.subject import Subject, make_subject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench.backend import Backend
+    from nnbench.contract.backend import Backend
 
 Phase = Literal["feedforward", "backprop", "update", "epoch"]
 PHASES: tuple[Phase, ...] = get_args(Phase)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
 from nnbench.testing import benchmarks, conformance
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from nnbench.cells import interpreters, process, variables
-from nnbench.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError
+from nnbench.execution import interpreters, process, variables
 from nnbench.testing.report import Finding, read
 from nnbench.testing.session import REGRESSED
 

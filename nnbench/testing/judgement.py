@@ -13,7 +13,7 @@ from nnbench.testing.mistakes import HALF, RIGHT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nnbench.spec import Layer, NetworkSpec
+    from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.testing.diagnosis import Named
     from nnbench.testing.mistakes import Outcome
     from nnbench.testing.problems import Problem

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnbench import seeding
-from nnbench.cells.preparation import rows
+from nnbench.contract.spec import Examples, NetworkSpec, Optimizer, minibatches
+from nnbench.data import seeding
+from nnbench.data.preparation import rows
 from nnbench.reference import flatten
-from nnbench.spec import Examples, NetworkSpec, Optimizer, minibatches
 from nnbench.testing.diagnosis import deviation
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.spec import Layer
+    from nnbench.contract.spec import Layer
 
 SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
 BATCH_SIZE = 8

@@ -107,7 +107,7 @@ def place(report: pytest.TestReport, crash: Any) -> str:
 @cache
 def home_of(label: str) -> Path | None:
     """Return the folder of a backend's package, or its one file; None if it has neither."""
-    from nnbench.errors import NnbenchError
+    from nnbench.contract.errors import NnbenchError
     from nnbench.selection import parse
 
     try:

@@ -12,7 +12,7 @@ def main() -> int:
     import pytest
     from pytest_benchmark.session import PerformanceRegression
 
-    from nnbench.worker import die_with_parent
+    from nnbench.worker.__main__ import die_with_parent
 
     die_with_parent()
     try:

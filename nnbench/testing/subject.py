@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from nnbench import registry, selection
-from nnbench.backend import Backend
-from nnbench.cells.variables import THREAD_VARIABLES
-from nnbench.errors import BackendUnavailableError, NnbenchError
+from nnbench.contract.backend import Backend
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing.problems import SPECS
 from nnbench.testing.requirement import REQUIRE, required
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.backend import Network, OptionValue
+    from nnbench.contract.backend import Network, OptionValue
+    from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.selection import Selection
-    from nnbench.spec import Layer, NetworkSpec
 
 
 class Subject:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nnbench import lookup, registry
-from nnbench.cells.preparation import Task, make_task, rows
-from nnbench.errors import NnbenchError
-from nnbench.spec import minibatches
+from nnbench.contract.errors import NnbenchError
+from nnbench.contract.spec import minibatches
+from nnbench.data.preparation import Task, make_task, rows
 from nnbench.testing.problems import Problem
 
 if TYPE_CHECKING:
-    from nnbench.datasets import Splits
-    from nnbench.workloads import Workload
+    from nnbench.data.datasets import Splits
+    from nnbench.data.workloads import Workload
 
 STEPS = 10
 OPERATIONS = 1e7  #: floating-point operations that a step may cost, as far as the batch decides

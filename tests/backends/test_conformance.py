@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from nnbench import minibatches, reference, registry
-from nnbench.cells.preparation import rows
+from nnbench.data.preparation import rows
 from nnbench.testing import conformance
 from tests.problems import (
     COUNTS,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnbench import minibatches, reference, registry
-from nnbench.cells.preparation import rows
+from nnbench.data.preparation import rows
 from nnbench_torch.availability import why_no_compiler
 from tests.backends.expected import train_reference
 from tests.conftest import give

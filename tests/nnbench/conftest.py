@@ -9,15 +9,14 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 
 from nnbench import registry
-from nnbench.cells.records import CellResult, Epoch, Phases, Setup
 from nnbench.cli import main
-from nnbench.environment import Environment
+from nnbench.records import CellResult, Environment, Epoch, Phases, RunInfo, Setup, Status
 from nnbench.runs import results
-from nnbench.runs.results import RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +111,11 @@ def _make_cell(
         deviation=1e-7,
         tolerance=1e-4,
     )
-    return replace(result, **changes)
+    found = replace(result, **changes)
+    status = msgspec.convert(found.status, Status)
+    if status is Status.OK and not found.complete:
+        status = Status.BUDGET
+    return replace(found, status=status)
 
 
 def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: Any) -> CellResult:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import minibatches, reference
-from nnbench.cells.preparation import load_splits, make_task, rows
+from nnbench.data.preparation import load_splits, make_task, rows
 from nnbench.runs import results
 
 if TYPE_CHECKING:
-    from nnbench.cells.records import CellResult
-    from nnbench.datasets import Splits
-    from nnbench.workloads import Workload
+    from nnbench.data.datasets import Splits
+    from nnbench.data.workloads import Workload
+    from nnbench.records import CellResult
 
 LIMIT = 0.3  #: percentage points
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from nnbench.cells import disturbance
-from nnbench.cli.progress import Silent
+from nnbench.execution import disturbance
 from nnbench.runs import planning, results, runner
+from nnbench.show.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.cells.records import CellResult
+    from nnbench.records import CellResult
 
 PERIOD_S = 0.1  #: of the other process
 

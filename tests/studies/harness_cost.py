@@ -18,7 +18,7 @@ from functools import partial
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-from nnbench.cells.variables import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.backend import Network
-    from nnbench.cells.training import Trainer
+    from nnbench.contract.backend import Network
+    from nnbench.worker.training import Trainer
 
 LIMIT = 0.01  #: of the bare loop's time
 WARM_UP = 3  #: epochs of each kind that do not count
@@ -80,8 +80,8 @@ def measure(pairs: int) -> tuple[Times, Times]:
 def prepare() -> tuple[Trainer, NDArray[np.int64]]:
     """Return a trainer of the numpy backend that knows its pace, and the order of an epoch."""
     from nnbench import registry
-    from nnbench.cells import training
-    from nnbench.cells.preparation import load_task
+    from nnbench.data.preparation import load_task
+    from nnbench.worker import training
 
     workload = replace(registry.workloads()["mnist"], epochs=1)
     task = load_task(workload, seed=0)
@@ -117,7 +117,7 @@ def report(name: str, harness: Sequence[float], bare: Sequence[float]) -> float:
     """Print the median ratio of two series with its interval, and return it."""
     from statistics import median
 
-    from nnbench.statistics import analysis
+    from nnbench.figures import analysis
 
     found = analysis.compare(harness, bare, LIMIT).interval
     assert found is not None

@@ -26,7 +26,7 @@ from nnbench.runs import results
 from tests.plugins.helpers import NNBENCH, environment, survivors, wait_until
 
 if TYPE_CHECKING:
-    from nnbench.cells.records import CellResult
+    from nnbench.records import CellResult
 
 TABLES = ("accuracy.csv", "timing.csv")
 MEASURED = re.compile(

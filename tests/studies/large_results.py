@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from nnbench.cells.records import CellResult, Epoch, Phases, Setup
+from nnbench.figures import metrics
+from nnbench.records import CellResult, Epoch, Phases, Setup, Status
 from nnbench.runs import planning, results
-from nnbench.statistics import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.runs.results import RunInfo
+    from nnbench.records import RunInfo
 
 SECONDS, GIGABYTES = 10.0, 1.0
 STEPS, IMAGES, STEP_US = 938, 60_000, 200.0
@@ -130,7 +130,7 @@ def cell(
         position=position,
         started=results.now(),
         wall_s=rng.normal(3.0, 0.1),
-        status="ok",
+        status=Status.OK,
         setup=setup,
         epochs=[epoch(number, pace_us, rng) for number in range(1, epochs + 1)],
         phases=Phases(**repeats),

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import altair as alt
 import pandas as pd
 
-from nnbench.report import theme
 from nnbench.runs import results
-from nnbench.tables import rendering
+from nnbench.show import rendering
+from nnbench.show.charts import theme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

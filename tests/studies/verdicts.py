@@ -19,18 +19,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnbench.cells.handicap import Handicap
-from nnbench.cli.progress import Silent
-from nnbench.datasets import MNIST_FOLDER
-from nnbench.runs import floors, planning, results, runner
-from nnbench.statistics import analysis, metrics
+from nnbench.data.datasets import MNIST_FOLDER
+from nnbench.execution import floors
+from nnbench.figures import analysis, metrics
+from nnbench.records import Handicap
+from nnbench.runs import planning, results, runner
+from nnbench.show.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.runs.results import RunInfo
+    from nnbench.figures.analysis import Comparison
+    from nnbench.records import RunInfo
     from nnbench.selection import Selection
-    from nnbench.statistics.analysis import Comparison
 
 EQUALS = ("a0", "a1", "a2", "a3", "a4")
 SLOWED = {"w1": "a0", "w2": "a2"}  # each with the equal one that it is compared with

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnbench.contract.spec import Layer
 from nnbench.reference import flatten
-from nnbench.spec import Layer
 from nnbench.testing import judgement
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
 from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.backend import Network
-    from nnbench.spec import Examples, NetworkSpec
+    from nnbench.contract.backend import Network
+    from nnbench.contract.spec import Examples, NetworkSpec
 
 SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
 

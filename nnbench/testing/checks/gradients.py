@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import reference
-from nnbench.spec import minibatches
+from nnbench.contract.spec import minibatches
 from nnbench.testing import judgement
 from nnbench.testing.checks.base import Checks, backprop, every_spec, verify
 from nnbench.testing.diagnosis import Candidate, check
@@ -17,7 +17,7 @@ from nnbench.testing.mistakes.losses import softmax
 from nnbench.testing.problems import BATCH_SIZE, make_problem
 
 if TYPE_CHECKING:
-    from nnbench.spec import NetworkSpec
+    from nnbench.contract.spec import NetworkSpec
     from nnbench.testing.problems import Problem
 
 ONE, SMALLER = 1, 4  #: batch sizes

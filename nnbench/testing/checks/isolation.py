@@ -13,8 +13,8 @@ from nnbench.testing.checks.training import verify_same
 from nnbench.testing.problems import BATCH_SIZE, make_problem
 
 if TYPE_CHECKING:
-    from nnbench.backend import Network, OptionValue
-    from nnbench.spec import Layer
+    from nnbench.contract.backend import Network, OptionValue
+    from nnbench.contract.spec import Layer
     from nnbench.testing.problems import Problem
 
 FRESH_S = 120.0  #: for a process that imports the backend's library and trains one epoch

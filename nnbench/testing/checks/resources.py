@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.spec import Layer
+    from nnbench.contract.spec import Layer
 
 LARGER = "mnist"  #: a workload whose arrays are large enough to be seen in the process's memory
 SETTLING_EPOCHS, HALF_EPOCHS = 6, 7  #: until memory is settled, and twice after that: 20

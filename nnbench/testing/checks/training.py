@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nnbench import registry
-from nnbench.cells.evaluation import deviation, expected_losses
-from nnbench.spec import minibatches
+from nnbench.contract.spec import minibatches
+from nnbench.proof.evaluation import deviation, expected_losses
 from nnbench.testing import judgement
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
 from nnbench.testing.diagnosis import Candidate, check
@@ -22,7 +22,7 @@ from nnbench.testing.tasks import STEPS, make_short_task, make_task_problem
 if TYPE_CHECKING:
     from typing import Any
 
-    from nnbench.spec import NetworkSpec
+    from nnbench.contract.spec import NetworkSpec
 
 EPOCHS = 4  #: of three steps each: a dozen
 SAME = 1e-6  #: how far two trainings of one backend may be apart

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import reference
-from nnbench.spec import Layer
+from nnbench.contract.spec import Layer
 from nnbench.testing.mistakes.training import Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nnbench.contract.spec import Examples, NetworkSpec
     from nnbench.reference import Array
-    from nnbench.spec import Examples, NetworkSpec
     from nnbench.testing.mistakes.training import Backprop, Layers, Result
 
     Slope = Callable[[NetworkSpec, list[Array], int], Array]

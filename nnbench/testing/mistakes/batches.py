@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import reference
-from nnbench.cells.preparation import rows
-from nnbench.spec import Examples, minibatches
+from nnbench.contract.spec import Examples, minibatches
+from nnbench.data.preparation import rows
 from nnbench.testing.mistakes.training import Training, scaled
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.reference import Array
-    from nnbench.spec import Layer, NetworkSpec
     from nnbench.testing.mistakes.training import Backprop, Layers
     from nnbench.testing.problems import Problem
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import reference
-from nnbench.spec import Examples, Layer
+from nnbench.contract.spec import Examples, Layer
 from nnbench.testing.mistakes.losses import is_squared
 from nnbench.testing.mistakes.training import Training, added, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench.spec import NetworkSpec
+    from nnbench.contract.spec import NetworkSpec
     from nnbench.testing.mistakes.training import Backprop, Layers, Result
 
 

@@ -14,8 +14,8 @@ from nnbench.testing.mistakes.training import Training
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nnbench.contract.spec import Examples, NetworkSpec
     from nnbench.reference import Array
-    from nnbench.spec import Examples, NetworkSpec
     from nnbench.testing.mistakes.training import Backprop, Layers, Result
 
 

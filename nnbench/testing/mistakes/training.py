@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nnbench import reference
+from nnbench.contract.spec import Layer
 from nnbench.reference import Update, flatten
-from nnbench.spec import Layer
 from nnbench.testing.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from nnbench.contract.spec import Examples, NetworkSpec, Optimizer
     from nnbench.reference import Array
-    from nnbench.spec import Examples, NetworkSpec, Optimizer
 
     Layers = Sequence[Layer]
     Result = tuple[float, list[Layer]]  # loss and gradients

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nnbench.contract.spec import Optimizer
 from nnbench.reference import Update
-from nnbench.spec import Optimizer
 from nnbench.testing.mistakes.training import Training, added, assign, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nnbench.contract.spec import Layer
     from nnbench.reference import Array, Moments
-    from nnbench.spec import Layer
     from nnbench.testing.mistakes.training import Layers
 
 

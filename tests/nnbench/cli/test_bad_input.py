@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnbench.errors import ExitCode
+from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import environment, nnbench
 
 START = "nnbench: error: "

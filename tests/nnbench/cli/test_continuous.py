@@ -7,8 +7,8 @@ from collections import defaultdict
 import pytest
 
 from nnbench.cli.continuous import build, caption
-from nnbench.comparing import environments
-from nnbench.errors import ExitCode
+from nnbench.contract.errors import ExitCode
+from nnbench.runs import environments
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 
 BOTH = ("--python", sys.executable, "--python", sys.executable)
@@ -147,7 +147,7 @@ def builds(monkeypatch):
 
     monkeypatch.setattr(environments, "find_commit", commits.__getitem__)
     monkeypatch.setattr(environments, "build", record)
-    monkeypatch.setattr("nnbench.environment.git_state", lambda: "abc-dirty")
+    monkeypatch.setattr("nnbench.execution.environment.git_state", lambda: "abc-dirty")
     return found
 
 

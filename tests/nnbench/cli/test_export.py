@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from nnbench.export import FORMATS
 from nnbench.runs import results
+from nnbench.show.exports import FORMATS
 from tests.plugins.helpers import environment, nnbench
 
 TEXT = [name for name in FORMATS if name != "parquet"]

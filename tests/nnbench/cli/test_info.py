@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from nnbench.environment import Environment
+from nnbench.records import Environment
 from tests.plugins.helpers import environment, nnbench
 
 

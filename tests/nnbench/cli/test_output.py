@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from nnbench.errors import ExitCode
+from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import NNBENCH, environment, nnbench
 
 

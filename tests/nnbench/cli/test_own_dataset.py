@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nnbench import reference
-from nnbench.cells.preparation import load_task, rows
+from nnbench.contract.spec import minibatches
+from nnbench.data.preparation import load_task, rows
 from nnbench.runs import results
-from nnbench.spec import minibatches
 from tests.plugins.helpers import environment, nnbench
 
 TRAIN, TEST, BATCH_SIZE = 600, 90, 64

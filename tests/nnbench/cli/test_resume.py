@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnbench import seeding
+from nnbench.data import seeding
 from nnbench.runs import lock, results
 from tests.plugins.helpers import NNBENCH, environment, nnbench, wait_until
 

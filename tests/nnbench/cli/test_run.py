@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from nnbench import seeding
-from nnbench.cells import judge
-from nnbench.cells.process import OUTPUT_BYTES
+from nnbench.data import seeding
+from nnbench.execution.process import OUTPUT_BYTES
+from nnbench.proof import judge
 from nnbench.runs import results
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nnbench.tables import rendering
+from nnbench.show import rendering
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_only_the_chosen_columns_are_shown_in_their_order(call, run):
 
 
 def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
-    monkeypatch.setattr("nnbench.cli.output.WIDE", 40)
+    monkeypatch.setattr("nnbench.show.output.WIDE", 40)
     assert "deviation" not in call("show", run, "--table", "accuracy").stdout.splitlines()[2]
     shown = call("show", run, "--table", "accuracy", "--columns", "all").stdout
     assert "No room" not in shown

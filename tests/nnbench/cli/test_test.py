@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nnbench.errors import ExitCode
+from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors
 
 QUICK = ("--", "-k", "logits or gradients")

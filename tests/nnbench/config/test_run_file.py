@@ -9,7 +9,7 @@ from nnbench import registry
 from nnbench.cli.run import run
 from nnbench.config import run_file
 from nnbench.config.run_table import RunTable
-from nnbench.errors import ConfigError
+from nnbench.contract.errors import ConfigError
 from tests.nnbench.config.examples import BAD_NAMES, BAD_RUNS, GOOD_RUNS, TOY
 
 WRONG = {**BAD_RUNS, **BAD_NAMES}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from nnbench.config import run_file, schema, workload_file
-from nnbench.errors import ConfigError
+from nnbench.contract.errors import ConfigError
 from tests.nnbench.config import examples
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schema"

@@ -7,8 +7,8 @@ import pytest
 
 from nnbench import NnbenchError, Workload, registry
 from nnbench.config import names, workload_file
-from nnbench.errors import ConfigError
-from nnbench.workloads import ADAM, derive
+from nnbench.contract.errors import ConfigError
+from nnbench.data.workloads import ADAM, derive
 from tests.nnbench.config.examples import BAD_WORKLOADS, NO_TOML, NOT_FINITE, TOY
 
 WRONG = {**BAD_WORKLOADS, **NOT_FINITE, **NO_TOML}

@@ -14,6 +14,7 @@ import pytest
 from nnbench import plugins
 from nnbench.observers import http
 from nnbench.plugins import PluginWarning
+from nnbench.records import RunInfo
 from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
@@ -101,7 +102,7 @@ def test_every_event_is_posted(endpoint, observe, make_info, make_cell, tmp_path
     assert endpoint.events == ["run_started", "cell_finished", "cell_finished", "run_finished"]
     bodies = [body for _, _, body in endpoint.requests]
     assert len({body["run_id"] for body in bodies}) == 1
-    assert msgspec.convert(bodies[0]["run"], results.RunInfo) == make_info()
+    assert msgspec.convert(bodies[0]["run"], RunInfo) == make_info()
     assert bodies[3]["folder"] == str(tmp_path)
     cell = msgspec.to_builtins(make_cell(round=1))
     for epoch in cell["epochs"]:
@@ -218,7 +219,7 @@ def test_run_of_the_command_is_posted(endpoint, call, tmp_path):
     assert call("run", *RUN, "-o", "run").code == 0
     assert endpoint.events == EVENTS
     started, finished, _ = (body for _, _, body in endpoint.requests)
-    run = msgspec.convert(started["run"], results.RunInfo)
+    run = msgspec.convert(started["run"], RunInfo)
     assert run == results.read_info(tmp_path / "run")
     assert (finished["result"]["backend"], finished["result"]["status"]) == ("numpy", "ok")
 

@@ -5,25 +5,24 @@ from dataclasses import replace
 import pytest
 
 from nnbench import Backend, registry
-from nnbench.cells import ceiling, process
-from nnbench.cells.disturbance import REPEATS
-from nnbench.cells.evaluation import expected_losses
-from nnbench.cells.preparation import load_task
-from nnbench.cells.process import Outcome
-from nnbench.cells.records import Epoch, Finished, Setup
-from nnbench.cli.progress import Silent
-from nnbench.comparing import comparison
-from nnbench.runs import results, runner
+from nnbench.data.preparation import load_task
+from nnbench.execution import ceiling, process
+from nnbench.execution.disturbance import REPEATS
+from nnbench.execution.process import Outcome
+from nnbench.proof.evaluation import expected_losses
+from nnbench.records import Epoch, Finished, Setup, Status
+from nnbench.runs import comparison, results, runner
 from nnbench.runs.resuming import finished
 from nnbench.selection import Selection
-from nnbench.tables import rendering
-from nnbench.tables.line import describe
+from nnbench.show import rendering
+from nnbench.show.line import describe
+from nnbench.show.progress import Silent
 
 TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
 SETUP = Setup(
     setup_s=0.1, transfer_s=0.1, warmup_s=0.1, epoch_images=5, parameters=45, thread_pools={}
 )
-CRASHED = Outcome(status="crashed", message="killed by SIGSEGV")
+CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV")
 
 
 def outcome(*, waited_s=0.0, factor=1.0, complete=True):
@@ -40,7 +39,7 @@ def outcome(*, waited_s=0.0, factor=1.0, complete=True):
         waited_s=waited_s,
     )
     last = Finished(None, 1, complete, changed=True)
-    return Outcome("ok", setup=SETUP, epochs=[epoch], finished=last)
+    return Outcome(Status.OK, setup=SETUP, epochs=[epoch], finished=last)
 
 
 def with_right_losses(one, seed):

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from nnbench.errors import ExitCode, ResultsError
+from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.runs import lock
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench.errors import ExitCode, ResultsError
+from nnbench import records
+from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.runs import results
 from nnbench.runs.journal import TornLineWarning
 from nnbench.runs.results import CELLS, RUN
@@ -44,7 +45,7 @@ def test_folder_is_made_with_its_parents(tmp_path, make_info, path):
 
 def test_run_is_readable_json(run_folder):
     text = (run_folder / RUN).read_text()
-    assert json.loads(text)["schema_version"] == results.SCHEMA_VERSION
+    assert json.loads(text)["schema_version"] == records.SCHEMA_VERSION
     assert len(text.splitlines()) > 20  # indented
 
 

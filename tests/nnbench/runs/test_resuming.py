@@ -6,25 +6,25 @@ from typing import Any
 
 import pytest
 
-from nnbench import Backend, Option, environment, registry
-from nnbench.cells import process
-from nnbench.cells.evaluation import expected_losses
-from nnbench.cells.preparation import load_splits, load_task
-from nnbench.cells.process import Outcome
-from nnbench.cells.records import Epoch, Finished
-from nnbench.cli.progress import Silent
-from nnbench.datasets import digest, load_toy
-from nnbench.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
-from nnbench.runs import machine, results, resuming, runner
+from nnbench import Backend, Option, records, registry
+from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
+from nnbench.data.datasets import digest, load_toy
+from nnbench.data.preparation import load_splits, load_task
+from nnbench.execution import environment, machine, process
+from nnbench.execution.process import Outcome
+from nnbench.proof.evaluation import expected_losses
+from nnbench.records import Epoch, Finished, Status
+from nnbench.runs import results, resuming, runner
 from nnbench.runs.journal import TornLineWarning
 from nnbench.runs.resuming import ResumeWarning
 from nnbench.selection import Selection, parse
+from nnbench.show.progress import Silent
 
 NAMES = ["first", "second", "third"]
 ROUNDS = 4
 TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
-CRASHED = Outcome(status="crashed", message="killed by SIGSEGV")
-SKIPPED = Outcome(status="skipped", message="no device")
+CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV")
+SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
 LABELS = [
     "numpy",
     "numpy[threads=2]",
@@ -162,7 +162,7 @@ def test_other_schema_version_is_refused(start):
     content = (folder / "run.json").read_text()
     content = content.replace('"schema_version": 1', '"schema_version": 9')
     (folder / "run.json").write_text(content)
-    versions = f"schema version 9, and this nnbench reads {results.SCHEMA_VERSION}"
+    versions = f"schema version 9, and this nnbench reads {records.SCHEMA_VERSION}"
     check_refused(folder, f"{folder / 'run.json'} has {versions}")
 
 
@@ -197,7 +197,7 @@ def stop_early(spec):
     (loss,) = expected_losses(load_task(spec.workload, spec.seed)).losses
     numbers = {"images": 5, "train_s": 0.01, "evaluate_s": 0.1}
     epoch = Epoch(number=1, losses=[loss], test_loss=loss, accuracy=None, **numbers)
-    return Outcome("ok", epochs=[epoch], finished=Finished(None, 1, complete=False))
+    return Outcome(Status.OK, epochs=[epoch], finished=Finished(None, 1, complete=False))
 
 
 class Observing(Silent):
@@ -292,7 +292,9 @@ def test_backend_that_is_too_slow_leaves_after_the_same_round(make_run, moment):
     broken.go(interrupted_at=moment)
     broken.go(runner.resume)
     assert broken.cells() == unbroken.cells()
-    assert [c.round for c in broken.cells() if c.status == "ok"] == list(range(runner.SLOW_ROUNDS))
+    assert [c.round for c in broken.cells() if c.status == "budget"] == list(
+        range(runner.SLOW_ROUNDS)
+    )
 
 
 @pytest.mark.parametrize("moment", [0, 1, 5])

@@ -6,20 +6,21 @@ from functools import partial
 
 import pytest
 
-from nnbench import Backend, environment, registry, seeding
-from nnbench.cells import process
-from nnbench.cells.evaluation import expected_losses
-from nnbench.cells.preparation import load_task
-from nnbench.cells.process import Outcome
-from nnbench.cells.records import Epoch, Finished, Setup
-from nnbench.cli.progress import Silent
+from nnbench import Backend, registry
+from nnbench.data import seeding
+from nnbench.data.preparation import load_task
+from nnbench.execution import environment, process
+from nnbench.execution.process import Outcome
+from nnbench.proof.evaluation import expected_losses
+from nnbench.records import Epoch, Finished, Setup, Status
 from nnbench.runs import results, runner
 from nnbench.selection import Selection
+from nnbench.show.progress import Silent
 
 NAMES = ["first", "second", "third", "fourth"]
 TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
-CRASHED = Outcome(status="crashed", message="killed by SIGSEGV", output="last words")
-SKIPPED = Outcome(status="skipped", message="no device")
+CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV", output="last words")
+SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
 
 
 def select(name, threads=None):
@@ -145,7 +146,7 @@ def test_finished_cell_is_judged(run, make_info):
             accuracy=None,
             evaluate_s=0.1,
         )
-        return Outcome("ok", setup=setup, epochs=[epoch], finished=Finished(None, 1, True))
+        return Outcome(Status.OK, setup=setup, epochs=[epoch], finished=Finished(None, 1, True))
 
     outcomes = {"first": finish(losses[0]), "second": finish(losses[0] * 1.01)}
     _, cells = run(make_info(rounds=1), [select("first"), select("second")], outcomes)

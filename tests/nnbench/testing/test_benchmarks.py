@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnbench.errors import ExitCode
+from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import environment, run_pytest
 
 QUICK = ("--", "--benchmark-max-time=0.01", "--benchmark-min-rounds=3", "-q")

@@ -1,1 +1,0 @@
-"""Two runs, two revisions, and what this machine can tell apart."""

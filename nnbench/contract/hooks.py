@@ -1,0 +1,63 @@
+"""Hooks that a plugin may implement.
+
+Plugins are found through the ``nnbench`` entry-point group. The built-in backends are found the
+same way: nothing in this package imports them. A hook that lists things is called by every
+command, so it must be cheap: import a numerical library in ``create`` or ``load``, never in the
+module of the hook. Observers are called in the parent process, off the clock; one that fails is
+a warning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnbench.contract import hookspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnbench.contract.backend import Backend
+    from nnbench.data.datasets import Dataset
+    from nnbench.data.workloads import Workload
+    from nnbench.records import CellResult, RunInfo
+
+
+@hookspec
+def nnbench_backends() -> Sequence[Backend]:
+    """List the backends that this plugin provides."""
+    return ()
+
+
+@hookspec
+def nnbench_workloads() -> Sequence[Workload]:
+    """List the workloads that this plugin provides."""
+    return ()
+
+
+@hookspec
+def nnbench_datasets() -> Sequence[Dataset]:
+    """List the datasets that this plugin provides; their ``load`` runs only when needed."""
+    return ()
+
+
+@hookspec
+def nnbench_run_started(run: RunInfo, folder: Path) -> None:
+    """Observe that ``run`` is about to start; its results go to ``folder``.
+
+    A run that was interrupted starts again with ``--resume``: ``folder`` then holds the cells that
+    are finished, and those are not announced again.
+    """
+
+
+@hookspec
+def nnbench_cell_finished(result: CellResult) -> None:
+    """Observe a finished cell, whatever its status; it is already on disk.
+
+    Each attempt at a disturbed cell is one; ``result.final`` tells whether it is the last.
+    """
+
+
+@hookspec
+def nnbench_run_finished(run: RunInfo, folder: Path) -> None:
+    """Observe that the run has ended and its tables stand in ``folder``."""

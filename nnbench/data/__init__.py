@@ -1,0 +1,1 @@
+"""What is trained on: datasets, workloads, and everything that is drawn at random."""

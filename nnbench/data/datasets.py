@@ -1,0 +1,168 @@
+"""Datasets: MNIST as it ships, any folder of IDX files, and the five rows of the toy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnbench.contract import hookimpl
+from nnbench.contract.errors import DatasetError
+from nnbench.contract.spec import Examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MNIST_FOLDER = Path(__file__).parent / "mnist"
+MNIST_SHA256 = {  # of the unpacked files
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+class Splits(NamedTuple):
+    """A dataset in memory."""
+
+    train: Examples
+    test: Examples
+    outputs: int  #: K, the number of classes or of target values
+
+
+def digest(splits: Splits) -> str:
+    """Return the SHA-256 sum of everything in a dataset."""
+    import hashlib
+
+    import numpy as np
+
+    found = hashlib.sha256(str(splits.outputs).encode())
+    for array in (*splits.train, *splits.test):
+        if array is not None:
+            found.update(f"{array.shape} {array.dtype}".encode())
+            found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A dataset by name; ``load`` may be slow and may raise DatasetError."""
+
+    name: str
+    summary: str
+    load: Callable[[], Splits]
+
+
+def load_mnist() -> Splits:
+    """Load the MNIST files that ship with nnbench; their SHA-256 sums are checked."""
+    return load_folder(MNIST_FOLDER, MNIST_SHA256)
+
+
+def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
+    """Load a folder of four IDX files in MNIST's naming, gzipped or not.
+
+    Parameters
+    ----------
+    folder
+        Holds ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, with or without ``.gz``.
+    sums
+        SHA-256 of the unpacked files by name, where they are known.
+
+    Raises
+    ------
+    DatasetError
+        If a file is missing, damaged, or does not fit the others.
+    """
+    train, test = (_load_split(folder, prefix, sums or {}) for prefix in ("train", "t10k"))
+    if train.inputs.shape[1] != test.inputs.shape[1]:
+        sizes = f"{train.inputs.shape[1]} and {test.inputs.shape[1]}"
+        raise DatasetError(f"{folder}: training and test images differ in size: {sizes} pixels")
+    assert train.labels is not None  # noqa: S101 - so says _load_split
+    assert test.labels is not None  # noqa: S101 - likewise
+    classes = _count_classes(train.labels, folder)
+    if test.labels.max() >= classes:
+        name = f"{folder}/t10k-labels-idx1-ubyte"
+        raise DatasetError(f"{name}: label {test.labels.max()} outside classes 0-{classes - 1}")
+    return Splits(train, test, classes)
+
+
+def _load_split(folder: Path, prefix: str, sums: Mapping[str, str]) -> Examples:
+    import numpy as np
+
+    images = _load_file(folder, f"{prefix}-images-idx3-ubyte", 3, sums)
+    labels = _load_file(folder, f"{prefix}-labels-idx1-ubyte", 1, sums)
+    if len(images) != len(labels):
+        counts = f"{len(images):,} images but {len(labels):,} labels"
+        raise DatasetError(f"{folder}: {prefix} has {counts}")
+    if images.size == 0:
+        raise DatasetError(f"{folder}: {prefix} is empty")
+    pixels = images.reshape(len(images), -1)
+    inputs = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+    return Examples(inputs, labels.astype(np.int64), None)
+
+
+def _load_file(
+    folder: Path, name: str, dimensions: int, sums: Mapping[str, str]
+) -> NDArray[np.uint8]:
+    import hashlib
+
+    from nnbench.data import idx
+
+    try:
+        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+    except OSError as error:
+        raise DatasetError(f"{folder}: {error.strerror}") from error
+    if path is None:
+        raise DatasetError(f"{folder}: no {name} or {name}.gz in it")
+    content = idx.read(path)
+    if name in sums and hashlib.sha256(content).hexdigest() != sums[name]:
+        raise DatasetError(f"{path}: its SHA-256 sum is wrong; install nnbench again")
+    return idx.parse(content, dimensions, path)
+
+
+def _count_classes(labels: NDArray[np.int64], folder: Path) -> int:
+    """Count the classes; a gap (other than at 0, as in EMNIST letters) marks a wrong label."""
+    import numpy as np
+
+    present = np.unique(labels)
+    gaps = np.flatnonzero(np.diff(present) > 1)
+    name = f"{folder}/train-labels-idx1-ubyte"
+    if len(gaps):
+        last, odd = present[gaps[0]], present[gaps[0] + 1]
+        raise DatasetError(f"{name}: label {odd} outside classes 0-{last}")
+    if len(present) < 2:
+        raise DatasetError(f"{name}: all labels are {present[0]}; at least two classes are needed")
+    return int(present[-1]) + 1
+
+
+TOY_ROWS = (  # hours of study a day, hours of sleep a day, days missed a week; mark in percent
+    (4.0, 8.0, 0.0, 96.0),
+    (3.0, 7.0, 0.5, 88.0),
+    (2.0, 8.0, 1.0, 75.0),
+    (1.0, 6.0, 2.0, 61.0),
+    (0.5, 5.0, 3.0, 50.0),
+)
+
+
+def load_toy() -> Splits:
+    """Make five rows of three features; targets are percentages divided by 100, shape (5, 1).
+
+    There is no test split: the loss is taken over the same rows.
+    """
+    import numpy as np
+
+    table = np.array(TOY_ROWS, np.float32)
+    rows = Examples(table[:, :3].copy(), None, table[:, 3:] / np.float32(100))
+    return Splits(rows, rows, 1)
+
+
+@hookimpl
+def nnbench_datasets() -> Sequence[Dataset]:
+    """Register the datasets that ship with nnbench."""
+    return [
+        Dataset(name="mnist", summary="60,000 + 10,000 handwritten digits", load=load_mnist),
+        Dataset(name="toy", summary="five rows of three features", load=load_toy),
+    ]

@@ -1,0 +1,113 @@
+"""Turn a workload and a seed into what is trained on: data, network, parameters, orders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnbench import lookup, registry
+from nnbench.contract.errors import DatasetError
+from nnbench.contract.spec import Examples
+from nnbench.data import seeding
+from nnbench.data.datasets import Splits, load_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from nnbench.contract.spec import Layer, NetworkSpec
+    from nnbench.data.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Task:
+    """A workload with its data in memory and everything random drawn."""
+
+    workload: Workload
+    seed: int
+    train: Examples
+    test: Examples
+    labels: NDArray[np.int64] | None  #: of the test split, shape (M,), where there are classes
+    network: NetworkSpec
+    layers: list[Layer]
+    batch_size: int
+
+    def orders(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the order of the training examples, epoch after epoch."""
+        return seeding.epoch_orders(self.workload, len(self.train.inputs), self.seed)
+
+
+def load_splits(workload: Workload) -> Splits:
+    """Load the workload's dataset: one that a plugin names, or a folder of IDX files.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be loaded, or does not fit the workload.
+    """
+    known = registry.datasets()
+    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
+    if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112 - see above
+        splits = load_folder(Path(workload.dataset))
+    else:
+        splits = lookup.find("dataset or folder", workload.dataset, known).load()
+    if splits.train.labels is None and workload.loss == "cross_entropy":
+        raise DatasetError(f"{workload.dataset}: target values, but cross-entropy needs classes")
+    if splits.test.labels is None and workload.target_accuracy is not None:
+        raise DatasetError(f"{workload.dataset}: no classes, so a target accuracy means nothing")
+    if workload.validation >= len(splits.train.inputs):
+        raise DatasetError(
+            f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
+            f"to hold out {workload.validation:,}"
+        )
+    return splits
+
+
+def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
+    """Fit a dataset in memory to a workload, and draw what is random."""
+    train, test = splits.train, splits.test
+    if workload.validation:
+        cut = len(train.inputs) - workload.validation
+        train, test = rows(train, slice(cut)), rows(train, slice(cut, None))
+    count, inputs = train.inputs.shape
+    network = workload.network(inputs, splits.outputs)
+    return Task(
+        workload=workload,
+        seed=seed,
+        train=fit(train, network),
+        test=fit(test, network),
+        labels=test.labels,
+        network=network,
+        layers=seeding.initial_layers(network, workload.initial, seed),
+        batch_size=min(workload.batch_size or count, count),
+    )
+
+
+def load_task(workload: Workload, seed: int) -> Task:
+    """Load a dataset and make the task of one seed."""
+    return make_task(workload, load_splits(workload), seed)
+
+
+def rows(examples: Examples, index: slice | NDArray[np.int64]) -> Examples:
+    """Return some of the examples."""
+    inputs, labels, targets = examples
+    return Examples(
+        inputs[index],
+        None if labels is None else labels[index],
+        None if targets is None else targets[index],
+    )
+
+
+def fit(examples: Examples, network: NetworkSpec) -> Examples:
+    """Give examples the labels or the targets that the loss needs: classes become one-hot."""
+    inputs, labels, targets = examples
+    if network.loss == "cross_entropy":
+        return Examples(inputs, labels, None)
+    if targets is None and labels is not None:
+        targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]
+    return Examples(inputs, None, targets)

@@ -1,0 +1,1 @@
+"""The parent's side on a machine: processes, disturbances, guards, ceilings."""

@@ -1,0 +1,103 @@
+"""Watch an NVIDIA GPU through nvidia-ml-py: who uses it, how fast it runs, what slows it down.
+
+Every question is answered with None where that package, a driver or a GPU is missing. The parent
+asks while the worker trains, so nothing of it is on the clock.
+
+Source: NVIDIA, *NVML API reference guide*, "Clocks event reasons".
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nnbench.records import GpuSample, Progress, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nnbench.records import Event
+
+T = TypeVar("T")
+INTERVAL_S = 0.5  #: between two samples, at least
+#: The bits that mean "slower than it could". An idle GPU, or one whose clocks somebody has set, is
+#: not throttled.
+REASONS = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "temperature",
+    0x40: "temperature, by hardware",
+    0x80: "power brake",
+}
+
+
+class Sampler:
+    """Samples the GPU when a worker that trains on one sends an event."""
+
+    def __init__(self) -> None:
+        self.samples: list[GpuSample] = []
+        self._watches = False
+        self._next = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take a sample if training is about to start or going on, and one is due."""
+        if isinstance(event, Ready):
+            self._watches = event.setup.device == "cuda"
+        is_training = isinstance(event, Ready | Progress)
+        if self._watches and is_training and monotonic() >= self._next:
+            self._next = monotonic() + INTERVAL_S
+            if sample := snapshot():
+                self.samples.append(sample)
+
+
+def snapshot() -> GpuSample | None:
+    """Return the GPU's clock, its temperature, and why it is throttled."""
+    return ask(_sample)
+
+
+def other_processes() -> list[int]:
+    """Return the processes that compute on the GPU; before a run, none is nnbench's."""
+    return ask(_users) or []
+
+
+def throttle_reasons(samples: Iterable[GpuSample]) -> list[str]:
+    """Return why a GPU was throttled in any of the samples."""
+    return sorted({reason for sample in samples for reason in sample.throttled})
+
+
+def ask(question: Callable[[Any, Any], T]) -> T | None:
+    """Call a function with pynvml and the handle of the GPU that a backend gets."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        try:
+            return question(pynvml, _device(pynvml))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+
+
+def _device(nvml: Any) -> Any:
+    """Return the first GPU that CUDA may use, as CUDA_VISIBLE_DEVICES names it."""
+    name = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def _sample(nvml: Any, device: Any) -> GpuSample:
+    bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
+    return GpuSample(
+        clock_mhz=nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM),
+        temperature_c=nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU),
+        throttled=[text for bit, text in REASONS.items() if bits & bit],
+    )
+
+
+def _users(nvml: Any, device: Any) -> list[int]:
+    return [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(device)]

@@ -1,0 +1,1 @@
+"""From samples to claims: statistics, tables of numbers, columns by name."""

@@ -1,0 +1,1 @@
+"""Whether a backend trained the network that it was asked to."""

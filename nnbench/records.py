@@ -1,0 +1,308 @@
+"""Every noun that crosses a pipe or lies on disk: statuses, cells, events, machines, runs.
+
+A cell is one backend, one workload, one round, in a process of its own. What a worker is asked, what
+it answers and what ``cells.jsonl`` and ``run.json`` hold are these records, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Literal, Self
+
+import msgspec
+
+from nnbench.contract.backend import OptionValue
+from nnbench.data.workloads import Workload
+
+#: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
+#: the workers of another one only if both have the same number. Raise it with every change that an
+#: older one would misread; a new field with a default is none.
+PROTOCOL = 1
+
+SCHEMA_VERSION = 1  #: of a run on disk
+DEFAULT_FLOOR = 0.05  #: of a machine that has not measured its own
+
+
+class Kind(Enum):
+    """What a status says of a backend."""
+
+    MEASURED = "measured"  #: it did what was asked
+    WRONG = "wrong"  #: it trained, but not the network that was asked for, or not well enough
+    FAILED = "failed"  #: it did not come to its end
+    SKIPPED = "skipped"  #: it was not asked to run
+
+
+class Status(StrEnum):
+    """What became of a cell. A member says what kind it is, and whether its figures count."""
+
+    kind: Kind
+    counts: bool  #: whether tables and comparisons use its figures
+
+    OK = "ok", Kind.MEASURED, True
+    BUDGET = "budget", Kind.MEASURED, True  #: as ok, until the budget ended the training
+    TARGET_MISSED = "target_missed", Kind.WRONG, True
+    DIVERGED = "diverged", Kind.WRONG, False
+    INVALID = "invalid", Kind.WRONG, False
+    TIMEOUT = "timeout", Kind.FAILED, False
+    OOM = "oom", Kind.FAILED, False
+    CRASHED = "crashed", Kind.FAILED, False
+    SKIPPED = "skipped", Kind.SKIPPED, False
+
+    def __new__(cls, name: str, kind: Kind, counts: bool) -> Self:
+        """Make a member; it cannot be made without saying what it is."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.kind, member.counts = kind, counts
+        return member
+
+
+@dataclass(frozen=True, slots=True)
+class Handicap:
+    """A slowdown: more work for the CPU, or a sleep."""
+
+    kind: Literal["work", "sleep"]
+    share: float  #: of the training time itself: 0.1 makes it 10% longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpec:
+    """What the parent asks of a worker."""
+
+    label: str  #: the backend's name with its parameters, as in the tables
+    backend: str
+    options: dict[str, OptionValue]
+    handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
+    workload: Workload
+    round: int  #: from 0
+    seed: int
+    threads: int
+    cpus: tuple[int, ...]  #: to pin the worker to; empty where the system cannot
+    budget_s: float  #: training time after which the cell stops, inside the epoch if need be
+    timeout_s: float  #: wall time after which the parent kills the worker
+    python: str | None = None  #: the worker's interpreter, if it is another than the parent's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch, or as much of it as the budget allowed."""
+
+    number: int  #: from 1
+    images: int
+    train_s: float
+    losses: list[float | None]  #: of each step before its update; None is not finite
+    test_loss: float | None  #: computed by the harness from the logits; None is not finite
+    accuracy: float | None  #: None where the targets are no classes
+    evaluate_s: float
+    calls: int = 1  #: of train_epoch
+    cpu_s: float = 0.0  #: of all threads of the process, while training
+    involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
+    waited_s: float | None = None  #: by the thread that waited longest for a CPU; None is unknown
+    steal_s: float = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
+    compilations: int = 0  #: while training, as far as the library can say
+    device_s: float | None = None  #: training time by the device's clock, where it has one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """Time of each part of a step on one full batch; every value in microseconds."""
+
+    gather_us: list[float]
+    feedforward_us: list[float]
+    backprop_us: list[float]
+    update_us: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What happened before training."""
+
+    setup_s: float  #: import of the library and creation of the network
+    transfer_s: float  #: place of the training and the test split
+    warmup_s: float
+    epoch_images: int  #: training examples in a whole epoch
+    parameters: int
+    thread_pools: dict[str, int]  #: threads of each native pool, by library
+    device: str = "cpu"  #: where the backend trains
+    operations: float = 0.0  #: floating-point operations of one training image, zeros included
+    traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
+    nonzero_share: float = 1.0  #: of the inputs that the backend computes with
+    kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """The state of a GPU at one moment."""
+
+    clock_mhz: int  #: of the streaming multiprocessors
+    temperature_c: int
+    throttled: list[str]  #: why it runs slower than it could; empty if it does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of a cell, or of one attempt at it; everything is kept, whatever the status."""
+
+    backend: str  #: the label
+    workload: str
+    round: int
+    seed: int
+    threads: int
+    position: int  #: in the block, from 0
+    started: str  #: ISO 8601, UTC
+    wall_s: float
+    status: Status
+    message: str = ""
+    setup: Setup | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    phases: Phases | None = None
+    peak_memory_bytes: int | None = None
+    complete: bool = False  #: False if the budget, or a failure, ended the training early
+    deviation: float | None = None  #: of the first losses from the reference, relative
+    tolerance: float | None = None
+    output: str = ""  #: the last lines that the worker printed
+    attempt: int = 0  #: a disturbed cell is repeated at once, see nnbench.execution.disturbance
+    disturbed: bool = False
+    final: bool = True  #: False if a repetition followed; tables use final attempts only
+    flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
+    changed: bool | None = None  #: whether training changed the parameters; None is unknown
+    achieved_gflops: float | None = None  #: operations by training time, zeros included
+    ceiling_gflops: float | None = None  #: what this machine can do at most; None is unknown
+    gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
+
+    @property
+    def train_s(self) -> float:
+        """Training time in seconds."""
+        return sum(epoch.train_s for epoch in self.epochs)
+
+    @property
+    def images(self) -> int:
+        """Training examples seen."""
+        return sum(epoch.images for epoch in self.epochs)
+
+    @property
+    def losses(self) -> list[float | None]:
+        """Loss of every step."""
+        return [loss for epoch in self.epochs for loss in epoch.losses]
+
+    def time_to(self, accuracy: float) -> float | None:
+        """Return the training time at the end of the first epoch that reached ``accuracy``."""
+        elapsed = 0.0
+        for epoch in self.epochs:
+            elapsed += epoch.train_s
+            if epoch.accuracy is not None and epoch.accuracy >= accuracy:
+                return elapsed
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The machine and the software of a run."""
+
+    cpu: str
+    physical_cores: int | None
+    logical_cores: int | None
+    usable_cores: int  #: that this process may run on
+    memory_bytes: int
+    gpus: list[str]
+    system: str
+    python: str
+    versions: dict[str, str]  #: of nnbench, NumPy and the backends' libraries
+    git: str | None  #: commit of the working directory, with "-dirty" if files changed
+
+    @property
+    def machine_fingerprint(self) -> str:
+        """Identify the hardware and the system, by what does not change while it runs."""
+        gib = round(self.memory_bytes / 2**30)
+        return _digest(
+            self.cpu, self.physical_cores, self.logical_cores, gib, self.gpus, self.system
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the machine and the versions: where these agree, times can be compared.
+
+        nnbench's own version and the repository's state are left out: they are what changes.
+        """
+        versions = {name: text for name, text in self.versions.items() if name != "nnbench"}
+        return _digest(self.machine_fingerprint, self.python, sorted(versions.items()))
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """What a device can do at most, measured with so many threads; None is unknown."""
+
+    device: str
+    threads: int
+    gflops: float | None  #: of float32 matrix products
+    gb_per_s: float | None  #: read and written by copies of a large array
+    libraries: dict[str, str] = field(default_factory=dict)  #: that were asked, with their versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What was asked of a run, and on which machine it ran."""
+
+    schema_version: int = SCHEMA_VERSION
+    started: str  #: ISO 8601, UTC
+    command: str
+    workload: Workload
+    backends: dict[str, str]  #: label: summary
+    unavailable: dict[str, str]  #: label: reason, for backends that could not run
+    required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
+    baseline: str  #: the label whose time is 1 in ratios
+    rounds: int
+    seed: int  #: of the first round
+    threads: int
+    budget_s: float
+    timeout_s: float
+    environment: Environment
+    noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
+    warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
+    roofs: list[Roof] = field(default_factory=list)  #: ceilings of the machine, with --roofline
+    dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Sent now and then while training."""
+
+    epoch: int
+    images: int  #: seen so far, all epochs
+    train_s: float
+    loss: float | None
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Sent when training starts."""
+
+    setup: Setup
+
+
+class EpochFinished(msgspec.Struct, frozen=True, tag=True):
+    """Sent after each epoch's evaluation."""
+
+    epoch: Epoch
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The last event of a cell that ran to its end."""
+
+    phases: Phases | None
+    peak_memory_bytes: int | None
+    complete: bool
+    changed: bool | None = None  #: whether training changed the parameters
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The last event of a cell that cannot go on."""
+
+    status: Status
+    message: str
+
+
+Event = Progress | Ready | EpochFinished | Finished | Failed

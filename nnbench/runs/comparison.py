@@ -1,0 +1,221 @@
+"""Compare two runs backend by backend, and decide what is a regression.
+
+Two runs were made at different times, so their cells are independent samples. On the same
+machine the figures themselves are compared. On different ones absolute times say nothing, so
+each cell is first divided by the baseline backend's cell of the same block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.figures import analysis
+from nnbench.records import Kind
+from nnbench.runs import results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from nnbench.figures.analysis import Interval, Verdict
+    from nnbench.figures.metrics import Gate, Metric
+    from nnbench.records import CellResult, RunInfo
+
+    Sampler = Callable[["Run", "Run", str, Metric], "Samples"]
+
+Outcome = Literal["passed", "regression", "inconclusive", "failed", "wrong", "missing", "new"]
+
+
+class Run(NamedTuple):
+    """A run that was read."""
+
+    info: RunInfo
+    cells: list[CellResult]
+
+    def of(self, backend: str) -> list[CellResult]:
+        """Return the cells of one backend."""
+        return [cell for cell in self.cells if cell.backend == backend]
+
+
+class Samples(NamedTuple):
+    """The values of one figure in both runs, and what they say about it."""
+
+    base: list[float]
+    new: list[float]
+    interval: Interval | None  #: new / base, or new - base for an accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One figure of one backend in two runs."""
+
+    backend: str
+    gate: Gate
+    base: float | None = None  #: median over the cells
+    new: float | None = None
+    interval: Interval | None = None  #: new / base, or new - base for an accuracy
+    verdict: Verdict | None = None
+    outcome: Outcome
+    message: str = ""
+
+
+def read(folder: Path) -> Run:
+    """Read a run."""
+    return Run(results.read_info(folder), results.read_final(folder))
+
+
+def same_machine(base: Run, new: Run) -> bool:
+    """Tell whether absolute times of two runs can be compared."""
+    return base.info.environment.fingerprint == new.info.environment.fingerprint
+
+
+def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
+    """Compare every backend of two runs in every gated figure.
+
+    Parameters
+    ----------
+    base, new
+        Two runs of the same workload.
+    gates
+        What may not get worse, and by how much.
+    floor
+        The relative difference that the machine cannot tell from none; no threshold is below it.
+
+    Raises
+    ------
+    ResultsError
+        If the two runs trained different workloads, or differ in their baseline backend on
+        different machines.
+    """
+    check_comparable(base, new)
+    sample = partial(_independent, relative=not same_machine(base, new))
+    return find_changes(base, new, gates, floor, sample)
+
+
+def find_changes(
+    base: Run, new: Run, gates: Sequence[Gate], floor: float, sample: Sampler
+) -> list[Change]:
+    """Compare every backend of two runs in every gated figure, as ``sample`` measures it."""
+    labels = dict.fromkeys([*base.info.backends, *new.info.backends])
+    return [
+        _compare(base, new, backend, gate, floor, sample) for backend in labels for gate in gates
+    ]
+
+
+def check_comparable(base: Run, new: Run) -> None:
+    """Refuse runs whose figures have nothing to do with each other."""
+    one, other = base.info, new.info
+    if one.workload != other.workload:
+        names = f"{one.workload.name} and {other.workload.name}"
+        if one.workload.name == other.workload.name:
+            names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
+        raise ResultsError(f"the runs trained different workloads ({names})")
+    if not same_machine(base, new) and one.baseline != other.baseline:
+        names = f"{one.baseline} and {other.baseline}"
+        raise ResultsError(f"the runs have different machines and different baselines ({names})")
+
+
+def _compare(
+    base: Run, new: Run, backend: str, gate: Gate, floor: float, sample: Sampler
+) -> Change:
+    if problem := _problem(base, new, backend):
+        outcome, message = problem
+        return Change(backend=backend, gate=gate, outcome=outcome, message=message)
+    one, other, interval = sample(base, new, backend, gate.metric)
+    if not (one and other):
+        text = f"{gate.metric.name} was not measured in both runs"
+        return Change(backend=backend, gate=gate, outcome="missing", message=text)
+    by_ratio = gate.metric.scale == "ratio"
+    return Change(
+        backend=backend,
+        gate=gate,
+        base=median(one),
+        new=median(other),
+        interval=interval,
+        verdict=analysis.judge(interval, floor) if by_ratio else None,
+        outcome=_outcome(interval, gate, floor),
+    )
+
+
+def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
+    """Say why a backend cannot be compared, or None if it can."""
+    cells = new.of(backend)
+    if bad := next((c for c in cells if c.status.kind is Kind.FAILED), None):
+        return "failed", f"{bad.status}: {bad.message}"
+    if bad := next((c for c in cells if c.status.kind is Kind.WRONG), None):
+        return "wrong", f"{bad.status}: {bad.message}"
+    if not any(c.status.counts for c in cells):
+        reason = cells[0].message if cells else "not part of the new run"
+        return "missing", reason
+    if not any(c.status.counts for c in base.of(backend)):
+        return "new", "not measured in the base run"
+    return None
+
+
+def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative: bool) -> Samples:
+    """Return samples of different times; but an accuracy depends on the seed, not on the time."""
+    if metric.scale == "difference":
+        return _by_seed(base, new, backend, metric)
+    one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
+    return Samples(one, other, analysis.ratio_of_medians(other, one) if one and other else None)
+
+
+def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
+    """Return the values of the seeds that both runs have; of all seeds if they share fewer than two."""
+    ones, others = (
+        {c.seed: v for c in run.of(backend) if (v := metric.value(c)) is not None}
+        for run in (base, new)
+    )
+    seeds = sorted(ones.keys() & others.keys())
+    if len(seeds) >= 2:
+        one, other = [ones[s] for s in seeds], [others[s] for s in seeds]
+        return Samples(one, other, analysis.paired_difference(other, one))
+    one, other = list(ones.values()), list(others.values())
+    return Samples(one, other, analysis.difference(other, one) if one and other else None)
+
+
+def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
+    """Return a figure of every measured cell, divided by the baseline's if ``relative``."""
+    divisors = {}
+    if relative:
+        divisors = {c.round: metric.value(c) for c in run.of(run.info.baseline)}
+    values = []
+    for cell in run.of(backend):
+        value, divisor = metric.value(cell), divisors.get(cell.round) if relative else 1.0
+        if cell.status.counts and value and divisor:  # 0 has no ratio to anything
+            values.append(value / divisor)
+    return values
+
+
+def _outcome(interval: Interval | None, gate: Gate, floor: float) -> Outcome:
+    """Hold the interval against the threshold: beyond it, within it, or across."""
+    if interval is None:
+        return "inconclusive"
+    if gate.metric.scale == "difference":
+        worst, best, limit = -interval.low, -interval.high, gate.threshold
+    else:
+        worst, best, limit = interval.high - 1, interval.low - 1, max(gate.threshold, floor)
+    if best > limit:
+        return "regression"
+    return "passed" if worst <= limit else "inconclusive"
+
+
+def exit_code(changes: Sequence[Change], *, strict: bool) -> ExitCode:
+    """Return what the comparison ends with; the gravest finding decides."""
+    outcomes = {change.outcome for change in changes}
+    is_accuracy = any(
+        c.outcome == "regression" and c.gate.metric.scale == "difference" for c in changes
+    )
+    if "failed" in outcomes:
+        return ExitCode.BACKEND_FAILED
+    if "wrong" in outcomes or is_accuracy:
+        return ExitCode.ACCURACY
+    if "regression" in outcomes:
+        return ExitCode.REGRESSION
+    if "missing" in outcomes or outcomes <= {"new"}:
+        return ExitCode.NOTHING_MEASURED
+    return ExitCode.INCONCLUSIVE if strict and "inconclusive" in outcomes else ExitCode.OK

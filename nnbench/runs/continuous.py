@@ -1,0 +1,168 @@
+"""Plan and judge a run of the same backends in two environments, paired block by block.
+
+The environments are called base and head, and so are the variants in the tables: ``numpy@base``.
+The cells of both are shuffled together, so whatever slows the machine down hits both alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from nnbench import selection
+from nnbench.config import names
+from nnbench.contract.backend import Backend
+from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
+from nnbench.figures import analysis
+from nnbench.runs import comparison, planning
+from nnbench.runs.comparison import Run, Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnbench.execution.interpreters import Interpreter
+    from nnbench.figures.metrics import Gate, Metric
+    from nnbench.listing import BackendItem
+    from nnbench.records import CellResult, Environment, RunInfo
+    from nnbench.runs.comparison import Change
+    from nnbench.selection import Selection
+
+BASE, HEAD = "base", "head"
+
+
+class Sides(NamedTuple):
+    """The two environments."""
+
+    base: Interpreter
+    head: Interpreter
+
+
+def check_workload(name: str) -> None:
+    """Refuse a workload that this process does not know, before anything is built.
+
+    Raises
+    ------
+    NnbenchError
+        If it is not registered here.
+    """
+    try:
+        names.find(name)
+    except ConfigError:
+        raise
+    except NnbenchError as error:
+        hint = "a workload of your own must be installed here too, for the reference losses"
+        raise NnbenchError(f"{error}; {hint}") from error
+
+
+def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
+    """Return the run of two environments, and its backends in each of them.
+
+    ``asked`` is what :func:`nnbench.runs.planning.describe` takes, but for the baseline.
+
+    Raises
+    ------
+    NnbenchError
+        If a name is unknown in both environments, or a named backend is unavailable in both.
+    """
+    known = [_backends(side) for side in sides]
+    chosen = selection.parse(backends, dict(sorted({**known[0], **known[1]}.items())))
+    selections = [
+        _select(item, known[i], name, sides[i].python)
+        for item in chosen
+        for i, name in enumerate((BASE, HEAD))
+    ]
+    info = planning.describe(selections, baseline=None, **asked)
+    for item in chosen:
+        label = f"{item.label}@{HEAD}"
+        if item.named and {label, f"{item.label}@{BASE}"} <= info.unavailable.keys():
+            reason = info.unavailable[label]
+            raise BackendUnavailableError(f"{item.label} is unavailable: {reason}")
+    software = merge(sides.base.environment, sides.head.environment)
+    return replace(info, environment=replace(info.environment, **software)), selections
+
+
+def _backends(side: Interpreter) -> dict[str, Backend]:
+    return {item.name: _record(item) for item in side.listing.backends}
+
+
+def _record(item: BackendItem) -> Backend:
+    return Backend(
+        name=item.name,
+        summary=item.summary,
+        create=_create_elsewhere,
+        unavailable=lambda: item.unavailable,
+        options=item.options,
+        device=item.device,
+    )
+
+
+def _create_elsewhere(*_: object) -> NoReturn:
+    raise NotImplementedError("its workers create the network, with another interpreter")
+
+
+def _select(item: Selection, known: dict[str, Backend], variant: str, python: str) -> Selection:
+    """Return what was chosen as one environment has it; if it has not, as unavailable there."""
+    try:
+        [found] = selection.parse([item.label], known)
+    except NnbenchError as error:
+        reason = str(error)
+        found = replace(item, backend=replace(item.backend, unavailable=lambda: reason))
+    return replace(found, named=False, variant=variant, python=python)
+
+
+def merge(base: Environment, head: Environment) -> dict[str, Any]:
+    """Return the Python and the versions of both; where they differ, with the side's name."""
+    versions: dict[str, str] = {}
+    for name in sorted({*base.versions, *head.versions}):
+        one, other = base.versions.get(name), head.versions.get(name)
+        found = {name: one} if one == other else {f"{name}@{BASE}": one, f"{name}@{HEAD}": other}
+        versions |= {key: version for key, version in found.items() if version}
+    return {"python": " and ".join(dict.fromkeys([base.python, head.python])), "versions": versions}
+
+
+def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
+    """Compare head with base in every gated figure, paired by round."""
+    return comparison.find_changes(side(run, BASE), side(run, HEAD), gates, floor, paired)
+
+
+def side(run: Run, name: str) -> Run:
+    """Return one environment's part of a run, under the backends' own names."""
+    end = f"@{name}"
+    labels = {k.removesuffix(end): v for k, v in run.info.backends.items() if k.endswith(end)}
+    cells = [c for c in run.cells if c.backend.endswith(end)]
+    own = [replace(c, backend=c.backend.removesuffix(end)) for c in cells]
+    return Run(replace(run.info, backends=labels), own)
+
+
+def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
+    """Return the values of the rounds that were measured on both sides.
+
+    Accuracies are held against each other only where both saw as many images: where the budget
+    ended the training, they say how fast the machine was.
+    """
+    cells = _pairs(base, head, backend)
+    values = _values(cells, metric)
+    if metric.scale == "ratio":
+        ones, others = _columns([pair for pair in values if min(pair) > 0])
+        return Samples(ones, others, analysis.compare(others, ones).interval if ones else None)
+    fair = _values([(a, b) for a, b in cells if a.images == b.images], metric)
+    ones, others = _columns(fair)
+    return Samples(*_columns(values), analysis.paired_difference(others, ones))
+
+
+def _pairs(base: Run, head: Run, backend: str) -> list[tuple[CellResult, CellResult]]:
+    ones, others = (
+        {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
+    )
+    return [(ones[i], others[i]) for i in sorted(ones.keys() & others.keys())]
+
+
+def _values(
+    pairs: Sequence[tuple[CellResult, CellResult]], metric: Metric
+) -> list[tuple[float, float]]:
+    values = [(metric.value(one), metric.value(other)) for one, other in pairs]
+    return [(one, other) for one, other in values if one is not None and other is not None]
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [one for one, _ in pairs], [other for _, other in pairs]

@@ -1,0 +1,182 @@
+"""Build a virtual environment of a git revision, once for each commit.
+
+The revision is exported, not checked out: the working tree is never touched. What is built is
+the folder of the repository that nnbench was started in.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from nnbench.contract.errors import NnbenchError
+from nnbench.execution import interpreters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PINS = "constraints.txt"
+STAMP = "complete"  # written last, so that an interrupted build starts again
+PIP = ("install", "--disable-pip-version-check", "--no-input")
+
+
+def cache() -> Path:
+    """Return the folder that holds the environments."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_path("nnbench")) / "environments"
+
+
+def git(*arguments: str) -> str:
+    """Return what git says of the repository around the working directory."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except OSError as error:
+        raise NnbenchError(f"cannot run git: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.splitlines() or [f"exit status {error.returncode}"]
+        raise NnbenchError(f"git {arguments[0]}: {lines[-1]}") from error
+    return done.stdout.strip()
+
+
+def find_commit(revision: str) -> str:
+    """Return the hash of a revision's commit.
+
+    Raises
+    ------
+    NnbenchError
+        If the working directory is in no git repository, or that has no such revision.
+    """
+    shallow = git("rev-parse", "--is-shallow-repository") == "true"
+    try:
+        return git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except NnbenchError:
+        hint = ": it is shallow, fetch its history" if shallow else ""
+        raise NnbenchError(f"no revision {revision!r} in this repository{hint}") from None
+
+
+def build(commit: str, install: Sequence[str] = ()) -> Path:
+    """Return the interpreter of a commit's environment, which is built if there is none.
+
+    Parameters
+    ----------
+    commit
+        The full hash.
+    install
+        More arguments for ``pip install``, such as ``.[all]``; relative paths are in the
+        exported revision.
+
+    Raises
+    ------
+    NnbenchError
+        If the revision cannot be exported or installed; the message names the log.
+    """
+    folder = cache() / identity(commit, install)
+    python, log = folder / "bin" / "python", folder.with_suffix(".log")
+    with locked(folder.with_suffix(".lock")):
+        if not ((folder / STAMP).exists() and python.exists()):
+            try:
+                create(folder, commit, install, log)
+            except NnbenchError as error:
+                raise NnbenchError(f"cannot build {commit[:12]}: {error} (log: {log})") from error
+    return python
+
+
+def identity(commit: str, install: Sequence[str]) -> str:
+    """Name an environment after all that it depends on: the commit, and what else goes in."""
+    others = [git("rev-parse", "--show-prefix"), *install, *own_requirement()]
+    interpreter = [sys.base_prefix, sys.implementation.cache_tag]
+    digest = hashlib.sha256(json.dumps([*others, *interpreter]).encode()).hexdigest()
+    return f"{commit}-{digest[:8]}"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process builds the same environment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None:
+    """Build an environment; what came of an earlier attempt is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    log.unlink(missing_ok=True)
+    with TemporaryDirectory(prefix="nnbench-") as temporary:
+        archive, source = Path(temporary, "source.tar"), Path(temporary, "source")
+        source.mkdir()
+        call(log, ["git", "archive", "--output", str(archive), commit])
+        call(log, ["tar", "-xf", str(archive)], source)
+        call(log, interpreters.command(None, "venv", str(folder)))
+        pip = [*PIP, *pip_arguments(source, install)]
+        call(log, interpreters.command(str(folder / "bin" / "python"), "pip", *pip), source)
+    (folder / STAMP).touch()
+
+
+def pip_arguments(source: Path, install: Sequence[str]) -> list[str]:
+    """Return what pip is to install for the revision that lies in ``source``."""
+    pinned = (source / PINS).exists()
+    own = [] if project_name(source) == "nnbench" else own_requirement()
+    return [*(["--constraint", PINS] if pinned else []), ".", *own, *install]
+
+
+def project_name(source: Path) -> str | None:
+    """Return the name in ``pyproject.toml``; None if it has none, which pip will judge."""
+    try:
+        found = tomllib.loads((source / "pyproject.toml").read_text())
+        return str(found["project"]["name"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def own_requirement() -> list[str]:
+    """Return pip's arguments for the very nnbench that runs here, by where it came from."""
+    own = distribution("nnbench")
+    record = own.read_text("direct_url.json")  # PEP 610; not there if it came from an index
+    if record is None:
+        return [f"nnbench=={own.version}"]
+    origin = json.loads(record)
+    url = origin["url"]
+    if origin.get("dir_info", {}).get("editable"):
+        return ["--editable", url2pathname(urlparse(url).path)]
+    if source := origin.get("vcs_info"):
+        url = f"{source['vcs']}+{url}@{source['commit_id']}"
+    return [f"nnbench @ {url}"]
+
+
+def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:
+    """Run one step of a build, with its output at the end of the log."""
+    with log.open("a+") as file:
+        file.write(f"$ {' '.join(command)}\n")
+        file.flush()
+        variables = interpreters.variables(command[0])
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        except OSError as error:
+            raise NnbenchError(f"cannot run {command[0]}: {error.strerror}") from error
+        if done.returncode:
+            file.seek(0)
+            lines = file.read().splitlines()
+            errors = [line for line in lines if line.startswith(("ERROR:", "error:"))]
+            raise NnbenchError((errors or lines)[-1])

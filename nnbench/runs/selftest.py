@@ -1,0 +1,110 @@
+"""Measure what this machine can tell apart, by runs whose right answer is known.
+
+One backend runs under several names in every block. Between those that are equal every
+difference is noise (A/A): the noise floor is how far from 1 such a comparison's interval
+reaches. The others carry a known slowdown: the smallest one that is found, with all larger ones,
+is what the machine can be trusted to find.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import exp, log
+from typing import TYPE_CHECKING
+
+from nnbench.contract.errors import NnbenchError
+from nnbench.figures import analysis, metrics
+from nnbench.records import Handicap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nnbench.figures.analysis import Comparison
+    from nnbench.records import CellResult
+    from nnbench.selection import Selection
+
+EQUALS = ("a1", "a2", "a3")  #: the same backend under three names: three A/A comparisons
+HANDICAPS = {
+    "work5": Handicap("work", 0.05),
+    "work10": Handicap("work", 0.10),
+    "work20": Handicap("work", 0.20),
+    "sleep10": Handicap("sleep", 0.10),
+}
+LEAST_FLOOR = 0.01  #: no machine is trusted below this
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One comparison whose right answer is known."""
+
+    name: str
+    share: float  #: the injected slowdown; 0 for A/A
+    comparison: Comparison
+
+    @property
+    def found(self) -> bool:
+        """Whether the verdict is that of a slowdown."""
+        return self.comparison.verdict == "slower"
+
+    @property
+    def false_alarm(self) -> bool:
+        """Whether equal backends were told apart."""
+        return self.share == 0 and self.comparison.verdict in {"slower", "faster"}
+
+
+def variants(selection: Selection) -> list[Selection]:
+    """Return a backend under every name that the selftest runs it."""
+    equal = [replace(selection, variant=name) for name in EQUALS]
+    slowed = [replace(selection, variant=n, handicap=h) for n, h in HANDICAPS.items()]
+    return equal + slowed
+
+
+def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:
+    """Return the noise floor, and all comparisons judged with it.
+
+    Raises
+    ------
+    NnbenchError
+        If a cell failed, so that there is nothing to judge.
+    """
+    times = _times(cells)
+    pairs = list(combinations(EQUALS, 2))
+    floor = noise_floor([analysis.compare(times[a], times[b]) for a, b in pairs])
+    trials = [
+        Trial(f"{a} and {b}", 0.0, analysis.compare(times[a], times[b], floor)) for a, b in pairs
+    ]
+    for name, handicap in HANDICAPS.items():
+        comparison = analysis.compare(times[name], times[EQUALS[0]], floor)
+        trials.append(Trial(f"{name} and {EQUALS[0]}", handicap.share, comparison))
+    return floor, trials
+
+
+def _times(cells: Iterable[CellResult]) -> dict[str, list[float]]:
+    """Return the training seconds of each variant, round by round."""
+    times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *HANDICAPS)}
+    for cell in sorted(cells, key=lambda cell: cell.round):
+        seconds = metrics.epoch_s(cell)
+        if not cell.status.counts or seconds is None:
+            raise NnbenchError(f"{cell.backend} was not measured: {cell.status}: {cell.message}")
+        times[cell.backend.rpartition("@")[2]].append(seconds)
+    return times
+
+
+def noise_floor(equals: Sequence[Comparison]) -> float:
+    """Return how far from 1 the intervals of equal backends reach, as a fraction."""
+    ends = [
+        abs(log(end)) for c in equals if c.interval for end in (c.interval.low, c.interval.high)
+    ]
+    return max(LEAST_FLOOR, exp(max(ends)) - 1)
+
+
+def smallest_found(trials: Sequence[Trial]) -> float | None:
+    """Return the smallest slowdown that was found together with all larger ones."""
+    shares = sorted({trial.share for trial in trials if trial.share}, reverse=True)
+    smallest = None
+    for share in shares:
+        if not all(trial.found for trial in trials if trial.share == share):
+            break
+        smallest = share
+    return smallest

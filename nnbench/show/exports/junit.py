@@ -1,0 +1,101 @@
+"""JUnit XML, as CI servers read it: a test suite for each backend, a test case for each round."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, assert_never
+from xml.etree import ElementTree as ET
+
+from nnbench.records import Kind, Status
+from nnbench.runs import comparison
+from nnbench.show.exports.trackers import require
+from nnbench.show.line import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnbench.records import CellResult, RunInfo
+
+FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
+
+
+def to_xml(folder: Path) -> bytes:
+    """Return a run as JUnit XML; the time of a test is the training time of its cell.
+
+    Raises
+    ------
+    ResultsError
+        If the folder holds no run, or one without cells.
+    """
+    info, cells = comparison.read(folder)
+    labels = dict.fromkeys(cell.backend for cell in cells)
+    groups = {label: [cell for cell in cells if cell.backend == label] for label in labels}
+    root = element("testsuites", name="nnbench", **count(require(folder, cells)))
+    root.extend([suite(info, label, group) for label, group in groups.items()])
+    ET.indent(root)
+    text: str = ET.tostring(root, "unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
+
+
+def element(tag: str, text: str = "", **attributes: str) -> ET.Element:
+    """Return an element without the characters that XML cannot hold."""
+    found = ET.Element(tag, {key: FORBIDDEN.sub("", value) for key, value in attributes.items()})
+    found.text = FORBIDDEN.sub("", text) or None
+    return found
+
+
+def outcome_of(status: Status) -> str | None:
+    """Return what JUnit calls a status: wrong results are failures, what did not end, errors."""
+    match status.kind:
+        case Kind.MEASURED:
+            return None
+        case Kind.WRONG:
+            return "failure"
+        case Kind.FAILED:
+            return "error"
+        case Kind.SKIPPED:
+            return "skipped"
+        case unknown:
+            assert_never(unknown)
+
+
+def count(cells: Sequence[CellResult]) -> dict[str, str]:
+    """Return the counts that stand at the head of a suite."""
+    kinds = [outcome_of(cell.status) for cell in cells]
+    return {
+        "tests": str(len(cells)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "time": seconds(sum(cell.train_s for cell in cells)),
+    }
+
+
+def seconds(value: float) -> str:
+    """Write a time as the schema has it."""
+    return f"{value:.3f}"
+
+
+def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
+    """Return the cells of a backend, and where they ran."""
+    skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
+    started = cells[0].started.removesuffix("Z")
+    name = f"{info.workload.name}.{label}"
+    found = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(cells))
+    e, properties = info.environment, element("properties")
+    facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
+    properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
+    found.append(properties)
+    found.extend([case(name, cell) for cell in cells])
+    return found
+
+
+def case(suite_name: str, cell: CellResult) -> ET.Element:
+    """Return a cell with what came of it."""
+    name = f"{cell.backend} round {cell.round + 1}"
+    found = element("testcase", name=name, classname=suite_name, time=seconds(cell.train_s))
+    if outcome := outcome_of(cell.status):
+        told = element(outcome, cell.output, type=cell.status, message=cell.message)
+        found.append(told)
+    found.append(element("system-out", describe(cell)))
+    return found

@@ -1,0 +1,112 @@
+"""Tables for the terminal: the least important columns go where it is narrow."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from nnbench.figures.sparkline import BARS
+from nnbench.show.markdown import one_line
+from nnbench.show.rendering import Sheet, notes, sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from rich.console import Console
+
+    from nnbench.figures.columns import Column, Section
+
+WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
+GAP = 3  #: columns between two of a table
+PLAIN = str.maketrans(
+    {**dict(zip(BARS, "_.:-=+*#", strict=True)), "–": "-", "×": "x", "±": "~", "≥": ">", "µ": "u"}
+)
+
+
+def print_tables(
+    console: Console, sections: Iterable[Section], frame: pd.DataFrame, folder: Path
+) -> None:
+    """Print tables, why a backend has no figures, and how to see columns that found no room.
+
+    Parameters
+    ----------
+    console
+        If its encoding has no bars or mathematical signs, ASCII characters take their place.
+    sections, frame
+        The tables, and the rows of all of them.
+    folder
+        Of the run.
+    """
+    hidden: dict[str, None] = {}
+    for section in sections:
+        columns = fit(section.columns, frame, console.width)
+        table = spell(sheet(section.title, columns, frame), console.encoding)
+        console.print(Text(table.title, "table.title"), rich_table(table, columns))
+        hidden |= dict.fromkeys(c.name for c in section.columns if c not in columns)
+    for line in notes(frame):
+        say(console, line)
+    if hidden:
+        command = shlex.join(["nnbench", "show", str(folder), "--columns", ",".join(hidden)])
+        say(console, f"No room for some columns: {command}")
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line that the terminal breaks, so that it can be copied whole."""
+    text = plain(text, console.encoding)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def fit(columns: Sequence[Column], frame: pd.DataFrame, width: int) -> list[Column]:
+    """Return the columns for which there is room, and those that must stay."""
+    left = [(column, room(column, frame)) for column in columns]
+    while sum(needed + GAP for _, needed in left) - 1 > width:
+        droppable = [item for item in left if item[0].drop]
+        if not droppable:
+            break
+        left.remove(min(droppable, key=lambda item: item[0].drop))
+    return [column for column, _ in left]
+
+
+def room(column: Column, frame: pd.DataFrame) -> int:
+    """Return how many columns of the terminal a column needs."""
+    _, headings, rows = sheet("", [column], frame)
+    widest = max(cell_len(text) for line in [headings, *rows] for text in line)
+    return min(widest, WORDS) if column.wraps else widest
+
+
+def rich_table(table: Sheet, columns: Sequence[Column]) -> Table:
+    """Return a table for the terminal: figures to the right, and only words on several lines."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, column in zip(table.headings, columns, strict=True):
+        if column.wraps:
+            shown.add_column(Text(heading), overflow="fold")  # shortened names can be alike
+        else:
+            shown.add_column(Text(heading), justify="right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    return shown
+
+
+def spell(table: Sheet, encoding: str) -> Sheet:
+    """Return a table in characters that an encoding has."""
+    rows = [[plain(text, encoding) for text in row] for row in table.rows]
+    return Sheet(
+        plain(table.title, encoding), [plain(text, encoding) for text in table.headings], rows
+    )
+
+
+def plain(text: str, encoding: str) -> str:
+    """Return a text in characters that an encoding has, and that do nothing to a terminal."""
+    text = one_line(text)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+    return text

@@ -1,0 +1,1 @@
+"""What runs in a cell's process: set-up, warm-up, training, phases."""

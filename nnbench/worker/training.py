@@ -1,0 +1,238 @@
+"""What happens inside a cell: set-up, transfer, warm-up, training, evaluation, phases.
+
+The clock runs around ``train_epoch`` and the synchronize after it, and around nothing else that
+counts as training. An epoch is handed over in parts of about a second, so that progress shows
+and a budget can end it; a backend whose epoch is quicker than that gets it in one call.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nnbench import lookup, reference, registry
+from nnbench.contract.spec import Examples
+from nnbench.data import seeding
+from nnbench.data.preparation import Task, load_task
+from nnbench.execution import disturbance
+from nnbench.proof.evaluation import Evaluation, evaluate, finite_or_none
+from nnbench.records import Epoch, EpochFinished, Finished, Progress, Ready, Setup
+from nnbench.worker import handicap, phases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from nnbench.contract.backend import Backend, Network
+    from nnbench.execution.disturbance import Usage
+    from nnbench.records import CellSpec, Event
+
+PART_S = 1.0  #: how long one call of train_epoch should take at most
+WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
+WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not train
+
+
+class Trained(NamedTuple):
+    """What one call of train_epoch, or several, did."""
+
+    images: int
+    seconds: float
+    losses: list[float | None]
+    usage: Usage
+    compilations: int
+    device_s: float | None  #: by the device's own clock
+
+
+@dataclass
+class Trainer:
+    """Trains a network within a budget; keeps the clock."""
+
+    network: Network[Any, Any]
+    data: Any
+    batch_size: int
+    budget_s: float
+    cpus: tuple[int, ...] = ()  #: that this process is pinned to
+    pace_s: float = 1.0  #: seconds a step, from the latest call
+    spent_s: float = 0.0
+
+    def call(self, order: NDArray[np.int64]) -> Trained:
+        """Train on ``order``, on the clock; what else is read here is read off it."""
+        compiled = self.network.compilations() or 0
+        before = disturbance.read(self.cpus)
+        start = perf_counter()
+        losses = self.network.train_epoch(self.data, order, self.batch_size)
+        self.network.synchronize()
+        seconds = perf_counter() - start
+        usage = disturbance.between(before, disturbance.read(self.cpus))
+        self.pace_s = seconds / max(1, len(losses))
+        return Trained(
+            images=len(order),
+            seconds=seconds,
+            losses=[finite_or_none(loss) for loss in losses.tolist()],
+            usage=usage,
+            compilations=(self.network.compilations() or 0) - compiled,
+            device_s=self.network.device_seconds(),
+        )
+
+    def epoch(self, order: NDArray[np.int64]) -> Iterator[Trained]:
+        """Train on ``order`` part by part, until the budget is spent."""
+        done = 0
+        while done < len(order) and self.spent_s < self.budget_s:
+            seconds = min(self.budget_s - self.spent_s, PART_S)
+            steps = max(1, int(seconds / self.pace_s))
+            part = self.call(order[done : done + steps * self.batch_size])
+            self.spent_s += part.seconds
+            done += part.images
+            yield part
+
+
+def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
+    """Carry out a cell and send its events; errors are the caller's."""
+    task = load_task(spec.workload, spec.seed)
+    start = perf_counter()
+    backend = lookup.find("backend", spec.backend, registry.backends())
+    network = backend.create(task.network, **spec.options)
+    if spec.handicap:
+        handicap.slow_down(network, spec.handicap)
+    setup_s = perf_counter() - start
+
+    start = perf_counter()
+    data = network.place(task.train)
+    test_data = network.place(copy_wanted(task.test))
+    network.synchronize()
+    transfer_s = perf_counter() - start
+
+    start = perf_counter()
+    network.load(task.layers)
+    trainer = Trainer(network, data, task.batch_size, spec.budget_s, spec.cpus)
+    warm_up(trainer, task)
+    network.load(task.layers)  # forget the warm-up
+    network.synchronize()
+    warmup_s = perf_counter() - start
+    send(Ready(describe(task, backend, setup_s, transfer_s, warmup_s)))
+
+    complete = train(trainer, task, test_data, send)
+    changed = not reference.equal(network.dump(), task.layers)
+    index = np.arange(min(task.batch_size, len(task.train.inputs)))
+    measured = phases.measure(network, data, index)
+    send(Finished(measured, peak_memory_bytes(), complete, changed))
+
+
+def copy_wanted(examples: Examples) -> Examples:
+    """Copy what the network is judged by, so that a backend cannot change it."""
+    inputs, labels, targets = examples
+    return Examples(
+        inputs,
+        None if labels is None else labels.copy(),
+        None if targets is None else targets.copy(),
+    )
+
+
+def warm_up(trainer: Trainer, task: Task) -> None:
+    """Run every shape that training will meet, until the pace is known.
+
+    The examples are the dataset's own, in an order that training does not use, because a backend
+    that skips zeros would run at another pace on noise.
+    """
+    order = seeding.warm_up_order(len(task.train.inputs), task.seed)
+    ragged = len(order) % task.batch_size
+    trainer.call(order[: task.batch_size + ragged])
+    images = task.batch_size
+    while trainer.call(np.resize(order, images)).seconds < WARM_UP_S and images < WARM_UP_IMAGES:
+        images *= 2
+
+
+def train(trainer: Trainer, task: Task, test_data: Any, send: Callable[[Event], None]) -> bool:
+    """Train all epochs; return False if the budget, or a loss that is not finite, ended it."""
+    gc.collect()
+    gc.freeze()  # what exists by now is not the backend's garbage
+    images = 0
+    for number, order in enumerate(task.orders(), start=1):
+        parts = []
+        for part in trainer.epoch(order):
+            parts.append(part)
+            images += part.images
+            send(Progress(number, images, trainer.spent_s, part.losses[-1]))
+        if not parts:
+            return False
+        epoch = summarize(number, parts, evaluate(trainer.network, test_data, task))
+        send(EpochFinished(epoch))
+        if epoch.images < len(order) or None in epoch.losses:
+            return False
+    return True
+
+
+def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoch:
+    """Join the parts of an epoch and its evaluation."""
+    return Epoch(
+        number=number,
+        images=sum(part.images for part in parts),
+        train_s=sum(part.seconds for part in parts),
+        losses=[loss for part in parts for loss in part.losses],
+        test_loss=evaluation.loss,
+        accuracy=evaluation.accuracy,
+        evaluate_s=evaluation.seconds,
+        calls=len(parts),
+        cpu_s=sum(part.usage.cpu_s for part in parts),
+        involuntary_switches=sum(part.usage.involuntary_switches for part in parts),
+        waited_s=total(part.usage.waited_s for part in parts),
+        steal_s=sum(part.usage.steal_s for part in parts),
+        compilations=sum(part.compilations for part in parts),
+        device_s=total(part.device_s for part in parts),
+    )
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Return the sum of values; None if one is unknown."""
+    known = list(values)
+    return None if None in known else sum(filter(None, known))
+
+
+def describe(
+    task: Task, backend: Backend, setup_s: float, transfer_s: float, warmup_s: float
+) -> Setup:
+    """Collect what happened before training, and what its speed can be judged by."""
+    from threadpoolctl import threadpool_info
+
+    pools = {Path(pool["filepath"]).name: pool for pool in threadpool_info()}
+    return Setup(
+        setup_s=setup_s,
+        transfer_s=transfer_s,
+        warmup_s=warmup_s,
+        epoch_images=len(task.train.inputs),
+        parameters=task.network.parameter_count,
+        thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
+        kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
+        device=backend.device,
+        operations=task.network.operations,
+        traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,
+        nonzero_share=nonzero_share(task.train) if backend.skips_zeros else 1.0,
+    )
+
+
+def nonzero_share(examples: Examples) -> float:
+    """Return which share of the inputs is not zero."""
+    return float(np.count_nonzero(examples.inputs) / examples.inputs.size)
+
+
+def peak_memory_bytes() -> int:
+    """Return the worker's peak resident memory.
+
+    Linux hands a child the peak of the parent it was forked from through getrusage, so /proc is
+    asked where it exists.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

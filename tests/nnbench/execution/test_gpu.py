@@ -1,0 +1,158 @@
+"""Questions to a GPU: here to a stand-in for pynvml, since none has been at hand.
+
+Without a stand-in, the real pynvml finds no driver, or the GPU of this machine.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from nnbench.execution import gpu, machine
+from nnbench.records import EpochFinished, GpuSample, Progress, Ready, Setup
+
+COOL = GpuSample(clock_mhz=1980, temperature_c=41, throttled=[])
+HOT = GpuSample(clock_mhz=1200, temperature_c=88, throttled=["temperature"])
+TRAINING = Progress(epoch=1, images=64, train_s=0.1, loss=2.0)
+
+
+class NVMLError(Exception):
+    """Raised by every call that fails."""
+
+
+class Nvml(SimpleNamespace):
+    """As much of pynvml as nnbench uses; ``open`` counts what was not shut down."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
+    open = 0
+    reasons = 0x01  # idle
+    users: tuple[int, ...] = ()
+
+    def nvmlInit(self):  # noqa: N802 - as NVML has it
+        self.open += 1
+
+    def nvmlShutdown(self):  # noqa: N802 - as NVML has it
+        self.open -= 1
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802 - as NVML has it
+        if index > 1:
+            raise NVMLError("invalid argument")
+        return f"GPU {index}"
+
+    def nvmlDeviceGetHandleByUUID(self, name):  # noqa: N802 - as NVML has it
+        return name
+
+    def nvmlDeviceGetClockInfo(self, device, clock):  # noqa: N802 - as NVML has it
+        return {("GPU 0", 1): 1980, ("GPU-abc", 1): 1200}[device, clock]
+
+    def nvmlDeviceGetTemperature(self, device, sensor):  # noqa: N802 - as NVML has it
+        return {("GPU 0", 0): 41, ("GPU-abc", 0): 88}[device, sensor]
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, device):  # noqa: N802 - as NVML has it
+        return self.reasons
+
+    def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
+        return [SimpleNamespace(pid=pid) for pid in self.users]
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """Put the stand-in in pynvml's place."""
+    stand_in = Nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", stand_in)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield stand_in
+    assert stand_in.open == 0
+
+
+def make_setup(device):
+    return Setup(
+        setup_s=0.1,
+        transfer_s=0.1,
+        warmup_s=0.1,
+        epoch_images=64,
+        parameters=1,
+        thread_pools={},
+        device=device,
+    )
+
+
+@pytest.mark.usefixtures("nvml")
+def test_sample_says_clock_and_temperature():
+    assert gpu.snapshot() == COOL
+
+
+@pytest.mark.parametrize(
+    ("bits", "reasons"),
+    [
+        (0x00, []),
+        (0x01 | 0x02 | 0x10 | 0x100, []),
+        (0x04, ["power cap"]),
+        (0x20 | 0x08 | 0x01, ["hardware slowdown", "temperature"]),
+        (0x40 | 0x80, ["temperature, by hardware", "power brake"]),
+    ],
+)
+def test_bits_that_mean_less_than_full_speed_are_named(nvml, bits, reasons):
+    nvml.reasons = bits
+    assert gpu.snapshot().throttled == reasons
+
+
+@pytest.mark.usefixtures("nvml")
+def test_gpu_is_the_first_that_cuda_may_use(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,0")
+    assert gpu.snapshot().clock_mhz == 1200
+
+
+@pytest.mark.usefixtures("nvml")
+def test_gpu_that_fails_to_answer_gives_no_sample(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert gpu.snapshot() is None
+    assert gpu.other_processes() == []
+
+
+def test_missing_package_gives_no_sample(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu.snapshot() is None
+
+
+def test_real_package_gives_a_sample_or_none():
+    found = gpu.snapshot()
+    assert found is None or found.clock_mhz > 0
+
+
+def test_other_users_of_the_gpu_are_a_warning(nvml):
+    assert machine.gpu_users() is None
+    nvml.users = (4711, 4712)
+    assert machine.gpu_users() == "the GPU is used by process 4711, 4712: stop it (see nvidia-smi)"
+
+
+@pytest.mark.usefixtures("nvml")
+def test_sampler_samples_while_a_worker_trains_on_the_gpu(monkeypatch):
+    monkeypatch.setattr(gpu, "INTERVAL_S", 0.0)
+    sampler = gpu.Sampler()
+    for event in (TRAINING, Ready(make_setup("cuda")), TRAINING, TRAINING, EpochFinished(None)):
+        sampler(event)
+    assert sampler.samples == [COOL] * 3
+
+
+@pytest.mark.usefixtures("nvml")
+def test_sampler_keeps_its_interval(monkeypatch):
+    monkeypatch.setattr(gpu, "INTERVAL_S", 3600.0)
+    sampler = gpu.Sampler()
+    for event in (Ready(make_setup("cuda")), TRAINING, TRAINING):
+        sampler(event)
+    assert sampler.samples == [COOL]
+
+
+@pytest.mark.usefixtures("nvml")
+def test_sampler_leaves_the_gpu_alone_while_a_cpu_trains():
+    sampler = gpu.Sampler()
+    for event in (Ready(make_setup("cpu")), TRAINING):
+        sampler(event)
+    assert sampler.samples == []
+
+
+def test_reasons_of_all_samples_are_collected():
+    assert gpu.throttle_reasons([COOL, HOT, HOT]) == ["temperature"]
+    assert gpu.throttle_reasons([COOL]) == []

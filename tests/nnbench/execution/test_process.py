@@ -1,0 +1,212 @@
+"""The parent outlives every worker, tells what became of it, and leaves no process behind."""
+
+import json
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from nnbench.execution import environment, process, variables
+from nnbench.records import EpochFinished, Event, Failed, Progress, Ready
+from nnbench.worker import __main__ as worker
+from tests.cells import TOY, make_spec
+from tests.plugins import helpers
+
+NEEDS_REAL_TIME_SIGNALS = pytest.mark.skipif(
+    not hasattr(signal, "SIGRTMIN"), reason="needs real-time signals"
+)
+FINISHED_EPOCHS = 4  # before the fault
+
+
+SPECS = [
+    make_spec("hangs", timeout_s=8.0),
+    make_spec("hangs-in-create", timeout_s=3.0),
+    make_spec("hangs-at-exit"),
+    make_spec("leaves-grandchild"),
+    make_spec("leaves-loud-grandchild"),
+    make_spec("writes-garbage-line"),
+    make_spec("writes-garbage-before"),
+    make_spec("writes-garbage-much"),
+    make_spec("closes-output"),
+    make_spec("closes-everything"),
+    make_spec("raises-unseen"),
+    make_spec("raises"),
+    make_spec("prints-much"),
+    make_spec("exits-as-if-done"),
+    make_spec("exits-in-create"),
+    make_spec("gets-nameless-signal"),
+    make_spec("slow", workload=replace(TOY, batch_size=1), budget_s=0.25),
+    make_spec("gets-slower", budget_s=0.25),
+    make_spec("talks", cpus=tuple(environment.usable_cpus()[-1:])),
+]
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """Run all cells, some side by side, and return the outcomes, and what they left behind."""
+    mark = tmp_path_factory.mktemp("faults")
+
+    def run(spec):
+        start = time.monotonic()
+        events: list[Event] = []
+        outcome = process.run_worker(spec, events.append)
+        return outcome, events, time.monotonic() - start
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(3) as pool:
+        for key, value in helpers.variables("faulty", mark=mark).items():
+            patch.setenv(key, value)
+        patch.setattr(process, "GRACE_S", 1.0)
+        patch.setattr(process, "EVENT_BYTES", 1 << 20)
+        found = dict(zip([spec.backend for spec in SPECS], pool.map(run, SPECS), strict=True))
+    yield found, helpers.survivors(mark)
+    for left in helpers.survivors(mark):
+        left.kill()
+
+
+@pytest.fixture
+def outcomes(faults):
+    return {name: outcome for name, (outcome, _, _) in faults[0].items()}
+
+
+def test_no_process_survives(faults):
+    assert faults[1] == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "seconds", "epochs"), [("hangs", 8, FINISHED_EPOCHS), ("hangs-in-create", 3, 0)]
+)
+def test_hanging_worker_is_killed_in_time(outcomes, backend, seconds, epochs):
+    outcome = outcomes[backend]
+    assert outcome.status == "timeout"
+    assert outcome.message == f"still running after {seconds} s, and was killed"
+    assert len(outcome.epochs) == epochs
+
+
+@pytest.mark.parametrize(
+    "backend", ["hangs-at-exit", "leaves-grandchild", "leaves-loud-grandchild"]
+)
+def test_what_outlives_the_last_event_does_not_block(faults, backend):
+    outcome, _, seconds = faults[0][backend]
+    assert outcome.status == "ok"
+    assert outcome.finished.complete
+    assert seconds < make_spec().timeout_s / 2
+
+
+@pytest.mark.parametrize(
+    ("backend", "start"),
+    [
+        ("writes-garbage-line", r"b'\x00garbage'"),
+        ("writes-garbage-before", r"""b'garbage{"type":"Progress","""),
+        ("writes-garbage-much", r"b'\xff\xff\xff"),
+    ],
+)
+def test_garbage_in_the_pipe_of_events_is_the_last_event(faults, backend, start):
+    outcome, events, _ = faults[0][backend]
+    assert outcome.status == "crashed"
+    assert outcome.message.startswith(f"wrote to the pipe of events: {start}")
+    assert outcome.finished is None
+    assert len(outcome.epochs) == FINISHED_EPOCHS
+    assert isinstance(events[-1], Failed)
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("exits-as-if-done", "exited with status 0 before it was done"),
+        ("exits-in-create", "exited with status 0 before it was done"),
+        pytest.param("gets-nameless-signal", "killed by signal 40", marks=NEEDS_REAL_TIME_SIGNALS),
+        ("raises-unseen", "ValueError: nobody can see this traceback"),
+    ],
+)
+def test_crash_is_explained(outcomes, backend, message):
+    assert (outcomes[backend].status, outcomes[backend].message) == ("crashed", message)
+
+
+def test_worker_without_any_file_is_a_crash(outcomes):
+    outcome = outcomes["closes-everything"]
+    assert outcome.status == "crashed"
+    assert re.fullmatch(r"exited with status (1|120) before it was done", outcome.message)
+
+
+def test_closed_output_does_no_harm(outcomes):
+    assert outcomes["closes-output"].status == "ok"
+
+
+def test_output_is_bounded_and_no_event(outcomes):
+    outcome = outcomes["prints-much"]
+    assert outcome.status == "ok"
+    lines = outcome.output.splitlines()
+    assert len(lines) == process.OUTPUT_LINES
+    assert lines[-1] == "last words"
+
+
+def test_endless_line_and_message_are_bounded(outcomes):
+    outcome = outcomes["raises"]
+    assert outcome.message.startswith("ValueError: first line second line and so on")
+    assert len(outcome.message) == worker.MESSAGE_LENGTH
+    assert 0 < len(outcome.output) <= process.OUTPUT_BYTES
+
+
+def test_budget_ends_the_training_inside_an_epoch(outcomes):
+    outcome = outcomes["slow"]
+    assert outcome.status == "ok"
+    assert not outcome.finished.complete
+    (epoch,) = outcome.epochs
+    assert 0 < epoch.images < outcome.setup.epoch_images
+    assert epoch.test_loss is not None
+
+
+def test_budget_ends_a_training_that_gets_slower(outcomes):
+    outcome = outcomes["gets-slower"]
+    assert outcome.status == "ok"
+    assert not outcome.finished.complete
+    assert 0 < len(outcome.epochs) < TOY.epochs
+
+
+def test_threads_and_affinity_reach_the_worker(outcomes):
+    told = json.loads(outcomes["talks"].output)
+    expected = dict.fromkeys(variables.THREAD_VARIABLES, "1")
+    assert {key: told["variables"].get(key) for key in expected} == expected
+    assert told["cpus"] == environment.usable_cpus()[-1:]
+    assert set(outcomes["talks"].setup.thread_pools.values()) <= {1}
+
+
+def test_events_come_in_order(faults):
+    _, events, _ = faults[0]["talks"]
+    assert [type(event) for event in events[:3]] == [Ready, Progress, EpochFinished]
+    numbers = [event.epoch.number for event in events if isinstance(event, EpochFinished)]
+    assert numbers == list(range(1, TOY.epochs + 1))
+
+
+def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
+    for key, value in helpers.variables("faulty", mark=tmp_path).items():
+        monkeypatch.setenv(key, value)
+    seen = []
+
+    def interrupt(_):
+        seen.extend(helpers.survivors(tmp_path))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run_worker(make_spec("talks"), interrupt)
+    assert len(seen) == 1
+    assert helpers.survivors(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "out_of_memory", "expected"),
+    [
+        (None, False, ("timeout", "still running after 60 s, and was killed")),
+        (2, False, ("crashed", "exited with status 2 before it was done")),
+        (-signal.SIGSEGV, False, ("crashed", "killed by SIGSEGV")),
+        (-signal.SIGKILL, False, ("crashed", "killed by SIGKILL")),
+        (-signal.SIGKILL, True, ("oom", "killed by the kernel, which was out of memory")),
+        (-signal.SIGABRT, True, ("crashed", "killed by SIGABRT")),
+    ],
+)
+def test_exit_status_is_explained(exit_status, out_of_memory, expected):
+    spec = make_spec("numpy")
+    assert process.explain(exit_status, spec, out_of_memory=out_of_memory) == expected

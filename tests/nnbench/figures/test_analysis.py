@@ -1,0 +1,133 @@
+"""Paired ratios, their intervals, verdicts and flags."""
+
+import numpy as np
+import pytest
+
+from nnbench.figures import analysis
+from nnbench.figures.analysis import Interval
+
+
+def noisy(ratio, pairs, noise, seed=0):
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(1, 2, pairs)  # the machine drifts; pairs drift together
+    return (base * ratio * np.exp(rng.normal(0, noise, pairs))).tolist(), base.tolist()
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 6, 10, 30])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
+def test_exact_ratio_is_found_without_noise(pairs, ratio):
+    found = analysis.compare(*noisy(ratio, pairs, noise=0))
+    assert found.ratio == pytest.approx(ratio)
+    assert (found.interval.low, found.interval.high) == pytest.approx((ratio, ratio))
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 6, 10])
+def test_interval_covers_the_true_ratio_nearly_always(pairs):
+    trials = [analysis.compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
+    covered = np.mean([i.low <= 1.2 <= i.high for i in trials])
+    assert covered > 0.9
+
+
+def test_swapping_the_series_inverts_the_ratio():
+    times, others = noisy(1.3, 9, 0.02)
+    there, back = analysis.compare(times, others), analysis.compare(others, times)
+    assert there.ratio * back.ratio == pytest.approx(1)
+    assert (there.verdict, back.verdict) == ("slower", "faster")
+
+
+def test_single_pair_has_a_ratio_and_nothing_else():
+    found = analysis.compare([2.0], [1.0])
+    assert (found.ratio, found.interval, found.p_value) == (2.0, None, None)
+    assert found.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("pairs", "has_p"), [(5, False), (6, True)])
+def test_p_value_needs_six_pairs(pairs, has_p):
+    found = analysis.compare(*noisy(1.1, pairs, 0.01))
+    assert (found.p_value is not None) == has_p
+
+
+def test_p_value_is_that_of_the_signed_rank_test():
+    found = analysis.compare(*noisy(2.0, 6, 0.01))
+    assert found.p_value == pytest.approx(2 / 2**6)  # all six differ in the same direction
+
+
+def test_identical_series_are_the_same():
+    found = analysis.compare([1.0] * 8, [1.0] * 8)
+    assert (found.verdict, found.p_value) == ("same", None)
+
+
+@pytest.mark.parametrize(("times", "others"), [([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
+def test_times_must_be_positive(times, others):
+    with pytest.raises(ValueError, match="positive"):
+        analysis.compare(times, others)
+
+
+@pytest.mark.parametrize(
+    ("low", "ratio", "high", "verdict"),
+    [
+        (1.06, 1.10, 1.20, "slower"),
+        (1.01, 1.10, 1.20, "slower"),  # excludes 1, and the ratio is beyond the floor
+        (1.01, 1.04, 1.08, "inconclusive"),  # the ratio is within the floor, the interval not
+        (0.99, 1.10, 1.20, "inconclusive"),
+        (0.80, 0.90, 0.98, "faster"),
+        (0.80, 0.90, 1.01, "inconclusive"),
+        (0.96, 1.00, 1.04, "same"),
+        (0.96, 1.00, 1.06, "inconclusive"),
+        (1.01, 1.02, 1.03, "same"),  # a difference, but below what this machine can tell
+    ],
+)
+def test_verdict(low, ratio, high, verdict):
+    assert analysis.judge(Interval(ratio, low, high), floor=0.05) == verdict
+
+
+def test_holm_multiplies_by_the_number_of_remaining_tests():
+    assert analysis.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert analysis.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert analysis.holm([]) == []
+
+
+@pytest.mark.parametrize("values", [5, 6, 20])
+def test_independent_samples_give_the_ratio_of_medians(values):
+    times, _ = noisy(1.0, values, 0.01)
+    found = analysis.ratio_of_medians([2 * t for t in times], times)
+    assert found.ratio == pytest.approx(2)
+    assert found.low <= 2 <= found.high
+
+
+def test_independent_samples_need_two_values_each():
+    assert analysis.ratio_of_medians([1.0], [1.0, 2.0]) is None
+    assert analysis.difference([1.0, 2.0], [1.0]) is None
+
+
+def test_difference_without_variation_is_exact():
+    assert analysis.difference([0.5, 0.5], [0.25, 0.25]) == Interval(0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("times", "unstable"),
+    [
+        ([1.0, 1.01, 0.99, 1.02], False),
+        ([1.0, 1.0], False),  # too few to tell
+        ([1.0, 1.2, 0.8, 1.1, 0.9], True),  # spread
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 1.6], True),  # one far above
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 0.4], True),  # one far below
+        ([1.0, 1.01, 1.02, 1.01, 1.0, 1.01, 1.25, 1.26], True),  # two groups
+    ],
+)
+def test_unstable_series_are_flagged(times, unstable):
+    assert analysis.is_unstable(times) == unstable
+
+
+@pytest.mark.parametrize("batch", [1, 64, 10**9])
+def test_size_of_the_batches_changes_no_interval(monkeypatch, batch):
+    times, others = noisy(1.2, 7, 0.05)
+    expected = analysis.compare(times, others)
+    monkeypatch.setattr(analysis, "BATCH", batch)
+    assert analysis.compare(times, others) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 100])
+def test_median_of_the_bootstrap_is_that_of_numpy(size):
+    values = np.random.default_rng(size).normal(size=(20, size))
+    assert analysis._median(values).tolist() == np.median(values, axis=-1).tolist()

@@ -1,0 +1,221 @@
+"""Evaluation of a network, and the losses that it is held against."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnbench import Examples, Network, Optimizer
+from nnbench.data.preparation import load_task, rows
+from nnbench.proof.evaluation import (
+    BATCH_SIZE,
+    ROUNDING_FACTOR,
+    STEPS,
+    TOLERANCE,
+    deviation,
+    evaluate,
+    expected_losses,
+    finite_or_none,
+)
+from nnbench.reference import train
+
+
+class Fixed(Network[Examples, np.ndarray]):
+    """A network whose logits are its inputs."""
+
+    def place(self, examples):
+        return examples
+
+    def batch(self, data, index):
+        return data.inputs[index]
+
+    def feedforward(self, batch):
+        return batch
+
+    load: Any = pytest.fail
+    dump: Any = pytest.fail
+    backprop: Any = pytest.fail
+    update: Any = pytest.fail
+    gradients: Any = pytest.fail
+
+
+@pytest.fixture
+def make_task(mnist, folder):
+    """Give a function that makes the task of a small dataset, with changes to its workload."""
+
+    def make(seed=0, **changes):
+        return load_task(replace(mnist, dataset=str(folder), **changes), seed)
+
+    return make
+
+
+def batches_of(task, size):
+    """Yield the batches of the first epoch."""
+    order = next(task.orders())
+    for index in np.split(order, range(size, len(order), size)):
+        yield rows(task.train, index)
+
+
+def evaluate_logits(task, logits, labels):
+    """Evaluate a network that returns these logits on a test split with these labels."""
+    inputs, labels = np.array(logits, np.float32), np.array(labels)
+    one_hot = task.network.loss == "squared_error"
+    targets = np.eye(inputs.shape[1], dtype=np.float32)[labels] if one_hot else None
+    test = Examples(inputs, None if one_hot else labels, targets)
+    return evaluate(Fixed(), test, replace(task, test=test, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, 1.0),
+        (0, 0.0),
+        (np.float32(0.1), 0.1),
+        (1 / 3, 0.3333333),
+        (1e-30, 1e-30),
+        (math.nan, None),
+        (math.inf, None),
+        (-math.inf, None),
+        (np.float32("nan"), None),
+    ],
+)
+def test_finite_or_none(value, expected):
+    found = finite_or_none(value)
+    assert found == expected
+    assert found is None or type(found) is float
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected", "largest"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0),
+        ([1.1, 2.0], [1.0, 2.0], 0.1),
+        ([1.1, 1.0], [1.0, 2.0], 0.5),
+        ([1.0], [1.0, 99.0], 0.0),  # the training was shorter
+        ([1.0, 2.0, 99.0], [1.0, 2.0], 0.0),  # it was longer
+        ([1.5, None], [1.0, 1.0], 0.5),
+        ([None, 1.5], [1.0, 1.0], 0.5),
+        ([1.5, 1.0], [1.0, math.inf], 0.5),
+        ([1e-13], [0.0], 0.1),
+        ([-1.0], [1.0], 2.0),
+        ([None], [1.0], None),
+        ([math.nan], [1.0], None),
+        ([1.0], [math.nan], None),
+        ([], [1.0], None),
+        ([1.0], [], None),
+    ],
+)
+def test_deviation_is_the_largest_relative_one(losses, expected, largest):
+    assert deviation(losses, expected) == (largest if largest is None else pytest.approx(largest))
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy"),
+    [([0, 1, 2, 0], 1.0), ([0, 1, 2, 1], 0.75), ([1, 2, 0, 1], 0.0)],
+)
+def test_accuracy_is_the_share_of_largest_logits(make_task, labels, accuracy):
+    logits = [[9, 0, 0], [-2, -1, -3], [0, 0, 0.1], [1e30, 0, 0]]
+    assert evaluate_logits(make_task(), logits, labels).accuracy == accuracy
+
+
+def test_loss_is_the_mean_cross_entropy(make_task):
+    found = evaluate_logits(make_task(), [[0, 0, 0], [math.log(2), 0, 0]], [0, 0])
+    assert found.loss == pytest.approx((math.log(3) + math.log(2)) / 2)
+
+
+def test_loss_is_the_mean_squared_error_of_a_sigmoid(make_task):
+    task = make_task(loss="squared_error")
+    found = evaluate_logits(task, [[0, 0, 0], [100, -100, -100]], [0, 0])
+    assert found.loss == pytest.approx(3 * 0.25 / 6)
+    assert found.accuracy == 1.0
+
+
+def test_huge_logits_have_a_finite_loss(make_task):
+    assert evaluate_logits(make_task(), [[1e30, 0, 0]], [0]).loss == 0.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_not_finite_have_no_loss(make_task, bad):
+    assert evaluate_logits(make_task(), [[bad, bad, 0], [1, 0, 0]], [0, 0]).loss is None
+
+
+def test_targets_that_are_no_classes_have_no_accuracy(mnist):
+    workload = replace(mnist, dataset="toy", loss="squared_error", target_accuracy=None)
+    task = load_task(workload, 0)
+    targets = np.array([[0.5], [0.75]], np.float32)
+    test = Examples(np.zeros((2, 1), np.float32), None, targets)
+    found = evaluate(Fixed(), test, replace(task, test=test))
+    assert found.accuracy is None
+    assert found.loss == pytest.approx(0.25**2 / 2)
+
+
+@pytest.mark.parametrize("count", [1, BATCH_SIZE, BATCH_SIZE + 1])
+def test_every_example_is_evaluated_once(make_task, count):
+    labels = np.arange(count) % 3
+    logits = np.eye(3)[labels]
+    logits[-1] *= -1  # only the last one is wrong
+    assert evaluate_logits(make_task(), logits, labels).accuracy == 1 - 1 / count
+
+
+def test_expected_losses_are_those_of_the_reference(make_task):
+    task = make_task(batch_size=8, epochs=1)
+    losses, _ = train(task.network, task.layers, batches_of(task, 8))
+    assert expected_losses(task).losses == losses
+    assert len(losses) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"batch_size": 8, "epochs": 1}, 8),
+        ({"batch_size": 8, "epochs": 2}, 16),
+        ({"batch_size": 8, "epochs": 9}, STEPS),
+        ({"batch_size": None, "epochs": 3}, 3),
+    ],
+)
+def test_expected_losses_are_at_most_the_first_20(make_task, changes, steps):
+    losses = expected_losses(make_task(**changes)).losses
+    assert len(losses) == steps
+    assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_expected_losses_follow_the_seed(make_task):
+    assert expected_losses(make_task(seed=1)).losses == expected_losses(make_task(seed=1)).losses
+    assert expected_losses(make_task(seed=1)).losses != expected_losses(make_task(seed=2)).losses
+
+
+def test_tame_training_has_the_usual_tolerance(make_task):
+    assert expected_losses(make_task()).tolerance == TOLERANCE
+
+
+def test_chaotic_training_has_a_wider_tolerance(make_task):
+    optimizer = Optimizer(kind="adam", learning_rate=1.0)
+    tasks = [make_task(seed, optimizer=optimizer, batch_size=4) for seed in range(4)]
+    assert max(expected_losses(task).tolerance for task in tasks) > 2 * TOLERANCE
+
+
+def test_wider_tolerance_is_ten_times_what_rounding_does(make_task, monkeypatch):
+    # Chaos magnifies even how NumPy aligns arrays: judge the very losses that were compared.
+    seen = []
+
+    def recording(*arguments):
+        seen.append(train(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr("nnbench.proof.evaluation.reference.train", recording)
+    task = make_task(optimizer=Optimizer(kind="adam", learning_rate=1.0), batch_size=4)
+    found = expected_losses(task)
+    (exact, _), (rounded, _) = seen
+    strayed = deviation(rounded, exact)
+    assert strayed is not None
+    assert found.losses == exact
+    assert found.tolerance == pytest.approx(max(TOLERANCE, ROUNDING_FACTOR * strayed))
+
+
+def test_training_that_overflows_has_expected_losses(make_task):
+    optimizer = Optimizer(kind="sgd", learning_rate=1e200)
+    found = expected_losses(make_task(optimizer=optimizer, batch_size=4))
+    assert math.isfinite(found.losses[0])
+    assert found.tolerance >= TOLERANCE

@@ -1,0 +1,170 @@
+"""Two runs: what counts as a regression, and what nnbench ends with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.figures.metrics import parse_gate
+from nnbench.runs import comparison
+from nnbench.runs.comparison import Run
+
+FLOOR = 0.02
+TIME, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
+
+
+@pytest.fixture
+def make_run(make_cell, make_info):
+    """Give a function that makes a run: 10 rounds of backends with 1% of noise."""
+
+    def make(seconds, accuracy=0.95, rounds=10, noise=0.01, seed=0, **changes):
+        rng = np.random.default_rng(seed)
+        luck = np.random.default_rng(99).normal(0, 0.002, rounds)  # a seed's, in every run
+        cells = [
+            make_cell(
+                name,
+                train_s=s * np.exp(rng.normal(0, noise)),
+                accuracies=(accuracy + luck[i],),
+                round=i,
+                seed=i,
+            )
+            for i in range(rounds)
+            for name, s in seconds.items()
+        ]
+        return Run(make_info(*seconds, **changes), cells)
+
+    return make
+
+
+def outcomes(base, new, *gates):
+    changes = comparison.compare(base, new, gates or (TIME,), FLOOR)
+    return {change.backend: change.outcome for change in changes}
+
+
+def code(base, new, *gates, strict=False):
+    changes = comparison.compare(base, new, gates or (TIME, ACCURACY), FLOOR)
+    return comparison.exit_code(changes, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcome"),
+    [(0.5, "passed"), (1.0, "passed"), (1.02, "passed"), (1.1, "regression"), (2, "regression")],
+)
+def test_time_is_held_against_its_limit(make_run, factor, outcome):
+    assert outcomes(make_run({"a": 1.0}), make_run({"a": factor}, seed=1)) == {"a": outcome}
+
+
+def test_effect_within_the_noise_is_inconclusive(make_run):
+    base, new = make_run({"a": 1.0}, noise=0.2), make_run({"a": 1.1}, noise=0.2, seed=1)
+    assert outcomes(base, new) == {"a": "inconclusive"}
+    assert code(base, new) == ExitCode.OK
+    assert code(base, new, strict=True) == ExitCode.INCONCLUSIVE
+
+
+def test_no_limit_is_below_the_floor(make_run):
+    base, new = make_run({"a": 1.0}, noise=0), make_run({"a": 1.015}, noise=0)
+    assert outcomes(base, new, parse_gate("train_s:1%")) == {"a": "passed"}
+
+
+def test_single_round_is_inconclusive(make_run):
+    base, new = make_run({"a": 1.0}, rounds=1), make_run({"a": 3.0}, rounds=1)
+    assert outcomes(base, new) == {"a": "inconclusive"}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [(0.96, ExitCode.OK), (0.948, ExitCode.OK), (0.94, ExitCode.ACCURACY)],
+)
+def test_accuracy_is_compared_seed_by_seed(make_run, accuracy, expected):
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, accuracy)
+    assert code(base, new, ACCURACY, strict=True) == expected
+
+
+def test_accuracies_of_other_seeds_are_compared_too(make_run):
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, 0.9)
+    other = Run(new.info, [replace(cell, seed=cell.seed + 100) for cell in new.cells])
+    assert code(base, other, ACCURACY) == ExitCode.ACCURACY
+
+
+@pytest.mark.parametrize("slower", [1.0, 3.0])
+def test_other_machine_is_compared_by_ratios_to_the_baseline(make_run, make_info, slower):
+    environment = replace(make_info().environment, cpu="a slower one")
+    base = make_run({"numpy": 1.0, "a": 2.0})
+    new = make_run({"numpy": slower, "a": 2.0 * slower}, seed=1, environment=environment)
+    assert not comparison.same_machine(base, new)
+    assert set(outcomes(base, new).values()) == {"passed"}
+    worse = make_run({"numpy": slower, "a": 3.0 * slower}, seed=1, environment=environment)
+    assert outcomes(base, worse) == {"numpy": "passed", "a": "regression"}
+
+
+def test_versions_of_libraries_make_another_machine(make_run, make_info):
+    versions = {"nnbench": "0.1", "numpy": "3.0"}
+    environment = replace(make_info().environment, versions=versions)
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, environment=environment)
+    assert not comparison.same_machine(base, new)
+
+
+def test_version_of_nnbench_does_not(make_run, make_info):
+    versions = {"nnbench": "9", "numpy": "2.0"}
+    environment = replace(make_info().environment, versions=versions)
+    assert comparison.same_machine(make_run({"a": 1}), make_run({"a": 1}, environment=environment))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "expected"),
+    [
+        ("crashed", "failed", ExitCode.BACKEND_FAILED),
+        ("timeout", "failed", ExitCode.BACKEND_FAILED),
+        ("invalid", "wrong", ExitCode.ACCURACY),
+        ("diverged", "wrong", ExitCode.ACCURACY),
+        ("skipped", "missing", ExitCode.NOTHING_MEASURED),
+    ],
+)
+def test_backend_without_figures_is_never_a_pass(make_run, make_failed, status, outcome, expected):
+    base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 1.0})
+    bad = make_failed("b", status, message="why")
+    new = Run(base.info, [*new.cells, bad])
+    [change] = [c for c in comparison.compare(base, new, [TIME], FLOOR) if c.backend == "b"]
+    assert (change.outcome, change.message.split(": ")[-1]) == (outcome, "why")
+    assert code(base, new) == expected
+
+
+def test_backend_that_is_gone_is_missing(make_run):
+    base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 1.0})
+    assert outcomes(base, new) == {"a": "passed", "b": "missing"}
+
+
+def test_backend_that_is_new_is_no_regression(make_run):
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0, "b": 1.0})
+    assert outcomes(base, new) == {"a": "passed", "b": "new"}
+    assert code(base, new) == ExitCode.OK
+
+
+def test_nothing_in_common_is_an_error(make_run):
+    assert code(make_run({"a": 1.0}), make_run({"b": 1.0})) == ExitCode.NOTHING_MEASURED
+
+
+def test_empty_runs_are_an_error(make_info):
+    empty = Run(make_info("a"), [])
+    assert code(empty, empty) == ExitCode.NOTHING_MEASURED
+
+
+def test_different_workloads_are_refused(make_run, mnist):
+    other = make_run({"a": 1.0}, workload=replace(mnist, name="other"))
+    with pytest.raises(ResultsError, match="different workloads"):
+        comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
+
+
+def test_other_machine_needs_the_same_baseline(make_run, make_info):
+    environment = replace(make_info().environment, cpu="another")
+    other = make_run({"a": 1.0}, environment=environment, baseline="a")
+    with pytest.raises(ResultsError, match="different baselines"):
+        comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
+
+
+def test_gravest_finding_decides(make_run, make_failed):
+    base = make_run({"a": 1.0, "b": 1.0, "c": 1.0})
+    new = make_run({"a": 2.0, "b": 1.0}, seed=1)
+    assert code(base, Run(base.info, [*new.cells, make_failed("c")])) == ExitCode.BACKEND_FAILED
+    assert code(base, make_run({"a": 2.0, "b": 1.0, "c": 1.0}, seed=1)) == ExitCode.REGRESSION

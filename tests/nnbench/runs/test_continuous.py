@@ -1,0 +1,212 @@
+"""Two environments in one run: what each of them has, and pairs from the same round."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnbench import Option
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.execution.interpreters import Interpreter
+from nnbench.figures.metrics import parse_gate
+from nnbench.listing import BackendItem, Listing
+from nnbench.runs import continuous
+from nnbench.runs.comparison import Run, compare
+from nnbench.runs.continuous import Sides
+
+TRAIN, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
+ASKED = {
+    "command": "nnbench continuous",
+    "workload": "toy-sigmoid",
+    "overrides": {},
+    "rounds": 10,
+    "seed": 3,
+    "threads": 1,
+    "budget": 1.0,
+    "timeout": 60.0,
+}
+
+
+def item(name, *, unavailable=None, options=()):
+    return BackendItem(
+        name=name,
+        summary=f"the {name}",
+        device="cpu",
+        unavailable=unavailable,
+        options=dict.fromkeys(options, Option(1, "")),
+    )
+
+
+@pytest.fixture
+def sides(make_info):
+    """Give a function that makes two environments with some backends."""
+    environment = make_info().environment
+
+    def make(base, head):
+        made = [
+            Interpreter(name, Listing(backends=items, workloads=[], datasets=[]), environment)
+            for name, items in (("/base/python", base), ("/head/python", head))
+        ]
+        return Sides(*made)
+
+    return make
+
+
+def test_each_backend_runs_in_both(sides):
+    info, selections = continuous.plan(
+        sides([item("one"), item("two")], [item("two"), item("one")]), backends=["all"], **ASKED
+    )
+    labels = ["one@base", "one@head", "two@base", "two@head"]
+    assert [s.label for s in selections] == list(info.backends) == labels
+    assert [s.python for s in selections] == ["/base/python", "/head/python"] * 2
+    assert info.baseline == "one@base"
+    assert (info.rounds, info.seed, info.workload.name) == (10, 3, "toy-sigmoid")
+
+
+def test_options_are_handed_on(sides):
+    tunable = [item("one", options=["x"])]
+    info, selections = continuous.plan(
+        sides(tunable, tunable), backends=["one[x=2,threads=1]"], **ASKED
+    )
+    assert list(info.backends) == ["one[threads=1,x=2]@base", "one[threads=1,x=2]@head"]
+    assert [(s.options, s.threads) for s in selections] == [({"x": 2}, 1)] * 2
+
+
+@pytest.mark.parametrize("backends", ["all", "one,fresh"])
+def test_backend_of_one_side_is_unavailable_on_the_other(sides, backends):
+    info, _ = continuous.plan(
+        sides([item("one")], [item("one"), item("fresh")]), backends=[backends], **ASKED
+    )
+    assert set(info.backends) == {"one@base", "one@head", "fresh@head"}
+    assert info.unavailable == {"fresh@base": "no backend named 'fresh'; known: one"}
+
+
+def test_option_of_one_side_is_unavailable_on_the_other(sides):
+    info, _ = continuous.plan(
+        sides([item("one")], [item("one", options=["x"])]), backends=["one[x=2]"], **ASKED
+    )
+    reason = "one has no parameter 'x'; known: threads"
+    assert info.unavailable == {"one[x=2]@base": reason}
+
+
+def test_named_backend_must_be_available_somewhere(sides):
+    absent = [item("one", unavailable="no device")]
+    with pytest.raises(BackendUnavailableError, match=r"^one is unavailable: no device$"):
+        continuous.plan(sides(absent, absent), backends=["one"], **ASKED)
+    info, _ = continuous.plan(sides(absent, [item("one")]), backends=["one"], **ASKED)
+    assert info.unavailable == {"one@base": "no device"}
+
+
+def test_unavailable_backend_among_all_is_left_out(sides):
+    items = [item("one"), item("two", unavailable="no device")]
+    info, _ = continuous.plan(sides(items, items), backends=["all"], **ASKED)
+    assert list(info.backends) == ["one@base", "one@head"]
+    assert info.unavailable == {"two@base": "no device", "two@head": "no device"}
+
+
+def test_backend_of_neither_is_refused(sides):
+    with pytest.raises(NnbenchError, match="no backend named 'onne'; did you mean one"):
+        continuous.plan(sides([item("one")], [item("two")]), backends=["onne"], **ASKED)
+
+
+def test_workload_that_is_known_elsewhere_only_is_refused():
+    with pytest.raises(NnbenchError, match=r"no workload named 'mine'.*must be installed here too"):
+        continuous.check_workload("mine")
+
+
+def test_versions_that_differ_are_kept_for_each_side(make_info):
+    base = make_info().environment
+    versions = {"nnbench": "0.1", "numpy": "2.1", "torch": "2.5"}
+    head = replace(base, python="CPython 3.12", versions=versions)
+    assert continuous.merge(base, base) == {"python": base.python, "versions": base.versions}
+    assert continuous.merge(base, head) == {
+        "python": "CPython 3.11 and CPython 3.12",
+        "versions": {
+            "nnbench": "0.1",
+            "numpy@base": "2.0",
+            "numpy@head": "2.1",
+            "torch@head": "2.5",
+        },
+    }
+
+
+@pytest.fixture
+def make_run(make_cell, make_info):
+    """Give a function that makes a run of one backend from the seconds of both sides."""
+
+    def make(base, head, accuracies=((0.9,), (0.9,))):
+        cells = [
+            make_cell(f"one@{name}", round=i, train_s=seconds, accuracies=reached)
+            for name, times, reached in zip(("base", "head"), (base, head), accuracies, strict=True)
+            for i, seconds in enumerate(times)
+            if seconds is not None
+        ]
+        return Run(make_info("one@base", "one@head"), cells)
+
+    return make
+
+
+DRIFTING = [1.0, 1.5, 2.2, 3.1, 4.5, 6.0, 4.0, 2.0]
+
+
+def test_pairs_reveal_what_a_drifting_machine_hides(make_run):
+    run = make_run(DRIFTING, [1.1 * seconds for seconds in DRIFTING])
+    (change,) = continuous.compare(run, [TRAIN], 0.02)
+    assert (change.outcome, change.verdict) == ("regression", "slower")
+    assert change.interval.ratio == pytest.approx(1.1)
+    base, head = continuous.side(run, "base"), continuous.side(run, "head")
+    (independent,) = compare(base, head, [TRAIN], 0.02)
+    assert independent.outcome == "inconclusive"
+
+
+def test_equal_times_pass(make_run):
+    (change,) = continuous.compare(make_run(DRIFTING, DRIFTING), [TRAIN], 0.02)
+    assert (change.outcome, change.verdict) == ("passed", "same")
+
+
+def test_rounds_that_one_side_lacks_are_left_out(make_run):
+    run = make_run([1.0, 9.0, *[1.0] * 6, 9.0], [1.0, None, *[1.0] * 6])
+    (change,) = continuous.compare(run, [TRAIN], 0.02)
+    assert (change.base, change.new, change.outcome) == (1.0, 1.0, "passed")
+
+
+def test_no_common_round_is_missing(make_run):
+    (change,) = continuous.compare(make_run([1.0], [None, 1.0]), [TRAIN], 0.02)
+    assert change.outcome == "missing"
+
+
+def test_single_pair_is_inconclusive(make_run):
+    changes = continuous.compare(make_run([1.0], [2.0]), [TRAIN, ACCURACY], 0.02)
+    assert [change.outcome for change in changes] == ["inconclusive"] * 2
+
+
+def test_accuracies_are_compared_by_their_differences(make_run):
+    run = make_run([1.0] * 3, [1.0] * 3, ((0.9,), (0.89,)))
+    (change,) = continuous.compare(run, [ACCURACY], 0.02)
+    assert change.interval.ratio == pytest.approx(-0.01)
+    assert change.outcome == "regression"
+
+
+def test_accuracies_after_a_different_number_of_images_are_not_compared(make_run):
+    run = make_run([1.0] * 3, [1.0] * 3, ((0.9,), (0.1,)))
+    cut = [replace(c, epochs=[replace(e, images=50) for e in c.epochs]) for c in run.cells[3:]]
+    (change,) = continuous.compare(Run(run.info, run.cells[:3] + cut), [ACCURACY], 0.02)
+    assert (change.base, change.new, change.outcome) == (0.9, 0.1, "inconclusive")
+
+
+def test_accuracy_of_zero_counts(make_run):
+    run = make_run([1.0] * 3, [1.0] * 3, ((0.0,), (0.0,)))
+    (change,) = continuous.compare(run, [ACCURACY], 0.02)
+    assert (change.base, change.outcome) == (0.0, "passed")
+
+
+def test_time_of_zero_has_no_ratio(make_run):
+    run = make_run([1.0, 0.0, 1.0], [1.0, 1.0, 0.0])
+    (change,) = continuous.compare(run, [TRAIN], 0.02)
+    assert (change.base, change.new) == (1.0, 1.0)
+
+
+def test_unavailable_sides_are_new_and_missing(make_cell, make_info):
+    info = make_info("one@base", "two@head")
+    cells = [make_cell("one@base"), make_cell("two@head")]
+    outcomes = {c.backend: c.outcome for c in continuous.compare(Run(info, cells), [TRAIN], 0.02)}
+    assert outcomes == {"one": "missing", "two": "new"}

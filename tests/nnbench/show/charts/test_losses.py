@@ -1,0 +1,44 @@
+"""Losses are thinned without bias."""
+
+import numpy as np
+import pytest
+
+from nnbench.show.charts.losses import BINS, _edges, binned, over_steps
+
+COLORS = {"numpy": "#000000", "other": "#111111"}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 120, 121, 4690, 1_000_000])
+def test_bins_cover_every_step_once(steps):
+    edges = _edges(steps)
+    assert (edges[0], edges[-1]) == (0, steps)
+    assert np.all(np.diff(edges) >= 1)
+    assert len(edges) <= BINS + 1
+    assert min(steps, 5) == sum(np.diff(edges)[:5] == 1)  # the first ones stay apart
+
+
+@pytest.mark.parametrize("steps", [1, 50, 4690])
+def test_bins_keep_the_mean(steps):
+    losses = np.random.default_rng(0).uniform(0.1, 2, steps)
+    edges = _edges(steps)
+    points = binned([losses], edges)
+    means = np.array([value for _, value in points])
+    assert np.average(means, weights=np.diff(edges)) == pytest.approx(losses.mean(), rel=1e-4)
+    assert points[0][0] == 1.0
+    assert points[0][1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_bins_are_means_over_rounds_of_any_length():
+    points = binned([np.array([1.0, 2.0, 3.0]), np.array([3.0])], np.array([0, 1, 3]))
+    assert points == [(1.0, 2.0), (2.5, 2.5)]
+
+
+def test_loss_that_is_not_finite_is_a_gap():
+    points = binned([np.array([1.0, np.nan, 3.0])], np.array([0, 1, 2, 3]))
+    assert points == [(1.0, 1.0), (2.0, None), (3.0, 3.0)]
+
+
+def test_loss_shows_backends_without_a_rank(make_source, make_cell, make_failed):
+    wrong = make_cell("other", losses=(2.0, None), status="diverged")
+    figure = over_steps(make_source(make_cell("numpy"), wrong, make_failed("gone")), COLORS)
+    assert {record["backend"] for record in figure.records["losses"]} == {"numpy", "other"}

@@ -1,0 +1,99 @@
+"""CSV and Parquet, read back by pandas."""
+
+import io
+import math
+import sys
+
+import msgspec
+import pandas as pd
+import pytest
+
+from nnbench.contract.errors import NnbenchError
+from nnbench.records import RunInfo
+from nnbench.runs import results
+from nnbench.show.exports import samples
+
+
+def read_csv(folder):
+    content = io.BytesIO(samples.to_csv(folder))
+    return pd.read_csv(content)
+
+
+def read_parquet(folder):
+    return pd.read_parquet(io.BytesIO(samples.to_parquet(folder)))
+
+
+@pytest.fixture(params=[read_csv, read_parquet])
+def read(request):
+    """Give each reader."""
+    return request.param
+
+
+def test_there_is_a_row_for_each_epoch_with_its_raw_values(read, write_run, make_cell):
+    cells = [
+        make_cell("a", train_s=1 / 3, accuracies=(0.1, 0.2)),
+        make_cell("b", round=1, flags=["x", "y"]),
+    ]
+    frame = read(write_run(*cells))
+    assert list(frame)[: len(samples.COLUMNS)] == list(samples.COLUMNS)
+    assert frame.backend.tolist() == ["a", "a", "b"]
+    assert frame.epoch.tolist() == [1, 2, 1]
+    assert frame.train_s.tolist() == [1 / 3, 1 / 3, 1.0]
+    assert frame.accuracy.tolist() == [0.1, 0.2, 0.9]
+    assert frame.gather_us.tolist() == [2.0] * 3  # the median of 1, 2 and 30
+    assert frame.train_loss.tolist() == [1.5] * 3
+    assert frame.setup_s.tolist() == [0.25] * 3
+    assert frame["flags"].fillna("").tolist() == ["", "", "x; y"]
+    assert frame.final.tolist() == [True] * 3
+
+
+def test_cell_without_epochs_and_attempts_that_do_not_count_are_there(
+    read, write_run, make_cell, make_failed
+):
+    repeated = [make_cell("a", disturbed=True, final=False), make_cell("a", attempt=1)]
+    frame = read(write_run(*repeated, make_failed("b", "timeout", message="too long")))
+    assert frame.final.tolist() == [False, True, True]
+    assert frame.attempt.tolist() == [0, 1, 0]
+    assert frame.status.tolist() == ["ok", "ok", "timeout"]
+    assert math.isnan(frame.train_s[2])
+    assert math.isnan(frame.setup_s[2])
+
+
+def test_losses_that_are_not_finite_are_missing(write_run, make_cell):
+    folder = write_run(make_cell(losses=[2.0, None]))
+    frame = read_parquet(folder)
+    assert frame.losses[0].tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
+    assert math.isnan(frame.train_loss[0])
+    assert math.isnan(read_csv(folder).train_loss[0])
+
+
+def test_names_come_back_as_they_were(read, nasty_run, name):
+    frame = read(nasty_run)
+    assert frame.backend.tolist() == ["numpy", name] * 3 + ["broken"]
+    assert frame.message.tolist()[-1] == name
+
+
+def test_run_without_cells_has_columns(read, write_run):
+    frame = read(write_run())
+    assert list(frame)[: len(samples.COLUMNS)] == list(samples.COLUMNS)
+    assert len(frame) == 0
+
+
+def test_parquet_has_types_the_losses_and_the_run(write_run, make_failed):
+    from pyarrow import parquet
+
+    folder = write_run(make_failed("a"))
+    schema = parquet.read_schema(io.BytesIO(samples.to_parquet(folder)))
+    kinds = {field.name: str(field.type) for field in schema}
+    assert {name: kinds[name].replace("double", "float64") for name in samples.COLUMNS} == (
+        samples.COLUMNS
+    )
+    assert kinds["losses"] == "list<element: double>"
+    info = msgspec.json.decode(schema.metadata[b"nnbench"], type=RunInfo)
+    assert info == results.read_info(folder)
+
+
+def test_missing_pyarrow_is_said_with_the_way_out(write_run, make_cell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NnbenchError, match=r"needs pyarrow, .*: pip install 'nnbench\[parquet\]'$"):
+        samples.to_parquet(write_run(make_cell()))

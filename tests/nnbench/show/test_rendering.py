@@ -1,0 +1,215 @@
+"""Tables as text: how numbers are written, Markdown, the terminal."""
+
+import csv
+from collections import namedtuple
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from nnbench.figures import columns
+from nnbench.figures.values import MISSING, number, rounded, significant
+from nnbench.show import rendering
+from nnbench.show.rendering import Sheet, markdown
+
+Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
+
+
+def texts(heading, summary):
+    """Return what stands below a heading in the first table that has it."""
+    found = [table for sheets in summary.sheets().values() for table in sheets]
+    table = next(table for table in found if heading in table.headings)
+    position = table.headings.index(heading)
+    return [row[position] for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0, "0"),
+        (1, "1.00"),
+        (1.2345, "1.23"),
+        (12.345, "12.3"),
+        (123.45, "123"),
+        (1234.5, "1230"),
+        (0.0012345, "0.00123"),
+        (9.99, "9.99"),
+        (9.999, "10.0"),
+        (0.9999, "1.00"),
+        (999.6, "1000"),
+        (1e-7, "0.000000100"),
+        (-1.2345, "-1.23"),
+    ],
+)
+def test_three_significant_digits(value, text):
+    assert significant(value) == text
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("text", [number("x", ".2f"), rounded("x"), number("absent", "d")])
+def test_missing_value_is_a_dash(text, missing):
+    assert text(Row(missing)) == MISSING
+
+
+@pytest.mark.parametrize(
+    ("spec", "scale", "value", "text"),
+    [
+        (".2f", 100, 0.96123, "96.12"),
+        (",.0f", 1e-6, 1_234_567_890, "1,235"),
+        ("d", 1, 3, "3"),
+        (".0e", 1, 3.2e-7, "3e-07"),
+        (".2f", 1, 0.0, "0.00"),
+    ],
+)
+def test_number_is_scaled_and_formatted(spec, scale, value, text):
+    assert number("x", spec, scale)(Row(value)) == text
+
+
+def test_markdown_table():
+    table = Sheet("T", ["backend", "s"], [["numpy", "1.00"], ["torch-cpu", "0.50"]])
+    assert markdown(table) == (
+        "| backend | s |\n| --- | ---: |\n| numpy | 1.00 |\n| torch-cpu | 0.50 |\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("a|b", "a\\|b"), ("a\nb", "a b"), ("|", "\\|"), ("a b", "a b"), ("x[threads=2]",) * 2],
+)
+def test_markdown_cells_stay_cells(text, written):
+    lines = markdown(Sheet("T", [text, "n"], [[text, "1"]])).splitlines()
+    assert lines == [f"| {written} | n |", "| --- | ---: |", f"| {written} | 1 |"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("backend", ["a", "b", "c"]),
+        ("n", ["2", "2", "1"]),
+        ("accuracy %", ["85.00 ± 7.07", "90.00 ± 0.00", MISSING]),
+        ("loss", ["0.5000", "0.5000", MISSING]),
+        ("≥ 90%", ["1/2", "2/2", MISSING]),
+        ("after s", ["1.00", "2.50", MISSING]),
+        ("images", ["100", "70", MISSING]),
+        ("deviation", ["1e-07", "1e-07", MISSING]),
+        ("status", ["ok", "budget", "crashed"]),
+    ],
+)
+def test_accuracy_columns(write_run, make_cell, make_failed, mnist, heading, expected):
+    cells = [
+        make_cell("a", accuracies=(0.8,)),
+        make_cell("a", accuracies=(0.9,), round=1),
+        make_cell("b", images=70, train_s=2.0, complete=False),
+        make_cell("b", images=70, train_s=3.0, complete=False, round=1),
+        make_failed("c"),
+    ]
+    summary = rendering.summarize(write_run(*cells, workload=replace(mnist, target_accuracy=0.9)))
+    assert texts(heading, summary) == expected
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("train s/epoch", ["1.50", "10.0", MISSING]),
+        ("every round", ["1.00 2.00", "10.0 10.0", MISSING]),
+        ("images/s", ["75", "10", MISSING]),
+        ("× a", ["1.00", "7.07", MISSING]),  # the median of logarithms: √(10 · 5)
+    ],
+)
+def test_timing_columns(write_run, make_cell, make_failed, heading, expected):
+    cells = [
+        *[make_cell("a", train_s=s, round=i) for i, s in enumerate([1.0, 2.0])],
+        *[make_cell("b", train_s=10.0, round=i) for i in range(2)],
+        make_failed("c", "timeout"),
+    ]
+    assert texts(heading, rendering.summarize(write_run(*cells, baseline="a"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "heading"), [(0.961, "≥ 96.1%"), (0.9999, "≥ 99.99%"), (1.0, "≥ 100%")]
+)
+def test_heading_names_the_target(make_info, mnist, target, heading):
+    info = make_info(workload=replace(mnist, target_accuracy=target))
+    assert heading in [column.heading for column in columns.accuracy_columns(info)]
+
+
+def test_workload_without_target_has_no_such_column(make_info, mnist):
+    info = make_info(workload=replace(mnist, target_accuracy=None))
+    headings = [column.heading for column in columns.accuracy_columns(info)]
+    assert headings == ["backend", "n", "accuracy %", "loss", "images", "deviation", "status"]
+
+
+def test_failure_is_dashes_in_every_table(write_run, make_cell, make_failed):
+    summary = rendering.summarize(
+        write_run(make_cell("good"), make_failed("bad", message="killed"))
+    )
+    for sheets in summary.sheets().values():
+        for table in sheets:
+            row = dict(zip(table.headings, table.rows[1], strict=True))
+            rest = {row[h] for h in row if h not in {"backend", "n", "status"}}
+            assert (row["backend"], rest) == ("bad", {MISSING})
+
+
+def test_notes_tell_why(write_run, make_cell, make_failed):
+    cells = [make_cell("good"), make_failed("bad", message="killed by SIGSEGV")]
+    assert rendering.notes(rendering.summarize(write_run(*cells)).timing) == [
+        "bad: crashed: killed by SIGSEGV"
+    ]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "timing"])
+def test_csv_holds_the_raw_numbers(write_run, make_cell, name):
+    folder = write_run(make_cell("a,b", train_s=1 / 3), make_cell("numpy", train_s=0.7))
+    summary = rendering.summarize(folder)
+    rendering.write_tables(folder, summary)
+    with (folder / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    frame = getattr(summary, name)
+    assert list(rows[0]) == list(frame.columns)
+    assert [row["backend"] for row in rows] == ["a,b", "numpy"]
+    if name == "timing":
+        assert [float(row["train_s_per_epoch"]) for row in rows] == [1 / 3, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("name", "titles"),
+    [
+        ("accuracy", ["**Accuracy**"]),
+        (
+            "timing",
+            [
+                "**Timing (verdict against numpy, noise floor 5.0%)**",
+                "**Phases of a step, µs, medians**",
+            ],
+        ),
+    ],
+)
+def test_markdown_file_has_caption_tables_and_notes(
+    write_run, make_cell, make_failed, name, titles
+):
+    folder = write_run(make_cell("a|b"), make_failed("bad", message="killed"))
+    rendering.write_tables(folder, rendering.summarize(folder))
+    lines = (folder / f"{name}.md").read_text().splitlines()
+    assert lines[0].startswith("`nnbench run`: mnist, 1 round, seed 0, 1 thread, 15 s of training")
+    assert [title for title in titles if title not in lines] == []
+    assert any(line.startswith("| a\\|b | 1 | ") for line in lines)
+    assert lines[-1] == "- bad: crashed: killed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"rounds": 3, "threads": 2}, "mnist, 3 rounds, seed 0, 2 threads"),
+        ({"budget_s": 0.5}, ", 0.5 s of training at most.\n"),
+        ({}, "\nA CPU, 2 cores; A GPU; CPython 3.11, nnbench 0.1, numpy 2.0."),
+    ],
+)
+def test_caption_says_what_was_run_and_where(make_info, changes, expected):
+    assert expected in rendering.caption(make_info(**changes))
+
+
+def test_run_without_cells_has_empty_tables(write_run):
+    folder = write_run()
+    rendering.write_tables(folder, rendering.summarize(folder))
+    assert "| backend | n |" in (folder / "accuracy.md").read_text()

@@ -1,0 +1,99 @@
+"""Tables for the terminal: every width, every encoding, every name."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from nnbench.figures.columns import sections
+from nnbench.show import rendering
+from nnbench.show.terminal import print_tables
+
+NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
+
+
+def show(folder, width=200, encoding="utf-8", **colours):
+    """Print a run as a terminal would show it."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    summary = rendering.summarize(folder)
+    console = Console(file=file, width=width, **colours)
+    print_tables(console, sections(summary.info).values(), summary.frame(), folder)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_are_shown_literally(write_run, make_cell, name):
+    cells = [make_cell(name), make_cell("other", train_s=2.0)]
+    text = show(write_run(*cells, baseline=name), force_terminal=True, color_system="standard")
+    assert f"verdict against {name}," in text
+    assert f"× {name}" in text
+    assert text.count(f" {name} ") >= 5
+    assert "\x1b[31m" not in text  # red
+
+
+def test_everything_is_shown_where_there_is_room(write_run, make_cell):
+    folder = write_run(make_cell("numpy"), make_cell("x[threads=2]", train_s=2.0))
+    text = show(folder)
+    for sheets in rendering.summarize(folder).sheets().values():
+        for table in sheets:
+            assert all(cell in text for row in [table.headings, *table.rows] for cell in row)
+    assert "No room" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_narrow_terminal_loses_columns_not_rows_and_says_so(run, width):
+    lines = show(run, width).splitlines()
+    assert max(map(len, lines[:-3])) <= width
+    assert sum(line.startswith(" numpy ") for line in lines) == 5
+    [told] = [line for line in lines if line.startswith("No room")] or [""]
+    assert bool(told) == (width < 92)
+    if told:
+        command, _, names = told.rpartition(" ")
+        assert command == f"No room for some columns: nnbench show {run} --columns"
+        assert "deviation" in names.split(",")
+
+
+def test_statuses_and_messages_stay_on_a_narrow_terminal(run):
+    text = show(run, 60)
+    assert "crashed" in text
+    assert "\nbad: crashed: killed by SIGSEGV\n" in text
+
+
+def test_names_are_whole_on_a_narrow_terminal(write_run, make_cell):
+    names = ["torch-cpu[threads=2,fused=false]", "torch-cpu[threads=4,fused=false]"]
+    text = show(write_run(*map(make_cell, names)), width=50)
+    accuracy = text[: text.index("Timing")]
+    assert "".join(line.split(" ")[1] for line in accuracy.splitlines() if " " in line).endswith(
+        "".join(names)
+    )
+
+
+def test_encoding_without_bars_has_others(write_run, make_cell):
+    cells = [make_cell("é", train_s=s, round=i) for i, s in enumerate((1.0, 2.0, 3.0))]
+    text = show(write_run(*cells), encoding="ascii")
+    assert "(_ the fastest to # the slowest of each backend)" in text
+    assert " _+# " in text or " _=# " in text
+    assert "|? " in text
+
+
+def test_many_rounds_are_summed_up(write_run, make_cell):
+    cells = [make_cell("numpy", train_s=1 + round_ / 100, round=round_) for round_ in range(90)]
+    text = show(write_run(*cells))
+    assert "1.00 to 1.89, 90 rounds" in text
+    assert "▁▁▁▂▂" in text
+    assert "█ (3 rounds each)" in text
+
+
+def test_one_round_and_none(write_run, make_cell, make_failed):
+    text = show(write_run(make_cell("numpy"), make_failed("bad")))
+    rows = [line.split() for line in text[text.index("round by round") :].splitlines()]
+    assert ["numpy", "1.00", "▄", "–", "–"] in rows
+    assert ["bad", "–", "–", "–", "–"] in rows
+
+
+def test_control_characters_do_nothing(nasty_run):
+    text = show(nasty_run)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "broken: crashed: " in text.splitlines()[-1]
