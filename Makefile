@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test conformance example check check-static sanitize benchmark-backends format clean
+.PHONY: install run test conformance example check check-static documents sanitize benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ check-static: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the tables of the documents that are made from the code
+documents: $(INSTALLED)
+	$(BIN)/python -m tests.documents
 
 # pytest-benchmark's JSON, for pytest-benchmark compare and the tools that read it
 benchmark-backends: $(INSTALLED)

@@ -74,6 +74,7 @@ def cli() -> None:
 COMMANDS = (run, test, show, report, plot, export_, compare, continuous, selftest, new, list_, info)
 
 for command in COMMANDS:
+    command.help = (command.help or "").format_map({code.name: int(code) for code in ExitCode})
     cli.add_command(command)
 
 

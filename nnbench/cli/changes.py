@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnbench.contract.errors import ExitCode
 from nnbench.figures.metrics import DEFAULT_GATES
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ FAIL = click.option(
     help="What may get worse, and by how much. May be repeated.  "
     f"[default: {' and '.join(DEFAULT_GATES)}, where measured]",
 )
-STRICT = click.option("--strict", is_flag=True, help="End with 7 if a comparison is inconclusive.")
+STRICT = click.option(
+    "--strict",
+    is_flag=True,
+    help=f"End with {ExitCode.INCONCLUSIVE:d} if a comparison is inconclusive.",
+)
 TABLE_FORMAT = click.option(
     "--table-format", type=click.Choice(["md", "csv", "json"]), default="md"
 )

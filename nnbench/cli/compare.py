@@ -24,8 +24,9 @@ def compare(
 ) -> NoReturn:
     """Compare the run in NEW with the one in BASE, backend by backend.
 
-    Ends with 3 if a time, with 6 if an accuracy got worse: beyond its limit, and with its whole 95%
-    interval. With 4 if a backend failed, with 5 if one was not measured.
+    Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
+    and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
+    {NOTHING_MEASURED} if one was not measured.
     """
     from nnbench.execution import floors
     from nnbench.figures import metrics

@@ -76,8 +76,9 @@ def continuous(
     """Compare revision HEAD of the repository here with BASE, on this machine, paired.
 
     Builds both in environments of their own, and runs their cells interleaved. Ends as compare
-    does: with 3 if a time, with 6 if an accuracy got worse, beyond its limit and with its whole
-    95% interval; with 4 if a backend failed, with 5 if one was not measured.
+    does: with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse, beyond its limit
+    and with its whole 95% interval; with {BACKEND_FAILED} if a backend failed, with
+    {NOTHING_MEASURED} if one was not measured.
     """
     signal.signal(signal.SIGTERM, terminate)
     from nnbench.execution import interpreters

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ExitCode(IntEnum):
-    """What the ``nnbench`` command returns to the shell."""
+    """What the ``nnbench`` command returns to the shell; the documents' tables come from here."""
 
-    OK = 0
-    INTERNAL = 1  #: nnbench itself failed
-    USAGE = 2
-    REGRESSION = 3  #: beyond the threshold, and significant
-    BACKEND_FAILED = 4  #: a backend failed or timed out
-    NOTHING_MEASURED = 5
-    ACCURACY = 6  #: a conformance or accuracy failure
-    INCONCLUSIVE = 7  #: only with --strict
-    INTERRUPTED = 130  #: Ctrl-C, as shells count it
-    PIPE_CLOSED = 141  #: the reader of standard output has left; SIGPIPE, likewise
-    TERMINATED = 143  #: SIGTERM, likewise
+    meaning: str
+
+    OK = 0, "fine"
+    INTERNAL = 1, "nnbench itself failed"
+    USAGE = 2, "usage: one line says what was wrong"
+    REGRESSION = 3, "a regression beyond the limit, and significant"
+    BACKEND_FAILED = 4, "a backend failed or timed out"
+    NOTHING_MEASURED = 5, "nothing was measured"
+    ACCURACY = 6, "a conformance or accuracy failure"
+    INCONCLUSIVE = 7, "inconclusive (only with `--strict`)"
+    INTERRUPTED = 130, "Ctrl-C; what was finished is kept and `--resume` goes on"
+    PIPE_CLOSED = 141, "the reader of a pipe left, as in `nnbench list | head -1`"
+    TERMINATED = 143, "SIGTERM; as after Ctrl-C"
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a member; it cannot be made without its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+
+#: What the findings of a command can come to, the gravest first. The other codes are errors and
+#: signals, which end a command at once.
+GRAVITY = (
+    ExitCode.BACKEND_FAILED,
+    ExitCode.ACCURACY,
+    ExitCode.REGRESSION,
+    ExitCode.NOTHING_MEASURED,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.OK,
+)
+
+
+def gravest(findings: Iterable[ExitCode | None]) -> ExitCode:
+    """Return what a command ends with. None is a finding that measured nothing, and nobody asked for."""
+    codes = [code for code in findings if code is not None]
+    return min(codes, key=GRAVITY.index, default=ExitCode.NOTHING_MEASURED)
 
 
 class NnbenchError(Exception):

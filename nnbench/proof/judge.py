@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from nnbench.contract.errors import ExitCode
+from nnbench.contract.errors import ExitCode, gravest
 from nnbench.execution import guards
 from nnbench.proof.evaluation import deviation
 from nnbench.records import Kind, Status
@@ -54,13 +54,10 @@ def exit_code(cells: Iterable[CellResult], required: Collection[str]) -> ExitCod
     ``required`` holds the backends that the user named: one of them that turns out to be
     unavailable has failed, whereas among "all" it is only skipped.
     """
-    ends = {_end(cell, required) for cell in cells}
-    gravest = (ExitCode.BACKEND_FAILED, ExitCode.ACCURACY, ExitCode.OK)
-    return next((code for code in gravest if code in ends), ExitCode.NOTHING_MEASURED)
+    return gravest(_code(cell, is_required=cell.backend in required) for cell in cells)
 
 
-def _end(cell: CellResult, required: Collection[str]) -> ExitCode:
-    """Return what a run of this cell alone would end with."""
+def _code(cell: CellResult, *, is_required: bool) -> ExitCode | None:
     match cell.status.kind:
         case Kind.MEASURED:
             return ExitCode.OK
@@ -69,8 +66,6 @@ def _end(cell: CellResult, required: Collection[str]) -> ExitCode:
         case Kind.FAILED:
             return ExitCode.BACKEND_FAILED
         case Kind.SKIPPED:
-            return (
-                ExitCode.BACKEND_FAILED if cell.backend in required else ExitCode.NOTHING_MEASURED
-            )
+            return ExitCode.BACKEND_FAILED if is_required else None
         case unknown:
             assert_never(unknown)

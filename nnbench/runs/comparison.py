@@ -8,11 +8,12 @@ each cell is first divided by the baseline backend's cell of the same block.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.contract.errors import ExitCode, ResultsError, gravest
 from nnbench.figures import analysis
 from nnbench.records import Kind
 from nnbench.runs import results
@@ -27,7 +28,33 @@ if TYPE_CHECKING:
 
     Sampler = Callable[["Run", "Run", str, Metric], "Samples"]
 
-Outcome = Literal["passed", "regression", "inconclusive", "failed", "wrong", "missing", "new"]
+
+class Outcome(StrEnum):
+    """What became of one figure. A member says what a comparison ends with, and why."""
+
+    code: ExitCode | None
+    meaning: str
+
+    FAILED = "failed", ExitCode.BACKEND_FAILED, "the backend failed or timed out in the new run"
+    WRONG = "wrong", ExitCode.ACCURACY, "it is `invalid`, `diverged` or `target_missed` there"
+    REGRESSION = (
+        *("regression", ExitCode.REGRESSION),
+        f"worse than the limit, with the whole interval; an accuracy ends with {ExitCode.ACCURACY:d}",
+    )
+    MISSING = "missing", ExitCode.NOTHING_MEASURED, "not measured in the new run"
+    INCONCLUSIVE = (
+        *("inconclusive", ExitCode.INCONCLUSIVE),
+        "the interval lies across the limit: more rounds help; fine without `--strict`",
+    )
+    PASSED = "passed", ExitCode.OK, "not worse than the limit, as far as the rounds can tell"
+    NEW = "new", None, "not measured in the base run: counts as if it were not there"
+
+    def __new__(cls, name: str, code: ExitCode | None, meaning: str) -> Self:
+        """Make a member; it cannot be made without saying what it ends with."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.code, member.meaning = code, meaning
+        return member
 
 
 class Run(NamedTuple):
@@ -61,6 +88,14 @@ class Change:
     verdict: Verdict | None = None
     outcome: Outcome
     message: str = ""
+
+    def code(self, *, strict: bool) -> ExitCode | None:
+        """Return what a comparison of this figure alone ends with; None measured nothing."""
+        if self.outcome is Outcome.REGRESSION and self.gate.metric.scale == "difference":
+            return ExitCode.ACCURACY
+        if self.outcome is Outcome.INCONCLUSIVE and not strict:
+            return ExitCode.OK
+        return self.outcome.code
 
 
 def read(folder: Path) -> Run:
@@ -128,7 +163,7 @@ def _compare(
     one, other, interval = sample(base, new, backend, gate.metric)
     if not (one and other):
         text = f"{gate.metric.name} was not measured in both runs"
-        return Change(backend=backend, gate=gate, outcome="missing", message=text)
+        return Change(backend=backend, gate=gate, outcome=Outcome.MISSING, message=text)
     by_ratio = gate.metric.scale == "ratio"
     return Change(
         backend=backend,
@@ -145,14 +180,14 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
     """Say why a backend cannot be compared, or None if it can."""
     cells = new.of(backend)
     if bad := next((c for c in cells if c.status.kind is Kind.FAILED), None):
-        return "failed", f"{bad.status}: {bad.message}"
+        return Outcome.FAILED, f"{bad.status}: {bad.message}"
     if bad := next((c for c in cells if c.status.kind is Kind.WRONG), None):
-        return "wrong", f"{bad.status}: {bad.message}"
+        return Outcome.WRONG, f"{bad.status}: {bad.message}"
     if not any(c.status.counts for c in cells):
         reason = cells[0].message if cells else "not part of the new run"
-        return "missing", reason
+        return Outcome.MISSING, reason
     if not any(c.status.counts for c in base.of(backend)):
-        return "new", "not measured in the base run"
+        return Outcome.NEW, "not measured in the base run"
     return None
 
 
@@ -194,28 +229,16 @@ def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[f
 def _outcome(interval: Interval | None, gate: Gate, floor: float) -> Outcome:
     """Hold the interval against the threshold: beyond it, within it, or across."""
     if interval is None:
-        return "inconclusive"
+        return Outcome.INCONCLUSIVE
     if gate.metric.scale == "difference":
         worst, best, limit = -interval.low, -interval.high, gate.threshold
     else:
         worst, best, limit = interval.high - 1, interval.low - 1, max(gate.threshold, floor)
     if best > limit:
-        return "regression"
-    return "passed" if worst <= limit else "inconclusive"
+        return Outcome.REGRESSION
+    return Outcome.PASSED if worst <= limit else Outcome.INCONCLUSIVE
 
 
 def exit_code(changes: Sequence[Change], *, strict: bool) -> ExitCode:
-    """Return what the comparison ends with; the gravest finding decides."""
-    outcomes = {change.outcome for change in changes}
-    is_accuracy = any(
-        c.outcome == "regression" and c.gate.metric.scale == "difference" for c in changes
-    )
-    if "failed" in outcomes:
-        return ExitCode.BACKEND_FAILED
-    if "wrong" in outcomes or is_accuracy:
-        return ExitCode.ACCURACY
-    if "regression" in outcomes:
-        return ExitCode.REGRESSION
-    if "missing" in outcomes or outcomes <= {"new"}:
-        return ExitCode.NOTHING_MEASURED
-    return ExitCode.INCONCLUSIVE if strict and "inconclusive" in outcomes else ExitCode.OK
+    """Return what the comparison ends with."""
+    return gravest(change.code(strict=strict) for change in changes)

@@ -30,7 +30,7 @@ def test_run_of_the_page_runs(call, examples):
     assert (info.workload.hidden, info.workload.optimizer.kind) == ((16,), "sgd")
     assert info.workload.name == "small+batch_size=64,epochs=1,target_accuracy=0.5"
     [cell] = results.read_final(examples / "out" / "small")
-    assert cell.status in {"ok", "target_missed"}
+    assert cell.status.counts
 
 
 def test_workload_in_the_run_runs(call, examples):

@@ -1,0 +1,60 @@
+"""Parts of the documents that are made from the code.
+
+``make documents`` writes them between their marks; a test holds them against the code:
+
+    <!-- generated: exit codes -->
+    ...
+    <!-- end -->
+"""
+
+import re
+from pathlib import Path
+
+from nnbench.contract.errors import GRAVITY, ExitCode
+from nnbench.runs.comparison import Outcome
+
+ROOT = Path(__file__).parents[1]
+PART = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>[a-z ]+?)(?P<values>( \d+)*) -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
+
+
+def table(*rows):
+    """Write a table; the first row is its heading."""
+    lines = ["| " + " | ".join(str(x).replace("|", "\\|") for x in row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def exit_codes(*values):
+    """Return the table of all exit codes, or of some."""
+    chosen = map(ExitCode, map(int, values)) if values else ExitCode
+    return table(("exit code", "meaning"), *((int(code), code.meaning) for code in chosen))
+
+
+def outcomes():
+    """Return the table of a comparison's outcomes, the gravest first."""
+    order = sorted(Outcome, key=lambda o: GRAVITY.index(o.code) if o.code else len(GRAVITY))
+    rows = ((f"`{o}`", o.meaning, "" if o.code is None else int(o.code)) for o in order)
+    return table(("outcome", "meaning", "exit code"), *rows)
+
+
+PARTS = {"exit codes": exit_codes, "outcomes": outcomes}
+
+
+def generate(text):
+    """Return a document with its generated parts as they should be."""
+    return PART.sub(lambda m: m["begin"] + PARTS[m["name"]](*m["values"].split()) + m["end"], text)
+
+
+def documents():
+    """Return the documents that have such parts."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return sorted(path for path in paths if "<!-- generated: " in path.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    for document in documents():
+        document.write_text(generate(document.read_text("utf-8")), "utf-8")
