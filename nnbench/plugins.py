@@ -6,11 +6,12 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from typing import TYPE_CHECKING
 
 import pluggy
 
+import nnbench
 from nnbench import contract
 from nnbench.contract import hooks
 from nnbench.contract.errors import NnbenchError, PluginError
@@ -18,8 +19,8 @@ from nnbench.data import datasets, workloads
 from nnbench.lookup import find
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from importlib.metadata import EntryPoint
+    from collections.abc import Collection, Iterable, Mapping
+    from importlib.metadata import Distribution, EntryPoint
 
 LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
 EVENTS = ("run_started", "cell_finished", "run_finished")
@@ -61,9 +62,60 @@ def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     loader.add_hookspecs(hooks)
     loader.register(datasets, name="nnbench.data.datasets")
     loader.register(workloads, name="nnbench.data.workloads")
-    found = entry_points(group=contract.NAME)
+    found = own_once(entry_points(group=contract.NAME))
     wanted = _wanted({entry_point.name: entry_point for entry_point in found})
     return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in found]
+
+
+def check_installation() -> None:
+    """Warn of a distribution called ``nnbench`` beside this one: both write the same files.
+
+    On package indexes that name is another project's; it was also the name of this one.
+
+    Raises
+    ------
+    PluginError
+        If files of this one are replaced or gone, so that no plugin can be loaded.
+    """
+    ours, other = _distribution(contract.DISTRIBUTION), _distribution(contract.FORMER)
+    again = (
+        f"uninstall it (pip uninstall {contract.FORMER}), and install {contract.DISTRIBUTION} again"
+    )
+    if other and not is_ours(other):
+        text = (
+            f"the distribution {contract.FORMER} {other.version} is another project's, whose files"
+        )
+        text = f"{text} replace some of {contract.DISTRIBUTION}'s: {again}"
+    elif other and ours:
+        text = f"{contract.DISTRIBUTION} is installed under its former name too,"
+        text = f"{text} {contract.FORMER} {other.version}: {again}"
+    else:
+        text = ""
+    if not hasattr(nnbench, "Backend"):
+        raise PluginError(text or f"files are missing: install {contract.DISTRIBUTION} again")
+    if text:
+        warnings.warn(text, PluginWarning, stacklevel=2)
+
+
+def is_ours(found: Distribution) -> bool:
+    """Tell whether a distribution called ``nnbench`` is this project, not its namesake."""
+    return any(entry_point.group == contract.NAME for entry_point in found.entry_points)
+
+
+def own_once(found: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """Leave out what the distribution of before lists, if today's is installed too."""
+    listed = list(found)
+    names = {entry_point.dist.name for entry_point in listed if entry_point.dist}
+    if contract.DISTRIBUTION not in names:
+        return listed
+    return [each for each in listed if not each.dist or each.dist.name != contract.FORMER]
+
+
+def _distribution(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _wanted(known: Mapping[str, EntryPoint]) -> set[str]:

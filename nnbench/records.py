@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.backend import OptionValue
 from nnbench.data.workloads import Workload
 
@@ -22,6 +23,7 @@ from nnbench.data.workloads import Workload
 PROTOCOL = 1
 
 SCHEMA_VERSION = 1  #: of a run on disk
+OWN_NAMES = (DISTRIBUTION, FORMER)  #: of nnbench, among versions
 DEFAULT_FLOOR = 0.05  #: of a machine that has not measured its own
 
 
@@ -223,9 +225,9 @@ class Environment:
     def fingerprint(self) -> str:
         """Identify the machine and the versions: where these agree, times can be compared.
 
-        nnbench's own version and the repository's state are left out: they are what changes.
+        nnbench's own version, under either name, and the repository's state are left out: they are what changes.
         """
-        versions = {name: text for name, text in self.versions.items() if name != "nnbench"}
+        versions = {name: text for name, text in self.versions.items() if name not in OWN_NAMES}
         return _digest(self.machine_fingerprint, self.python, sorted(versions.items()))
 
 

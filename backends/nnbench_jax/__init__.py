@@ -30,7 +30,7 @@ def create(spec: NetworkSpec) -> JaxNetwork:
 def why_no_jax() -> str | None:
     """Return why JAX can't run, or None."""
     if find_spec("jax") is None or find_spec("jaxlib") is None:
-        return "jax is not installed: pip install 'nnbench[jax]'"
+        return "jax is not installed: pip install 'nnbench-harness[jax]'"
     return None
 
 

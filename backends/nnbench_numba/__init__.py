@@ -22,7 +22,7 @@ def create(spec: NetworkSpec) -> NumbaNetwork:
 def why_no_numba() -> str | None:
     """Return why Numba can't run, or None."""
     if find_spec("numba") is None:
-        return "numba is not installed: pip install 'nnbench[numba]'"
+        return "numba is not installed: pip install 'nnbench-harness[numba]'"
     return None
 
 

@@ -35,7 +35,7 @@ def why_not(spec: NetworkSpec) -> str | None:
 def why_no_sklearn() -> str | None:
     """Return why scikit-learn can't run, or None."""
     if find_spec("sklearn") is None:
-        return "scikit-learn is not installed: pip install 'nnbench[sklearn]'"
+        return "scikit-learn is not installed: pip install 'nnbench-harness[sklearn]'"
     return None
 
 

@@ -17,7 +17,7 @@ DRIVER = "libcuda.so.1"
 def why_no_torch() -> str | None:
     """Return why PyTorch can't run, or None."""
     if find_spec("torch") is None:
-        return "torch is not installed: pip install 'nnbench[torch]'"
+        return "torch is not installed: pip install 'nnbench-harness[torch]'"
     return None
 
 

@@ -26,6 +26,7 @@ from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import show
 from nnbench.cli.test import test
+from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
@@ -66,9 +67,12 @@ def quiet_pipe() -> Iterator[None]:
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)
-@click.version_option(package_name="nnbench")
+@click.version_option(package_name=DISTRIBUTION)
 def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
+    from nnbench.plugins import check_installation
+
+    check_installation()
 
 
 COMMANDS = (run, test, show, report, plot, export_, compare, continuous, selftest, new, list_, info)

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 import click
 
 from nnbench.cli.options import POSITIVE_NUMBER
-from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, gravest
+from nnbench.contract.errors import (
+    BackendUnavailableError,
+    ExitCode,
+    NnbenchError,
+    gravest,
+    install_hint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -111,7 +117,7 @@ def require_pytest() -> None:
     missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
     if missing:
         names = " and ".join(missing)
-        raise NnbenchError(f"nnbench test needs {names}: pip install 'nnbench[test]'")
+        raise NnbenchError(f"nnbench test needs {names}: {install_hint('test')}")
 
 
 def select(names: Sequence[str]) -> list[Selection]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+from nnbench.contract import DISTRIBUTION
+
 
 class ExitCode(IntEnum):
     """What the ``nnbench`` command returns to the shell; the documents' tables come from here."""
@@ -76,3 +78,8 @@ class PluginError(NnbenchError):
 
 class ResultsError(NnbenchError):
     """A results folder cannot be written or read."""
+
+
+def install_hint(extra: str) -> str:
+    """Return the command that installs what one of nnbench's extras brings."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

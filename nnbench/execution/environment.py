@@ -8,7 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from nnbench.records import Environment
+from nnbench.contract import DISTRIBUTION
+from nnbench.records import OWN_NAMES, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,7 @@ def describe(libraries: Iterable[str] = ()) -> Environment:
     import cpuinfo
     import psutil
 
-    names = ["nnbench", "numpy", *sorted(set(libraries) - {"nnbench", "numpy"})]
+    names = [DISTRIBUTION, "numpy", *sorted(set(libraries) - {*OWN_NAMES, "numpy"})]
     found = {name: installed_version(name) for name in names}
     return Environment(
         cpu=cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or "unknown",

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters
+from nnbench.records import OWN_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,15 +124,33 @@ def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None
         call(log, ["tar", "-xf", str(archive)], source)
         call(log, interpreters.command(None, "venv", str(folder)))
         pip = [*PIP, *pip_arguments(source, install)]
-        call(log, interpreters.command(str(folder / "bin" / "python"), "pip", *pip), source)
+        python = str(folder / "bin" / "python")
+        call(log, interpreters.command(python, "pip", *pip), source)
+        if not is_own(source) and namesake(folder):
+            again = [*PIP, "--force-reinstall", "--no-deps", *own_requirement()]
+            call(log, interpreters.command(python, "pip", "uninstall", "--yes", FORMER))
+            call(log, interpreters.command(python, "pip", *again))
     (folder / STAMP).touch()
 
 
 def pip_arguments(source: Path, install: Sequence[str]) -> list[str]:
     """Return what pip is to install for the revision that lies in ``source``."""
     pinned = (source / PINS).exists()
-    own = [] if project_name(source) == "nnbench" else own_requirement()
+    own = [] if is_own(source) else own_requirement()
     return [*(["--constraint", PINS] if pinned else []), ".", *own, *install]
+
+
+def is_own(source: Path) -> bool:
+    """Tell whether a revision is one of nnbench itself, under its name or the former one."""
+    return project_name(source) in OWN_NAMES
+
+
+def namesake(folder: Path) -> bool:
+    """Tell whether another project's ``nnbench`` was installed over this one's files.
+
+    A plugin of before asks for that name, which package indexes give to another project.
+    """
+    return any(folder.glob(f"lib/python*/site-packages/{FORMER}-*.dist-info"))
 
 
 def project_name(source: Path) -> str | None:
@@ -144,17 +164,17 @@ def project_name(source: Path) -> str | None:
 
 def own_requirement() -> list[str]:
     """Return pip's arguments for the very nnbench that runs here, by where it came from."""
-    own = distribution("nnbench")
+    own = distribution(DISTRIBUTION)
     record = own.read_text("direct_url.json")  # PEP 610; not there if it came from an index
     if record is None:
-        return [f"nnbench=={own.version}"]
+        return [f"{DISTRIBUTION}=={own.version}"]
     origin = json.loads(record)
     url = origin["url"]
     if origin.get("dir_info", {}).get("editable"):
         return ["--editable", url2pathname(urlparse(url).path)]
     if source := origin.get("vcs_info"):
         url = f"{source['vcs']}+{url}@{source['commit_id']}"
-    return [f"nnbench @ {url}"]
+    return [f"{DISTRIBUTION} @ {url}"]
 
 
 def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:

@@ -10,6 +10,7 @@ from nnbench import selection
 from nnbench.contract.errors import ResultsError
 from nnbench.data import datasets
 from nnbench.execution import environment
+from nnbench.records import OWN_NAMES
 from nnbench.runs import planning, results
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def check_environment(folder: Path, info: RunInfo, found: Environment) -> None:
 
 
 def _describe_nnbench(found: Environment) -> str:
-    return f"nnbench {found.versions.get('nnbench')} in a folder at {found.git or 'no commit'}"
+    version = next((found.versions[name] for name in OWN_NAMES if name in found.versions), None)
+    return f"nnbench {version} in a folder at {found.git or 'no commit'}"
 
 
 def check_dataset(folder: Path, info: RunInfo, splits: Splits) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from string import Template
 
 from nnbench import registry
+from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.selection import ALL
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SUFFIX = ".in"  #: of the template's files, which are no Python until they are filled in
+REPOSITORY = "git+https://HOST/OWNER/nnbench"  #: to be set by whoever has one; pip refuses it
 PACKAGE = "package"  #: the template's name for the folder of the plugin's package
 
 
@@ -64,7 +66,8 @@ def describe(name: str) -> dict[str, str]:
         "distribution": f"nnbench-{name}",
         "package": package,
         "class": "".join(word.capitalize() for word in name.split("-")) + "Network",
-        "version": version("nnbench"),
+        "version": version(DISTRIBUTION),
+        "requirement": f"{DISTRIBUTION} @ {REPOSITORY}",
     }
 
 

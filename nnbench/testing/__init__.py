@@ -6,7 +6,7 @@ One line in a test file checks a backend, and one more times it:
 >>> TestMySpeed = nnbench.testing.benchmarks("mybackend")  # doctest: +SKIP
 
 So does ``pytest --nnbench-backend mybackend``, without any test file. All of it needs pytest
-(``pip install 'nnbench[test]'``); importing this package does not.
+(``pip install 'nnbench-harness[test]'``); importing this package does not.
 """
 
 from __future__ import annotations

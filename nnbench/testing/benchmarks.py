@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import pytest
 
 from nnbench import lookup, registry
+from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.preparation import load_splits, make_task, rows
 from nnbench.execution import environment
@@ -166,7 +167,7 @@ def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
 
 def describe(subject: Subject, workload: str, problem: Problem) -> dict[str, object]:
     """Return what a reader of the JSON needs to know."""
-    libraries = {"nnbench", "numpy", *subject.backend.libraries}
+    libraries = {DISTRIBUTION, "numpy", *subject.backend.libraries}
     return {
         "backend": subject.label,
         "workload": workload,

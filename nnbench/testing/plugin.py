@@ -62,7 +62,9 @@ def nnbench_benchmark(request: pytest.FixtureRequest) -> PhaseBenchmark:
     """
     max_time = request.config.getoption("benchmark_max_time", None)
     if max_time is None:
-        pytest.fail("pytest-benchmark is missing: pip install 'nnbench[test]'", pytrace=False)
+        from nnbench.contract.errors import install_hint
+
+        pytest.fail(f"pytest-benchmark is missing: {install_hint('test')}", pytrace=False)
     from nnbench.testing.benchmarks import PhaseBenchmark
 
     return PhaseBenchmark(

@@ -23,7 +23,7 @@ def test_it_says_how_to_get_its_library(name, library, monkeypatch):
     module = import_module(f"nnbench_{name}")
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
     [backend] = module.nnbench_backends()
-    expected = f"{library} is not installed: pip install 'nnbench[{name}]'"
+    expected = f"{library} is not installed: pip install 'nnbench-harness[{name}]'"
     assert backend.unavailable() == expected
 
 

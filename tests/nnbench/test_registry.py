@@ -110,7 +110,7 @@ def test_plugins_are_listed_with_what_they_bring():
     }
     assert found["observers"]["brings"] == {"events": list(plugins.EVENTS)}
     assert found["numpy"]["brings"] == {"backends": ["numpy"]}
-    assert found["numpy"]["distribution"] == "nnbench"
+    assert found["numpy"]["distribution"] == "nnbench-harness"
 
 
 def test_broken_plugins_are_listed_with_their_reason():

@@ -74,7 +74,7 @@ def test_the_metadata_fits_nnbench_itself(plugin):
     ours = tomllib.loads((EXAMPLE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     theirs = metadata(plugin)
     assert theirs["requires-python"] == ours["requires-python"]
-    assert f"nnbench>={ours['version']}" in theirs["dependencies"]
+    assert f"nnbench-harness>={ours['version']}" in theirs["dependencies"]
     assert theirs["name"] == f"nnbench-{NAME}"
 
 

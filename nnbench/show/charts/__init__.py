@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError, install_hint
 
 LIBRARIES = ("altair", "jinja2", "vl_convert")
 
@@ -23,5 +23,5 @@ def require_libraries() -> None:
     """
     missing = [name for name in LIBRARIES if not find_spec(name)]
     if missing:
-        text = f"{', '.join(missing)} not installed: pip install 'nnbench[report]'"
+        text = f"{', '.join(missing)} not installed: {install_hint('report')}"
         raise NnbenchError(f"charts need libraries of their own; {text}")

@@ -11,7 +11,7 @@ from statistics import fmean
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError, install_hint
 from nnbench.figures import metrics
 from nnbench.runs import results
 
@@ -124,7 +124,7 @@ def to_parquet(folder: Path) -> bytes:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        text = "parquet needs pyarrow, which is not installed: pip install 'nnbench[parquet]'"
+        text = f"parquet needs pyarrow, which is not installed: {install_hint('parquet')}"
         raise NnbenchError(text) from error
     cells = read(folder)
     lines = list(rows(cells))

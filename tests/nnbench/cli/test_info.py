@@ -47,4 +47,4 @@ def test_memory_has_a_unit(lines):
 
 def test_versions_include_the_libraries_of_backends(lines):
     (line,) = (line for line in lines if line.startswith("versions "))
-    assert {"nnbench", "numpy"} <= set(line.split())
+    assert {"nnbench-harness", "numpy"} <= set(line.split())

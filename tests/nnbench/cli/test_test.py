@@ -112,7 +112,7 @@ def test_without_pytest_it_says_what_to_install(call, monkeypatch):
     done = call("test", "numpy")
     assert done.code == ExitCode.USAGE
     assert done.stderr.endswith(
-        "nnbench test needs pytest and pytest-benchmark: pip install 'nnbench[test]'\n"
+        "nnbench test needs pytest and pytest-benchmark: pip install 'nnbench-harness[test]'\n"
     )
 
 

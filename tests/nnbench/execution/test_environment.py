@@ -52,7 +52,7 @@ def test_machine_is_described(here):
 
 
 def test_only_installed_distributions_have_versions(here):
-    assert list(here.versions) == ["nnbench", "numpy", "click"]
+    assert list(here.versions) == ["nnbench-harness", "numpy", "click"]
     assert "" not in here.versions.values()
 
 

@@ -125,7 +125,7 @@ def test_second_build_runs_nothing(calls):
 def test_what_else_goes_in_makes_another_environment(monkeypatch):
     head, base = find_commit("HEAD"), find_commit("HEAD~1")
     found = {build(head), build(base), build(head, ["x"])}
-    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench==9"])
+    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
     assert len(found | {build(head)}) == 4
 
 
@@ -226,18 +226,19 @@ def test_machine_without_git_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("project", "pinned", "arguments"),
     [
-        ('name = "mine"', False, ". nnbench==9 extra"),
-        ('name = "mine"', True, "--constraint constraints.txt . nnbench==9 extra"),
+        ('name = "mine"', False, ". nnbench-harness==9 extra"),
+        ('name = "mine"', True, "--constraint constraints.txt . nnbench-harness==9 extra"),
+        ('name = "nnbench-harness"', False, ". extra"),
         ('name = "nnbench"', False, ". extra"),
-        ("dynamic = true", False, ". nnbench==9 extra"),
-        ("not toml", False, ". nnbench==9 extra"),
-        (None, False, ". nnbench==9 extra"),
+        ("dynamic = true", False, ". nnbench-harness==9 extra"),
+        ("not toml", False, ". nnbench-harness==9 extra"),
+        (None, False, ". nnbench-harness==9 extra"),
     ],
 )
 def test_pip_installs_the_revision_and_this_nnbench(
     tmp_path, monkeypatch, project, pinned, arguments
 ):
-    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench==9"])
+    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
     if project:
         (tmp_path / "pyproject.toml").write_text(f"[project]\n{project}\n")
     if pinned:
@@ -248,13 +249,13 @@ def test_pip_installs_the_revision_and_this_nnbench(
 @pytest.mark.parametrize(
     ("origin", "arguments"),
     [
-        (None, ["nnbench==0.7"]),
+        (None, ["nnbench-harness==0.7"]),
         ({"url": "file:///my%20src", "dir_info": {"editable": True}}, ["--editable", "/my src"]),
-        ({"url": "file:///src", "dir_info": {}}, ["nnbench @ file:///src"]),
-        ({"url": "file:///x.whl", "archive_info": {}}, ["nnbench @ file:///x.whl"]),
+        ({"url": "file:///src", "dir_info": {}}, ["nnbench-harness @ file:///src"]),
+        ({"url": "file:///x.whl", "archive_info": {}}, ["nnbench-harness @ file:///x.whl"]),
         (
             {"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
-            ["nnbench @ git+https://host/x@abc"],
+            ["nnbench-harness @ git+https://host/x@abc"],
         ),
     ],
 )
@@ -263,6 +264,25 @@ def test_nnbench_comes_from_where_this_one_came_from(monkeypatch, origin, argume
     own = SimpleNamespace(version="0.7", read_text={"direct_url.json": record}.__getitem__)
     monkeypatch.setattr(environments, "distribution", lambda _: own)
     assert own_requirement() == arguments
+
+
+def test_a_namesake_that_a_plugin_of_before_asked_for_is_put_out(calls, monkeypatch):
+    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
+    monkeypatch.setattr(environments, "is_own", lambda _: False)
+    commit_hash, made = find_commit("HEAD"), environments.call
+
+    def call(log, command, *rest):
+        made(log, command, *rest)
+        if "venv" in command:
+            Path(command[-1], "lib/python3/site-packages/nnbench-0.5.0.dist-info").mkdir(
+                parents=True
+            )
+
+    monkeypatch.setattr(environments, "call", call)
+    build(commit_hash)
+    uninstall, again = (command[command.index("pip") + 1 :] for command in calls[-2:])
+    assert uninstall == ["uninstall", "--yes", "nnbench"]
+    assert again[-3:] == ["--force-reinstall", "--no-deps", "nnbench-harness==9"]
 
 
 def test_this_interpreter_makes_the_environment(calls):

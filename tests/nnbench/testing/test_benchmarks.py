@@ -45,7 +45,7 @@ def test_the_json_says_what_was_timed(saved):
         info = item["extra_info"]
         assert (info["backend"], info["workload"], info["threads"]) == ("slowed", "mnist", 1)
         assert (info["batch_size"], info["epoch_images"]) == (64, 640)
-        assert set(info["versions"]) == {"nnbench", "numpy"}
+        assert set(info["versions"]) == {"nnbench-harness", "numpy"}
 
 
 def test_pytest_benchmark_compares_it(saved):
@@ -105,4 +105,4 @@ def test_the_benchmarks_need_pytest_benchmark(tmp_path):
     done = subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert "pytest-benchmark is missing: pip install 'nnbench[test]'" in done.stdout
+    assert "pytest-benchmark is missing: pip install 'nnbench-harness[test]'" in done.stdout

@@ -216,7 +216,7 @@ def test_missing_library_is_one_line(call, run, monkeypatch, arguments):
     monkeypatch.setattr(report, "LIBRARIES", ("json", "no_such_library"))
     ended = call(*arguments, run)
     assert ended.code == 2
-    assert "no_such_library not installed: pip install 'nnbench[report]'" in ended.stderr
+    assert "no_such_library not installed: pip install 'nnbench-harness[report]'" in ended.stderr
 
 
 def test_noise_floor_of_the_run_is_drawn(make_source, make_cell):

@@ -95,5 +95,7 @@ def test_parquet_has_types_the_losses_and_the_run(write_run, make_failed):
 
 def test_missing_pyarrow_is_said_with_the_way_out(write_run, make_cell, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(NnbenchError, match=r"needs pyarrow, .*: pip install 'nnbench\[parquet\]'$"):
+    with pytest.raises(
+        NnbenchError, match=r"needs pyarrow, .*: pip install 'nnbench-harness\[parquet\]'$"
+    ):
         samples.to_parquet(write_run(make_cell()))
