@@ -76,7 +76,7 @@ POSITIVE_NUMBER = PositiveNumber()
 PERCENTAGE = Percentage()
 LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 COUNT = click.IntRange(1, LARGEST)
 
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnbench import files
 from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER
 
 if TYPE_CHECKING:
@@ -39,4 +40,5 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
     found = source.read(run)
     drawn = FIGURES[figure](found, theme.colors(found.info.backends))
     pictures.draw(drawn, output, facts.subtitle(found), look, scale)
-    click.echo(f"Figure: {output}")
+    if not files.is_stream(output):
+        click.echo(f"Figure: {output}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nnbench import files
 from nnbench.cli.options import FILE, FOLDER
 
 
@@ -21,7 +22,7 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
 
     charts.require_libraries()
     from nnbench.show import page, source
-    from nnbench.show.charts.pictures import write
 
-    write(output, page.render([source.read(run) for run in runs]).encode())
-    click.echo(f"Report: {output}")
+    files.write_output(output, page.render([source.read(run) for run in runs]).encode())
+    if not files.is_stream(output):
+        click.echo(f"Report: {output}")

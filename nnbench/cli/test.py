@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import click
 
-from nnbench.cli.options import POSITIVE_NUMBER
+from nnbench import files
+from nnbench.cli.options import FILE, POSITIVE_NUMBER
 from nnbench.contract.errors import (
     BackendUnavailableError,
     ExitCode,
@@ -51,7 +52,7 @@ class WithPytestArguments(click.Command):
 @click.option("--benchmark", is_flag=True, help="Time the phases with pytest-benchmark instead.")
 @click.option(
     "--benchmark-json",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write the times of all backends to a file.",
 )
 @click.option("--benchmark-storage", metavar="URI", help="Where saved times are kept.")
@@ -108,7 +109,8 @@ def test(
             tested.append(done)
         if benchmark_json:
             timings.join(parts, benchmark_json)
-            click.echo(f"Times: {benchmark_json}")
+            if not files.is_stream(benchmark_json):
+                click.echo(f"Times: {benchmark_json}")
     sys.exit(gravest(code for each in tested for code in codes(each)))
 
 
@@ -147,8 +149,8 @@ def check_usage(
         raise click.UsageError(
             f"{names}: name one backend, as each has its own file; --benchmark-json joins all"
         )
-    if json and not json.parent.is_dir():  # better an error now than after all benchmarks
-        raise click.UsageError(f"--benchmark-json {json}: there is no folder {json.parent}")
+    if json:
+        files.check_output(json)  # better an error now than after all benchmarks
 
 
 def spell(asked: Mapping[str, Any]) -> Iterator[str]:

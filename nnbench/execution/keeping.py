@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from nnbench.contract.errors import ResultsError
-from nnbench.runs import results
+from nnbench import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +44,7 @@ class Store(Generic[T]):
             If the file cannot be written.
         """
         values = {**self._read(), environment.machine_fingerprint: value}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            results.write(self.path, msgspec.json.format(msgspec.json.encode(values)))
-        except OSError as error:
-            raise ResultsError(f"cannot write {self.path}: {error.strerror}") from error
+        files.write_output(self.path, msgspec.json.format(msgspec.json.encode(values)))
         return self.path
 
     def _read(self) -> dict[str, T]:

@@ -6,9 +6,7 @@ two files and never edited.
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from nnbench import files
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.records import SCHEMA_VERSION, CellResult, RunInfo, Status
-from nnbench.runs import journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,25 +49,9 @@ def create(folder: Path, info: RunInfo) -> None:
         if (folder / RUN).exists():
             raise ResultsError(f"{folder} already holds a run; give another --output")
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
     except OSError as error:
         raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        error.filename = str(path)  # a full disk has no name
-        raise
 
 
 def append(folder: Path, result: CellResult) -> None:
@@ -81,7 +63,7 @@ def append(folder: Path, result: CellResult) -> None:
         If it cannot be written; the cells before it stay.
     """
     try:
-        journal.append(folder / CELLS, msgspec.json.encode(result))
+        files.append_line(folder / CELLS, msgspec.json.encode(result))
     except OSError as error:
         problem = ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}")
         problem.exit_code = ExitCode.INTERNAL
@@ -97,7 +79,7 @@ def mend(folder: Path) -> None:
         If the folder cannot be written.
     """
     try:
-        journal.mend(folder / CELLS)
+        files.cut_torn_line(folder / CELLS)
     except OSError as error:
         raise ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}") from error
 
@@ -134,7 +116,7 @@ def read_cells(folder: Path) -> Iterator[CellResult]:
         If any other line is damaged.
     """
     path = folder / CELLS
-    for number, line in enumerate(journal.read(path), start=1):
+    for number, line in enumerate(files.read_lines(path), start=1):
         cell = _decode(line, CellResult, f"{path}:{number}")
         if cell.status is Status.OK and not cell.complete:  # before it had a status of its own
             cell = replace(cell, status=Status.BUDGET)

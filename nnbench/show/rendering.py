@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench import files
 from nnbench.figures import frames
 from nnbench.figures.columns import sections, timing_columns
 from nnbench.figures.values import MISSING
@@ -84,11 +85,11 @@ def summarize(folder: Path) -> Summary:
 
 def write_tables(folder: Path, summary: Summary) -> None:
     """Write ``accuracy`` and ``timing`` as CSV and Markdown."""
-    results.write(folder / "accuracy.csv", summary.accuracy.to_csv(index=False).encode())
-    results.write(folder / "timing.csv", summary.timing.to_csv(index=False).encode())
+    files.write_whole(folder / "accuracy.csv", summary.accuracy.to_csv(index=False).encode())
+    files.write_whole(folder / "timing.csv", summary.timing.to_csv(index=False).encode())
     for name, sheets in summary.sheets().items():
         text = markdown_page(caption(summary.info), sheets, notes(summary.timing))
-        results.write(folder / f"{name}.md", text.encode())
+        files.write_whole(folder / f"{name}.md", text.encode())
 
 
 def markdown_page(head: str, sheets: Sequence[Sheet], remarks: Sequence[str]) -> str:

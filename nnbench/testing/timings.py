@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from nnbench import files
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -17,4 +19,4 @@ def join(parts: Iterable[Path], target: Path) -> None:
     if contents:
         benchmarks = [item for content in contents for item in content["benchmarks"]]
         joined = {**contents[0], "benchmarks": benchmarks}
-        target.write_text(json.dumps(joined, indent=4), encoding="utf-8")
+        files.write_output(target, json.dumps(joined, indent=4).encode())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnbench.contract.errors import NnbenchError, ResultsError
-from nnbench.runs import results
+from nnbench import files
+from nnbench.contract.errors import NnbenchError
 from nnbench.show.charts import theme
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ SUFFIXES = (".png", ".svg")
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file name of another format.
+    """Refuse a file name of another format; what is no regular file gets an SVG.
 
     Raises
     ------
     NnbenchError
         If the suffix is not known.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES and not files.is_stream(path):
         known = " or ".join(SUFFIXES)
         raise NnbenchError(f"cannot draw {path}: the name must end with {known}")
 
@@ -34,14 +34,14 @@ def check_suffix(path: Path) -> None:
 def draw(
     figure: Figure, path: Path, subtitle: str, look: Theme = "light", scale: float = 2.0
 ) -> None:
-    """Write a figure to a file, whole or not at all.
+    """Write a figure to a file.
 
     Parameters
     ----------
     figure
         What to draw.
     path
-        Its suffix says the format.
+        Its suffix says the format; without one that is known, it is SVG.
     subtitle
         What was run, since a picture stands alone.
     look
@@ -65,22 +65,8 @@ def draw(
         "config": config,
         "allowed_base_urls": [],
     }
-    if path.suffix.lower() == ".svg":
-        content = vl_convert.vegalite_to_svg(spec, **options).encode()
-    else:
+    if path.suffix.lower() == ".png":
         content = vl_convert.vegalite_to_png(spec, scale=scale, **options)
-    write(path, content)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file that a user named, whole or not at all.
-
-    Raises
-    ------
-    ResultsError
-        If it cannot be written.
-    """
-    try:
-        results.write(path, content)
-    except OSError as error:
-        raise ResultsError(f"cannot write {path}: {error.strerror}") from error
+    else:
+        content = vl_convert.vegalite_to_svg(spec, **options).encode()
+    files.write_output(path, content)

@@ -125,7 +125,7 @@ def test_folder_that_holds_no_whole_run_is_one_line(read, run, spoil, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.filterwarnings("default::nnbench.runs.journal.TornLineWarning")
+@pytest.mark.filterwarnings("default::nnbench.files.TornLineWarning")
 def test_torn_end_is_a_warning(read, run):
     with (run / results.CELLS).open("a") as file:
         file.write('{"backend": "num')

@@ -93,7 +93,10 @@ def test_a_required_backend_must_not_be_missing():
         (["numpy", "--", "--nonsense"], "pytest refused unrecognized arguments: --nonsense"),
         (["numpy", "--timeout", "0"], "not a positive number"),
         (["numpy", "--benchmark-json", "x.json"], "need --benchmark"),
-        (["numpy", "--benchmark", "--benchmark-json", "no/x.json"], "there is no folder no"),
+        (
+            ["numpy", "--benchmark", "--benchmark-json", "/dev/null/x"],
+            "cannot write to /dev/null/x",
+        ),
         (["numpy", "python", "--benchmark", "--benchmark-autosave"], "name one backend"),
     ],
 )

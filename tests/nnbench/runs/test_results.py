@@ -9,8 +9,8 @@ import pytest
 
 from nnbench import records
 from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.files import TornLineWarning
 from nnbench.runs import results
-from nnbench.runs.journal import TornLineWarning
 from nnbench.runs.results import CELLS, RUN
 
 
@@ -255,21 +255,3 @@ def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_c
     assert one_line(raised) == f"cannot write to {run_folder / CELLS}: No space left on device"
     assert raised.value.exit_code == ExitCode.INTERNAL
     assert list(results.read_cells(run_folder)) == [make_cell()]
-
-
-def test_file_that_does_not_fit_on_the_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
-    def fail(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    results.write(tmp_path / "file", b"before")
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/file'$"):
-        results.write(tmp_path / "file", b"after")
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"before"}
-
-
-def test_write_replaces_a_file_whole(tmp_path):
-    for content in (b"long content", b"short"):
-        results.write(tmp_path / "file", content)
-        assert (tmp_path / "file").read_bytes() == content
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]

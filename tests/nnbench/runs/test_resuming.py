@@ -12,10 +12,10 @@ from nnbench.data.datasets import digest, load_toy
 from nnbench.data.preparation import load_splits, load_task
 from nnbench.execution import environment, machine, process
 from nnbench.execution.process import Outcome
+from nnbench.files import TornLineWarning
 from nnbench.proof.evaluation import expected_losses
 from nnbench.records import Epoch, Finished, Status
 from nnbench.runs import results, resuming, runner
-from nnbench.runs.journal import TornLineWarning
 from nnbench.runs.resuming import ResumeWarning
 from nnbench.selection import Selection, parse
 from nnbench.show.progress import Silent

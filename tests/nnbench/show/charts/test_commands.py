@@ -11,6 +11,7 @@ from nnbench.cli.plot import FIGURES as NAMES
 from nnbench.runs import results
 from nnbench.show import charts as report
 from nnbench.show.charts.figures import FIGURES
+from tests.plugins.helpers import environment, nnbench
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -146,7 +147,7 @@ ODD_RUNS = {
 }
 
 
-@pytest.mark.filterwarnings("always::nnbench.runs.journal.TornLineWarning")
+@pytest.mark.filterwarnings("always::nnbench.files.TornLineWarning")
 @pytest.mark.parametrize("odd", ODD_RUNS, ids=lambda odd: odd.__name__)
 def test_page_tells_of_odd_runs(call, make, tmp_path, odd):
     ended = call("report", odd(make))
@@ -156,7 +157,7 @@ def test_page_tells_of_odd_runs(call, make, tmp_path, odd):
     assert [shown for shown in ODD_RUNS[odd] if shown not in text] == []
 
 
-@pytest.mark.filterwarnings("always::nnbench.runs.journal.TornLineWarning")
+@pytest.mark.filterwarnings("always::nnbench.files.TornLineWarning")
 @pytest.mark.parametrize("odd", ODD_RUNS, ids=lambda odd: odd.__name__)
 def test_plot_of_odd_runs_is_a_picture_or_one_line(call, make, tmp_path, odd):
     folder = odd(make)
@@ -195,11 +196,27 @@ def test_output_that_cannot_be_written_is_one_line(call, run, tmp_path, command)
     (tmp_path / "folder.svg").mkdir()
     for path, problem in [
         (tmp_path / "folder.svg", "is a directory"),
-        (tmp_path / "absent" / "x.svg", "cannot write"),
+        (run / "run.json" / "x.svg", "cannot write to"),
     ]:
         ended = call(command, run, "-o", path)
         assert (ended.code, ended.stderr.count("\n")) == (2, 1)
         assert problem in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["report", "plot"])
+def test_output_makes_its_folder(call, run, tmp_path, command):
+    path = tmp_path / "new" / "folder" / "x.svg"
+    assert call(command, run, "-o", path).code == 0
+    assert path.read_text().startswith("<")
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+@pytest.mark.parametrize(("command", "start"), [("report", "<!doctype html>"), ("plot", "<svg")])
+def test_standard_output_has_nothing_else(run, command, start, output):
+    done = nnbench(command, run, "-o", output, env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(start)
+    assert done.stdout.rstrip().endswith(">")
 
 
 @pytest.mark.parametrize("name", ["figure.pdf", "figure", "figure.png.txt"])

@@ -1,0 +1,196 @@
+"""Files: written whole or not at all, line by line, or wherever a user says.
+
+A kill in the middle of a write leaves a torn last line: it is left out with a warning, since it
+never was a line. A full disk leaves nothing of the line, or of the file, that did not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nnbench.contract.errors import ResultsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+
+STDOUT = Path("-")  #: what users type for it
+MOST_LINKS = 40  #: to follow, as Linux does
+
+
+class TornLineWarning(UserWarning):
+    """The last line of a file was not written to its end."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an older file of that name is still there.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        error.filename = str(path)  # a full disk has no name
+        raise
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line; it is on disk when this returns, and nothing of it is when this raises.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:  # a buffer would be written on closing, once more
+        size = file.tell()
+        try:
+            _write_all(file, line + b"\n")
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(size)
+            raise
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:  # a disk that is nearly full takes a part
+        rest = rest[file.write(rest) :]
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that may be missing, without a torn last one.
+
+    They are read one by one, because the file of a long run has hundreds of megabytes.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        last = next(file, b"")
+        for line in file:
+            yield last.removesuffix(b"\n")
+            last = line
+    if last.endswith(b"\n") and _is_json(last):
+        yield last.removesuffix(b"\n")
+    elif last:
+        text = f"{path}: the last line is torn, as by a kill, and left out"
+        warnings.warn(text, TornLineWarning, stacklevel=2)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a torn last line, so that the next one is not glued to it."""
+    if path.exists():
+        os.truncate(path, sum(len(line) + 1 for line in read_lines(path)))
+
+
+def check_output(path: Path) -> None:
+    """Refuse a name that cannot be written to, before the work for it; its folder is made.
+
+    Raises
+    ------
+    ResultsError
+        As :func:`write_output`.
+    """
+    if path == STDOUT:
+        return
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wanted = path if path.exists() else path.parent
+        if not os.access(wanted, os.W_OK):
+            raise PermissionError(0, "Permission denied")
+
+
+def write_output(path: Path, content: bytes, *, add: bool = False) -> None:
+    """Write what a user asked for to the file that the user named.
+
+    A regular file is written whole or not at all, in a folder that is made if need be; a link to
+    one stays a link. ``-`` is standard output. A device, a pipe and an open file of this process,
+    as ``/dev/stdout``, are written to as they are, never replaced.
+
+    Parameters
+    ----------
+    path, content
+        Where, and what.
+    add
+        To what the file holds.
+
+    Raises
+    ------
+    ResultsError
+        If it cannot be written.
+    BrokenPipeError
+        If it is a pipe whose reader has left.
+    """
+    with _named(path):
+        if path == STDOUT or _is_stdout(path):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if add or is_stream(path):
+            with path.open("ab" if add else "wb") as file:
+                file.write(content)
+        else:
+            write_whole(Path(os.path.realpath(path)), content)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a name is not that of a regular file: a device, a pipe, an open file, ``-``."""
+    return path == STDOUT or (path.exists() and not path.is_file()) or _is_open_file(path)
+
+
+def _is_open_file(path: Path) -> bool:
+    """Tell whether a name leads to an open file of a process, as /dev/stdout and /dev/fd/3 do."""
+    for _ in range(MOST_LINKS):
+        if not path.is_symlink():
+            break
+        if path.parent.resolve().parts[1:2] == ("proc",):
+            return True
+        path = path.parent / path.readlink()
+    return False
+
+
+def _is_stdout(path: Path) -> bool:
+    """Tell whether a name leads to what standard output is, whose place in the file it has."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # there is no such file yet, or standard output is none
+        return False
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of an error which file could not be written; a reader who leaves is not one of them."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ResultsError(f"cannot write to {path}: {error.strerror}") from error
