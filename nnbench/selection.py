@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> l
     NnbenchError
         If a backend or a parameter is unknown, or a value does not fit its parameter.
     """
-    known = registry.backends() if known is None else known
+    known = catalog.backends() if known is None else known
     selections: dict[str, Selection] = {}
     for text in texts:
         for item in OUTSIDE_BRACKETS.split(text):
@@ -73,7 +73,7 @@ def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
     match = PATTERN.fullmatch(item)
     if not match:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
-    backend = lookup.find("backend", match["name"], known)
+    backend = catalog.find("backend", match["name"], known)
     pairs = [_parse_option(backend, text) for text in (match["options"] or "").split(",") if text]
     options = dict(sorted(pairs))
     if len(options) < len(pairs):

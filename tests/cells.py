@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.records import CellSpec
 
-TOY = registry.workloads()["toy-sigmoid"]
+TOY = catalog.workloads()["toy-sigmoid"]
 
 
 def make_spec(backend: str = "numpy", **changes: Any) -> CellSpec:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from nnbench import BackendUnavailableError, registry
+from nnbench import BackendUnavailableError, catalog
 from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing.requirement import required
 
@@ -32,8 +32,8 @@ settings.load_profile("nnbench")
 
 def variants() -> dict[str, Backend]:
     """Return each registered backend as it is, and with each other choice of its options."""
-    found = dict(registry.backends())
-    for name, backend in registry.backends().items():
+    found = dict(catalog.backends())
+    for name, backend in catalog.backends().items():
         for key, option in backend.options.items():
             for choice in set(option.choices) - {option.default}:
                 create = partial(backend.create, **{key: choice})
@@ -44,7 +44,7 @@ def variants() -> dict[str, Backend]:
 def give(name: str) -> Backend:
     """Return a backend that can run here; NNBENCH_REQUIRE names those that must not be missing."""
     found = variants()[name]
-    if reason := registry.why_unavailable(found):
+    if reason := catalog.why_unavailable(found):
         if found.name in required():
             pytest.fail(f"{name} is required: {reason}")
         pytest.skip(f"{name}: {reason}")

@@ -70,7 +70,7 @@ def quiet_pipe() -> Iterator[None]:
 @click.version_option(package_name=DISTRIBUTION)
 def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
-    from nnbench.plugins import check_installation
+    from nnbench.catalog import check_installation
 
     check_installation()
 

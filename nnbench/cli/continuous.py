@@ -141,7 +141,7 @@ def report(
     table_format: str,
 ) -> ExitCode:
     """Write the tables of what was finished, show how head compares, return the exit code."""
-    from nnbench import plugins
+    from nnbench import catalog
     from nnbench.execution import floors
     from nnbench.figures import metrics
     from nnbench.runs import comparison
@@ -149,7 +149,7 @@ def report(
     from nnbench.show import rendering
 
     rendering.write_tables(folder, rendering.summarize(folder))
-    plugins.notify("nnbench_run_finished", run=info, folder=folder)
+    catalog.notify("nnbench_run_finished", run=info, folder=folder)
     floor = floors.load(info.environment)
     run, limits = comparison.read(folder), metrics.parse_gates(gates)
     if not gates:

@@ -45,10 +45,10 @@ def show_machine(*, as_json: bool) -> None:
     """Print what results depend on."""
     import msgspec
 
-    from nnbench import registry
+    from nnbench import catalog
     from nnbench.execution import environment
 
-    libraries = {name for b in registry.backends().values() for name in b.libraries}
+    libraries = {name for b in catalog.backends().values() for name in b.libraries}
     found = msgspec.to_builtins(environment.describe(libraries))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))

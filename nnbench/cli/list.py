@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from nnbench.listing import PluginItem
+    from nnbench.catalog import Plugin
 
 
 @click.command("list")
@@ -17,7 +17,7 @@ def list_(*, as_json: bool, plugins: bool) -> None:
     """List backends (and why one can't run here), workloads and datasets."""
     import msgspec
 
-    from nnbench.listing import installed
+    from nnbench.catalog import installed
     from nnbench.selection import spell
 
     found = installed()
@@ -42,7 +42,7 @@ def show(title: str, rows: list[tuple[str, str | None, str]]) -> None:
         click.echo(f"  {name:{width}}  {f'unavailable: {reason}' if reason else summary}")
 
 
-def explain(plugin: PluginItem) -> str:
+def explain(plugin: Plugin) -> str:
     """Say where a plugin comes from, what it brings, and what is wrong with it."""
     found = [f"{kind} {', '.join(names)}" for kind, names in plugin.brings.items()]
     if plugin.left_out:

@@ -199,7 +199,7 @@ def execute(
 
 def conclude(info: RunInfo, folder: Path) -> ExitCode:
     """Write and show the tables of what was finished, and return the exit code."""
-    from nnbench import plugins
+    from nnbench import catalog
     from nnbench.figures import columns
     from nnbench.proof import judge
     from nnbench.runs import results
@@ -209,7 +209,7 @@ def conclude(info: RunInfo, folder: Path) -> ExitCode:
 
     summary = rendering.summarize(folder)
     rendering.write_tables(folder, summary)
-    plugins.notify("nnbench_run_finished", run=summary.info, folder=folder)
+    catalog.notify("nnbench_run_finished", run=summary.info, folder=folder)
     sections = columns.sections(summary.info).values()
     print_tables(Terminal(), sections, summary.frame(), folder)
     click.echo(f"Results: {folder}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.config import workload_file
 from nnbench.config.check import PLACE
 from nnbench.config.run_table import RunTable
@@ -32,13 +32,13 @@ def find(text: str) -> Workload:
     NnbenchError
         If there is none of that name, or the file holds none.
     """
-    known = registry.workloads()
+    known = catalog.workloads()
     if text in known:
         return known[text]
     if text.endswith(SUFFIX):
         return workload_file.read(Path(text))
     base, *changes = CHANGES.split(text)
-    workload = lookup.find("workload", base, known)
+    workload = catalog.find("workload", base, known)
     for change in changes:
         workload = derive(workload, dict(map(_read, CHANGE.split(change))))
     return workload

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.config import check, document
 from nnbench.config.schema import FULL
 from nnbench.contract.errors import NnbenchError
@@ -44,7 +44,7 @@ def refuse_taken_name(source: Document, workload: Workload) -> None:
     ConfigError
         With what differs.
     """
-    installed = registry.workloads().get(workload.name)
+    installed = catalog.workloads().get(workload.name)
     if installed and (changed := workload.differences(installed)):
         what = ", ".join(changed)
         text = f"{workload.name!r} is installed, and differs in {what}: give this another name"
@@ -69,12 +69,12 @@ def locate(source: Document, at: KeyPath, dataset: str) -> str:
     ConfigError
         If there is neither, with the line of ``at``.
     """
-    known = registry.datasets()
+    known = catalog.datasets()
     folder = source.locate(dataset)
     if dataset not in known and os.path.isdir(folder):  # noqa: PTH112 - takes every text
         return str(folder)
     try:
-        return lookup.find("dataset or folder", dataset, known).name
+        return catalog.find("dataset or folder", dataset, known).name
     except NnbenchError as error:
         raise source.error(at, str(error)) from error
 

@@ -76,6 +76,10 @@ class PluginError(NnbenchError):
     """Two plugins clash, or one misspells a hook."""
 
 
+class PluginWarning(UserWarning):
+    """A plugin was left out, or one of its observers failed."""
+
+
 class ResultsError(NnbenchError):
     """A results folder cannot be written or read."""
 

@@ -3,24 +3,24 @@
 Plugins are found through the ``nnbench`` entry-point group. The built-in backends are found the
 same way: nothing in this package imports them. A hook that lists things is called by every
 command, so it must be cheap: import a numerical library in ``create`` or ``load``, never in the
-module of the hook. Observers are called in the parent process, off the clock; one that fails is
+module of the hook.
+
+There are two kinds of hooks, and what they return tells which: one that returns a sequence lists
+things, each with a ``name``; one that returns nothing observes. A hook that is added here is
+known to the catalog, and to ``nnbench list --plugins``. Observers are called in the parent process, off the clock; one that fails is
 a warning.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from nnbench.contract import hookspec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from nnbench.contract.backend import Backend
-    from nnbench.data.datasets import Dataset
-    from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, RunInfo
+from nnbench.contract.backend import Backend
+from nnbench.data.datasets import Dataset
+from nnbench.data.workloads import Workload
+from nnbench.records import CellResult, RunInfo
 
 
 @hookspec

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
@@ -50,12 +50,12 @@ def load_splits(workload: Workload) -> Splits:
     DatasetError
         If it cannot be loaded, or does not fit the workload.
     """
-    known = registry.datasets()
+    known = catalog.datasets()
     # Unlike Path.is_dir, isdir is false for a name that the system refuses.
     if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112 - see above
         splits = load_folder(Path(workload.dataset))
     else:
-        splits = lookup.find("dataset or folder", workload.dataset, known).load()
+        splits = catalog.find("dataset or folder", workload.dataset, known).load()
     if splits.train.labels is None and workload.loss == "cross_entropy":
         raise DatasetError(f"{workload.dataset}: target values, but cross-entropy needs classes")
     if splits.test.labels is None and workload.target_accuracy is not None:

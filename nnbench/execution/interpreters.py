@@ -16,7 +16,7 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.records import PROTOCOL
 
 if TYPE_CHECKING:
-    from nnbench.listing import Listing
+    from nnbench.catalog import Listing
     from nnbench.records import Environment
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def examine(python: str) -> Interpreter:
     NnbenchError
         If its nnbench is none that this one can work with, or one of its plugins is faulty.
     """
-    from nnbench.listing import Listing
+    from nnbench.catalog import Listing
     from nnbench.records import Environment
 
     check_protocol(python)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nnbench.contract import hookimpl
-from nnbench.plugins import PluginWarning
+from nnbench.contract.errors import PluginWarning
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,9 +20,9 @@ from nnbench.runs.comparison import Run, Samples
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nnbench.catalog import BackendItem
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Gate, Metric
-    from nnbench.listing import BackendItem
     from nnbench.records import CellResult, Environment, RunInfo
     from nnbench.runs.comparison import Change
     from nnbench.selection import Selection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnbench import registry, selection
+from nnbench import catalog, selection
 from nnbench.config import names
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.data import workloads
@@ -80,7 +80,7 @@ def describe(
 def find_unavailable(selections: Sequence[Selection]) -> dict[str, str]:
     """Return why backends can't run here; one that was named is an error."""
     reasons = {
-        s.label: reason for s in selections if (reason := registry.why_unavailable(s.backend))
+        s.label: reason for s in selections if (reason := catalog.why_unavailable(s.backend))
     }
     for chosen in selections:
         if chosen.named and chosen.label in reasons:

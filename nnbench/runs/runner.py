@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from nnbench import plugins
+from nnbench import catalog
 from nnbench.data import seeding
 from nnbench.data.datasets import digest
 from nnbench.data.preparation import load_splits, make_task
@@ -71,7 +71,7 @@ def _run_blocks(
     display: Display,
 ) -> None:
     kept = finished(results.read_cells(folder))
-    plugins.notify("nnbench_run_started", run=info, folder=folder)
+    catalog.notify("nnbench_run_started", run=info, folder=folder)
     for label, reason in info.unavailable.items():
         if (0, label) not in kept:
             _record(_skipped(info, label, reason), folder, display)
@@ -152,4 +152,4 @@ def _skipped(info: RunInfo, label: str, reason: str) -> CellResult:
 def _record(result: CellResult, folder: Path, display: Display) -> None:
     results.append(folder, result)
     display.cell_finished(result)
-    plugins.notify("nnbench_cell_finished", result=result)
+    catalog.notify("nnbench_cell_finished", result=result)

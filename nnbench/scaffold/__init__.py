@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from string import Template
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.selection import ALL
@@ -59,7 +59,7 @@ def describe(name: str) -> dict[str, str]:
         raise NnbenchError(
             f"{name!r} cannot name a backend; write lower-case words as in my-backend"
         )
-    if name in registry.backends():
+    if name in catalog.backends():
         raise NnbenchError(f"a backend named {name!r} is installed already; choose another name")
     return {
         "name": name,

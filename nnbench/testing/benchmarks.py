@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pytest
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.preparation import load_splits, make_task, rows
@@ -157,7 +157,7 @@ class Timed:
 
 def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
     """Return one epoch of a workload, on so many of its examples, or all if it has fewer."""
-    workload = lookup.find("workload", name, registry.workloads())
+    workload = catalog.find("workload", name, catalog.workloads())
     splits = load_splits(workload)
     train = rows(splits.train, slice(-images - workload.validation, None))
     workload = replace(workload, batch_size=batch_size or workload.batch_size)

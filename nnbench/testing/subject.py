@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from nnbench import registry, selection
+from nnbench import catalog, selection
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution.variables import THREAD_VARIABLES
@@ -50,7 +50,7 @@ class Subject:
 
     def require(self) -> None:
         """Skip the running check, or fail it, if the backend cannot run here."""
-        if reason := registry.why_unavailable(self.backend):
+        if reason := catalog.why_unavailable(self.backend):
             self.miss(reason)
         if self.chosen.threads not in (None, self.threads):
             pytest.fail(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nnbench import lookup, registry
+from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
 from nnbench.contract.spec import minibatches
 from nnbench.data.preparation import Task, make_task, rows
@@ -25,7 +25,7 @@ SMALLEST_BATCH = 4  #: that a costly workload is cut down to
 
 def make_short_task(name: str, seed: int = 0) -> Task:
     """Return a workload with no more examples than ten steps need, or skip the running check."""
-    workload = registry.workloads()[name]
+    workload = catalog.workloads()[name]
     try:
         splits = cut(_load(workload.dataset), workload)
     except NnbenchError as error:
@@ -35,7 +35,7 @@ def make_short_task(name: str, seed: int = 0) -> Task:
 
 @cache
 def _load(dataset: str) -> Splits:
-    return lookup.find("dataset", dataset, registry.datasets()).load()
+    return catalog.find("dataset", dataset, catalog.datasets()).load()
 
 
 def cut(splits: Splits, workload: Workload) -> Splits:

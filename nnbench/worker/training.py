@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench import lookup, reference, registry
+from nnbench import catalog, reference
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
 from nnbench.data.preparation import Task, load_task
@@ -97,7 +97,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     """Carry out a cell and send its events; errors are the caller's."""
     task = load_task(spec.workload, spec.seed)
     start = perf_counter()
-    backend = lookup.find("backend", spec.backend, registry.backends())
+    backend = catalog.find("backend", spec.backend, catalog.backends())
     network = backend.create(task.network, **spec.options)
     if spec.handicap:
         handicap.slow_down(network, spec.handicap)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.testing.problems import SPECS
 from tests.problems import KINDS, make_examples, make_spec
 
@@ -16,7 +16,7 @@ def test_there_is_nothing_to_wait_for_before_parameters_are_loaded(backend):
 
 def test_torch_counts_compilations():
     torch = pytest.importorskip("torch")
-    network = registry.backends()["torch-cpu"].create(SPECS[0])
+    network = catalog.backends()["torch-cpu"].create(SPECS[0])
     double = torch.compile(lambda x: x * 2, backend="eager")
     before = network.compilations()
     double(torch.ones(3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from nnbench import minibatches, reference, registry
+from nnbench import catalog, minibatches, reference
 from nnbench.data.preparation import rows
 from nnbench.testing import conformance
 from tests.problems import (
@@ -24,7 +24,7 @@ from tests.problems import (
     make_spec,
 )
 
-for name, registered in registry.backends().items():
+for name, registered in catalog.backends().items():
     if not registered.compiles:
         globals()[f"Test {name}"] = conformance(name)
 

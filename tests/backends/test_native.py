@@ -7,17 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from nnbench import BackendUnavailableError, reference, registry
+from nnbench import BackendUnavailableError, catalog, reference
 from nnbench_native import compiler, library
 from tests.problems import KINDS, OPTIMIZERS, distance, make_examples, make_layers, make_spec
 
-NATIVE = registry.backends()["native"]
+NATIVE = catalog.backends()["native"]
 SIZES = (300, 150, 70, 10)  # several words of inputs, several tiles, and none of them whole
 EXAMPLES, BATCH_SIZE = 210, 90  # the last batch is smaller
 BUILD = "import sys; from nnbench_native import library; library.load('portable')"
 
 pytestmark = pytest.mark.skipif(
-    registry.why_unavailable(NATIVE) is not None, reason="there is no C compiler"
+    catalog.why_unavailable(NATIVE) is not None, reason="there is no C compiler"
 )
 
 
@@ -179,7 +179,7 @@ def test_without_a_cache_it_is_built_all_the_same(tmp_path, monkeypatch, cache):
 @pytest.mark.usefixtures("cache")
 def test_no_compiler_is_a_reason(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler -O3")
-    reason = registry.why_unavailable(NATIVE)
+    reason = catalog.why_unavailable(NATIVE)
     assert reason.startswith("no C compiler: no-such-compiler not found")
     with pytest.raises(BackendUnavailableError, match="no C compiler"):
         NATIVE.create(make_spec((6, 5, 3), KINDS[0]))

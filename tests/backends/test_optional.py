@@ -8,10 +8,10 @@ import pytest
 
 LISTING = """
 import sys
-from nnbench import registry
+from nnbench import catalog
 
-for backend in registry.backends().values():
-    registry.why_unavailable(backend)
+for backend in catalog.backends().values():
+    catalog.why_unavailable(backend)
 print(sorted({"jax", "numba", "numpy", "sklearn", "torch"} & set(sys.modules)))
 """
 

@@ -9,7 +9,7 @@ import sysconfig
 import numpy as np
 import pytest
 
-from nnbench import minibatches, reference, registry
+from nnbench import catalog, minibatches, reference
 from nnbench.data.preparation import rows
 from nnbench_torch.availability import why_no_compiler
 from tests.backends.expected import train_reference
@@ -155,7 +155,7 @@ def test_matrix_products_are_float32(name):
 def test_no_compiler_is_a_reason(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler not found" in why_no_compiler()
-    assert "no-such-compiler" in registry.why_unavailable(registry.backends()["torch-compile"])
+    assert "no-such-compiler" in catalog.why_unavailable(catalog.backends()["torch-compile"])
 
 
 def test_no_headers_are_a_reason(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.cli import main
 from nnbench.records import CellResult, Environment, Epoch, Phases, RunInfo, Setup, Status
 from nnbench.runs import results
@@ -130,7 +130,7 @@ def _make_info(*backends: str, **changes: Any) -> RunInfo:
     info = RunInfo(
         started="2026-01-02T03:04:05Z",
         command="nnbench run",
-        workload=registry.workloads()["mnist"],
+        workload=catalog.workloads()["mnist"],
         backends=dict.fromkeys(backends or ("numpy",), "a summary"),
         unavailable={},
         baseline="numpy",
@@ -217,7 +217,7 @@ def make_info():
 @pytest.fixture(scope="session")
 def mnist() -> Workload:
     """Give the workload that ships with nnbench."""
-    return registry.workloads()["mnist"]
+    return catalog.workloads()["mnist"]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnbench import Backend, NnbenchError, Option, registry, selection
+from nnbench import Backend, NnbenchError, Option, catalog, selection
 
 OPTIONS = {
     "fused": Option(default=True, help=""),
@@ -16,7 +16,7 @@ OPTIONS = {
 def tunable(monkeypatch):
     """Register one backend with an option of every type, and nothing else."""
     backend = Backend(name="tunable", summary="", create=pytest.fail, options=OPTIONS)
-    monkeypatch.setattr(registry, "backends", lambda: {"tunable": backend})
+    monkeypatch.setattr(catalog, "backends", lambda: {"tunable": backend})
 
 
 def labels(*texts):
@@ -81,14 +81,14 @@ def test_same_backend_with_other_parameters_is_no_duplicate():
 
 def test_all_selects_every_backend_unnamed():
     selections = selection.parse(["all"])
-    assert [s.label for s in selections] == list(registry.backends())
+    assert [s.label for s in selections] == list(catalog.backends())
     assert not any(s.named for s in selections)
 
 
 @pytest.mark.parametrize("texts", [["all,numpy"], ["numpy,all"], ["all", "numpy"]])
 def test_backend_beside_all_counts_as_named(texts):
     selections = selection.parse(texts)
-    assert sorted(s.label for s in selections) == list(registry.backends())
+    assert sorted(s.label for s in selections) == list(catalog.backends())
     assert [s.label for s in selections if s.named] == ["numpy"]
 
 

@@ -79,13 +79,13 @@ def measure(pairs: int) -> tuple[Times, Times]:
 
 def prepare() -> tuple[Trainer, NDArray[np.int64]]:
     """Return a trainer of the numpy backend that knows its pace, and the order of an epoch."""
-    from nnbench import registry
+    from nnbench import catalog
     from nnbench.data.preparation import load_task
     from nnbench.worker import training
 
-    workload = replace(registry.workloads()["mnist"], epochs=1)
+    workload = replace(catalog.workloads()["mnist"], epochs=1)
     task = load_task(workload, seed=0)
-    network = registry.backends()["numpy"].create(task.network)
+    network = catalog.backends()["numpy"].create(task.network)
     network.load(task.layers)
     cpus = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
     data = network.place(task.train)

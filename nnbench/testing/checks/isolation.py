@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.testing.checks.base import Checks, fail
 from nnbench.testing.checks.training import verify_same
 from nnbench.testing.problems import BATCH_SIZE, make_problem
@@ -71,7 +71,7 @@ def train_there(network: Network[Any, Any], data: Any, problem: Problem) -> None
 
 def train_afresh(name: str, options: dict[str, OptionValue], problem: Problem) -> list[Layer]:
     """Train one epoch, in the process that calls this."""
-    network = registry.backends()[name].create(problem.spec, **options)
+    network = catalog.backends()[name].create(problem.spec, **options)
     network.load(problem.layers)
     train_there(network, network.place(problem.examples), problem)
     return network.dump()

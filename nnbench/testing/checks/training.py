@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.contract.spec import minibatches
 from nnbench.proof.evaluation import deviation, expected_losses
 from nnbench.testing import judgement
@@ -70,7 +70,7 @@ class TrainingChecks(Checks):
         verify(judgement.layers("four epochs: parameters", network.dump(), problem))
         verify(judgement.losses("four epochs", losses, problem))
 
-    @pytest.mark.parametrize("workload", registry.workloads())
+    @pytest.mark.parametrize("workload", catalog.workloads())
     def test_ten_steps_of_a_workload(self, workload: str) -> None:
         """The losses of ten steps of every registered workload, on its own data."""
         task = make_short_task(workload)

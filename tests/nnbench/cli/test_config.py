@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.config import workload_file
 from nnbench.runs import results
 from tests.nnbench.config.examples import TOY
@@ -37,7 +37,7 @@ def planned(tmp_path, monkeypatch, call):
 def test_file_says_what_is_run(planned, tmp_path):
     info, labels, output = planned()
     assert (info.rounds, info.seed, labels) == (2, 5, ["python"])
-    assert info.workload == registry.workloads()["mnist"]
+    assert info.workload == catalog.workloads()["mnist"]
     assert output == tmp_path / "run"
 
 

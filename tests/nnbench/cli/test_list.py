@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from nnbench import Backend, Option, registry
+from nnbench import Backend, Option, catalog
 from tests.plugins.helpers import environment, nnbench
 
 KINDS: dict[str, Any] = {
-    "Backends:": registry.backends,
-    "Workloads:": registry.workloads,
-    "Datasets:": registry.datasets,
+    "Backends:": catalog.backends,
+    "Workloads:": catalog.workloads,
+    "Datasets:": catalog.datasets,
 }
 
 
@@ -49,7 +49,7 @@ def test_names_have_their_summary(listed, title):
 
 def test_available_backend_has_its_summary(listed):
     line = next(line for line in listed["Backends:"] if line.split()[0] == "numpy")
-    assert line.endswith(f"  {registry.backends()['numpy'].summary}")
+    assert line.endswith(f"  {catalog.backends()['numpy'].summary}")
 
 
 def test_unavailable_backend_has_its_reason():
@@ -69,11 +69,11 @@ def test_parameters_are_listed_as_they_are_typed(listed):
 def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
     options = {"x": Option(default=default, help="a help")}
     backend = Backend(name="mine", summary="a summary", create=pytest.fail, options=options)
-    monkeypatch.setattr(registry, "backends", lambda: {"mine": backend})
+    monkeypatch.setattr(catalog, "backends", lambda: {"mine": backend})
     lines = sections(call("list").stdout)["Backends:"]
     assert lines == ["  mine  a summary", f"    mine[{typed}]  a help"]
 
 
 def test_nothing_to_list_is_no_error(call, monkeypatch):
-    monkeypatch.setattr(registry, "backends", dict)
+    monkeypatch.setattr(catalog, "backends", dict)
     assert sections(call("list").stdout)["Backends:"] == []

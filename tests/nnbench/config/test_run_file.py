@@ -5,7 +5,7 @@ import re
 import click
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.cli.run import run
 from nnbench.config import run_file
 from nnbench.config.run_table import RunTable
@@ -25,7 +25,7 @@ def test_values_are_those_that_the_command_takes(write):
     path = write(GOOD_RUNS["everything"], "deep/nnbench.toml")
     assert run_file.read(path) == {
         "backends": ["numpy", "torch-cpu[threads=2]"],
-        "workload": registry.workloads()["mnist"],
+        "workload": catalog.workloads()["mnist"],
         "dataset": "mnist",
         "epochs": 2,
         "batch_size": 32,

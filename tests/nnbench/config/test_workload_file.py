@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import NnbenchError, Workload, registry
+from nnbench import NnbenchError, Workload, catalog
 from nnbench.config import names, workload_file
 from nnbench.contract.errors import ConfigError
 from nnbench.data.workloads import ADAM, derive
@@ -20,9 +20,9 @@ def round_trip(workload, path):
     return workload_file.read(path)
 
 
-@pytest.mark.parametrize("name", registry.workloads())
+@pytest.mark.parametrize("name", catalog.workloads())
 def test_registered_workload_survives_being_written(tmp_path, name):
-    workload = registry.workloads()[name]
+    workload = catalog.workloads()[name]
     assert round_trip(workload, tmp_path / "other.toml") == workload
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.data.datasets import MNIST_FOLDER, MNIST_SHA256, TOY_ROWS, load_folder, load_toy
 from nnbench.data.preparation import load_splits, load_task
@@ -36,7 +36,7 @@ def refuse(folder, sums=None) -> str:
 
 @pytest.fixture(scope="module")
 def shipped():
-    return registry.datasets()["mnist"].load()
+    return catalog.datasets()["mnist"].load()
 
 
 def test_shipped_mnist_has_all_images(shipped):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench import Optimizer, registry
+from nnbench import Optimizer, catalog
 from nnbench.data import workloads
 from nnbench.data.workloads import derive
 
@@ -19,11 +19,11 @@ def test_mnist_is_the_published_network(mnist):
     assert mnist.target_accuracy == 0.961
 
 
-@pytest.mark.parametrize("name", registry.workloads())
+@pytest.mark.parametrize("name", catalog.workloads())
 def test_shipped_workload_has_a_known_dataset(name):
-    workload = registry.workloads()[name]
+    workload = catalog.workloads()[name]
     assert workload.name == name
-    assert workload.dataset in registry.datasets()
+    assert workload.dataset in catalog.datasets()
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 8, 9)])

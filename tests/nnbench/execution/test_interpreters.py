@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench import listing, records, registry
+from nnbench import catalog, records
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process
 from nnbench.execution.interpreters import ask, check_protocol, examine, locate, variables
@@ -29,7 +29,7 @@ def script(tmp_path):
 
 def test_own_interpreter_has_what_is_here():
     found = examine(sys.executable)
-    assert found.listing == listing.installed()
+    assert found.listing == catalog.installed()
     assert found.environment.versions["numpy"]
 
 
@@ -117,9 +117,9 @@ def test_list_prints_json(call):
     done = call("list", "--json")
     assert (done.code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert [b["name"] for b in found["backends"]] == list(registry.backends())
-    assert [w["name"] for w in found["workloads"]] == list(registry.workloads())
-    assert [d["name"] for d in found["datasets"]] == list(registry.datasets())
+    assert [b["name"] for b in found["backends"]] == list(catalog.backends())
+    assert [w["name"] for w in found["workloads"]] == list(catalog.workloads())
+    assert [d["name"] for d in found["datasets"]] == list(catalog.datasets())
 
 
 def test_command_of_this_interpreter():

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from nnbench import plugins
+from nnbench import catalog
+from nnbench.contract.errors import PluginWarning
 from nnbench.observers import http
-from nnbench.plugins import PluginWarning
 from nnbench.records import RunInfo
 from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
@@ -235,5 +235,5 @@ def test_run_goes_on_when_the_endpoint_fails(endpoint, tmp_path, monkeypatch):
 
 
 def test_observer_is_a_plugin_like_any_other():
-    [plugin] = (plugin for plugin in plugins.installed() if plugin.name == "http")
-    assert plugins.observed_by(plugin) == EVENTS
+    [plugin] = (plugin for plugin in catalog.plugins() if plugin.name == "http")
+    assert plugin.brings == {"events": EVENTS}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import Backend, registry
+from nnbench import Backend, catalog
 from nnbench.data.preparation import load_task
 from nnbench.execution import ceiling, process
 from nnbench.execution.disturbance import REPEATS
@@ -18,7 +18,7 @@ from nnbench.show import rendering
 from nnbench.show.line import describe
 from nnbench.show.progress import Silent
 
-TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
+TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
 SETUP = Setup(
     setup_s=0.1, transfer_s=0.1, warmup_s=0.1, epoch_images=5, parameters=45, thread_pools={}
 )

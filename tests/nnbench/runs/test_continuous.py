@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from nnbench import Option
+from nnbench.catalog import BackendItem, Listing
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution.interpreters import Interpreter
 from nnbench.figures.metrics import parse_gate
-from nnbench.listing import BackendItem, Listing
 from nnbench.runs import continuous
 from nnbench.runs.comparison import Run, compare
 from nnbench.runs.continuous import Sides

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nnbench import Backend, Option, records, registry
+from nnbench import Backend, Option, catalog, records
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
 from nnbench.data.datasets import digest, load_toy
 from nnbench.data.preparation import load_splits, load_task
@@ -22,7 +22,7 @@ from nnbench.show.progress import Silent
 
 NAMES = ["first", "second", "third"]
 ROUNDS = 4
-TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
+TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
 CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV")
 SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
 LABELS = [
@@ -55,8 +55,8 @@ def test_backend_is_known_again_by_its_label(label, start, monkeypatch):
     options = {"flag": False, "name": "", "number": 1, "share": 0.5}
     taken = {key: Option(default, "") for key, default in options.items()}
     faulty = Backend(name="faulty", summary="", create=pytest.fail, options=taken)
-    known = {**registry.backends(), "faulty": faulty}
-    monkeypatch.setattr(registry, "backends", lambda: known)
+    known = {**catalog.backends(), "faulty": faulty}
+    monkeypatch.setattr(catalog, "backends", lambda: known)
     (chosen,) = parse([label])
     folder, info = start(chosen.label)
     assert resuming.plan(folder) == (info, [chosen])
@@ -141,7 +141,7 @@ def test_backend_that_is_gone_is_refused(start):
 
 def test_backend_that_is_no_longer_available_is_refused(start, monkeypatch):
     folder, _ = start("numpy")
-    monkeypatch.setattr(registry, "why_unavailable", lambda _: "no driver")
+    monkeypatch.setattr(catalog, "why_unavailable", lambda _: "no driver")
     check_refused(folder, "numpy is unavailable: no driver", BackendUnavailableError)
 
 

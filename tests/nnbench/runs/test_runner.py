@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from nnbench import Backend, registry
+from nnbench import Backend, catalog
 from nnbench.data import seeding
 from nnbench.data.preparation import load_task
 from nnbench.execution import environment, process
@@ -18,7 +18,7 @@ from nnbench.selection import Selection
 from nnbench.show.progress import Silent
 
 NAMES = ["first", "second", "third", "fourth"]
-TOY = replace(registry.workloads()["toy-sigmoid"], epochs=1)
+TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
 CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV", output="last words")
 SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
 

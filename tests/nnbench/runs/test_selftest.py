@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import Handicap
 from nnbench.runs import selftest
@@ -60,7 +60,7 @@ def test_failed_cell_ends_the_selftest(cells, make_failed):
 
 
 def test_every_variant_has_a_name_of_its_own():
-    selection = Selection(registry.backends()["numpy"], {})
+    selection = Selection(catalog.backends()["numpy"], {})
     variants = selftest.variants(selection)
     assert len({v.label for v in variants}) == len(variants) == 7
     assert [v.handicap is None for v in variants] == [True] * 3 + [False] * 4
@@ -70,7 +70,7 @@ def test_every_variant_has_a_name_of_its_own():
 def test_handicap_changes_time_and_nothing_else(kind):
     spec = make_spec((6, 5, 3), KINDS[0])
     examples, order = make_examples(spec, 20), np.arange(20)
-    plain, slowed = (registry.backends()["numpy"].create(spec) for _ in range(2))
+    plain, slowed = (catalog.backends()["numpy"].create(spec) for _ in range(2))
     for network in (plain, slowed):
         network.load(make_layers(spec))
     slow_down(slowed, Handicap(kind, 0.5))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nnbench import registry
+from nnbench import catalog
 from nnbench.cli.plot import FIGURES as NAMES
 from nnbench.runs import results
 from nnbench.show import charts as report
@@ -121,7 +121,7 @@ def not_finite(make):
 
 def toy(make):
     cells = [make.cell(name, accuracies=(None,) * 150, losses=(0.5,)) for name in ("numpy", "x")]
-    return make.run(*cells, workload=registry.workloads()["toy-sigmoid"])
+    return make.run(*cells, workload=catalog.workloads()["toy-sigmoid"])
 
 
 def torn(make):

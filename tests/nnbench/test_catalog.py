@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from nnbench import NnbenchError, lookup, plugins, registry
+from nnbench import Backend, NnbenchError, catalog
+from nnbench.contract import hooks
 from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 
@@ -78,7 +79,7 @@ def test_naming_a_backend_that_fails_to_tell_is_an_error(tmp_path):
 
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(NnbenchError, match="no backend named 'nunpy'; did you mean numpy"):
-        lookup.find("backend", "nunpy", registry.backends())
+        catalog.find("backend", "nunpy", catalog.backends())
 
 
 def test_dataset_and_workload_of_a_plugin_are_run(tmp_path):
@@ -108,9 +109,69 @@ def test_plugins_are_listed_with_what_they_bring():
         "left_out": None,
         "brings": {"workloads": ["garden"], "datasets": ["beds"]},
     }
-    assert found["observers"]["brings"] == {"events": list(plugins.EVENTS)}
+    assert found["observers"]["brings"] == {
+        "events": ["run_started", "cell_finished", "run_finished"]
+    }
     assert found["numpy"]["brings"] == {"backends": ["numpy"]}
     assert found["numpy"]["distribution"] == "nnbench-harness"
+
+
+def test_every_hook_lists_or_observes():
+    declared = {name for name in vars(hooks) if name.startswith("nnbench_")}
+    known = [*catalog.kinds(), *catalog.events()]
+    assert sorted(f"nnbench_{name}" for name in known) == sorted(declared)
+    assert catalog.kinds()["backends"] is Backend
+    assert "run_started" in catalog.events()
+
+
+MORE_HOOKS = """
+from collections.abc import Sequence
+
+from nnbench.contract import hooks, hookspec
+
+
+@hookspec
+def nnbench_gardens() -> Sequence[Gardener]:
+    return ()
+
+
+@hookspec
+def nnbench_rain_fell(hours: float) -> None: ...
+
+
+class Gardener:
+    name = "kew"
+
+
+hooks.nnbench_gardens, hooks.nnbench_rain_fell = nnbench_gardens, nnbench_rain_fell
+"""
+WITH_THEM = """
+from nnbench import hookimpl
+from sitecustomize import Gardener
+
+
+@hookimpl
+def nnbench_gardens():
+    return [Gardener()]
+
+
+@hookimpl
+def nnbench_rain_fell(hours):
+    pass
+"""
+
+
+def test_what_a_hook_brings_is_known_once_the_hook_is_declared(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("from __future__ import annotations\n" + MORE_HOOKS)
+    (tmp_path / "nnbench_rainy.py").write_text(WITH_THEM)
+    info = tmp_path / "nnbench_rainy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nnbench-rainy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nnbench]\nrainy = nnbench_rainy\n")
+    done = nnbench("list", "--plugins", env=environment(PYTHONPATH=str(tmp_path)))
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = (line for line in done.stdout.splitlines() if line.startswith("  rainy "))
+    assert line.endswith("(nnbench_rainy): events rain_fell; gardens kew")
 
 
 def test_broken_plugins_are_listed_with_their_reason():

@@ -1,0 +1,373 @@
+"""What is installed: the plugins, what each lists or observes, and whether it can run here.
+
+What there is to list and to observe stands in :mod:`nnbench.contract.hooks`, and there alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, get_type_hints
+
+import pluggy
+
+import nnbench
+from nnbench import contract
+from nnbench.contract import hooks
+from nnbench.contract.backend import Backend, Option
+from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
+from nnbench.data import datasets as _datasets
+from nnbench.data import workloads as _workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from importlib.metadata import Distribution, EntryPoint
+
+    from nnbench.data.datasets import Dataset
+    from nnbench.data.workloads import Workload
+
+LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
+PREFIX = f"{contract.NAME}_"  #: of the names of hooks
+
+
+class Named(Protocol):
+    """Anything that a hook lists."""
+
+    @property
+    def name(self) -> str:
+        """The name that users type."""
+
+
+T = TypeVar("T")
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A workload or a dataset."""
+
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendItem(Item):
+    """A backend."""
+
+    device: Literal["cpu", "cuda"]  #: where it trains
+    unavailable: str | None  #: why it can't run here
+    options: dict[str, Option]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """An entry point of the group ``nnbench``, loaded or not."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+    module: str
+    left_out: str | None = None  #: why it was not loaded, or what of it
+    brings: dict[str, list[str]] = field(default_factory=dict)  #: names by kind, and its events
+
+    @property
+    def origin(self) -> str:
+        """Its distribution and version."""
+        return f"{self.distribution} {self.version}" if self.distribution else "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Everything that is installed, as records without code: ``nnbench list`` prints them."""
+
+    backends: list[BackendItem]
+    workloads: list[Item]
+    datasets: list[Item]
+    plugins: list[Plugin] = field(default_factory=list)
+
+
+def installed() -> Listing:
+    """List what is installed here."""
+    return Listing(
+        backends=[
+            BackendItem(
+                name=backend.name,
+                summary=backend.summary,
+                device=backend.device,
+                unavailable=why_unavailable(backend),
+                options=dict(backend.options),
+            )
+            for backend in backends().values()
+        ],
+        workloads=[Item(name=w.name, summary=w.summary) for w in workloads().values()],
+        datasets=[Item(name=d.name, summary=d.summary) for d in datasets().values()],
+        plugins=plugins(),
+    )
+
+
+# What hooks.py declares
+
+
+def kinds() -> dict[str, type[Named]]:
+    """Return the classes of what hooks list, by their names in the plural, as in ``backends``."""
+    returned = {name: get_type_hints(spec)["return"] for name, spec in _specifications().items()}
+    return {name: get_args(kind)[0] for name, kind in returned.items() if get_args(kind)}
+
+
+def events() -> list[str]:
+    """Return the names of what can be observed: the hooks that return nothing."""
+    return [name for name in _specifications() if name not in kinds()]
+
+
+def _specifications() -> dict[str, Callable[..., object]]:
+    return {
+        name.removeprefix(PREFIX): function
+        for name, function in vars(hooks).items()
+        if name.startswith(PREFIX)
+    }
+
+
+# Names
+
+
+def backends() -> dict[str, Backend]:
+    """Return every backend by name, sorted."""
+    return listed(Backend)
+
+
+def workloads() -> dict[str, Workload]:
+    """Return every workload by name, sorted."""
+    return listed(_workloads.Workload)
+
+
+def datasets() -> dict[str, Dataset]:
+    """Return every dataset by name, sorted."""
+    return listed(_datasets.Dataset)
+
+
+def listed(kind: type[NamedT]) -> dict[str, NamedT]:
+    """Return everything of one of the :func:`kinds` by name, sorted.
+
+    Raises
+    ------
+    PluginError
+        If two plugins give one name to different things.
+    """
+    [name] = (name for name, each in kinds().items() if each is kind)
+    found: dict[str, NamedT] = {}
+    owners: dict[str, str] = {}
+    for implementation in _implementations(name):
+        owner = implementation.plugin_name
+        for item in _items_or_none(implementation, kind):
+            if item.name in found:
+                both = f"{owners[item.name]!r} and {owner!r}"
+                what = f"{kind.__name__.lower()} named {item.name!r}"
+                raise PluginError(f"plugins {both} both provide a {what}")
+            found[item.name] = item
+            owners[item.name] = owner
+    return dict(sorted(found.items()))
+
+
+def find(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """Return what a name stands for that a user typed.
+
+    Raises
+    ------
+    NnbenchError
+        If it is unknown; the message suggests the nearest one.
+    """
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise NnbenchError(f"no {kind} named {name!r}; {hint}known: {', '.join(sorted(known))}")
+
+
+def why_unavailable(backend: Backend) -> str | None:
+    """Return why a backend can't run here, or None; one that fails to tell can't either."""
+    try:
+        reason = backend.unavailable()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        reason = shorten(error)
+    return " ".join(reason.split()) if reason else None
+
+
+def _items_or_none(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
+    """Call a hook that lists; a failing one is a warning, and its plugin lists nothing."""
+    try:
+        return _items(implementation, kind)
+    except PluginError as error:
+        name = implementation.plugin_name
+        warnings.warn(f"plugin {name!r} is left out: {error}", PluginWarning, stacklevel=2)
+        return []
+
+
+def _items(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
+    try:
+        return _checked(implementation.function(), kind)
+    except (Exception, SystemExit) as error:
+        raise PluginError(shorten(error)) from error
+
+
+def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
+    try:
+        checked = list(items)
+    except TypeError:
+        raise TypeError(f"the hook must return a list of {kind.__name__}, not {items!r}") from None
+    for item in checked:
+        if not isinstance(item, kind):
+            raise TypeError(f"{item!r} is no {kind.__name__}")
+    return checked
+
+
+# Plugins
+
+
+def plugins() -> list[Plugin]:
+    """Return every installed plugin, sorted by name, with what it brings."""
+    return sorted(map(_with_what_it_brings, _load()[1]), key=lambda plugin: plugin.name)
+
+
+def _with_what_it_brings(plugin: Plugin) -> Plugin:
+    observed = [name for name in events() if any(_implementations(name, plugin))]
+    brings = {"events": observed} if observed else {}
+    problems = [plugin.left_out] if plugin.left_out else []
+    for name, kind in kinds().items():
+        try:
+            items = [each for one in _implementations(name, plugin) for each in _items(one, kind)]
+        except PluginError as error:
+            problems.append(f"{name}: {error}")
+        else:
+            brings |= {name: [item.name for item in items]} if items else {}
+    return replace(plugin, left_out="; ".join(problems) or None, brings=brings)
+
+
+def notify(hook: str, **arguments: object) -> None:
+    """Call the observers of one hook; a failing observer is a warning."""
+    for implementation in _implementations(hook.removeprefix(PREFIX)):
+        try:
+            implementation.function(*(arguments[name] for name in implementation.argnames))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+            text = f"{hook} of plugin {implementation.plugin_name!r} failed: {error!r}"
+            warnings.warn(text, PluginWarning, stacklevel=2)
+
+
+def manager() -> pluggy.PluginManager:
+    """Return the plugin manager with every plugin registered that is installed and wanted."""
+    return _load()[0]
+
+
+def _implementations(name: str, plugin: Plugin | None = None) -> list[pluggy.HookImpl]:
+    found = getattr(manager().hook, PREFIX + name).get_hookimpls()
+    return [each for each in found if plugin is None or each.plugin_name == plugin.name]
+
+
+@cache
+def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
+    loader = pluggy.PluginManager(contract.NAME)
+    loader.add_hookspecs(hooks)
+    loader.register(_datasets, name="nnbench.data.datasets")
+    loader.register(_workloads, name="nnbench.data.workloads")
+    found = _own_once(entry_points(group=contract.NAME))
+    wanted = _wanted({entry_point.name: entry_point for entry_point in found})
+    return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in found]
+
+
+def _wanted(known: Mapping[str, EntryPoint]) -> set[str]:
+    """Return the names of the plugins to load: all, unless the environment names some."""
+    names = set(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
+    try:
+        return {find("plugin", name, known).name for name in sorted(names)} or set(known)
+    except NnbenchError as error:
+        raise PluginError(f"{LIMIT}: {error}") from error
+
+
+def _load_plugin(
+    loader: pluggy.PluginManager, entry_point: EntryPoint, wanted: Collection[str]
+) -> Plugin:
+    """Register one plugin; one that cannot be imported is left out with a warning."""
+    name, origin = entry_point.name, entry_point.dist
+    plugin = Plugin(
+        name=name,
+        distribution=origin.name if origin else None,
+        version=origin.version if origin else None,
+        module=entry_point.value,
+    )
+    if name not in wanted:
+        return replace(plugin, left_out=f"{LIMIT} does not name it")
+    try:
+        module = entry_point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        reason = shorten(error)
+        message = f"plugin {name!r} of {plugin.origin} is left out: {reason}"
+        warnings.warn(message, PluginWarning, stacklevel=2)
+        return replace(plugin, left_out=reason)
+    try:
+        loader.register(module, name=name)
+        loader.check_pending()  # a misspelt hook is an error, not a no-op
+    except (ValueError, pluggy.PluginValidationError) as error:
+        raise PluginError(f"plugin {name!r} of {plugin.origin}: {error}") from error
+    return plugin
+
+
+def shorten(error: BaseException) -> str:
+    """Write an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+# Another distribution called nnbench
+
+
+def check_installation() -> None:
+    """Warn of a distribution called ``nnbench`` beside this one: both write the same files.
+
+    On package indexes that name is another project's; it was also the name of this one.
+
+    Raises
+    ------
+    PluginError
+        If files of this one are replaced or gone, so that no plugin can be loaded.
+    """
+    ours, other = _distribution(contract.DISTRIBUTION), _distribution(contract.FORMER)
+    again = (
+        f"uninstall it (pip uninstall {contract.FORMER}), and install {contract.DISTRIBUTION} again"
+    )
+    if other and not _is_ours(other):
+        text = (
+            f"the distribution {contract.FORMER} {other.version} is another project's, whose files"
+        )
+        text = f"{text} replace some of {contract.DISTRIBUTION}'s: {again}"
+    elif other and ours:
+        text = f"{contract.DISTRIBUTION} is installed under its former name too,"
+        text = f"{text} {contract.FORMER} {other.version}: {again}"
+    else:
+        text = ""
+    if not hasattr(nnbench, "Backend"):
+        raise PluginError(text or f"files are missing: install {contract.DISTRIBUTION} again")
+    if text:
+        warnings.warn(text, PluginWarning, stacklevel=2)
+
+
+def _is_ours(found: Distribution) -> bool:
+    """Tell whether a distribution called ``nnbench`` is this project, not its namesake."""
+    return any(entry_point.group == contract.NAME for entry_point in found.entry_points)
+
+
+def _own_once(found: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """Leave out what the distribution of before lists, if today's is installed too."""
+    listed = list(found)
+    names = {entry_point.dist.name for entry_point in listed if entry_point.dist}
+    if contract.DISTRIBUTION not in names:
+        return listed
+    return [each for each in listed if not each.dist or each.dist.name != contract.FORMER]
+
+
+def _distribution(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
