@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
-from nnbench.cli.options import COUNT, FOLDER, POSITIVE_NUMBER, SEED, THREADS, TIMEOUT
+from nnbench.cli.options import option, options
 from nnbench.cli.run import execute, terminate
 from nnbench.contract.errors import NnbenchError
 
@@ -39,27 +39,15 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="More arguments for pip, such as '.[all]'. May be repeated.",
 )
-@click.option(
-    "--backends", "-b", multiple=True, default=["all"], metavar="NAMES", help="As in run."
-)
-@click.option("--workload", "-w", default="mnist", help="What to train.")
-@click.option("--rounds", "-r", type=COUNT, default=10, help="Blocks, each with a seed of its own.")
-@SEED
-@THREADS
-@click.option(
-    "--budget", type=POSITIVE_NUMBER, default=15.0, help="Seconds of training a cell may use."
-)
-@TIMEOUT
+@option("backends", help="As in run.")
+@option("workload", help="What to train.")
+@option("rounds", default=10)
+@options("seed", "threads", "budget", "timeout")
 @FAIL
 @STRICT
 @TABLE_FORMAT
-@click.option(
-    "--output",
-    "-o",
-    type=FOLDER,
-    help="Folder of the results.  [default: results/<time>-continuous]",
-)
-@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
+@option("output", shown="results/<time>-continuous")
+@option("progress")
 def continuous(
     base: str | None,
     head: str | None,
@@ -71,7 +59,7 @@ def continuous(
     progress: bool,
     strict: bool,
     table_format: str,
-    **options: Any,
+    **asked: Any,
 ) -> NoReturn:
     """Compare revision HEAD of the repository here with BASE, on this machine, paired.
 
@@ -87,11 +75,11 @@ def continuous(
     from nnbench.runs import results
 
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
-    pair.check_workload(options["workload"])
+    pair.check_workload(asked["workload"])
     found = find_pythons(base, head, pythons, install)
     sides = pair.Sides(*map(interpreters.examine, found))
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    info, selections = pair.plan(sides, command=command, overrides={}, **options)
+    info, selections = pair.plan(sides, command=command, overrides={}, **asked)
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
     folder = output or results.default_folder(info, "continuous")

@@ -27,9 +27,9 @@ def info(*, as_json: bool, workload: str | None, schema: str | None) -> None:
 
 def show_workload(name: str) -> None:
     """Print a workload as TOML."""
-    from nnbench.config import names, workload_file
+    from nnbench.config import files
 
-    click.echo(workload_file.write(names.find(name)), nl=False)
+    click.echo(files.spell_workload(files.find_workload(name)), nl=False)
 
 
 def show_schema(kind: str) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from nnbench.data.workloads import LARGEST
+from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
+from nnbench.contract.spec import Positive
 
 if TYPE_CHECKING:
     from click import Context, Parameter
+
+Command = Callable[..., Any]  #: a function that becomes one
+Decorator = Callable[[Command], Command]
 
 
 class PositiveNumber(click.ParamType[float]):
@@ -73,16 +79,69 @@ class Folder(click.Path):
 
 
 POSITIVE_NUMBER = PositiveNumber()
-PERCENTAGE = Percentage()
 LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
 FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-COUNT = click.IntRange(1, LARGEST)
 
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the first round.")
-THREADS = click.option(
-    "--threads", "-t", type=COUNT, default=1, help="CPU threads of each backend."
-)
-TIMEOUT = click.option(
-    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds after which a cell is killed."
-)
+#: Options of ``run`` that are written in another way than in a file.
+SPELLED: dict[str, click.ParamType[Any]] = {"target_accuracy": Percentage(), "output": FOLDER}
+HINTS = get_type_hints(RunTable, include_extras=True)
+
+
+def option(key: str, **changes: Any) -> Decorator:
+    """Return an option of ``nnbench run`` as click takes it, from its field in ``RunTable``.
+
+    ``changes`` is what is different in another command: fields of ``Option``, or the ``type``.
+    """
+    kind = changes.pop("type", None) or SPELLED.get(key) or type_of(HINTS[key])
+    table = replace(OPTIONS[key], **changes)
+    flag = key.replace("_", "-")
+    flag = f"--{flag}/--no-{flag}" if table.default is True else f"--{flag}"
+    return click.option(
+        *([] if any(name.startswith("--") for name in table.flags) else [flag]),
+        *table.flags,
+        key,
+        type=kind,
+        is_flag=kind is click.BOOL,
+        multiple=isinstance(table.default, tuple),
+        default=table.default,
+        metavar=table.metavar,
+        help=f"{table.help}  [default: {table.shown}]" if table.shown else table.help or None,
+    )
+
+
+def options(*keys: str) -> Decorator:
+    """Return several options of ``nnbench run``; one that is an effort is a flag for each value."""
+
+    def decorate(command: Command) -> Command:
+        for key in reversed(keys):
+            if key == "effort":
+                for value, effort in reversed(EFFORTS.items()):
+                    flag = click.option(f"--{value}", key, flag_value=value, help=effort.help)
+                    command = flag(command)
+            else:
+                command = option(key)(command)
+        return command
+
+    return decorate
+
+
+def type_of(hint: Any) -> click.ParamType[Any]:
+    """Return the type of an option from its field's, which is ``X | None``, or ``X`` is first.
+
+    Raises
+    ------
+    TypeError
+        If nothing here can convert it.
+    """
+    first = get_args(hint)[0]
+    kind, *bounds = get_args(first) if get_origin(first) is Annotated else [first]
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    if kind is int:
+        return click.IntRange(bounds[0].ge, bounds[0].le)
+    known = {bool: click.BOOL, str: click.STRING, Units: LAYER_SIZES}
+    found = POSITIVE_NUMBER if first == Positive else known.get(kind)
+    if found is None:
+        raise TypeError(f"no type of option for {hint}")
+    return found

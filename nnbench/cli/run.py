@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from nnbench.cli.options import (
-    COUNT,
-    FOLDER,
-    LAYER_SIZES,
-    PERCENTAGE,
-    POSITIVE_NUMBER,
-    SEED,
-    THREADS,
-    TIMEOUT,
-)
+from nnbench.cli.options import FOLDER, options
+from nnbench.config.run_table import EFFORTS, OPTIONS
 from nnbench.contract.errors import ExitCode
 from nnbench.data.workloads import OVERRIDES
 
@@ -30,65 +22,13 @@ if TYPE_CHECKING:
     from nnbench.records import RunInfo
     from nnbench.selection import Selection
 
-DEFAULTS = {"rounds": 3, "budget": 15.0}
-EFFORTS: dict[str | None, dict[str, float]] = {
-    "quick": {"rounds": 1, "budget": 2.0, "epochs": 1},
-    "rigorous": {"rounds": 10},
-    None: {},
-}
-
 
 class Terminated(BaseException):
     """SIGTERM came: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
 
 
 @click.command()
-@click.option(
-    "--backends",
-    "-b",
-    multiple=True,
-    default=["all"],
-    metavar="NAMES",
-    help="Backends, with commas: all, numpy, torch-cpu[threads=2]. May be repeated.",
-)
-@click.option("--workload", "-w", default="mnist", help="What to train: a name, or a .toml file.")
-@click.option("--dataset", help="Another dataset: a name, or a folder of IDX files.")
-@click.option("--epochs", type=COUNT, help="Passes over the training set.")
-@click.option("--batch-size", type=COUNT, help="Examples in a step.")
-@click.option("--hidden", type=LAYER_SIZES, help="Units of the hidden layers: 128,64 or none.")
-@click.option("--activation", type=click.Choice(["relu", "sigmoid"]), help="Of hidden layers.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adam-fresh"]))
-@click.option("--learning-rate", type=POSITIVE_NUMBER)
-@click.option(
-    "--target",
-    "target_accuracy",
-    type=PERCENTAGE,
-    help="Accuracy that training must reach, in percent.",
-)
-@click.option(
-    "--rounds",
-    "-r",
-    type=COUNT,
-    help=f"Blocks, each with a seed of its own.  [default: {DEFAULTS['rounds']}]",
-)
-@SEED
-@THREADS
-@click.option(
-    "--budget",
-    type=POSITIVE_NUMBER,
-    help=f"Seconds of training a cell may use.  [default: {DEFAULTS['budget']:g}]",
-)
-@TIMEOUT
-@click.option("--baseline", help="The backend whose time is 1.  [default: numpy]")
-@click.option(
-    "--roofline", is_flag=True, help="Measure the machine's ceilings, and each backend's share."
-)
-@click.option(
-    "--output",
-    "-o",
-    type=FOLDER,
-    help="Folder of the results.  [default: results/<time>-<workload>]",
-)
+@options(*OPTIONS)
 @click.option(
     "--config",
     "-c",
@@ -98,45 +38,39 @@ class Terminated(BaseException):
 @click.option(
     "--resume", type=FOLDER, help="Finish the run in this folder, as planned; no other options."
 )
-@click.option(
-    "--quick",
-    "effort",
-    flag_value="quick",
-    help="One round of one epoch, 2 s of training each.",
-)
-@click.option("--rigorous", "effort", flag_value="rigorous", help="At least 10 rounds.")
-@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
-def run(*, resume: Path | None, config: Path | None, **options: Any) -> NoReturn:
+def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
     signal.signal(signal.SIGTERM, terminate)
     if resume:
-        sys.exit(go_on(resume, progress=options["progress"]))
-    options = combine(options, config)
-    effort, output, progress = (options.pop(key) for key in ("effort", "output", "progress"))
-    if effort == "rigorous" and options["rounds"] < EFFORTS[effort]["rounds"]:
+        sys.exit(go_on(resume, progress=asked["progress"]))
+    asked = combine(asked, config)
+    effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
+    if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
     from nnbench.runs import planning
 
-    overrides = {key: value for key in OVERRIDES if (value := options.pop(key)) is not None}
+    overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    info, selections = planning.plan(command=command, overrides=overrides, **options)
+    info, selections = planning.plan(command=command, overrides=overrides, **asked)
     sys.exit(execute(info, selections, output, progress=progress, conclude=conclude))
 
 
-def combine(options: dict[str, Any], config: Path | None) -> dict[str, Any]:
+def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
     """Return every option from where it counts: what is typed wins over the file."""
-    typed = {key: options[key] for key in given() & options.keys()}
+    typed = {key: defaults[key] for key in given() & defaults.keys()}
     written: dict[str, Any] = {}
     if config:
-        from nnbench.config import run_file
+        from nnbench.config import files
 
-        written = run_file.read(config)
+        written = files.read_run(config)
     if "effort" in typed:
         written.pop("effort", None)
-    found = options | DEFAULTS
+    asked = dict(defaults)
     for source in (written, typed):
-        found |= EFFORTS[source.get("effort")] | source
-    return found
+        if effort := source.get("effort"):
+            asked |= EFFORTS[effort].values
+        asked |= source
+    return asked
 
 
 def given() -> set[str]:

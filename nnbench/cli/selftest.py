@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnbench.cli.options import COUNT, SEED
+from nnbench.cli.options import option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nnbench.runs.selftest import Trial
 
 
 @click.command()
 @click.option("--backend", "-b", default="numpy", help="What to run; the quickest is best.")
-@click.option("--workload", "-w", default="mnist", help="What to train.")
-@click.option("--rounds", "-r", type=click.IntRange(min=6), default=10, help="Blocks.")
-@SEED
-@click.option("--threads", "-t", type=COUNT, default=1, help="CPU threads of each cell.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the results.  [default: results/<time>-selftest]",
-)
-@click.option("--progress/--no-progress", default=True, help="Show how the run goes on.")
+@option("workload", help="What to train.")
+@option("rounds", help="Blocks.", default=10, type=click.IntRange(min=6))
+@option("seed")
+@option("threads", help="CPU threads of each cell.")
+@option("output", shown="results/<time>-selftest")
+@option("progress")
 def selftest(
     *,
     backend: str,
-    workload: str,
-    rounds: int,
-    seed: int,
-    threads: int,
     output: Path | None,
     progress: bool,
+    **asked: Any,
 ) -> None:
     """Measure the noise floor of this machine, and the smallest slowdown that is found.
 
@@ -53,20 +46,17 @@ def selftest(
     info, [selection] = planning.plan(
         command=" ".join(["nnbench", *sys.argv[1:]]),
         backends=[backend],
-        workload=workload,
         overrides={},
-        rounds=rounds,
-        seed=seed,
-        threads=threads,
         budget=60.0,
         timeout=300.0,
         baseline=None,
+        **asked,
     )
     variants = trials_of.variants(selection)
     labels = {variant.label: selection.backend.summary for variant in variants}
     info = replace(info, backends=labels, baseline=variants[0].label)
     folder = output or results.default_folder(info, "selftest")
-    display = choose(Console(stderr=True), len(variants) * rounds, wanted=progress)
+    display = choose(Console(stderr=True), len(variants) * info.rounds, wanted=progress)
     with display:
         runner.run(info, variants, folder, display)
     floor, trials = trials_of.evaluate(results.read_final(folder))

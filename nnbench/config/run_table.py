@@ -1,60 +1,108 @@
-"""What a configuration file may say: every option of ``nnbench run``, under the option's name."""
+"""Every option of ``nnbench run``: its name, type, bounds, default and help, for all who need them.
+
+The command line, the keys of a configuration file and the published schema come from
+:class:`RunTable`, so a new option is a new field here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
 from nnbench.contract.spec import Activation, OptimizerKind, Positive
 from nnbench.data.workloads import Count, Name, Share, Workload
 
-LARGEST_SEED = 2**32 - 1
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Units = tuple[Count, ...]
+EffortName = Literal["quick", "rigorous"]  #: a key in files, flags on the command line
+
+
+class Effort(NamedTuple):
+    """Values of other options under one name."""
+
+    help: str
+    values: Mapping[str, float]
+
+
+EFFORTS: dict[EffortName, Effort] = {
+    "quick": Effort(
+        "One round of one epoch, 2 s of training each.", {"rounds": 1, "budget": 2.0, "epochs": 1}
+    ),
+    "rigorous": Effort("At least 10 rounds.", {"rounds": 10}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How an option is spelled, and what it means."""
+
+    help: str  #: on the command line
+    flags: tuple[str, ...] = ()  #: a letter, or another name than the field's
+    default: Any = None
+    shown: str = ""  #: the default in words, where it depends on others
+    metavar: str | None = None
+    in_file: str = ""  #: what it means in a file, if that is something else
+
+    @property
+    def description(self) -> str:
+        """What the key means in a file."""
+        text = self.in_file or self.help.removesuffix(".")
+        return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def option(text: str, *flags: str, **more: Any) -> Any:
+    """Return a field; None is an option that was not given."""
+    return field(default=None, metadata={"option": Option(text, flags, **more)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTable:
     """A run of nnbench; paths are relative to the folder of the file."""
 
-    backends: Annotated[
-        Name | Annotated[list[Name], Meta(min_length=1)] | None,
-        Meta(description="names, as after --backends, or a list of them"),
-    ] = None
-    workload: Annotated[
-        Name | Workload | None, Meta(description="a name, a workload file, or the workload itself")
-    ] = None
-    dataset: Annotated[
-        Name | None, Meta(description="another dataset: a name, or a folder of IDX files")
-    ] = None
-    epochs: Annotated[Count | None, Meta(description="passes over the training split")] = None
-    batch_size: Annotated[Count | None, Meta(description="examples in a step")] = None
-    hidden: Annotated[tuple[Count, ...] | None, Meta(description="units of each hidden layer")] = (
-        None
+    backends: Name | Annotated[list[Name], Meta(min_length=1)] | None = option(
+        "Backends, with commas: all, numpy, torch-cpu[threads=2]. May be repeated.",
+        "-b",
+        default=("all",),
+        metavar="NAMES",
+        in_file="names, as after --backends, or a list of them",
     )
-    activation: Annotated[Activation | None, Meta(description="of the hidden layers")] = None
-    optimizer: Annotated[OptimizerKind | None, Meta(description="kind of optimizer")] = None
-    learning_rate: Annotated[Positive | None, Meta(description="step size")] = None
-    target_accuracy: Annotated[
-        Share | None, Meta(description="that training must reach, as a fraction")
-    ] = None
-    rounds: Annotated[Count | None, Meta(description="blocks, each with a seed of its own")] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=LARGEST_SEED)] | None, Meta(description="of the first round")
-    ] = None
-    threads: Annotated[Count | None, Meta(description="CPU threads of each backend")] = None
-    budget: Annotated[Positive | None, Meta(description="seconds of training a cell may use")] = (
-        None
+    workload: Name | Workload | None = option(
+        "What to train: a name, or a .toml file.",
+        "-w",
+        default="mnist",
+        in_file="a name, a workload file, or the workload itself",
     )
-    timeout: Annotated[
-        Positive | None, Meta(description="seconds after which a cell is killed")
-    ] = None
-    baseline: Annotated[Name | None, Meta(description="the backend whose time is 1")] = None
-    roofline: Annotated[
-        bool | None, Meta(description="measure the machine's ceilings, and each backend's share")
-    ] = None
-    output: Annotated[Name | None, Meta(description="folder of the results")] = None
-    effort: Annotated[
-        Literal["quick", "rigorous"] | None, Meta(description="as --quick and --rigorous")
-    ] = None
-    progress: Annotated[bool | None, Meta(description="show how the run goes on")] = None
+    dataset: Name | None = option("Another dataset: a name, or a folder of IDX files.")
+    epochs: Count | None = option("Passes over the training set.")
+    batch_size: Count | None = option("Examples in a step.")
+    hidden: Units | None = option(
+        "Units of the hidden layers: 128,64 or none.", in_file="units of each hidden layer"
+    )
+    activation: Activation | None = option("Of hidden layers.")
+    optimizer: OptimizerKind | None = option("", in_file="kind of optimizer")
+    learning_rate: Positive | None = option("", in_file="step size")
+    target_accuracy: Share | None = option(
+        "Accuracy that training must reach, in percent.",
+        "--target",
+        in_file="that training must reach, as a fraction",
+    )
+    rounds: Count | None = option("Blocks, each with a seed of its own.", "-r", default=3)
+    seed: Seed | None = option("Of the first round.", default=0)
+    threads: Count | None = option("CPU threads of each backend.", "-t", default=1)
+    budget: Positive | None = option("Seconds of training a cell may use.", default=15)
+    timeout: Positive | None = option("Seconds after which a cell is killed.", default=300)
+    baseline: Name | None = option("The backend whose time is 1.", shown="numpy")
+    roofline: bool | None = option(
+        "Measure the machine's ceilings, and each backend's share.", default=False
+    )
+    output: Name | None = option("Folder of the results.", "-o", shown="results/<time>-<workload>")
+    effort: EffortName | None = option("", in_file="as --quick and --rigorous")
+    progress: bool | None = option("Show how the run goes on.", default=True)
+
+
+OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(RunTable)}

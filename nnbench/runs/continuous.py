@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nnbench import selection
-from nnbench.config import names
+from nnbench.config import files
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import analysis
@@ -46,7 +46,7 @@ def check_workload(name: str) -> None:
         If it is not registered here.
     """
     try:
-        names.find(name)
+        files.find_workload(name)
     except ConfigError:
         raise
     except NnbenchError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog, selection
-from nnbench.config import names
+from nnbench.config import files
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.data import workloads
 from nnbench.execution import environment, floors, machine
@@ -55,7 +55,7 @@ def describe(
     warnings = check_machine(available, threads)
     labels = {s.label: s.backend.summary for s in available}
     libraries = {name for s in selections for name in s.backend.libraries}
-    chosen = names.find(workload) if isinstance(workload, str) else workload
+    chosen = files.find_workload(workload) if isinstance(workload, str) else workload
     here = environment.describe(libraries)
     return RunInfo(
         started=results.now(),

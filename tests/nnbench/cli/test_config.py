@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from nnbench import catalog
-from nnbench.config import workload_file
+from nnbench.config import files
 from nnbench.runs import results
 from tests.nnbench.config.examples import TOY
 
@@ -125,7 +125,7 @@ def test_workload_that_info_prints_can_be_run(call, tmp_path, planned, name):
 def test_info_prints_a_workload_file_complete(call, tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     (tmp_path / "all.toml").write_text(call("info", "--workload", "small.toml").stdout)
-    small, complete = (workload_file.read(tmp_path / name) for name in ("small.toml", "all.toml"))
+    small, complete = (files.read_workload(tmp_path / name) for name in ("small.toml", "all.toml"))
     assert complete == replace(small, name="small")
 
 

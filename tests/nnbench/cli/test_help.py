@@ -72,7 +72,7 @@ def test_help_of_run_names_every_option(call, option):
 
 @pytest.mark.parametrize(
     "default",
-    ["[default: all]", "[default: mnist]", "[default: 3]", "[default: 15]", "[default: numpy]"],
+    ["[default: all]", "[default: mnist]", "[default: 3; ", "[default: 15]", "[default: numpy]"],
 )
 def test_help_of_run_tells_the_defaults(call, default):
     assert default in " ".join(call("run", "--help").stdout.split())

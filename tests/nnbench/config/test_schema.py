@@ -7,13 +7,13 @@ import jsonschema
 import msgspec
 import pytest
 
-from nnbench.config import run_file, schema, workload_file
+from nnbench.config import files, schema
 from nnbench.contract.errors import ConfigError
 from tests.nnbench.config import examples
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schema"
 FILES = {"config": "nnbench.schema.json", "workload": "workload.schema.json"}
-READ = {"config": run_file.read, "workload": workload_file.read}
+READ = {"config": files.read_run, "workload": files.read_workload}
 GOOD = [("workload", text) for text in examples.GOOD_WORKLOADS.values()]
 GOOD += [("config", text) for text in examples.GOOD_RUNS.values()]
 BAD = [("workload", text) for text, *_ in examples.BAD_WORKLOADS.values()]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import NnbenchError, Workload, catalog
-from nnbench.config import names, workload_file
+from nnbench.config import files
 from nnbench.contract.errors import ConfigError
 from nnbench.data.workloads import ADAM, derive
 from tests.nnbench.config.examples import BAD_WORKLOADS, NO_TOML, NOT_FINITE, TOY
@@ -16,8 +16,8 @@ ODD = "a \"b\" 'c' \\ \n\t\x7f ü 🙂 [x] = # 3"
 
 
 def round_trip(workload, path):
-    path.write_text(workload_file.write(workload), encoding="utf-8")
-    return workload_file.read(path)
+    path.write_text(files.spell_workload(workload), encoding="utf-8")
+    return files.read_workload(path)
 
 
 @pytest.mark.parametrize("name", catalog.workloads())
@@ -49,55 +49,55 @@ def test_wrong_file_is_told_with_its_line(write, name):
     text, line, message = WRONG[name]
     where = f"my.toml:{line}: " if line else "my.toml: "
     with pytest.raises(ConfigError, match=rf"\A{re.escape(where + message)}"):
-        workload_file.read(write(text))
+        files.read_workload(write(text))
 
 
 def test_what_is_left_out_has_its_default(write):
-    assert workload_file.read(write(TOY)) == Workload(
+    assert files.read_workload(write(TOY)) == Workload(
         name="my", summary="", dataset="toy", hidden=(4,), optimizer=ADAM
     )
 
 
 def test_file_names_itself(write):
-    assert workload_file.read(write(TOY + 'name = "other"')).name == "other"
+    assert files.read_workload(write(TOY + 'name = "other"')).name == "other"
 
 
 def test_folder_of_a_dataset_is_relative_to_the_file(write, tmp_path, monkeypatch, write_folder):
     path = write('dataset = "../shapes"\nhidden = []', "deep/my.toml").absolute()
     folder = write_folder(tmp_path / "shapes")
     monkeypatch.chdir("/")
-    assert folder.samefile(workload_file.read(path).dataset)
+    assert folder.samefile(files.read_workload(path).dataset)
 
 
 def test_name_of_a_dataset_comes_before_a_folder(write, tmp_path):
     (tmp_path / "toy").mkdir()
-    assert workload_file.read(write(TOY)).dataset == "toy"
+    assert files.read_workload(write(TOY)).dataset == "toy"
 
 
 @pytest.mark.parametrize("name", ["no/folder", "~nobody-of-this-name/x", "\\u0000", "n" * 5000])
 def test_dataset_that_is_not_there_is_told_with_its_line(write, name):
     with pytest.raises(ConfigError, match=r"\Amy.toml:2: no dataset or folder named '"):
-        workload_file.read(write(f'hidden = []\ndataset = "{name}"'))
+        files.read_workload(write(f'hidden = []\ndataset = "{name}"'))
 
 
 def test_byte_order_mark_is_ignored(write):
-    assert workload_file.read(write("\ufeff" + TOY)).dataset == "toy"
+    assert files.read_workload(write("\ufeff" + TOY)).dataset == "toy"
 
 
 def test_file_that_is_no_text_is_told_with_its_line(tmp_path):
     (tmp_path / "my.toml").write_bytes(TOY.encode() + b'name = "\xff"')
     with pytest.raises(ConfigError, match=r"my.toml:3: this is not UTF-8"):
-        workload_file.read(tmp_path / "my.toml")
+        files.read_workload(tmp_path / "my.toml")
 
 
 def test_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*/my.toml: No such file or directory"):
-        workload_file.read(tmp_path / "my.toml")
+        files.read_workload(tmp_path / "my.toml")
 
 
 def test_folder_is_no_file(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory"):
-        workload_file.read(tmp_path)
+        files.read_workload(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_folder_is_no_file(tmp_path):
 def test_name_from_a_table_is_understood(mnist, text, overrides):
     for changes in overrides:
         mnist = derive(mnist, changes)
-    assert names.find(f"mnist+{text}") == mnist
+    assert files.find_workload(f"mnist+{text}") == mnist
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_name_from_a_table_is_understood(mnist, text, overrides):
 )
 def test_change_that_means_nothing_is_told(change):
     with pytest.raises(NnbenchError, match=re.escape(f"{change}: ")):
-        names.find(f"mnist+{change}")
+        files.find_workload(f"mnist+{change}")

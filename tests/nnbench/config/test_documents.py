@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from nnbench.config.positions import key_lines
+from nnbench.config.documents import key_lines
 
 DOCUMENTS = {
     "plain": "a = 1\n\nb = 3  # c = 4\n",

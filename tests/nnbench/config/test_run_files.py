@@ -6,10 +6,12 @@ import click
 import pytest
 
 from nnbench import catalog
+from nnbench.cli.options import type_of
 from nnbench.cli.run import run
-from nnbench.config import run_file
+from nnbench.config import files
 from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError
+from nnbench.data.workloads import Share
 from tests.nnbench.config.examples import BAD_NAMES, BAD_RUNS, GOOD_RUNS, TOY
 
 WRONG = {**BAD_RUNS, **BAD_NAMES}
@@ -23,7 +25,7 @@ def test_every_option_of_run_can_be_in_a_file():
 
 def test_values_are_those_that_the_command_takes(write):
     path = write(GOOD_RUNS["everything"], "deep/nnbench.toml")
-    assert run_file.read(path) == {
+    assert files.read_run(path) == {
         "backends": ["numpy", "torch-cpu[threads=2]"],
         "workload": catalog.workloads()["mnist"],
         "dataset": "mnist",
@@ -51,30 +53,36 @@ def test_values_are_those_that_the_command_takes(write):
 def test_wrong_file_is_told_with_its_line(write, name):
     text, line, message = WRONG[name]
     with pytest.raises(ConfigError, match=rf"\Anew.toml:{line}: {re.escape(message)}"):
-        run_file.read(write(text, "new.toml"))
+        files.read_run(write(text, "new.toml"))
 
 
 def test_workload_may_be_in_the_file(write):
-    workload = run_file.read(write("[workload]\n" + TOY))["workload"]
+    workload = files.read_run(write("[workload]\n" + TOY))["workload"]
     assert (workload.name, workload.dataset, workload.hidden) == ("my", "toy", (4,))
 
 
 def test_workload_may_be_in_a_file_beside_it(write):
     write(TOY, "deep/small.toml")
     path = write('workload = "small.toml"', "deep/nnbench.toml")
-    assert run_file.read(path)["workload"].name == "small"
+    assert files.read_run(path)["workload"].name == "small"
 
 
 def test_error_in_the_other_file_names_that(write):
     write(TOY + "epoch = 3", "small.toml")
     with pytest.raises(ConfigError, match=r"small.toml:3: unknown key 'epoch'"):
-        run_file.read(write('workload = "small.toml"', "nnbench.toml"))
+        files.read_run(write('workload = "small.toml"', "nnbench.toml"))
 
 
 @pytest.mark.parametrize("prefix", ["", "[workload]\nhidden = []\n"])
 def test_folder_of_a_dataset_is_relative_to_the_file(write, tmp_path, write_folder, prefix):
     path = write(prefix + 'dataset = "../shapes"', "deep/nnbench.toml")
     folder = write_folder(tmp_path / "shapes")
-    found = run_file.read(path)
+    found = files.read_run(path)
     dataset = found["workload"].dataset if prefix else found["dataset"]
     assert folder.samefile(dataset)
+
+
+@pytest.mark.parametrize("hint", [bytes | None, dict[str, int] | None, Share | None])
+def test_option_of_a_type_that_the_command_cannot_convert_is_refused(hint):
+    with pytest.raises(TypeError, match="no type of option"):
+        type_of(hint)

@@ -1,0 +1,180 @@
+"""What users name: a workload, by its name or as a TOML file, and a whole run as a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from nnbench import catalog
+from nnbench.config import documents, schema
+from nnbench.config.run_table import RunTable
+from nnbench.contract.errors import ConfigError, NnbenchError
+from nnbench.data.workloads import OVERRIDES, Workload, derive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nnbench.config.documents import Document, KeyPath
+
+SUFFIX = ".toml"
+CHANGES = re.compile(r"\+(?=[a-z_]+=)")  # mnist+epochs=1+batch_size=8
+CHANGE = re.compile(r",(?=[a-z_]+=)")  # hidden=128,64,epochs=1
+
+
+def find_workload(text: str) -> Workload:
+    """Return the workload that a user named.
+
+    Raises
+    ------
+    NnbenchError
+        If there is none of that name, or the file holds none.
+    """
+    known = catalog.workloads()
+    if text in known:
+        return known[text]
+    if text.endswith(SUFFIX):
+        return read_workload(Path(text))
+    base, *changes = CHANGES.split(text)
+    workload = catalog.find("workload", base, known)
+    for change in changes:
+        workload = derive(workload, dict(map(_read_change, CHANGE.split(change))))
+    return workload
+
+
+def _read_change(change: str) -> tuple[str, Any]:
+    """Read ``key=value`` as :func:`nnbench.data.workloads.derive` writes it."""
+    key, _, text = change.partition("=")
+    if key not in OVERRIDES:
+        raise NnbenchError(f"no change {key!r} of a workload; known: {', '.join(OVERRIDES)}")
+    value: str | list[str] | None = text
+    if key == "hidden":
+        value = [] if text == "none" else text.split(",")
+    elif text == (schema.FULL if key == "batch_size" else "none"):
+        value = None
+    try:
+        return key, msgspec.convert(
+            value, get_type_hints(RunTable, None, None, True)[key], strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise NnbenchError(f"{change}: {schema.PLACE.sub('', str(error))}") from error
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return the options of ``nnbench run`` that a file sets, as the command takes them.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or does not describe a run.
+    """
+    source = documents.read(path)
+    table = dict(source.table)
+    if isinstance(table.get("workload"), dict):
+        table["workload"] = _complete(table["workload"], path)
+    found = schema.convert(source, "config", table, RunTable)
+    options = {key: getattr(found, key) for key in source.table}
+    if "workload" in options:
+        options["workload"] = _named_workload(source, options["workload"])
+    if "dataset" in options:
+        options["dataset"] = _locate(source, ("dataset",), options["dataset"])
+    if isinstance(options.get("backends"), str):
+        options["backends"] = [options["backends"]]
+    if "output" in options:
+        options["output"] = source.locate(options["output"])
+    return options
+
+
+def _named_workload(source: Document, given: str | Workload) -> Workload:
+    if isinstance(given, Workload):
+        dataset = _locate(source, ("workload", "dataset"), given.dataset)
+        return dataclasses.replace(given, dataset=dataset)
+    try:
+        is_file = given.endswith(SUFFIX)
+        return find_workload(str(source.locate(given)) if is_file else given)
+    except ConfigError:
+        raise  # of the other file
+    except NnbenchError as error:
+        raise source.error(("workload",), str(error)) from error
+
+
+def read_workload(path: Path) -> Workload:
+    """Read a workload file; its name is the file's, unless it has one.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, is no workload, or has the name of another that is installed.
+    """
+    source = documents.read(path)
+    found = schema.convert(source, "workload", _complete(source.table, path), Workload)
+    found = dataclasses.replace(found, dataset=_locate(source, ("dataset",), found.dataset))
+    _refuse_taken_name(source, found)
+    return found
+
+
+def _refuse_taken_name(source: Document, workload: Workload) -> None:
+    """Refuse the name of an installed workload for another one: tables would not tell them apart.
+
+    Raises
+    ------
+    ConfigError
+        With what differs.
+    """
+    installed = catalog.workloads().get(workload.name)
+    if installed and (changed := workload.differences(installed)):
+        what = ", ".join(changed)
+        text = f"{workload.name!r} is installed, and differs in {what}: give this another name"
+        raise source.error(("name",), text)
+
+
+def _complete(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Give a table what a file may leave out or write otherwise."""
+    found = {"name": path.stem, "summary": "", **table}
+    if found.get("batch_size") == schema.FULL:
+        found["batch_size"] = None
+    return found
+
+
+def _locate(source: Document, at: KeyPath, dataset: str) -> str:
+    """Return a dataset so that the working directory does not matter.
+
+    A registered name comes first; a folder is relative to that of the file.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither, with the line of ``at``.
+    """
+    known = catalog.datasets()
+    folder = source.locate(dataset)
+    if dataset not in known and os.path.isdir(folder):  # noqa: PTH112 - takes every text
+        return str(folder)
+    try:
+        return catalog.find("dataset or folder", dataset, known).name
+    except NnbenchError as error:
+        raise source.error(at, str(error)) from error
+
+
+def spell_workload(workload: Workload) -> str:
+    """Return a workload as the TOML that :func:`read_workload` takes, every field spelled out."""
+    fields = dataclasses.asdict(workload)
+    optimizer = fields.pop("optimizer")
+    if fields["batch_size"] is None:
+        fields["batch_size"] = schema.FULL
+    return _pairs(fields) + "\n[optimizer]\n" + _pairs(optimizer)
+
+
+def _pairs(table: Mapping[str, Any]) -> str:
+    pairs = ((key, value) for key, value in table.items() if value is not None)
+    return "".join(f"{key} = {_spell(value)}\n" for key, value in pairs)
+
+
+def _spell(value: object) -> str:
+    """Write a string, a number, a truth value or a list of them: TOML's are those of JSON."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
