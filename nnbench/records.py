@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 
@@ -22,7 +22,8 @@ from nnbench.data.workloads import Workload
 #: older one would misread; a new field with a default is none.
 PROTOCOL = 1
 
-SCHEMA_VERSION = 1  #: of a run on disk
+SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
+LOCAL = "local"  #: the name of the machine that nnbench itself runs on
 OWN_NAMES = (DISTRIBUTION, FORMER)  #: of nnbench, among versions
 DEFAULT_FLOOR = 0.05  #: of a machine that has not measured its own
 
@@ -87,6 +88,16 @@ class CellSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What was trained between two cuts of an epoch: one timed call."""
+
+    images: int
+    train_s: float
+    turn: int | None = None  #: of its block, from 0; None if the cell trained without a pause
+    state: str | None = None  #: SHA-256 of the parameters kept at its end; None if none are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
     """One epoch, or as much of it as the budget allowed."""
 
@@ -104,6 +115,7 @@ class Epoch:
     steal_s: float = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
     compilations: int = 0  #: while training, as far as the library can say
     device_s: float | None = None  #: training time by the device's clock, where it has one
+    parts: list[Part] = field(default_factory=list)  #: in order; empty in older runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +184,9 @@ class CellResult:
     achieved_gflops: float | None = None  #: operations by training time, zeros included
     ceiling_gflops: float | None = None  #: what this machine can do at most; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
+    machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
+    block_attempt: int = 0  #: a block whose machine was lost runs again, whole
+    point: int = 0  #: what was trained: an index into RunInfo.points
 
     @property
     def train_s(self) -> float:
@@ -247,27 +262,87 @@ class Roof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where blocks run, as it was when the run started."""
+
+    environment: Environment
+    noise_floor: float = DEFAULT_FLOOR  #: a fraction
+    warnings: list[str] = field(default_factory=list)  #: of what may spoil times
+    roofs: list[Roof] = field(default_factory=list)  #: its ceilings, with --roofline
+    unavailable: dict[str, str] = field(default_factory=dict)  #: label: why it can't run there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What is equal for all backends of a block; a run has one."""
+
+    workload: Workload
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What was asked of a run, and on which machine it ran."""
+    """What was asked of a run, and on which machines it ran.
+
+    The properties are those of a run of one point on one machine. Of several machines, what is
+    asked for once is the first one's.
+    """
 
     schema_version: int = SCHEMA_VERSION
     started: str  #: ISO 8601, UTC
     command: str
-    workload: Workload
-    backends: dict[str, str]  #: label: summary
-    unavailable: dict[str, str]  #: label: reason, for backends that could not run
+    points: Annotated[list[Point], msgspec.Meta(min_length=1)]
+    backends: dict[str, str]  #: label: summary, of those that some machine can run
     required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
     seed: int  #: of the first round
-    threads: int
     budget_s: float
     timeout_s: float
-    environment: Environment
-    noise_floor: float = DEFAULT_FLOOR  #: of the machine when the run started, a fraction
-    warnings: list[str] = field(default_factory=list)  #: of the machine, before the run
-    roofs: list[Roof] = field(default_factory=list)  #: ceilings of the machine, with --roofline
+    executor: str = LOCAL  #: that ran the blocks
+    machines: Annotated[dict[str, Machine], msgspec.Meta(min_length=1)]
     dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
+
+    @property
+    def workload(self) -> Workload:
+        """What was trained."""
+        return self.points[0].workload
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a backend that was not given its own."""
+        return self.points[0].threads
+
+    @property
+    def machine(self) -> Machine:
+        """The machine; of several, the first."""
+        return next(iter(self.machines.values()))
+
+    @property
+    def environment(self) -> Environment:
+        """Hardware and software of the machine."""
+        return self.machine.environment
+
+    @property
+    def noise_floor(self) -> float:
+        """What no comparison on these machines can tell from nothing, a fraction."""
+        return max(machine.noise_floor for machine in self.machines.values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may have spoilt times."""
+        return list(dict.fromkeys(w for m in self.machines.values() for w in m.warnings))
+
+    @property
+    def roofs(self) -> list[Roof]:
+        """Ceilings of the machine."""
+        return self.machine.roofs
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Why backends could run on none of the machines, by label."""
+        others = [machine.unavailable for machine in self.machines.values()]
+        return {k: why for k, why in others[0].items() if all(k in other for other in others)}
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):

@@ -78,7 +78,11 @@ def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> tuple[RunInf
             reason = info.unavailable[label]
             raise BackendUnavailableError(f"{item.label} is unavailable: {reason}")
     software = merge(sides.base.environment, sides.head.environment)
-    return replace(info, environment=replace(info.environment, **software)), selections
+    machines = {
+        name: replace(machine, environment=replace(machine.environment, **software))
+        for name, machine in info.machines.items()
+    }
+    return replace(info, machines=machines), selections
 
 
 def _backends(side: Interpreter) -> dict[str, Backend]:

@@ -9,7 +9,7 @@ from nnbench.config import files
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.data import workloads
 from nnbench.execution import environment, floors, machine
-from nnbench.records import RunInfo
+from nnbench.records import LOCAL, Machine, Point, RunInfo
 from nnbench.runs import results
 
 if TYPE_CHECKING:
@@ -60,20 +60,23 @@ def describe(
     return RunInfo(
         started=results.now(),
         command=command,
-        workload=workloads.derive(chosen, overrides),
+        points=[Point(workload=workloads.derive(chosen, overrides), threads=threads)],
         backends=labels,
-        unavailable=unavailable,
         required=[s.label for s in selections if s.named],
         baseline=choose_baseline(baseline, labels),
         rounds=rounds,
         seed=seed,
-        threads=threads,
         budget_s=budget,
         timeout_s=timeout,
-        environment=here,
-        noise_floor=floors.load(here),
-        warnings=warnings,
-        roofs=find_roofs(here, available, threads) if roofline else [],
+        machines={
+            LOCAL: Machine(
+                environment=here,
+                noise_floor=floors.load(here),
+                warnings=warnings,
+                roofs=find_roofs(here, available, threads) if roofline else [],
+                unavailable=unavailable,
+            )
+        },
     )
 
 

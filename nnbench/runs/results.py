@@ -7,16 +7,24 @@ two files and never edited.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from nnbench import files
 from nnbench.contract.errors import ExitCode, ResultsError
-from nnbench.records import SCHEMA_VERSION, CellResult, RunInfo, Status
+from nnbench.records import (
+    LOCAL,
+    SCHEMA_VERSION,
+    CellResult,
+    Machine,
+    Point,
+    RunInfo,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,15 +102,35 @@ def read_info(folder: Path) -> RunInfo:
     """
     try:
         content = (folder / RUN).read_bytes()
-        found = msgspec.json.decode(content).get("schema_version")
+        found = msgspec.json.decode(content)
+        version = found.get("schema_version")
     except OSError as error:
         raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
         raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
-    if found != SCHEMA_VERSION:
-        versions = f"schema version {found}, and this nnbench reads {SCHEMA_VERSION}"
-        raise ResultsError(f"{folder / RUN} has {versions}")
-    return _decode(content, RunInfo, folder / RUN)
+    match version:
+        case int() if version == SCHEMA_VERSION:
+            pass
+        case 1:
+            found = upgrade(found)
+        case _:
+            versions = f"schema version {version}, and this nnbench reads 1 to {SCHEMA_VERSION}"
+            raise ResultsError(f"{folder / RUN} has {versions}")
+    try:
+        return msgspec.convert(found, RunInfo)
+    except msgspec.MsgspecError as error:
+        raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
+
+
+def upgrade(first: dict[str, Any]) -> dict[str, Any]:
+    """Return a ``run.json`` of version 1 as version 2 has it: one point, and one machine."""
+    rest = {**first, "schema_version": SCHEMA_VERSION}
+
+    def take(kind: type) -> dict[str, Any]:
+        names = {field.name for field in fields(kind)} & rest.keys()
+        return {name: rest.pop(name) for name in names}
+
+    return {"points": [take(Point)], "machines": {LOCAL: take(Machine)}, **rest}
 
 
 def read_cells(folder: Path) -> Iterator[CellResult]:

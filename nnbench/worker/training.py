@@ -22,7 +22,7 @@ from nnbench.data import seeding
 from nnbench.data.preparation import Task, load_task
 from nnbench.execution import disturbance
 from nnbench.proof.evaluation import Evaluation, evaluate, finite_or_none
-from nnbench.records import Epoch, EpochFinished, Finished, Progress, Ready, Setup
+from nnbench.records import Epoch, EpochFinished, Finished, Part, Progress, Ready, Setup
 from nnbench.worker import handicap, phases
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoc
         steal_s=sum(part.usage.steal_s for part in parts),
         compilations=sum(part.compilations for part in parts),
         device_s=total(part.device_s for part in parts),
+        parts=[Part(images=part.images, train_s=part.seconds) for part in parts],
     )
 
 

@@ -6,7 +6,7 @@ import gzip
 import signal
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,17 @@ import pytest
 
 from nnbench import catalog
 from nnbench.cli import main
-from nnbench.records import CellResult, Environment, Epoch, Phases, RunInfo, Setup, Status
+from nnbench.records import (
+    CellResult,
+    Environment,
+    Epoch,
+    Machine,
+    Phases,
+    Point,
+    RunInfo,
+    Setup,
+    Status,
+)
 from nnbench.runs import results
 
 if TYPE_CHECKING:
@@ -126,33 +136,45 @@ def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: Any
     )
 
 
+ENVIRONMENT = Environment(
+    cpu="A CPU",
+    physical_cores=None,
+    logical_cores=2,
+    usable_cores=2,
+    memory_bytes=2**30,
+    gpus=["A GPU"],
+    system="Linux",
+    python="CPython 3.11",
+    versions={"nnbench": "0.1", "numpy": "2.0"},
+    git=None,
+)
+
+
 def _make_info(*backends: str, **changes: Any) -> RunInfo:
     info = RunInfo(
         started="2026-01-02T03:04:05Z",
         command="nnbench run",
-        workload=catalog.workloads()["mnist"],
+        points=[Point(workload=catalog.workloads()["mnist"], threads=1)],
         backends=dict.fromkeys(backends or ("numpy",), "a summary"),
-        unavailable={},
         baseline="numpy",
         rounds=1,
         seed=0,
-        threads=1,
         budget_s=15.0,
         timeout_s=300.0,
-        environment=Environment(
-            cpu="A CPU",
-            physical_cores=None,
-            logical_cores=2,
-            usable_cores=2,
-            memory_bytes=2**30,
-            gpus=["A GPU"],
-            system="Linux",
-            python="CPython 3.11",
-            versions={"nnbench": "0.1", "numpy": "2.0"},
-            git=None,
-        ),
+        machines={"local": Machine(environment=ENVIRONMENT)},
     )
-    return replace(info, **changes)
+    return alter(info, **changes)
+
+
+def alter(info: RunInfo, **changes: Any) -> RunInfo:
+    """Return a run with other values, those of its point and its machine among them."""
+
+    def own(kind: type) -> dict[str, Any]:
+        return {f.name: changes.pop(f.name) for f in fields(kind) if f.name in changes}
+
+    [point], [(name, machine)] = info.points, info.machines.items()
+    points, machines = [replace(point, **own(Point))], {name: replace(machine, **own(Machine))}
+    return replace(info, points=points, machines=machines, **changes)
 
 
 @pytest.fixture
@@ -244,3 +266,9 @@ def plain_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("text")
     return path
+
+
+@pytest.fixture(name="alter", scope="session")
+def give_alter():
+    """Give a function that returns a run with other values, its machine's among them."""
+    return alter

@@ -160,9 +160,12 @@ def test_damaged_run_is_refused(run_folder, content):
     [
         ("rounds", "three"),
         ("rounds", None),
-        ("workload", {}),
+        ("points", {}),
+        ("points", []),
         ("backends", ["numpy"]),
-        ("environment", 1),
+        ("machines", 1),
+        ("machines", {}),
+        ("machines", {"local": {}}),
     ],
 )
 def test_run_with_a_wrong_field_is_refused(run_folder, key, value):
@@ -174,13 +177,13 @@ def test_run_with_a_wrong_field_is_refused(run_folder, key, value):
     assert f"$.{key}" in one_line(raised)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_other_schema_version_is_refused(run_folder, version):
     content = json.loads((run_folder / RUN).read_text())
     (run_folder / RUN).write_text(json.dumps({**content, "schema_version": version}))
     with pytest.raises(ResultsError) as raised:
         results.read_info(run_folder)
-    versions = f"schema version {version}, and this nnbench reads 1"
+    versions = f"schema version {version}, and this nnbench reads 1 to 2"
     assert one_line(raised) == f"{run_folder / RUN} has {versions}"
 
 
