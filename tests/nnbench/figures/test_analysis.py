@@ -1,5 +1,7 @@
 """Paired ratios, their intervals, verdicts and flags."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,20 @@ def noisy(ratio, pairs, noise, seed=0):
     return (base * ratio * np.exp(rng.normal(0, noise, pairs))).tolist(), base.tolist()
 
 
+def bootstrap(statistic, *samples):
+    """Return the 95% interval of a statistic, from 9999 resamples of each sample."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        np.take(sample, rng.integers(0, len(sample), (9999, len(sample)))) for sample in samples
+    ]
+    return pytest.approx(np.quantile(statistic(*drawn), [0.025, 0.975]).tolist(), rel=1e-12)
+
+
 @pytest.mark.parametrize("pairs", [2, 3, 5, 6, 10, 30])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
 def test_exact_ratio_is_found_without_noise(pairs, ratio):
     found = analysis.compare(*noisy(ratio, pairs, noise=0))
+    assert found.pairs == pairs
     assert found.ratio == pytest.approx(ratio)
     assert (found.interval.low, found.interval.high) == pytest.approx((ratio, ratio))
 
@@ -26,6 +38,27 @@ def test_interval_covers_the_true_ratio_nearly_always(pairs):
     trials = [analysis.compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
     covered = np.mean([i.low <= 1.2 <= i.high for i in trials])
     assert covered > 0.9
+
+
+@pytest.mark.parametrize("pairs", [6, 7, 30])
+def test_interval_of_six_pairs_is_the_percentile_bootstrap(pairs):
+    times, others = noisy(1.2, pairs, 0.05)
+    found = analysis.compare(times, others).interval
+    logs = np.log(np.divide(times, others))
+    expected = bootstrap(lambda drawn: np.median(drawn, axis=1), logs)
+    assert np.log([found.low, found.high]).tolist() == expected
+
+
+def test_interval_of_fewer_pairs_is_that_of_students_t():
+    found = analysis.compare(np.exp([1.0, 2.0, 3.0]).tolist(), [1.0] * 3).interval
+    half = 4.302653 / 3**0.5  # t of 2 degrees of freedom at 97.5%
+    assert np.log([found.ratio, found.low, found.high]) == pytest.approx([2, 2 - half, 2 + half])
+
+
+def test_interval_of_few_pairs_contains_their_median():
+    times = [1.0, 1.0, 1.0, 1.0, 10.0]
+    found = analysis.compare(times, [1.0] * 5).interval
+    assert (found.low <= 1, found.ratio, found.high > 10**0.2) == (True, 1, True)
 
 
 def test_swapping_the_series_inverts_the_ratio():
@@ -59,7 +92,7 @@ def test_identical_series_are_the_same():
 
 @pytest.mark.parametrize(("times", "others"), [([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
 def test_times_must_be_positive(times, others):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match=r"^there must be at least one pair of positive times$"):
         analysis.compare(times, others)
 
 
@@ -75,6 +108,12 @@ def test_times_must_be_positive(times, others):
         (0.96, 1.00, 1.04, "same"),
         (0.96, 1.00, 1.06, "inconclusive"),
         (1.01, 1.02, 1.03, "same"),  # a difference, but below what this machine can tell
+        (0.80, 0.96, 0.98, "inconclusive"),
+        (1.00, 1.10, 1.20, "inconclusive"),  # 1 itself is not excluded
+        (0.80, 0.90, 1.00, "inconclusive"),
+        (1.01, 1.05, 1.20, "inconclusive"),  # at the floor, not beyond
+        (0.80, 1 / 1.05, 0.98, "inconclusive"),
+        (1 / 1.05, 1.00, 1.05, "same"),
     ],
 )
 def test_verdict(low, ratio, high, verdict):
@@ -87,12 +126,40 @@ def test_holm_multiplies_by_the_number_of_remaining_tests():
     assert analysis.holm([]) == []
 
 
-@pytest.mark.parametrize("values", [5, 6, 20])
+@pytest.mark.parametrize("values", [2, 5, 6, 20])
 def test_independent_samples_give_the_ratio_of_medians(values):
     times, _ = noisy(1.0, values, 0.01)
     found = analysis.ratio_of_medians([2 * t for t in times], times)
     assert found.ratio == pytest.approx(2)
     assert found.low <= 2 <= found.high
+
+
+@pytest.mark.parametrize(("values", "others"), [(6, 6), (6, 20), (25, 12)])
+def test_interval_of_six_values_each_is_the_percentile_bootstrap(values, others):
+    x, y = noisy(1.0, values, 0.1, 1)[0], noisy(1.0, others, 0.1, 2)[0]
+    found = analysis.ratio_of_medians(x, y)
+    expected = bootstrap(
+        lambda one, other: np.median(one, axis=1) - np.median(other, axis=1), np.log(x), np.log(y)
+    )
+    assert np.log([found.low, found.high]).tolist() == expected
+
+
+def test_interval_of_fewer_values_is_that_of_welchs_t():
+    x, y = [1.0, 3.0, 5.0], [0.8, 1.0, 1.2, 1.0]  # squared standard errors 4/3 and 1/150
+    half = 4.262053 * (4 / 3 + 1 / 150) ** 0.5  # t of 2.02 degrees of freedom at 97.5%
+    expected = pytest.approx([2, 2 - half, 2 + half])
+    found = analysis.ratio_of_medians(np.exp(x).tolist(), np.exp(y).tolist())
+    assert np.log([found.ratio, found.low, found.high]).tolist() == expected
+    assert list(astuple(analysis.difference(x, y))) == expected
+
+
+def test_difference_of_pairs_has_students_interval():
+    found = analysis.paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    half = 4.302653 / 3**0.5
+    assert list(astuple(found)) == pytest.approx([2, 2 - half, 2 + half])
+    two = analysis.paired_difference([1.0, 4.0], [1.0, 2.0])
+    assert list(astuple(two)) == pytest.approx([1, 1 - 12.706205, 1 + 12.706205])
+    assert analysis.paired_difference([1.0], [2.0]) is None
 
 
 def test_independent_samples_need_two_values_each():
@@ -113,21 +180,42 @@ def test_difference_without_variation_is_exact():
         ([1.0, 1.0, 1.0, 1.0, 1.0, 1.6], True),  # one far above
         ([1.0, 1.0, 1.0, 1.0, 1.0, 0.4], True),  # one far below
         ([1.0, 1.01, 1.02, 1.01, 1.0, 1.01, 1.25, 1.26], True),  # two groups
+        ([1.0, 1.01, 1.02], False),
+        ([1.0, 1.0, 1.6], True),
+        ([9.5, 9.5, 10.0, 10.5, 10.5], False),  # the middle half spreads over 10%, not more
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 1.5], False),  # 50% away, not more
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 0.5], False),
+        ([1.0] * 7 + [1.3], False),  # one is no group
+        ([0.7] + [1.0] * 7, False),
+        ([1.0] * 6 + [1.05] * 2, False),  # a narrow gap
+        ([10.0] * 6 + [11.0] * 2, False),  # a gap of 10%, not more
+        ([0.6, 0.75, 0.9] + [1.06] * 10, False),  # the lower group is wider than the gap
+        ([1.0] * 10 + [1.16, 1.31, 1.46], False),  # the upper group is
     ],
 )
-def test_unstable_series_are_flagged(times, unstable):
-    assert analysis.is_unstable(times) == unstable
+@pytest.mark.parametrize("unit", [1.0, 2.0**-10, 2.0**10])
+def test_unstable_series_are_flagged(times, unstable, unit):
+    assert analysis.is_unstable([t * unit for t in times]) == unstable
 
 
 @pytest.mark.parametrize("batch", [1, 64, 10**9])
-def test_size_of_the_batches_changes_no_interval(monkeypatch, batch):
+def test_size_of_the_batches_bounds_the_memory_and_changes_no_interval(monkeypatch, batch):
     times, others = noisy(1.2, 7, 0.05)
     expected = analysis.compare(times, others)
+    sizes, median = [], analysis._median
+
+    def watched(values, axis=-1):
+        sizes.append(values.size)
+        return median(values, axis)
+
     monkeypatch.setattr(analysis, "BATCH", batch)
+    monkeypatch.setattr(analysis, "_median", watched)
     assert analysis.compare(times, others) == expected
+    assert 0 < max(sizes) <= max(batch, 7)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 100])
-def test_median_of_the_bootstrap_is_that_of_numpy(size):
-    values = np.random.default_rng(size).normal(size=(20, size))
+@pytest.mark.parametrize("shape", [(), (20,), (3, 4)])
+def test_median_of_the_bootstrap_is_that_of_numpy(size, shape):
+    values = np.random.default_rng(size).normal(size=(*shape, size))
     assert analysis._median(values).tolist() == np.median(values, axis=-1).tolist()
