@@ -14,17 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
-from nnbench.cli.export import export_
-from nnbench.cli.info import info
-from nnbench.cli.list import list_
-from nnbench.cli.new import new
-from nnbench.cli.plot import plot
-from nnbench.cli.report import report
 from nnbench.cli.run import Terminated, run
 from nnbench.cli.selftest import selftest
-from nnbench.cli.show import show
+from nnbench.cli.show import export_, plot, report, show
 from nnbench.cli.test import test
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ExitCode, NnbenchError

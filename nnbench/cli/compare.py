@@ -1,21 +1,47 @@
-"""``nnbench compare``: hold a run against an earlier one, and fail on a regression."""
+"""``nnbench compare``: hold a run against an earlier one, and fail on a regression.
+
+The options of every comparison stand here, and its outcome as Markdown, CSV or JSON.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
+from nnbench.cli.options import FOLDER, echo_json
+from nnbench.contract.errors import ExitCode
+from nnbench.figures.metrics import DEFAULT_GATES
 
-RUN = click.Path(path_type=Path, file_okay=False)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nnbench.runs.comparison import Change
+
+FAIL = click.option(
+    "--fail",
+    "gates",
+    multiple=True,
+    metavar="METRIC:LIMIT",
+    help="What may get worse, and by how much. May be repeated.  "
+    f"[default: {' and '.join(DEFAULT_GATES)}, where measured]",
+)
+STRICT = click.option(
+    "--strict",
+    is_flag=True,
+    help=f"End with {ExitCode.INCONCLUSIVE:d} if a comparison is inconclusive.",
+)
+TABLE_FORMAT = click.option(
+    "--table-format", type=click.Choice(["md", "csv", "json"]), default="md"
+)
+HEADINGS = ["backend", "limit", "base", "new", "change", "95% interval", "verdict", "outcome"]
 
 
 @click.command()
-@click.argument("base", type=RUN)
-@click.argument("new", type=RUN)
+@click.argument("base", type=FOLDER)
+@click.argument("new", type=FOLDER)
 @FAIL
 @STRICT
 @TABLE_FORMAT
@@ -38,8 +64,69 @@ def compare(
         limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
     floor = floors.load(runs[1].info.environment)
     changes = comparison.compare(*runs, limits, floor)
-    show(changes, table_format)
+    print_changes(changes, table_format)
     if not comparison.same_machine(*runs):
         text = f"different machines: times are relative to {runs[0].info.baseline}"
         click.echo(f"nnbench: {text}", err=True)
     sys.exit(comparison.exit_code(changes, strict=strict))
+
+
+def print_changes(changes: Sequence[Change], table_format: str) -> None:
+    """Print every change, and below a table why some have no figures."""
+    if table_format == "json":
+        echo_json([record(c) for c in changes])
+    elif table_format == "csv":
+        import pandas as pd
+
+        click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
+    else:
+        from nnbench.show.rendering import Sheet, markdown
+
+        click.echo(markdown(Sheet("", HEADINGS, [cells(c) for c in changes])), nl=False)
+        for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
+            click.echo(note)
+
+
+def record(change: Change) -> dict[str, object]:
+    """Return a change as plain values."""
+    interval = change.interval
+    return {
+        "backend": change.backend,
+        "metric": change.gate.metric.name,
+        "limit": change.gate.text,
+        "base": change.base,
+        "new": change.new,
+        "change": interval.ratio if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "verdict": change.verdict,
+        "outcome": change.outcome,
+        "message": change.message,
+    }
+
+
+def cells(change: Change) -> list[str]:
+    """Return a change as the cells of a row."""
+    from nnbench.figures.values import MISSING, significant
+
+    by_ratio = change.gate.metric.scale == "ratio"
+
+    def figure(value: float | None) -> str:
+        if value is None:
+            return MISSING
+        return significant(value) if by_ratio else f"{value:.2%}"
+
+    def step(value: float) -> str:
+        return f"× {value:.3f}" if by_ratio else f"{value * 100:+.2f} pp"
+
+    found = change.interval
+    return [
+        change.backend,
+        change.gate.text,
+        figure(change.base),
+        figure(change.new),
+        step(found.ratio) if found else MISSING,
+        f"{step(found.low)} to {step(found.high)}" if found else MISSING,
+        change.verdict or MISSING,
+        change.outcome,
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.changes import FAIL, STRICT, TABLE_FORMAT, show
+from nnbench.cli.compare import FAIL, STRICT, TABLE_FORMAT, print_changes
 from nnbench.cli.options import option, options
 from nnbench.cli.run import execute, terminate
 from nnbench.contract.errors import NnbenchError
@@ -145,7 +145,7 @@ def report(
     changes = pair.compare(run, limits, floor)
     if table_format == "md":
         click.echo(caption(info, titles, floor) + "\n")
-    show(changes, table_format)
+    print_changes(changes, table_format)
     click.echo(f"Results: {folder}", err=True)
     return comparison.exit_code(changes, strict=strict)
 

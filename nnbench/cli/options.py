@@ -1,4 +1,4 @@
-"""Types of command-line values, which refuse what they cannot take; options of several commands."""
+"""What several commands share: types of values, which refuse what they cannot take; options; JSON."""
 
 from __future__ import annotations
 
@@ -145,3 +145,10 @@ def type_of(hint: Any) -> click.ParamType[Any]:
     if found is None:
         raise TypeError(f"no type of option for {hint}")
     return found
+
+
+def echo_json(value: object) -> None:
+    """Print records as JSON."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value)))

@@ -1,19 +1,23 @@
-"""``nnbench show``: the tables of a run, again and in other forms."""
+"""``nnbench show``, ``plot``, ``report`` and ``export``: a run in all its forms."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nnbench.cli.options import FOLDER
+from nnbench import files
+from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_json
+from nnbench.show.exports import BINARY, FORMATS, convert
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from nnbench.show.charts.theme import Theme
     from nnbench.show.view import View
 
 TABLES = ["accuracy", "timing", "rounds", "parts", "phases", "ceilings"]
+FIGURES = ("ratios", "accuracy", "rounds", "loss", "phases", "ceiling")
 
 
 @click.command()
@@ -98,8 +102,73 @@ def print_csv(views: list[View]) -> None:
 
 def print_json(views: list[View]) -> None:
     """Print one object for each backend."""
-    import msgspec
-
     from nnbench.show import view
 
-    click.echo(msgspec.json.format(msgspec.json.encode(view.records(views))))
+    echo_json(view.records(views))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--output", "-o", type=FILE, required=True, help="A name that ends with .png or .svg."
+)
+@click.option("--figure", "-f", type=click.Choice(FIGURES), default="ratios", help="What to draw.")
+@click.option("--theme", "look", type=click.Choice(["light", "dark"]), default="light")
+@click.option(
+    "--scale", type=POSITIVE_NUMBER, default=2.0, help="Size of a PNG, times that of the screen."
+)
+def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
+    """Draw a figure of the run in a folder, the same as on the page of ``nnbench report``."""
+    from nnbench.show import charts as report
+
+    report.require_libraries()
+    from nnbench.show import facts, source
+    from nnbench.show.charts import pictures, theme
+    from nnbench.show.charts.figures import FIGURES
+
+    pictures.check_suffix(output)
+    found = source.read(run)
+    drawn = FIGURES[figure](found, theme.colors(found.info.backends))
+    pictures.draw(drawn, output, facts.subtitle(found), look, scale)
+    if not files.is_stream(output):
+        click.echo(f"Figure: {output}")
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.option("--output", "-o", type=FILE, default=Path("report.html"), help="The page.")
+def report(runs: tuple[Path, ...], *, output: Path) -> None:
+    """Write the runs in some folders as one HTML page: tables, charts, machine, versions.
+
+    The page needs nothing else: it can be mailed, opened offline and on a phone, and printed.
+    """
+    from nnbench.show import charts
+
+    charts.require_libraries()
+    from nnbench.show import page, source
+
+    files.write_output(output, page.render([source.read(run) for run in runs]).encode())
+    if not files.is_stream(output):
+        click.echo(f"Report: {output}")
+
+
+@click.command("export")
+@click.argument("run", type=FOLDER)
+@click.option("--to", "name", required=True, type=click.Choice(list(FORMATS)), help="The format.")
+@click.option(
+    "--output",
+    "-o",
+    type=FILE,
+    help="A file; - is standard output.  [default: standard output; a step-summary is added to "
+    "$GITHUB_STEP_SUMMARY if that is set]",
+)
+def export_(run: Path, *, name: str, output: Path | None) -> None:
+    """Write the run in RUN in a format that another tool reads."""
+    if name in BINARY and output in {None, files.STDOUT}:
+        raise click.UsageError(f"{name} is no text: name a file with --output")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    content = convert(run, name)
+    if output is None and name == "step-summary" and summary:
+        files.write_output(Path(summary), content, add=True)
+    else:
+        files.write_output(output or files.STDOUT, content)

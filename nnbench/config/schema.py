@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]  #: a schema, or a part of one
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-RECORDS = {"config": RunTable, "workload": Workload}
-TITLES = {"config": "A run of nnbench", "workload": "A workload of nnbench"}
+FILES = {  #: kind: its record and its title
+    "config": (RunTable, "A run of nnbench"),
+    "workload": (Workload, "A workload of nnbench"),
+}
 FULL = "full"  #: how a file writes a batch of the whole training split; TOML has no null
 OPTIONAL = {"name", "summary"}  #: fields of a Workload that a file may leave out
 T = TypeVar("T")
@@ -51,15 +53,16 @@ BOUNDS = {
 
 def make(kind: str) -> Node:
     """Return the JSON Schema (draft 2020-12) of a ``config`` or a ``workload`` file."""
-    [root], tables = msgspec.json.schema_components([RECORDS[kind]])
-    for key, option in OPTIONS.items() if kind == "config" else ():
+    record, title = FILES[kind]
+    [root], tables = msgspec.json.schema_components([record])
+    for key, option in OPTIONS.items() if record is RunTable else ():
         tables[RunTable.__name__]["properties"][key]["description"] = option.description
     for table in tables.values():
         table["additionalProperties"] = False
         table["description"] = table["description"].partition("\n")[0]
         table["properties"] = {k: _without_null(v) for k, v in table["properties"].items()}
     _loosen(tables[Workload.__name__])
-    return {"$schema": DIALECT, "title": TITLES[kind], **root, "$defs": tables}
+    return {"$schema": DIALECT, "title": title, **root, "$defs": tables}
 
 
 def _without_null(node: Node) -> Node:

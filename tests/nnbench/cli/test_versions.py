@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.cli.export import export_
-from nnbench.cli.plot import plot
+from nnbench.cli.show import export_, plot
 from nnbench.records import SCHEMA_VERSION
 
 FOLDERS = Path(__file__).with_name("versions")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nnbench import catalog
-from nnbench.cli.plot import FIGURES as NAMES
+from nnbench.cli.show import FIGURES as NAMES
 from nnbench.runs import results
 from nnbench.show import charts as report
 from nnbench.show.charts.figures import FIGURES

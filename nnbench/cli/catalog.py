@@ -1,0 +1,109 @@
+"""``nnbench list``, ``info`` and ``new``: what is installed here, on what machine, and one more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nnbench.cli.options import FOLDER, echo_json
+from nnbench.config.schema import FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nnbench.catalog import Plugin
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--plugins", is_flag=True, help="Show also what brings them.")
+def list_(*, as_json: bool, plugins: bool) -> None:
+    """List backends (and why one can't run here), workloads and datasets."""
+    from nnbench.catalog import installed
+    from nnbench.selection import spell
+
+    found = installed()
+    if as_json:
+        echo_json(found)
+        return
+    section("Backends", [(b.name, b.unavailable, b.summary) for b in found.backends])
+    for backend in found.backends:
+        for key, option in backend.options.items():
+            click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
+    section("Workloads", [(w.name, None, w.summary) for w in found.workloads])
+    section("Datasets", [(d.name, None, d.summary) for d in found.datasets])
+    if plugins:
+        section("Plugins", [(p.name, None, explain(p)) for p in found.plugins])
+
+
+def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:
+    """Print one section; a reason replaces the summary of what is not available."""
+    click.echo(f"{title}:")
+    width = max((len(name) for name, _, _ in rows), default=0)
+    for name, reason, summary in rows:
+        click.echo(f"  {name:{width}}  {f'unavailable: {reason}' if reason else summary}")
+
+
+def explain(plugin: Plugin) -> str:
+    """Say where a plugin comes from, what it brings, and what is wrong with it."""
+    found = [f"{kind} {', '.join(names)}" for kind, names in plugin.brings.items()]
+    if plugin.left_out:
+        found.append(f"left out: {plugin.left_out}")
+    return f"{plugin.origin} ({plugin.module}): {'; '.join(found) or 'brings nothing'}"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--workload", "-w", help="Print this workload instead, as TOML for run --workload.")
+@click.option(
+    "--schema",
+    "kind",
+    type=click.Choice(list(FILES)),
+    help="Print the JSON Schema of these TOML files instead.",
+)
+def info(*, as_json: bool, workload: str | None, kind: str | None) -> None:
+    """Show the machine, the versions, the threads and the GPUs."""
+    if as_json + (workload is not None) + (kind is not None) > 1:
+        raise click.UsageError("--json, --workload and --schema exclude one another")
+    from nnbench.config import files, schema
+
+    if workload is not None:
+        click.echo(files.spell_workload(files.find_workload(workload)), nl=False)
+    elif kind:
+        echo_json(schema.make(kind))
+    else:
+        show_machine(as_json=as_json)
+
+
+def show_machine(*, as_json: bool) -> None:
+    """Print what results depend on."""
+    import msgspec
+
+    from nnbench import catalog
+    from nnbench.execution import environment
+
+    libraries = {name for b in catalog.backends().values() for name in b.libraries}
+    found = msgspec.to_builtins(environment.describe(libraries))
+    if as_json:
+        echo_json(found)
+        return
+    found["versions"] = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
+    found["gpus"] = ", ".join(found["gpus"]) or "none found"
+    found["memory"] = f"{found.pop('memory_bytes') / 2**30:.1f} GiB"
+    for key, value in found.items():
+        click.echo(f"{key.replace('_', ' '):15} {'none' if value is None else value}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--directory", "-d", type=FOLDER, help="Where to write it.  [default: nnbench-NAME]")
+def new(*, name: str, directory: Path | None) -> None:
+    """Write a plugin with a backend called NAME, which works, for you to make your own."""
+    from nnbench import scaffold
+
+    folder = scaffold.create(name, directory)
+    click.echo(f"Wrote a plugin to {folder}/. Next:")
+    click.echo(f"  pip install --editable '{folder}'")
+    click.echo(f"  nnbench test {name}")
+    click.echo(f"  nnbench run --backends numpy,{name}")
