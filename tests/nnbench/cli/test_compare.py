@@ -76,6 +76,8 @@ def test_own_limits_replace_the_default_ones(call, write):
     runs = write("base"), write("slower", seconds=1.2)
     done = call("compare", *runs, "--fail", "accuracy:1pp", "--fail", "peak_memory:10%")
     assert done.code == 0
+    assert "| a | accuracy:1pp |" in done.stdout
+    assert "| a | peak_memory:10% |" in done.stdout
     assert "train_s" not in done.stdout
 
 
@@ -111,6 +113,7 @@ def test_dataset_without_classes_is_compared_by_time(call, write):
             results.append(folder, replace(cell, epochs=epochs))
     done = call("compare", base, new)
     assert done.code == 0
+    assert "| a | train_s:5% |" in done.stdout
     assert "accuracy" not in done.stdout
 
 

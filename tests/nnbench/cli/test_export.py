@@ -132,6 +132,7 @@ def test_torn_end_is_a_warning(read, run):
     done = read(run)
     assert done.code == 0
     warnings = done.stderr.splitlines()
+    assert warnings
     assert all(
         line.endswith("the last line is torn, as by a kill, and left out") for line in warnings
     )

@@ -1,10 +1,14 @@
 """Help is complete, and comes without any numerical library."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from nnbench.cli import cli
 
 NUMERICAL = {"numpy", "pandas", "scipy", "torch"}
 HELP = [["--help"], ["-h"], ["run", "--help"], ["list", "--help"], ["info", "-h"], ["--version"]]
@@ -53,8 +57,17 @@ def test_help_goes_to_standard_output(call, arguments):
 
 
 def test_help_names_every_command(call):
-    shown = call("--help").stdout
-    assert all(f"\n  {name} " in shown for name in ("run", "list", "info"))
+    shown = call("--help").stdout.partition("\nCommands:\n")[2]
+    names = {line.split()[0] for line in shown.splitlines() if re.match(r"  \w", line)}
+    assert names == {
+        *("run", "test", "show", "report", "plot", "export", "compare", "continuous", "selftest"),
+        *("new", "list", "info"),
+    }
+
+
+def test_readme_names_every_command():
+    text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    assert set(cli.commands) - set(re.findall(r"\bnnbench (\w+)", text)) == set()
 
 
 @pytest.mark.parametrize(
@@ -63,11 +76,13 @@ def test_help_names_every_command(call):
         *("--backends", "--workload", "--dataset", "--epochs", "--batch-size", "--hidden"),
         *("--activation", "--optimizer", "--learning-rate", "--target", "--rounds", "--seed"),
         *("--threads", "--budget", "--timeout", "--baseline", "--output", "--quick"),
-        "--no-progress",
+        *("--no-progress", "--roofline", "--config", "--resume", "--rigorous"),
     ],
 )
 def test_help_of_run_names_every_option(call, option):
-    assert option in call("run", "--help").stdout
+    assert re.search(
+        rf"(?:^  (?:-\w, )?|--\w+ / ){option}\b", call("run", "--help").stdout, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(

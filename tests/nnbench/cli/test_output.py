@@ -50,4 +50,5 @@ def test_encoding_without_the_signs_is_no_error(write_run, make_cell, form):
     env = environment(PYTHONIOENCODING="iso8859-5")
     done = nnbench("show", folder, "--format", form, env=env)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "numpy" in done.stdout
     assert done.stdout.isascii()

@@ -100,4 +100,5 @@ def test_a_mistake_in_the_gradient_is_called_nothing_else(findings, name):
 
 
 def test_what_was_expected_and_what_came_is_said(findings):
+    assert messages(findings["flips-sign"])
     assert all("expected" in m and "came" in m for m in messages(findings["flips-sign"]))
