@@ -111,6 +111,11 @@ def test_file_that_does_not_fit_on_the_disk_is_named_and_leaves_nothing(tmp_path
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"before"}
 
 
+def test_file_in_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*/none/file'$"):
+        files.write_whole(tmp_path / "none" / "file", b"text")
+
+
 def test_write_replaces_a_file_whole(tmp_path):
     for content in (b"long content", b"short"):
         files.write_whole(tmp_path / "file", content)
@@ -206,10 +211,16 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, plain_file, check):
     assert sorted(tmp_path.iterdir()) == [plain_file]
 
 
-def test_output_is_refused_before_the_work_where_rights_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+@pytest.mark.parametrize("exists", [True, False])
+def test_output_is_refused_before_the_work_where_rights_are_missing(tmp_path, monkeypatch, exists):
+    path = tmp_path / "file"
+    if exists:
+        path.write_text("text")
+    refused = path if exists else tmp_path
+    monkeypatch.setattr(os, "access", lambda asked, _: asked != refused)  # root has all rights
     with pytest.raises(ResultsError, match=r"^cannot write to .*/file: Permission denied$"):
-        files.check_output(tmp_path / "file")
+        files.check_output(path)
+    files.check_output(tmp_path / "new" / "file")
 
 
 def test_reader_that_leaves_is_not_an_error_of_the_file(tmp_path):
