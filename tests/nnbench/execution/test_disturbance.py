@@ -60,10 +60,23 @@ def test_system_without_these_files_tells_less(tmp_path):
     assert (usage.waited_s, usage.steal_s) == (None, 0.0)
 
 
+def test_thread_that_has_ended_hides_no_other(tmp_path):
+    for number in range(20):
+        files(tmp_path, threads={str(number): 10**9})
+        (tmp_path / f"self/task/ended-{number}").mkdir()
+    assert disturbance.read([], tmp_path).waited_s == {str(n): 1.0 for n in range(20)}
+
+
 def test_usage_is_that_of_the_thread_and_the_cpu_that_fared_worst():
     before = Reading(1.0, 5, {"1": 0.5, "2": 0.0, "old": 9.0}, {"cpu0": 1.0, "cpu1": 1.0})
     after = Reading(2.5, 12, {"1": 0.6, "2": 0.3, "new": 0.2}, {"cpu0": 1.1, "cpu1": 1.4})
     assert disturbance.between(before, after) == pytest.approx(Usage(1.5, 7, 0.3, 0.4))
+
+
+def test_thread_and_cpu_that_are_new_have_lost_all_that_is_counted():
+    after = Reading(2.5, 12, {"new": 0.2}, {"cpu1": 0.4})
+    found = disturbance.between(Reading(1.0, 5, {}, {}), after)
+    assert found == pytest.approx(Usage(1.5, 7, 0.2, 0.4))
 
 
 @pytest.mark.skipif(not HAS_SCHEDSTAT, reason="needs Linux's schedstat")
@@ -103,6 +116,7 @@ def test_two_processes_on_one_cpu_wait_for_each_other():
         {"cpu_s": 1.0, "waited_s": None, "involuntary_switches": 500},
         {"cpu_s": 0.995, "waited_s": None, "involuntary_switches": 50},
         {"steal_s": disturbance.TICK_S},
+        {"cpu_s": 0.5, "waited_s": LOST_SHARE},  # not more
     ],
 )
 def test_cell_that_had_its_cpus_is_undisturbed(make_cell, counters):
@@ -129,6 +143,11 @@ def test_threads_of_a_cell_have_a_cpu_each(make_cell):
     assert disturbance.lost_share(used(cell, cpu_s=1.2, waited_s=0.3)) == pytest.approx(0.3)
 
 
+def test_switches_count_where_the_kernel_tells_no_waits(make_cell):
+    cell = used(make_cell(), cpu_s=0.2, waited_s=None, involuntary_switches=5)
+    assert disturbance.lost_share(cell) == pytest.approx(0.02)  # 4 ms each
+
+
 def test_share_is_that_of_all_epochs(make_cell):
     cell = make_cell(accuracies=(0.5, 0.9))
     calm, busy = (
@@ -140,6 +159,8 @@ def test_share_is_that_of_all_epochs(make_cell):
 def test_cell_too_short_to_tell_is_undisturbed(make_cell):
     short = make_cell(train_s=SHORTEST_S / 2)
     assert not disturbance.is_disturbed(used(short, cpu_s=0.0, waited_s=SHORTEST_S / 2))
+    enough = make_cell(train_s=SHORTEST_S)
+    assert disturbance.is_disturbed(used(enough, cpu_s=0.0, waited_s=SHORTEST_S / 2))
 
 
 def test_cell_without_training_has_lost_nothing(make_failed):

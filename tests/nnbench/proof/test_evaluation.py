@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,12 @@ def test_targets_that_are_no_classes_have_no_accuracy(mnist):
     found = evaluate(Fixed(), test, replace(task, test=test))
     assert found.accuracy is None
     assert found.loss == pytest.approx(0.25**2 / 2)
+
+
+def test_seconds_of_an_evaluation_lie_within_it(make_task):
+    task, start = make_task(), perf_counter()
+    found = evaluate_logits(task, [[0, 0, 0]], [0])
+    assert 0 < found.seconds <= perf_counter() - start
 
 
 @pytest.mark.parametrize("count", [1, BATCH_SIZE, BATCH_SIZE + 1])
