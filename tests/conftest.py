@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from nnbench import BackendUnavailableError, catalog
 from nnbench.execution.variables import THREAD_VARIABLES
-from nnbench.testing.requirement import required
+from nnbench.testing.subject import required
 
 if TYPE_CHECKING:
     from nnbench import Backend, Network

@@ -89,7 +89,7 @@ def test(
     follows -- goes to pytest, as in: nnbench test numpy -- -k gradients
     """
     require_pytest()
-    from nnbench.testing import execution, timings
+    from nnbench.testing import execution
 
     chosen = select(backends)
     asked = {name: value for name, value in options.items() if value not in (None, False, ())}
@@ -108,7 +108,7 @@ def test(
             report(done)
             tested.append(done)
         if benchmark_json:
-            timings.join(parts, benchmark_json)
+            execution.join_timings(parts, benchmark_json)
             if not files.is_stream(benchmark_json):
                 click.echo(f"Times: {benchmark_json}")
     sys.exit(gravest(code for each in tested for code in codes(each)))
@@ -126,7 +126,7 @@ def select(names: Sequence[str]) -> list[Selection]:
     """Return the backends that are tested, and print why others are not."""
     from nnbench import selection
     from nnbench.runs import planning
-    from nnbench.testing.requirement import required
+    from nnbench.testing.subject import required
 
     selections = selection.parse(names or [selection.ALL])
     unavailable = planning.find_unavailable(selections)

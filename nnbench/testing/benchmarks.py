@@ -17,7 +17,7 @@ from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.preparation import load_splits, make_task, rows
 from nnbench.execution import environment
-from nnbench.testing import judgement
+from nnbench.testing import diagnosis
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject
 
@@ -124,7 +124,7 @@ class Timed:
         order = self.problem.orders[0][: CHECKED_STEPS * self.problem.batch_size]
         losses = self.network.train_epoch(self.data, order, self.problem.batch_size)
         start = replace(self.problem, orders=[order])
-        if text := judgement.losses("not timed: first losses", losses.tolist(), start):
+        if text := diagnosis.losses("not timed: first losses", losses.tolist(), start):
             pytest.fail(text, pytrace=False)
 
     def feedforward(self) -> None:

@@ -1,26 +1,33 @@
-"""Say what was expected, what came, and which well-known mistake gives such numbers.
+"""Hold what a backend gives against the reference, and name the well-known mistake that gives it.
 
-A mistake fits if it explains nearly all of a deviation; the one that explains most is named.
+A mistake fits if it explains nearly all of a deviation; the one that explains most is named. Every
+function that holds something against the reference returns a message, or None.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nnbench.testing import mistakes
+from nnbench.testing.mistakes import HALF, RIGHT
+from nnbench.testing.problems import deviation
 from nnbench.testing.report import LIKELY, NOTHING_FITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from nnbench.contract.spec import Layer, NetworkSpec
+    from nnbench.testing.mistakes import Outcome
+    from nnbench.testing.problems import Problem
 
     Array = NDArray[np.floating]
     Named = dict[str, Array]  # arrays of one training by name
 
 TOLERANCE = 1e-4  #: relative, of each array, for float32 backends
-SMALLEST_NORM = 1e-3  #: below it, a deviation counts as absolute
 UNEXPLAINED = 0.05  #: the share of a deviation that a fitting mistake may leave
 EXACT = 1e-3  #: a mistake that leaves less is the one
 ALIKE = 10  #: two roundings are alike if their deviations are within this factor
@@ -41,7 +48,7 @@ def check(
     what: str, found: Named, expected: Named, candidates: Iterable[Candidate] = ()
 ) -> str | None:
     """Return a message if an array deviates from what is expected, or else None."""
-    return report(what, found, expected, candidates) if deviates(found, expected) else None
+    return misfit(what, found, expected, candidates) if deviates(found, expected) else None
 
 
 def deviates(found: Named, expected: Named) -> bool:
@@ -49,19 +56,13 @@ def deviates(found: Named, expected: Named) -> bool:
     return any(deviation(found[name], expected[name]) > TOLERANCE for name in expected)
 
 
-def deviation(found: Array, expected: Array) -> float:
-    """Return how far an array is off, relative to its norm."""
-    if not np.isfinite(found).all():
-        return np.inf
-    scale = max(float(np.linalg.norm(expected)), SMALLEST_NORM)
-    return float(np.linalg.norm(found - expected)) / scale
-
-
-def report(what: str, found: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
+def misfit(what: str, found: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
     """Return a message about arrays that deviate."""
     worst = max(expected, key=lambda name: deviation(found[name], expected[name]))
-    hint = explain(join(found, expected), join(expected, expected), candidates, list(expected))
-    facts = f"{what}: {describe(worst, found[worst].ravel(), expected[worst].ravel())}"
+    hint = likely_mistake(
+        join(found, expected), join(expected, expected), candidates, list(expected)
+    )
+    facts = f"{what}: {show_worst(worst, found[worst].ravel(), expected[worst].ravel())}"
     return message(facts, hint)
 
 
@@ -70,7 +71,7 @@ def message(facts: str, hint: str) -> str:
     return f"{facts}. {LIKELY}{hint}"
 
 
-def describe(name: str, found: Array, expected: Array) -> str:
+def show_worst(name: str, found: Array, expected: Array) -> str:
     """Show a few values of an array from where it is furthest off, and compare its size."""
     first = min(int(np.argmax(np.abs(found - expected))), max(0, expected.size - SHOWN))
     part = slice(first, first + SHOWN)
@@ -95,7 +96,7 @@ def compare_sizes(found: Array, expected: Array) -> str:
     return f" ({ratio:.3g} times too large)" if ratio > 1 else f" ({1 / ratio:.3g} times too small)"
 
 
-def explain(
+def likely_mistake(
     found: Array, expected: Array, candidates: Iterable[Candidate], names: Sequence[str]
 ) -> str:
     """Return the hint of the candidate that fits best."""
@@ -121,3 +122,114 @@ def explain(
 def join(arrays: Named, names: Iterable[str]) -> Array:
     """Return all values as one vector."""
     return np.concatenate([np.ravel(arrays[name]) for name in names])
+
+
+def losses(what: str, found: Any, problem: Problem) -> str | None:
+    """Check the losses of a training, one for each step, against the reference."""
+    return loss_count(what, len(found), problem) or training(
+        what, name_losses(found), problem, lambda outcome: name_losses(outcome.losses)
+    )
+
+
+def loss_count(what: str, count: int, problem: Problem) -> str | None:
+    """Check the number of losses."""
+    steps = sum(1 for _ in problem.batches())
+    facts = f"{what}: expected {steps} losses, came {count}"
+    return None if count == steps else message(facts, guess_count(count, problem))
+
+
+def guess_count(count: int, problem: Problem) -> str:
+    """Guess why there are so many losses."""
+    if count == sum(len(order) // problem.batch_size for order in problem.orders):
+        return "the last, smaller batch is dropped"
+    if count == len(problem.orders):
+        return "one loss for an epoch, where every step has its own"
+    return "train_epoch returns the loss of each step, in order"
+
+
+def gradients(what: str, found: Sequence[Layer], problem: Problem) -> str | None:
+    """Check the gradients of the last step."""
+    return structure(what, found, problem.spec) or training(
+        what, name_arrays(found), problem, lambda outcome: name_arrays(outcome.gradients)
+    )
+
+
+def layers(what: str, found: Sequence[Layer], problem: Problem) -> str | None:
+    """Check the parameters after a training. Their change says most, so that is explained."""
+    if text := structure(what, found, problem.spec):
+        return text
+    if not deviates(name_arrays(found), name_arrays(RIGHT.train(problem).layers)):
+        return None
+
+    def changes(layers: Sequence[Layer]) -> Named:
+        before, after = name_arrays(problem.layers), name_arrays(layers)
+        return {f"change of {name}": after[name] - before[name] for name in after}
+
+    expected = changes(RIGHT.train(problem).layers)
+    return misfit(what, changes(found), expected, candidates(problem, lambda o: changes(o.layers)))
+
+
+def training(
+    what: str, found: Named, problem: Problem, named: Callable[[Outcome], Named]
+) -> str | None:
+    """Check a part of what a training gives."""
+    return check(what, found, named(RIGHT.train(problem)), candidates(problem, named))
+
+
+def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[Candidate]:
+    """Yield what every known mistake gives, and what half precision does."""
+    for mistake in (*mistakes.known(problem), HALF):
+        with np.errstate(all="ignore"):  # a mistake may overflow
+            outcome = mistake.train(problem)
+        yield Candidate(mistake.hint, named(outcome), mistake is HALF)
+
+
+def structure(what: str, found: Any, spec: NetworkSpec) -> str | None:
+    """Check the form of parameters or gradients: their number, shapes and dtypes."""
+    if len(found) != len(spec.shapes):
+        facts = f"{what}: expected {len(spec.shapes)} layers, came {len(found)}"
+        return message(facts, "one Layer(weight, bias) for each pair of neighbouring sizes")
+    for depth, ((weight, bias), shape) in enumerate(zip(found, spec.shapes, strict=True), start=1):
+        if text := form(f"{what}, weight {depth}", weight, shape):
+            return text
+        if bias is not None and not spec.bias:
+            facts = f"{what}, bias {depth}: expected None, came {kind(bias)}"
+            return message(facts, "the bias is None in a network without biases")
+        if spec.bias and (text := form(f"{what}, bias {depth}", bias, shape[1:])):
+            return text
+    return None
+
+
+def form(what: str, found: Any, shape: tuple[int, ...]) -> str | None:
+    """Check the shape and the dtype of one array."""
+    wanted = f"{what}: expected float32 of shape {shape}, came {kind(found)}"
+    if not isinstance(found, np.ndarray):
+        return message(wanted, "not copied to a NumPy array in host memory")
+    if found.shape != shape:
+        is_transposed = found.shape == shape[::-1]
+        return message(wanted, "transposed" if is_transposed else "another order of dimensions")
+    if found.dtype != np.float32:
+        return message(wanted, "not converted to float32 on the way out")
+    return None
+
+
+def kind(found: Any) -> str:
+    """Say what came where an array was expected."""
+    if isinstance(found, np.ndarray):
+        return f"{found.dtype} of shape {found.shape}"
+    return "None" if found is None else f"a {type(found).__module__}.{type(found).__name__}"
+
+
+def name_arrays(layers: Sequence[Layer]) -> Named:
+    """Name the arrays of a network, the first layer being layer 1."""
+    return {
+        f"{part} {depth}": np.asarray(array, np.float64)
+        for depth, layer in enumerate(layers, start=1)
+        for part, array in zip(("weight", "bias"), layer, strict=True)
+        if array is not None
+    }
+
+
+def name_losses(values: Sequence[float]) -> Named:
+    """Name losses, so that they are compared as one array."""
+    return {"losses": np.asarray(values, np.float64)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,13 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process, variables
 from nnbench.testing.report import Finding, read
 from nnbench.testing.session import REGRESSED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nnbench.selection import Selection
 
@@ -153,3 +155,13 @@ def explain(status: int | None, output: str, timeout_s: float) -> str:
         return f"the process was killed by {name}. Likely mistake: a crash in native code"
     words = " ".join(output.strip().splitlines()[-LAST_WORDS:])
     return f"the session ended with status {status}: {words}"
+
+
+def join_timings(parts: Iterable[Path], target: Path) -> None:
+    """Write the benchmarks of several of pytest-benchmark's files into one; an empty one had none."""
+    found = (part.read_bytes() for part in parts if part.exists())
+    contents = [json.loads(content) for content in found if content]
+    if contents:
+        benchmarks = [item for content in contents for item in content["benchmarks"]]
+        joined = {**contents[0], "benchmarks": benchmarks}
+        files.write_output(target, json.dumps(joined, indent=4).encode())

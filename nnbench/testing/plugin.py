@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import argparse
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from nnbench.testing.benchmarks import PhaseBenchmark
 
 pytest.register_assert_rewrite("nnbench.testing.checks", "nnbench.testing.benchmarks")
@@ -47,10 +50,34 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add the suite's items, before -k and its kin choose among all."""
     if names := session.config.getoption("nnbench_backend"):
-        from nnbench.testing import collection
-
         benchmark = session.config.getoption("nnbench_benchmark")
-        items += collection.collect(session, names, benchmark=benchmark)
+        items += collect(session, names, benchmark=benchmark)
+
+
+def collect(
+    session: pytest.Session, names: Sequence[str], *, benchmark: bool
+) -> Iterator[pytest.Item]:
+    """Yield the items of some backends: checks, or benchmarks."""
+    from nnbench.contract.errors import NnbenchError
+    from nnbench.testing import benchmarks, conformance
+
+    make, what = (benchmarks, "benchmark") if benchmark else (conformance, "conformance")
+    # A file that is not there: it gives the items short names, ``conformance::numpy::…``.
+    module = pytest.Module.from_parent(session, path=session.config.rootpath / what)
+    module.obj = ModuleType(what)
+    for name in dict.fromkeys(names):
+        try:
+            checks = make(name)
+        except NnbenchError as error:
+            raise pytest.UsageError(str(error)) from error
+        yield from session.genitems(named(module, name, checks))
+
+
+def named(module: pytest.Module, name: str, checks: type) -> pytest.Class:
+    """Return the node of a class, under a backend's name."""
+    node: pytest.Class = pytest.Class.from_parent(module, name=name, obj=checks)
+    node.obj = checks
+    return node
 
 
 @pytest.fixture

@@ -1,21 +1,24 @@
-"""Small training problems that every check shares.
+"""The training problems that checks share: small ones of their own, and the workloads cut short.
 
-They are few, and of one shape: a backend may compile for each network and each batch size.
+The small ones are few, and of one shape: a backend may compile for each network and batch size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from nnbench import catalog
+from nnbench.contract.errors import NnbenchError
 from nnbench.contract.spec import Examples, NetworkSpec, Optimizer, minibatches
 from nnbench.data import seeding
-from nnbench.data.preparation import rows
+from nnbench.data.preparation import Task, make_task, rows
 from nnbench.reference import flatten
-from nnbench.testing.diagnosis import deviation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.contract.spec import Layer
+    from nnbench.data.datasets import Splits
+    from nnbench.data.workloads import Workload
 
 SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
 BATCH_SIZE = 8
@@ -34,6 +39,13 @@ ADAM = Optimizer(kind="adam", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon
 FRESH = Optimizer(kind="adam-fresh", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3)
 
 L2 = 0.03
+SMALLEST_NORM = 1e-3  #: below it, a deviation counts as absolute
+
+STEPS = 10  #: of a workload that is cut short
+OPERATIONS = (
+    1e7  #: floating-point operations that a step of it may cost, as far as the batch decides
+)
+SMALLEST_BATCH = 4  #: that a costly workload is cut down to
 
 #: Six networks in which any two of the choices (activation, loss, bias, L2, optimizer) meet. The
 #: first one is what most checks use.
@@ -124,3 +136,54 @@ def same_bits(found: Sequence[Layer], expected: Sequence[Layer]) -> bool:
 def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
     """Return the largest difference between two networks, relative to each array's norm."""
     return max(map(deviation, flatten(found), flatten(expected)))
+
+
+def deviation(found: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    """Return how far an array is off, relative to its norm."""
+    if not np.isfinite(found).all():
+        return np.inf
+    scale = max(float(np.linalg.norm(expected)), SMALLEST_NORM)
+    return float(np.linalg.norm(found - expected)) / scale
+
+
+def make_short_task(name: str, seed: int = 0) -> Task:
+    """Return a workload with no more examples than ten steps need, or skip the running check."""
+    workload = catalog.workloads()[name]
+    try:
+        splits = cut(_load(workload.dataset), workload)
+    except NnbenchError as error:
+        pytest.skip(str(error))
+    return make_task(affordable(workload, splits), splits, seed)
+
+
+@cache
+def _load(dataset: str) -> Splits:
+    return catalog.find("dataset", dataset, catalog.datasets()).load()
+
+
+def cut(splits: Splits, workload: Workload) -> Splits:
+    """Keep the last examples, which ten steps and the validation need."""
+    if workload.batch_size is None:
+        return splits
+    wanted = workload.validation + STEPS * workload.batch_size
+    return splits._replace(train=rows(splits.train, slice(-wanted, None)))
+
+
+def affordable(workload: Workload, splits: Splits) -> Workload:
+    """Cut the batches of a large network."""
+    if workload.batch_size is None:
+        return workload
+    network = workload.network(splits.train.inputs.shape[1], splits.outputs)
+    most = max(SMALLEST_BATCH, int(OPERATIONS / network.operations))
+    return replace(workload, batch_size=min(workload.batch_size, most))
+
+
+def make_task_problem(task: Task) -> Problem:
+    """Return the first ten steps of a task, or as many as it has."""
+    left, orders = STEPS, []
+    for order in task.orders():
+        orders.append(order[: left * task.batch_size])
+        left -= len(list(minibatches(orders[-1], task.batch_size)))
+        if not left:
+            break
+    return Problem(task.network, task.layers, task.train, orders, task.batch_size)

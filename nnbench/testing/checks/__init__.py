@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from nnbench.testing.checks.contract import ContractChecks
-from nnbench.testing.checks.gradients import GradientChecks
 from nnbench.testing.checks.isolation import IsolationChecks
 from nnbench.testing.checks.resources import ResourceChecks
-from nnbench.testing.checks.training import TrainingChecks
+from nnbench.testing.checks.training import GradientChecks, TrainingChecks
 
 __all__ = ["Conformance"]
 

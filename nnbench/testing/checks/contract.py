@@ -8,7 +8,7 @@ import numpy as np
 
 from nnbench.contract.spec import Layer
 from nnbench.reference import flatten
-from nnbench.testing import judgement
+from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
 from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
 
@@ -31,9 +31,9 @@ class ContractChecks(Checks):
         """``dump`` returns what ``load`` took: the same bits, float32, in the same shapes."""
         problem = make_problem(spec)
         found = self.subject.network(spec, problem.layers).dump()
-        verify(judgement.structure("dump", found, spec))
-        for name, array in judgement.name_arrays(found).items():
-            loaded = judgement.name_arrays(problem.layers)[name]
+        verify(diagnosis.structure("dump", found, spec))
+        for name, array in diagnosis.name_arrays(found).items():
+            loaded = diagnosis.name_arrays(problem.layers)[name]
             if not np.array_equal(array, loaded):
                 off = np.abs(array - loaded).max()
                 fail(
@@ -52,27 +52,27 @@ class ContractChecks(Checks):
         except (TypeError, ValueError):
             is_scalar = getattr(loss, "shape", None) == ()
             fail(
-                f"backprop: expected what float() can convert, came {judgement.kind(loss)}",
+                f"backprop: expected what float() can convert, came {diagnosis.kind(loss)}",
                 "float() cannot convert this scalar: return its item()"
                 if is_scalar
                 else "the loss of each example is returned, without their mean",
             )
-        verify(judgement.structure("gradients", network.gradients(), spec))
+        verify(diagnosis.structure("gradients", network.gradients(), spec))
 
     def test_predict_has_the_form_of_logits(self) -> None:
         """``predict`` returns float32 of shape (N, K), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
         found = network.predict(network.batch(data, problem.index))
-        verify(judgement.form("predict", found, (BATCH_SIZE, problem.spec.sizes[-1])))
+        verify(diagnosis.form("predict", found, (BATCH_SIZE, problem.spec.sizes[-1])))
 
     def test_train_epoch_returns_losses(self) -> None:
         """``train_epoch`` returns float32 of shape (steps,), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
         found = network.train_epoch(data, problem.orders[0], problem.batch_size)
-        verify(judgement.form("losses of train_epoch", found, (len(found),)))
-        verify(judgement.loss_count("train_epoch", len(found), problem))
+        verify(diagnosis.form("losses of train_epoch", found, (len(found),)))
+        verify(diagnosis.loss_count("train_epoch", len(found), problem))
 
     def test_the_callers_arrays_stay(self) -> None:
         """Parameters, examples and the order that were handed in are as they were."""

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from nnbench.testing.checks.base import Checks, fail
-from nnbench.testing.problems import Problem, make_problem, same_bits
-from nnbench.testing.tasks import make_short_task, make_task_problem
+from nnbench.testing.problems import (
+    Problem,
+    make_problem,
+    make_short_task,
+    make_task_problem,
+    same_bits,
+)
 
 if TYPE_CHECKING:
     import numpy as np

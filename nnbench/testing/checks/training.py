@@ -1,4 +1,4 @@
-"""Many steps against the float64 reference: trajectories, epochs, and what load resets."""
+"""Against the float64 reference: one step, many steps, epochs, and what load resets."""
 
 from __future__ import annotations
 
@@ -8,26 +8,122 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from nnbench import catalog
+from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
 from nnbench.proof.evaluation import deviation, expected_losses
-from nnbench.testing import judgement
+from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
-from nnbench.testing.diagnosis import Candidate, check
-from nnbench.testing.judgement import name_arrays
-from nnbench.testing.mistakes import Training
-from nnbench.testing.problems import BATCH_SIZE, distance, make_problem, same_bits
-from nnbench.testing.tasks import STEPS, make_short_task, make_task_problem
+from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
+from nnbench.testing.mistakes import Training, added
+from nnbench.testing.mistakes.losses import softmax
+from nnbench.testing.problems import (
+    BATCH_SIZE,
+    STEPS,
+    distance,
+    make_problem,
+    make_short_task,
+    make_task_problem,
+    same_bits,
+)
 
 if TYPE_CHECKING:
     from typing import Any
 
     from nnbench.contract.spec import NetworkSpec
+    from nnbench.testing.problems import Problem
 
+ONE, SMALLER = 1, 4  #: batch sizes
+ONE_BUFFER = "one buffer for all losses: each must stay valid until the epoch ends"
 EPOCHS = 4  #: of three steps each: a dozen
 SAME = 1e-6  #: how far two trainings of one backend may be apart
 REPEATING = Training(kept=lambda history: history[0])  # the first gradients in every step
 NO_STATE = "something of an earlier training is left, or numbers are drawn at random"
+
+
+class GradientChecks(Checks):
+    """A batch gives the reference's logits, loss and gradients, to 1e-4."""
+
+    @every_spec
+    def test_loss_matches_the_reference(self, spec: NetworkSpec) -> None:
+        """The loss of a batch of eight: its mean, L2 term included."""
+        problem = make_problem(spec).first_step()
+        network, data = self.start(problem)
+        loss = float(backprop(network, data, problem.index))
+        verify(diagnosis.losses("backprop", [loss], problem))
+
+    @every_spec
+    def test_gradients_match_the_reference(self, spec: NetworkSpec) -> None:
+        """The gradients of a batch of eight, L2 term included."""
+        problem = make_problem(spec).first_step()
+        network, data = self.start(problem)
+        backprop(network, data, problem.index)
+        verify(diagnosis.gradients("gradients", network.gradients(), problem))
+
+    def test_logits_match_the_reference(self) -> None:
+        """``predict`` gives the logits of the rows that were named, in that order."""
+        problem = make_problem(self.subject.spec).first_step()
+        network, data = self.start(problem)
+        found = network.predict(network.batch(data, problem.index))
+        logits, unordered = (
+            reference.feedforward(problem.spec, problem.layers, inputs.astype(np.float64))[-1]
+            for inputs in (next(problem.batches()).inputs, problem.examples.inputs[:BATCH_SIZE])
+        )
+        others = {
+            "the order of the examples is ignored: batch takes the rows of index": unordered,
+            "softmax applied: logits come before it": softmax(logits),
+            "sigmoid applied: logits come before it": reference.sigmoid(logits),
+        }
+        candidates = [Candidate(hint, {"logits": values}) for hint, values in others.items()]
+        verify(check("predict", {"logits": found}, {"logits": logits}, candidates))
+
+    def test_a_batch_of_one(self) -> None:
+        """Loss and gradients of the smallest batch."""
+        self._verify_batch(make_problem(self.subject.spec).first_step(ONE))
+
+    def test_a_smaller_batch_after_a_larger_one(self) -> None:
+        """Loss and gradients of four examples, in a network that just had eight."""
+        problem = make_problem(self.subject.spec)
+        network, data = self.start(problem)
+        backprop(network, data, problem.index)
+        self._verify_batch(problem.first_step(SMALLER, skip=BATCH_SIZE))
+
+    def test_gradients_are_of_the_latest_backprop(self) -> None:
+        """A second backprop replaces the gradients of the first."""
+        problem = make_problem(self.subject.spec)
+        first, second = problem.first_step(), problem.first_step(skip=BATCH_SIZE)
+        alone = []
+        for step in (first, second):
+            network, data = self.start(problem)
+            backprop(network, data, step.index)
+            alone.append(network.gradients())
+        network, data = self.start(problem)
+        for step in (first, second):
+            backprop(network, data, step.index)
+        candidates = [
+            Candidate("stale gradients: those of the backprop before", name_arrays(alone[0])),
+            Candidate("gradients add up: not cleared", name_arrays(added(*alone))),
+        ]
+        found, expected = name_arrays(network.gradients()), name_arrays(alone[1])
+        verify(check("gradients of a second backprop", found, expected, candidates))
+
+    def test_losses_stay_valid(self) -> None:
+        """A loss is read after later steps, and is still its own step's."""
+        problem = make_problem(self.subject.spec)
+        indices = list(minibatches(problem.orders[0], BATCH_SIZE))
+        network, data = self.start(problem)
+        at_once = [float(backprop(network, data, index)) for index in indices]
+        later = [backprop(network, data, index) for index in indices]
+        network.synchronize()
+        found, expected = (name_losses([float(x) for x in losses]) for losses in (later, at_once))
+        candidates = [Candidate(ONE_BUFFER, name_losses(at_once[-1:] * len(indices)))]
+        verify(check("losses read after three steps", found, expected, candidates))
+
+    def _verify_batch(self, problem: Problem) -> None:
+        network, data = self.start(problem)
+        loss = float(backprop(network, data, problem.index))
+        what = f"batch of {len(problem.index)}"
+        verify(diagnosis.losses(f"{what}, loss", [loss], problem))
+        verify(diagnosis.gradients(f"{what}, gradients", network.gradients(), problem))
 
 
 class TrainingChecks(Checks):
@@ -44,8 +140,8 @@ class TrainingChecks(Checks):
         losses = network.train_epoch(data, problem.orders[0], BATCH_SIZE).tolist()
         network.synchronize()
         what = "an epoch in a network that had trained before load"
-        verify(judgement.layers(f"{what}: parameters", network.dump(), problem))
-        verify(judgement.losses(what, losses, problem))
+        verify(diagnosis.layers(f"{what}: parameters", network.dump(), problem))
+        verify(diagnosis.losses(what, losses, problem))
         self.subject.reuses = True
 
     @every_spec
@@ -59,16 +155,16 @@ class TrainingChecks(Checks):
             network.update()
             network.synchronize()
             part = replace(problem, orders=[order[: step * BATCH_SIZE]])
-            verify(judgement.layers(f"step {step}", network.dump(), part))
+            verify(diagnosis.layers(f"step {step}", network.dump(), part))
 
     @every_spec
     def test_a_dozen_steps_match_the_reference(self, spec: NetworkSpec) -> None:
         """Losses and parameters of four epochs; the last batch of each is smaller."""
         problem = make_problem(spec, epochs=EPOCHS)
         network, losses = self.train(problem)
-        verify(judgement.loss_count("train_epoch", len(losses), problem))
-        verify(judgement.layers("four epochs: parameters", network.dump(), problem))
-        verify(judgement.losses("four epochs", losses, problem))
+        verify(diagnosis.loss_count("train_epoch", len(losses), problem))
+        verify(diagnosis.layers("four epochs: parameters", network.dump(), problem))
+        verify(diagnosis.losses("four epochs", losses, problem))
 
     @pytest.mark.parametrize("workload", catalog.workloads())
     def test_ten_steps_of_a_workload(self, workload: str) -> None:
@@ -77,9 +173,9 @@ class TrainingChecks(Checks):
         expected = expected_losses(task, STEPS)
         problem = make_task_problem(task)
         _, losses = self.train(problem)
-        verify(judgement.loss_count(workload, len(losses), problem))
+        verify(diagnosis.loss_count(workload, len(losses), problem))
         if (deviation(losses, expected.losses) or np.inf) > expected.tolerance:
-            verify(judgement.losses(workload, losses, problem))
+            verify(diagnosis.losses(workload, losses, problem))
 
     def test_an_update_can_be_repeated(self) -> None:
         """A second ``update`` uses the kept gradients again."""
@@ -88,7 +184,7 @@ class TrainingChecks(Checks):
         backprop(network, data, problem.index)
         network.update()
         network.synchronize()
-        verify(judgement.layers("one update", once := network.dump(), problem))
+        verify(diagnosis.layers("one update", once := network.dump(), problem))
         network.update()
         network.synchronize()
         twice = replace(problem, orders=problem.orders * 2)

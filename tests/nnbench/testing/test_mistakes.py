@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnbench import reference
-from nnbench.testing import judgement, mistakes
+from nnbench.testing import diagnosis, mistakes
 from nnbench.testing.mistakes import RIGHT
 from nnbench.testing.problems import SPECS, make_problem
 
@@ -18,8 +18,8 @@ PROBLEMS = [
 def judge(outcome, problem):
     """Return every message about a training."""
     texts = [
-        judgement.losses("losses", outcome.losses, problem),
-        judgement.layers("parameters", cast(outcome.layers), problem),
+        diagnosis.losses("losses", outcome.losses, problem),
+        diagnosis.layers("parameters", cast(outcome.layers), problem),
     ]
     return [text for text in texts if text]
 
@@ -47,7 +47,7 @@ def test_a_mistake_is_explained_by_itself(position):
             outcome = mistake.train(problem)
         texts += judge(outcome, problem)
         step = problem.first_step()
-        texts.append(judgement.gradients("step", cast(mistake.train(step).gradients), step) or "")
+        texts.append(diagnosis.gradients("step", cast(mistake.train(step).gradients), step) or "")
     assert any(text.endswith(f"Likely mistake: {mistake.hint}") for text in texts)
 
 
@@ -68,4 +68,4 @@ def test_float32_is_no_mistake(problem):
 def test_float16_is_called_by_its_name(problem):
     step = replace(problem, earlier=None).first_step()
     found = replace(RIGHT, dtype=np.float16).train(step).gradients
-    assert "float16 inside" in judgement.gradients("gradients", cast(found), step)
+    assert "float16 inside" in diagnosis.gradients("gradients", cast(found), step)
