@@ -23,18 +23,18 @@ def list_(*, as_json: bool, plugins: bool) -> None:
     from nnbench.catalog import installed
     from nnbench.selection import spell
 
-    found = installed()
+    everything = installed()
     if as_json:
-        echo_json(found)
+        echo_json(everything)
         return
-    section("Backends", [(b.name, b.unavailable, b.summary) for b in found.backends])
-    for backend in found.backends:
+    section("Backends", [(b.name, b.unavailable, b.summary) for b in everything.backends])
+    for backend in everything.backends:
         for key, option in backend.options.items():
             click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
-    section("Workloads", [(w.name, None, w.summary) for w in found.workloads])
-    section("Datasets", [(d.name, None, d.summary) for d in found.datasets])
+    section("Workloads", [(w.name, None, w.summary) for w in everything.workloads])
+    section("Datasets", [(d.name, None, d.summary) for d in everything.datasets])
     if plugins:
-        section("Plugins", [(p.name, None, explain(p)) for p in found.plugins])
+        section("Plugins", [(p.name, None, explain(p)) for p in everything.plugins])
 
 
 def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:
@@ -47,10 +47,10 @@ def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:
 
 def explain(plugin: Plugin) -> str:
     """Say where a plugin comes from, what it brings, and what is wrong with it."""
-    found = [f"{kind} {', '.join(names)}" for kind, names in plugin.brings.items()]
+    parts = [f"{kind} {', '.join(names)}" for kind, names in plugin.brings.items()]
     if plugin.left_out:
-        found.append(f"left out: {plugin.left_out}")
-    return f"{plugin.origin} ({plugin.module}): {'; '.join(found) or 'brings nothing'}"
+        parts.append(f"left out: {plugin.left_out}")
+    return f"{plugin.origin} ({plugin.module}): {'; '.join(parts) or 'brings nothing'}"
 
 
 @click.command()
@@ -84,14 +84,14 @@ def show_machine(*, as_json: bool) -> None:
     from nnbench.execution import environment
 
     libraries = {name for b in catalog.backends().values() for name in b.libraries}
-    found = msgspec.to_builtins(environment.describe(libraries))
+    here = msgspec.to_builtins(environment.describe(libraries))
     if as_json:
-        echo_json(found)
+        echo_json(here)
         return
-    found["versions"] = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
-    found["gpus"] = ", ".join(found["gpus"]) or "none found"
-    found["memory"] = f"{found.pop('memory_bytes') / 2**30:.1f} GiB"
-    for key, value in found.items():
+    here["versions"] = ", ".join(f"{k} {v}" for k, v in here["versions"].items())
+    here["gpus"] = ", ".join(here["gpus"]) or "none found"
+    here["memory"] = f"{here.pop('memory_bytes') / 2**30:.1f} GiB"
+    for key, value in here.items():
         click.echo(f"{key.replace('_', ' '):15} {'none' if value is None else value}")
 
 

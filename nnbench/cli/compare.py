@@ -119,14 +119,14 @@ def cells(change: Change) -> list[str]:
     def step(value: float) -> str:
         return f"× {value:.3f}" if by_ratio else f"{value * 100:+.2f} pp"
 
-    found = change.interval
+    interval = change.interval
     return [
         change.backend,
         change.gate.text,
         figure(change.base),
         figure(change.new),
-        step(found.ratio) if found else MISSING,
-        f"{step(found.low)} to {step(found.high)}" if found else MISSING,
+        step(interval.ratio) if interval else MISSING,
+        f"{step(interval.low)} to {step(interval.high)}" if interval else MISSING,
         change.verdict or MISSING,
         change.outcome,
     ]

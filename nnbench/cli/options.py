@@ -141,10 +141,10 @@ def type_of(hint: Any) -> click.ParamType[Any]:
     if kind is int:
         return click.IntRange(bounds[0].ge, bounds[0].le)
     known = {bool: click.BOOL, str: click.STRING, Units: LAYER_SIZES}
-    found = POSITIVE_NUMBER if first == Positive else known.get(kind)
-    if found is None:
+    known_type = POSITIVE_NUMBER if first == Positive else known.get(kind)
+    if known_type is None:
         raise TypeError(f"no type of option for {hint}")
-    return found
+    return known_type
 
 
 def echo_json(value: object) -> None:

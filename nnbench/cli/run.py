@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Terminated(BaseException):
-    """SIGTERM came: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
+    """After SIGTERM: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
 
 
 @click.command()

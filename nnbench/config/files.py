@@ -71,14 +71,14 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If it cannot be read, or does not describe a run.
+        If it cannot be read, or is no run.
     """
     source = documents.read(path)
     table = dict(source.table)
     if isinstance(table.get("workload"), dict):
         table["workload"] = _complete(table["workload"], path)
-    found = schema.convert(source, "config", table, RunTable)
-    options = {key: getattr(found, key) for key in source.table}
+    run = schema.convert(source, "config", table, RunTable)
+    options = {key: getattr(run, key) for key in source.table}
     if "workload" in options:
         options["workload"] = _named_workload(source, options["workload"])
     if "dataset" in options:
@@ -112,14 +112,16 @@ def read_workload(path: Path) -> Workload:
         If it cannot be read, is no workload, or has the name of another that is installed.
     """
     source = documents.read(path)
-    found = schema.convert(source, "workload", _complete(source.table, path), Workload)
-    found = dataclasses.replace(found, dataset=_locate(source, ("dataset",), found.dataset))
-    _refuse_taken_name(source, found)
-    return found
+    workload = schema.convert(source, "workload", _complete(source.table, path), Workload)
+    workload = dataclasses.replace(
+        workload, dataset=_locate(source, ("dataset",), workload.dataset)
+    )
+    _refuse_taken_name(source, workload)
+    return workload
 
 
 def _refuse_taken_name(source: Document, workload: Workload) -> None:
-    """Refuse the name of an installed workload for another one: tables would not tell them apart.
+    """Refuse the name of an installed workload for another one: in tables they would look alike.
 
     Raises
     ------
@@ -135,10 +137,10 @@ def _refuse_taken_name(source: Document, workload: Workload) -> None:
 
 def _complete(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Give a table what a file may leave out or write otherwise."""
-    found = {"name": path.stem, "summary": "", **table}
-    if found.get("batch_size") == schema.FULL:
-        found["batch_size"] = None
-    return found
+    whole = {"name": path.stem, "summary": "", **table}
+    if whole.get("batch_size") == schema.FULL:
+        whole["batch_size"] = None
+    return whole
 
 
 def _locate(source: Document, at: KeyPath, dataset: str) -> str:

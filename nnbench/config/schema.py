@@ -127,8 +127,8 @@ def _walk(root: Node, table: dict[str, Any]) -> Iterator[tuple[KeyPath, Item]]:
             if isinstance(item.value, dict) and "properties" in option:
                 known = option["properties"]
                 for key, value in item.value.items():
-                    found = options(known[key]) if key in known else []
-                    yield from walk((*path, key), Item(value, found, list(known)))
+                    fitting = options(known[key]) if key in known else []
+                    yield from walk((*path, key), Item(value, fitting, list(known)))
             elif isinstance(item.value, list) and "items" in option:
                 for index, value in enumerate(item.value):
                     yield from walk((*path, index), Item(value, options(option["items"]), []))
@@ -154,7 +154,7 @@ def _misfit(document: Document, items: Mapping[KeyPath, Item], message: str) -> 
             if missing := [key for key in option.get("required", []) if key not in value]:
                 where = f" in [{name}]" if path else ""
                 return document.error(path, f"missing{where}: {', '.join(missing)}")
-    expected = " or ".join(describe(option) for option in options)
+    expected = " or ".join(spell_type(option) for option in options)
     return document.error(path, f"{name} must be {expected}, not {show(value)}")
 
 
@@ -164,13 +164,13 @@ def spell(path: KeyPath | list[str | int]) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def describe(node: Node) -> str:
+def spell_type(node: Node) -> str:
     """Say in words what a value must be; ``node`` is a schema without references."""
     if "enum" in node:
         return " or ".join(map(show, node["enum"]))
     bounds = (text.format(node[key]) for key, text in BOUNDS.items() if key in node)
     text = " ".join([NOUNS[node["type"]], *bounds])
-    return f"{text}, each {describe(node['items'])}" if "items" in node else text
+    return f"{text}, each {spell_type(node['items'])}" if "items" in node else text
 
 
 def show(value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, get_args
 
 import pytest
 
@@ -90,11 +90,14 @@ class PhaseBenchmark:
         timed = Timed(subject, problem)
         self.benchmark.group = phase
         self.benchmark.name = f"{subject.label} {phase} {workload}"
-        self.benchmark.extra_info.update(describe(subject, workload, problem))
-        if phase in {"feedforward", "update"}:  # they can be repeated in a loop
-            self.benchmark(getattr(timed, phase))
-        else:
-            self._time_rounds(getattr(timed, phase), getattr(timed, f"before_{phase}"))
+        self.benchmark.extra_info.update(extra_info(subject, workload, problem))
+        match phase:
+            case "feedforward" | "update":  # they can be repeated in a loop
+                self.benchmark(getattr(timed, phase))
+            case "backprop" | "epoch":
+                self._time_rounds(getattr(timed, phase), getattr(timed, f"before_{phase}"))
+            case unknown:
+                assert_never(unknown)
 
     def _time_rounds(self, target: Callable[[], None], setup: Callable[[], None]) -> None:
         """Time single calls, each after an untimed one of ``setup``."""
@@ -165,7 +168,7 @@ def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
     return Problem(task.network, task.layers, task.train, [next(task.orders())], task.batch_size)
 
 
-def describe(subject: Subject, workload: str, problem: Problem) -> dict[str, object]:
+def extra_info(subject: Subject, workload: str, problem: Problem) -> dict[str, object]:
     """Return what a reader of the JSON needs to know."""
     libraries = {DISTRIBUTION, "numpy", *subject.backend.libraries}
     return {

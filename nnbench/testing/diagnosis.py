@@ -45,39 +45,39 @@ class Candidate(NamedTuple):
 
 
 def check(
-    what: str, found: Named, expected: Named, candidates: Iterable[Candidate] = ()
+    what: str, actual: Named, expected: Named, candidates: Iterable[Candidate] = ()
 ) -> str | None:
     """Return a message if an array deviates from what is expected, or else None."""
-    return misfit(what, found, expected, candidates) if deviates(found, expected) else None
+    return misfit(what, actual, expected, candidates) if deviates(actual, expected) else None
 
 
-def deviates(found: Named, expected: Named) -> bool:
+def deviates(actual: Named, expected: Named) -> bool:
     """Tell whether an array is further off than rounding explains."""
-    return any(deviation(found[name], expected[name]) > TOLERANCE for name in expected)
+    return any(deviation(actual[name], expected[name]) > TOLERANCE for name in expected)
 
 
-def misfit(what: str, found: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
+def misfit(what: str, actual: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
     """Return a message about arrays that deviate."""
-    worst = max(expected, key=lambda name: deviation(found[name], expected[name]))
+    worst = max(expected, key=lambda name: deviation(actual[name], expected[name]))
     hint = likely_mistake(
-        join(found, expected), join(expected, expected), candidates, list(expected)
+        join(actual, expected), join(expected, expected), candidates, list(expected)
     )
-    facts = f"{what}: {show_worst(worst, found[worst].ravel(), expected[worst].ravel())}"
+    facts = f"{what}: {show_worst(worst, actual[worst].ravel(), expected[worst].ravel())}"
     return message(facts, hint)
 
 
 def message(facts: str, hint: str) -> str:
-    """Join what was expected and what came with the likely mistake."""
+    """Join the facts with the likely mistake."""
     return f"{facts}. {LIKELY}{hint}"
 
 
-def show_worst(name: str, found: Array, expected: Array) -> str:
+def show_worst(name: str, actual: Array, expected: Array) -> str:
     """Show a few values of an array from where it is furthest off, and compare its size."""
-    first = min(int(np.argmax(np.abs(found - expected))), max(0, expected.size - SHOWN))
+    first = min(int(np.argmax(np.abs(actual - expected))), max(0, expected.size - SHOWN))
     part = slice(first, first + SHOWN)
     where = f"{name}, from value {first} on" if first else name
-    sizes = compare_sizes(found, expected)
-    return f"{where}: expected {show(expected[part])}, came {show(found[part])}{sizes}"
+    sizes = compare_sizes(actual, expected)
+    return f"{where}: expected {show(expected[part])}, came {show(actual[part])}{sizes}"
 
 
 def show(values: Array) -> str:
@@ -85,32 +85,32 @@ def show(values: Array) -> str:
     return "[" + ", ".join(f"{value:.4g}" for value in values.tolist()) + "]"
 
 
-def compare_sizes(found: Array, expected: Array) -> str:
+def compare_sizes(actual: Array, expected: Array) -> str:
     """Say how many times too large or too small an array is, if it points the right way."""
-    norms = float(np.linalg.norm(found)), float(np.linalg.norm(expected))
+    norms = float(np.linalg.norm(actual)), float(np.linalg.norm(expected))
     if not np.isfinite(norms[0]) or 0 in norms:
         return ""
-    ratio, aligned = norms[0] / norms[1], float(found @ expected) / (norms[0] * norms[1])
+    ratio, aligned = norms[0] / norms[1], float(actual @ expected) / (norms[0] * norms[1])
     if aligned < 0.99 or abs(ratio - 1) < 0.01:
         return ""
     return f" ({ratio:.3g} times too large)" if ratio > 1 else f" ({1 / ratio:.3g} times too small)"
 
 
 def likely_mistake(
-    found: Array, expected: Array, candidates: Iterable[Candidate], names: Sequence[str]
+    actual: Array, expected: Array, candidates: Iterable[Candidate], names: Sequence[str]
 ) -> str:
     """Return the hint of the candidate that fits best."""
-    if not np.isfinite(found).all():
+    if not np.isfinite(actual).all():
         return NOT_FINITE
-    off = float(np.linalg.norm(found - expected))
+    off = float(np.linalg.norm(actual - expected))
     left, fitting, roundings = UNEXPLAINED, "", []
     for hint, arrays, is_rounding in candidates:
         values = join(arrays, names)
-        if values.shape != found.shape or not np.isfinite(values).all():
+        if values.shape != actual.shape or not np.isfinite(values).all():
             continue
         if is_rounding:
             roundings.append((hint, float(np.linalg.norm(values - expected))))
-        elif (distance := float(np.linalg.norm(found - values)) / off) < left:
+        elif (distance := float(np.linalg.norm(actual - values)) / off) < left:
             left, fitting = distance, hint
             if distance < EXACT:
                 break
@@ -124,10 +124,10 @@ def join(arrays: Named, names: Iterable[str]) -> Array:
     return np.concatenate([np.ravel(arrays[name]) for name in names])
 
 
-def losses(what: str, found: Any, problem: Problem) -> str | None:
+def losses(what: str, actual: Any, problem: Problem) -> str | None:
     """Check the losses of a training, one for each step, against the reference."""
-    return loss_count(what, len(found), problem) or training(
-        what, name_losses(found), problem, lambda outcome: name_losses(outcome.losses)
+    return loss_count(what, len(actual), problem) or training(
+        what, name_losses(actual), problem, lambda outcome: name_losses(outcome.losses)
     )
 
 
@@ -147,18 +147,18 @@ def guess_count(count: int, problem: Problem) -> str:
     return "train_epoch returns the loss of each step, in order"
 
 
-def gradients(what: str, found: Sequence[Layer], problem: Problem) -> str | None:
+def gradients(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
     """Check the gradients of the last step."""
-    return structure(what, found, problem.spec) or training(
-        what, name_arrays(found), problem, lambda outcome: name_arrays(outcome.gradients)
+    return structure(what, actual, problem.spec) or training(
+        what, name_arrays(actual), problem, lambda outcome: name_arrays(outcome.gradients)
     )
 
 
-def layers(what: str, found: Sequence[Layer], problem: Problem) -> str | None:
+def layers(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
     """Check the parameters after a training. Their change says most, so that is explained."""
-    if text := structure(what, found, problem.spec):
+    if text := structure(what, actual, problem.spec):
         return text
-    if not deviates(name_arrays(found), name_arrays(RIGHT.train(problem).layers)):
+    if not deviates(name_arrays(actual), name_arrays(RIGHT.train(problem).layers)):
         return None
 
     def changes(layers: Sequence[Layer]) -> Named:
@@ -166,14 +166,14 @@ def layers(what: str, found: Sequence[Layer], problem: Problem) -> str | None:
         return {f"change of {name}": after[name] - before[name] for name in after}
 
     expected = changes(RIGHT.train(problem).layers)
-    return misfit(what, changes(found), expected, candidates(problem, lambda o: changes(o.layers)))
+    return misfit(what, changes(actual), expected, candidates(problem, lambda o: changes(o.layers)))
 
 
 def training(
-    what: str, found: Named, problem: Problem, named: Callable[[Outcome], Named]
+    what: str, actual: Named, problem: Problem, named: Callable[[Outcome], Named]
 ) -> str | None:
     """Check a part of what a training gives."""
-    return check(what, found, named(RIGHT.train(problem)), candidates(problem, named))
+    return check(what, actual, named(RIGHT.train(problem)), candidates(problem, named))
 
 
 def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[Candidate]:
@@ -184,12 +184,12 @@ def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[
         yield Candidate(mistake.hint, named(outcome), mistake is HALF)
 
 
-def structure(what: str, found: Any, spec: NetworkSpec) -> str | None:
+def structure(what: str, actual: Any, spec: NetworkSpec) -> str | None:
     """Check the form of parameters or gradients: their number, shapes and dtypes."""
-    if len(found) != len(spec.shapes):
-        facts = f"{what}: expected {len(spec.shapes)} layers, came {len(found)}"
+    if len(actual) != len(spec.shapes):
+        facts = f"{what}: expected {len(spec.shapes)} layers, came {len(actual)}"
         return message(facts, "one Layer(weight, bias) for each pair of neighbouring sizes")
-    for depth, ((weight, bias), shape) in enumerate(zip(found, spec.shapes, strict=True), start=1):
+    for depth, ((weight, bias), shape) in enumerate(zip(actual, spec.shapes, strict=True), start=1):
         if text := form(f"{what}, weight {depth}", weight, shape):
             return text
         if bias is not None and not spec.bias:
@@ -200,24 +200,24 @@ def structure(what: str, found: Any, spec: NetworkSpec) -> str | None:
     return None
 
 
-def form(what: str, found: Any, shape: tuple[int, ...]) -> str | None:
+def form(what: str, actual: Any, shape: tuple[int, ...]) -> str | None:
     """Check the shape and the dtype of one array."""
-    wanted = f"{what}: expected float32 of shape {shape}, came {kind(found)}"
-    if not isinstance(found, np.ndarray):
+    wanted = f"{what}: expected float32 of shape {shape}, came {kind(actual)}"
+    if not isinstance(actual, np.ndarray):
         return message(wanted, "not copied to a NumPy array in host memory")
-    if found.shape != shape:
-        is_transposed = found.shape == shape[::-1]
+    if actual.shape != shape:
+        is_transposed = actual.shape == shape[::-1]
         return message(wanted, "transposed" if is_transposed else "another order of dimensions")
-    if found.dtype != np.float32:
+    if actual.dtype != np.float32:
         return message(wanted, "not converted to float32 on the way out")
     return None
 
 
-def kind(found: Any) -> str:
-    """Say what came where an array was expected."""
-    if isinstance(found, np.ndarray):
-        return f"{found.dtype} of shape {found.shape}"
-    return "None" if found is None else f"a {type(found).__module__}.{type(found).__name__}"
+def kind(actual: Any) -> str:
+    """Name what stands where an array was expected."""
+    if isinstance(actual, np.ndarray):
+        return f"{actual.dtype} of shape {actual.shape}"
+    return "None" if actual is None else f"a {type(actual).__module__}.{type(actual).__name__}"
 
 
 def name_arrays(layers: Sequence[Layer]) -> Named:

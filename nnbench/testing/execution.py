@@ -32,7 +32,7 @@ LAST_WORDS = 3  #: lines of output that explain why pytest did not run
 
 @dataclass(frozen=True)
 class Tested:
-    """What came of the suite for one backend."""
+    """The findings of the suite for one backend."""
 
     label: str
     findings: list[Finding]
@@ -140,7 +140,7 @@ def run(
 
 
 def split(events: Sequence[Finding]) -> tuple[str, list[Finding]]:
-    """Return the check that was running at the end, if one was, and what came of the others."""
+    """Return the check that was running at the end, if one was, and the findings of the others."""
     findings = [event for event in events if event.verdict != "started"]
     is_running = bool(events) and events[-1].verdict == "started"
     return events[-1].check if is_running else "", findings
@@ -159,8 +159,8 @@ def explain(status: int | None, output: str, timeout_s: float) -> str:
 
 def join_timings(parts: Iterable[Path], target: Path) -> None:
     """Write the benchmarks of several of pytest-benchmark's files into one; an empty one had none."""
-    found = (part.read_bytes() for part in parts if part.exists())
-    contents = [json.loads(content) for content in found if content]
+    written = (part.read_bytes() for part in parts if part.exists())
+    contents = [json.loads(content) for content in written if content]
     if contents:
         benchmarks = [item for content in contents for item in content["benchmarks"]]
         joined = {**contents[0], "benchmarks": benchmarks}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 import pytest
@@ -121,29 +121,33 @@ def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
     """Draw examples; about half of the inputs are zero, as pixels are."""
     rng = np.random.default_rng([seed, count])
     inputs = np.maximum(rng.standard_normal((count, spec.sizes[0])), 0).astype(np.float32)
-    if spec.loss == "cross_entropy":
-        return Examples(inputs, rng.integers(0, spec.sizes[-1], count), None)
-    targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
-    return Examples(inputs, None, targets)
+    match spec.loss:
+        case "cross_entropy":
+            return Examples(inputs, rng.integers(0, spec.sizes[-1], count), None)
+        case "squared_error":
+            targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
+            return Examples(inputs, None, targets)
+        case unknown:
+            assert_never(unknown)
 
 
-def same_bits(found: Sequence[Layer], expected: Sequence[Layer]) -> bool:
+def same_bits(actual: Sequence[Layer], expected: Sequence[Layer]) -> bool:
     """Tell whether two networks are equal to the last bit."""
-    pairs = zip(flatten(found), flatten(expected), strict=True)
+    pairs = zip(flatten(actual), flatten(expected), strict=True)
     return all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
-def distance(found: Sequence[Layer], expected: Sequence[Layer]) -> float:
+def distance(actual: Sequence[Layer], expected: Sequence[Layer]) -> float:
     """Return the largest difference between two networks, relative to each array's norm."""
-    return max(map(deviation, flatten(found), flatten(expected)))
+    return max(map(deviation, flatten(actual), flatten(expected)))
 
 
-def deviation(found: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+def deviation(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
     """Return how far an array is off, relative to its norm."""
-    if not np.isfinite(found).all():
+    if not np.isfinite(actual).all():
         return np.inf
     scale = max(float(np.linalg.norm(expected)), SMALLEST_NORM)
-    return float(np.linalg.norm(found - expected)) / scale
+    return float(np.linalg.norm(actual - expected)) / scale
 
 
 def make_short_task(name: str, seed: int = 0) -> Task:

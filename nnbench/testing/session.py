@@ -8,7 +8,7 @@ REGRESSED = 64  #: exit status; pytest itself uses 0 to 5
 
 
 def main() -> int:
-    """Run pytest, and tell a regression that pytest-benchmark found from a crash."""
+    """Run pytest, and give a regression that pytest-benchmark reports another status than a crash."""
     import pytest
     from pytest_benchmark.session import PerformanceRegression
 

@@ -1,4 +1,4 @@
-"""Memory, the end of device work, and what a backend tells of clocks and compilations."""
+"""Memory, the end of device work, and what a backend says of clocks and compilations."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ class ResourceChecks(Checks):
         self.train(problem)  # the first may compile
         start = time.perf_counter()
         network, _ = self.train(problem)
-        elapsed, found = time.perf_counter() - start, network.device_seconds()
+        elapsed, actual = time.perf_counter() - start, network.device_seconds()
         if self.subject.backend.device == "cpu":
-            if found is not None:
-                fail(f"device_seconds: expected None, came {found}", "a backend times itself")
-        elif found is None or not 0 < found <= elapsed:
-            facts = f"device_seconds: expected 0 to {elapsed:.3g}, came {found}"
+            if actual is not None:
+                fail(f"device_seconds: expected None, came {actual}", "a backend times itself")
+        elif actual is None or not 0 < actual <= elapsed:
+            facts = f"device_seconds: expected 0 to {elapsed:.3g}, came {actual}"
             fail(facts, "events of another stream, in milliseconds, or not of the last train_epoch")
 
     def test_nothing_compiles_after_the_first_epoch(self) -> None:

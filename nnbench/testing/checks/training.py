@@ -63,7 +63,7 @@ class GradientChecks(Checks):
         """``predict`` gives the logits of the rows that were named, in that order."""
         problem = make_problem(self.subject.spec).first_step()
         network, data = self.start(problem)
-        found = network.predict(network.batch(data, problem.index))
+        actual = network.predict(network.batch(data, problem.index))
         logits, unordered = (
             reference.feedforward(problem.spec, problem.layers, inputs.astype(np.float64))[-1]
             for inputs in (next(problem.batches()).inputs, problem.examples.inputs[:BATCH_SIZE])
@@ -74,7 +74,7 @@ class GradientChecks(Checks):
             "sigmoid applied: logits come before it": reference.sigmoid(logits),
         }
         candidates = [Candidate(hint, {"logits": values}) for hint, values in others.items()]
-        verify(check("predict", {"logits": found}, {"logits": logits}, candidates))
+        verify(check("predict", {"logits": actual}, {"logits": logits}, candidates))
 
     def test_a_batch_of_one(self) -> None:
         """Loss and gradients of the smallest batch."""
@@ -103,8 +103,8 @@ class GradientChecks(Checks):
             Candidate("stale gradients: those of the backprop before", name_arrays(alone[0])),
             Candidate("gradients add up: not cleared", name_arrays(added(*alone))),
         ]
-        found, expected = name_arrays(network.gradients()), name_arrays(alone[1])
-        verify(check("gradients of a second backprop", found, expected, candidates))
+        actual, expected = name_arrays(network.gradients()), name_arrays(alone[1])
+        verify(check("gradients of a second backprop", actual, expected, candidates))
 
     def test_losses_stay_valid(self) -> None:
         """A loss is read after later steps, and is still its own step's."""
@@ -114,9 +114,9 @@ class GradientChecks(Checks):
         at_once = [float(backprop(network, data, index)) for index in indices]
         later = [backprop(network, data, index) for index in indices]
         network.synchronize()
-        found, expected = (name_losses([float(x) for x in losses]) for losses in (later, at_once))
+        actual, expected = (name_losses([float(x) for x in losses]) for losses in (later, at_once))
         candidates = [Candidate(ONE_BUFFER, name_losses(at_once[-1:] * len(indices)))]
-        verify(check("losses read after three steps", found, expected, candidates))
+        verify(check("losses read after three steps", actual, expected, candidates))
 
     def _verify_batch(self, problem: Problem) -> None:
         network, data = self.start(problem)
@@ -250,7 +250,7 @@ class TrainingChecks(Checks):
             )
 
 
-def verify_same(what: str, found: Any, expected: Any, hint: str) -> None:
+def verify_same(what: str, actual: Any, expected: Any, hint: str) -> None:
     """Compare two trainings of one backend."""
-    if (apart := distance(found, expected)) > SAME:
+    if (apart := distance(actual, expected)) > SAME:
         fail(f"{what}: expected the same parameters, came some {apart:.1e} off", hint)
