@@ -1,0 +1,91 @@
+"""Whoever adds something in its one place is reminded of what must follow.
+
+The table "To add something" in CONTRIBUTING.md names the places. What a type check says is not
+repeated here, nor what a test of the place itself holds: that table names those, too.
+"""
+
+import inspect
+import re
+import sys
+import tomllib
+from typing import get_args
+
+import pytest
+
+from nnbench import catalog
+from nnbench.contract.errors import ExitCode
+from nnbench.contract.spec import Activation, Loss, OptimizerKind
+from nnbench.records import Status
+from nnbench.runs.comparison import Outcome
+from nnbench.show.exports import FORMATS
+from tests.documents import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PACKAGES = sorted(path.name for path in ROOT.glob("backends/nnbench_*"))
+
+#: documents, and what is there that each of them must name
+NAMED = {
+    "README.md": [*catalog.backends(), *catalog.workloads()],
+    "docs/adding-a-backend.md": [*get_args(OptimizerKind), *get_args(Activation), *get_args(Loss)],
+    "docs/conformance.md": get_args(OptimizerKind),
+    "docs/exports.md": FORMATS,
+    "docs/measurement.md": Status,
+    "docs/observers.md": [f"nnbench_{event}" for event in catalog.events()],
+    "docs/workloads.md": [*get_args(OptimizerKind), *catalog.datasets()],
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "name"), [(document, name) for document, names in NAMED.items() for name in names]
+)
+def test_document_names_it(document, name):
+    text = (ROOT / document).read_text("utf-8")
+    assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), f"{document}: no {name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_backend_has_its_entry_point(package):
+    assert package in PROJECT["project"]["entry-points"]["nnbench"].values()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_backend_is_in_every_import_contract_of_backends(package):
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    lists = [names for contract in contracts for names in contract.values()]
+    lists = [names for names in lists if isinstance(names, list) and set(PACKAGES) & set(names)]
+    assert lists
+    assert all(package in names for names in lists)
+
+
+def with_member(enum, line):
+    """Return an enum of nnbench as it would be with another member."""
+    namespace = dict(vars(sys.modules[enum.__module__]))
+    exec(f"{inspect.getsource(enum)}\n    {line}\n", namespace)
+    return namespace[enum.__name__]
+
+
+@pytest.mark.parametrize(
+    ("enum", "line"),
+    [
+        (Status, 'NEW = "new"'),
+        (Status, 'NEW = "new", Kind.FAILED'),
+        (ExitCode, "NEW = 9"),
+        (Outcome, 'NEW_ONE = "new one"'),
+        (Outcome, 'NEW_ONE = "new one", ExitCode.OK'),
+    ],
+)
+def test_member_must_say_what_it_is(enum, line):
+    with pytest.raises(TypeError, match="missing"):
+        with_member(enum, line)
+
+
+@pytest.mark.parametrize(
+    ("enum", "line"),
+    [
+        (Status, 'NEW = "new", Kind.FAILED, False'),
+        (ExitCode, 'NEW = 9, "new"'),
+        (Outcome, 'NEW_ONE = "new one", ExitCode.OK, "new"'),
+    ],
+)
+def test_member_that_says_it_is_taken(enum, line):
+    assert len(with_member(enum, line)) == len(enum) + 1
