@@ -3,7 +3,8 @@
 import pytest
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.metrics import METRICS, parse_gate
+from nnbench.figures import metrics
+from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,20 @@ from nnbench.figures.metrics import METRICS, parse_gate
 def test_value_of_a_cell(make_cell, name, expected):
     cell = make_cell(accuracies=(0.8, 0.9), images=50)
     assert METRICS[name].value(cell) == expected
+
+
+def test_figure_of_a_phase_is_its_median(make_cell, make_failed):
+    gather = metrics.phase("gather_us")
+    assert (gather(make_cell()), gather(make_failed())) == (2.0, None)
+
+
+def test_figure_of_a_part_before_training_is_its_time(make_cell, make_failed):
+    setup = metrics.part("setup_s")
+    assert (setup(make_cell()), setup(make_failed())) == (0.25, None)
+
+
+def test_peak_memory_is_the_workers(make_cell):
+    assert metrics.peak_memory(make_cell()) == 50_000_000
 
 
 @pytest.mark.parametrize("name", list(METRICS))
@@ -49,3 +64,29 @@ def test_limit_is_a_fraction(text, threshold):
 def test_unreadable_limit_is_refused(text):
     with pytest.raises(NnbenchError, match=r"no metric|cannot read"):
         parse_gate(text)
+
+
+def test_refusal_says_what_can_be_written():
+    with pytest.raises(NnbenchError) as raised:
+        parse_gate("speed:5%")
+    names = "train_s, accuracy, peak_memory, gather_us, feedforward_us, backprop_us, update_us"
+    parts = "setup_s, transfer_s, warmup_s"
+    assert str(raised.value) == f"no metric 'speed' to gate on; known: {names}, {parts}"
+    with pytest.raises(NnbenchError) as raised:
+        parse_gate("accuracy:5%:5pp")
+    assert str(raised.value) == (
+        "cannot read 'accuracy:5%:5pp'; write accuracy:NUMBERpp, as in accuracy:5pp"
+    )
+
+
+def test_limits_that_are_not_given_are_the_usual_ones():
+    assert [gate.text for gate in parse_gates([])] == ["train_s:5%", "accuracy:0.5pp"]
+    assert [gate.text for gate in parse_gates(["update_us:7%"])] == ["update_us:7%"]
+
+
+def test_limits_hold_for_figures_that_some_cell_has(make_cell):
+    gates = parse_gates([])
+    without = make_cell(accuracies=(None,))
+    assert measurable(gates, [without]) == gates[:1]
+    assert measurable(gates, [without, make_cell()]) == gates
+    assert measurable(gates, []) == []

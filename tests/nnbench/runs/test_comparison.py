@@ -7,6 +7,7 @@ import pytest
 
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.figures.metrics import parse_gate
+from nnbench.records import Status
 from nnbench.runs import comparison
 from nnbench.runs.comparison import Run
 
@@ -168,3 +169,95 @@ def test_gravest_finding_decides(make_run, make_failed):
     new = make_run({"a": 2.0, "b": 1.0}, seed=1)
     assert code(base, Run(base.info, [*new.cells, make_failed("c")])) == ExitCode.BACKEND_FAILED
     assert code(base, make_run({"a": 2.0, "b": 1.0, "c": 1.0}, seed=1)) == ExitCode.REGRESSION
+
+
+def constant(make_run, *, rounds=6, **figures):
+    """Make a run whose rounds are all alike: a time, and an accuracy in halves."""
+    run = make_run({"a": figures.get("time", 1.0)}, rounds=rounds, noise=0)
+    accuracy = figures.get("accuracy", 0.5)
+    epochs = [replace(run.cells[0].epochs[0], accuracy=accuracy)]
+    return run._replace(cells=[replace(cell, epochs=epochs) for cell in run.cells])
+
+
+def spoiled(run, **changes):
+    """Change the first cell of a run."""
+    return run._replace(cells=[replace(run.cells[0], **changes), *run.cells[1:]])
+
+
+def test_change_has_the_medians_of_both_runs_and_what_they_say(make_run):
+    base, new = constant(make_run, time=2.0), constant(make_run, time=3.0)
+    [change] = comparison.compare(base, new, [TIME], FLOOR)
+    assert (change.backend, change.gate, change.base, change.new) == ("a", TIME, 2.0, 3.0)
+    assert (change.interval.ratio, change.verdict) == (pytest.approx(1.5), "slower")
+    [change] = comparison.compare(base, constant(make_run, accuracy=0.25), [ACCURACY], FLOOR)
+    assert (change.gate, change.base, change.new) == (ACCURACY, 0.5, 0.25)
+    assert (change.interval.ratio, change.verdict) == (-0.25, None)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_figure_of_one_run_alone_is_missing(make_run, which):
+    runs = [constant(make_run), constant(make_run)]
+    cells = [replace(cell, peak_memory_bytes=None) for cell in runs[which].cells]
+    runs[which] = runs[which]._replace(cells=cells)
+    base, new = runs
+    [change] = comparison.compare(base, new, [parse_gate("peak_memory:5%")], FLOOR)
+    assert (change.backend, change.gate.text, change.outcome) == ("a", "peak_memory:5%", "missing")
+    assert change.message == "peak_memory was not measured in both runs"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_accuracy_of_one_run_alone_is_missing(make_run, which):
+    runs = [constant(make_run), constant(make_run)]
+    runs[which] = constant(make_run, accuracy=None)
+    assert outcomes(runs[0], runs[1], ACCURACY) == {"a": "missing"}
+
+
+def test_problem_of_a_backend_is_that_of_each_figure(make_run, make_failed):
+    base = constant(make_run)
+    new = base._replace(cells=[make_failed("a", message="why")])
+    changes = comparison.compare(base, new, [TIME, ACCURACY], FLOOR)
+    assert [(c.backend, c.gate, c.outcome) for c in changes] == [
+        ("a", TIME, "failed"),
+        ("a", ACCURACY, "failed"),
+    ]
+
+
+def test_cells_without_the_figure_are_left_out(make_run):
+    memory = parse_gate("peak_memory:5%")
+    base, new = constant(make_run), spoiled(constant(make_run), peak_memory_bytes=None)
+    [change] = comparison.compare(base, new, [memory], FLOOR)
+    assert (change.base, change.new, change.outcome) == (5e7, 5e7, "passed")
+
+
+def test_cells_that_do_not_count_are_left_out(make_run):
+    base = constant(make_run, rounds=1)
+    wrong = replace(base.cells[0], status=Status.INVALID, round=1, seed=1, peak_memory_bytes=1)
+    base = base._replace(cells=[*base.cells, wrong])
+    [change] = comparison.compare(base, constant(make_run), [parse_gate("peak_memory:5%")], FLOOR)
+    assert change.base == 5e7
+
+
+def test_two_seeds_are_enough_to_compare_them_in_pairs(make_run):
+    luck = [0.25, 0.75]  # far more than the change
+    base = constant(make_run, rounds=2)
+    cells = [
+        replace(cell, epochs=[replace(cell.epochs[0], accuracy=accuracy)])
+        for cell, accuracy in zip(base.cells, luck, strict=True)
+    ]
+    base = base._replace(cells=cells)
+    [change] = comparison.compare(base, base, [ACCURACY], FLOOR)
+    assert (change.interval.low, change.interval.high, change.outcome) == (0, 0, "passed")
+
+
+@pytest.mark.parametrize(
+    ("gate", "figures", "outcome"),
+    [
+        ("train_s:50%", {"time": 1.5}, "passed"),  # at the limit, not beyond
+        ("accuracy:25pp", {"accuracy": 0.25}, "passed"),
+        ("accuracy:24.9pp", {"accuracy": 0.25}, "regression"),
+        ("train_s:49.9%", {"time": 1.5}, "regression"),
+    ],
+)
+def test_limit_itself_is_allowed(make_run, gate, figures, outcome):
+    base, new = constant(make_run), constant(make_run, **figures)
+    assert outcomes(base, new, parse_gate(gate)) == {"a": outcome}
