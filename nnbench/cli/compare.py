@@ -33,58 +33,7 @@ STRICT = click.option(
     is_flag=True,
     help=f"End with {ExitCode.INCONCLUSIVE:d} if a comparison is inconclusive.",
 )
-TABLE_FORMAT = click.option(
-    "--table-format", type=click.Choice(["md", "csv", "json"]), default="md"
-)
 HEADINGS = ["backend", "limit", "base", "new", "change", "95% interval", "verdict", "outcome"]
-
-
-@click.command()
-@click.argument("base", type=FOLDER)
-@click.argument("new", type=FOLDER)
-@FAIL
-@STRICT
-@TABLE_FORMAT
-def compare(
-    base: Path, new: Path, *, gates: tuple[str, ...], strict: bool, table_format: str
-) -> NoReturn:
-    """Compare the run in NEW with the one in BASE, backend by backend.
-
-    Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
-    and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
-    {NOTHING_MEASURED} if one was not measured.
-    """
-    from nnbench.execution import floors
-    from nnbench.figures import metrics
-    from nnbench.runs import comparison
-
-    runs = comparison.read(base), comparison.read(new)
-    limits = metrics.parse_gates(gates)
-    if not gates:
-        limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
-    floor = floors.load(runs[1].info.environment)
-    changes = comparison.compare(*runs, limits, floor)
-    print_changes(changes, table_format)
-    if not comparison.same_machine(*runs):
-        text = f"different machines: times are relative to {runs[0].info.baseline}"
-        click.echo(f"nnbench: {text}", err=True)
-    sys.exit(comparison.exit_code(changes, strict=strict))
-
-
-def print_changes(changes: Sequence[Change], table_format: str) -> None:
-    """Print every change, and below a table why some have no figures."""
-    if table_format == "json":
-        echo_json([record(c) for c in changes])
-    elif table_format == "csv":
-        import pandas as pd
-
-        click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
-    else:
-        from nnbench.show.rendering import Sheet, markdown
-
-        click.echo(markdown(Sheet("", HEADINGS, [cells(c) for c in changes])), nl=False)
-        for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
-            click.echo(note)
 
 
 def record(change: Change) -> dict[str, object]:
@@ -130,3 +79,60 @@ def cells(change: Change) -> list[str]:
         change.verdict or MISSING,
         change.outcome,
     ]
+
+
+def print_markdown(changes: Sequence[Change]) -> None:
+    """Print every change, and below the table why some have no figures."""
+    from nnbench.show.rendering import Sheet, markdown
+
+    click.echo(markdown(Sheet("", HEADINGS, [cells(change) for change in changes])), nl=False)
+    for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
+        click.echo(note)
+
+
+def print_csv(changes: Sequence[Change]) -> None:
+    """Print every change as a line."""
+    import pandas as pd
+
+    click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
+
+
+def print_json(changes: Sequence[Change]) -> None:
+    """Print every change as an object."""
+    echo_json([record(change) for change in changes])
+
+
+PRINTERS = {"md": print_markdown, "csv": print_csv, "json": print_json}
+TABLE_FORMAT = click.option("--table-format", type=click.Choice(list(PRINTERS)), default="md")
+
+
+@click.command()
+@click.argument("base", type=FOLDER)
+@click.argument("new", type=FOLDER)
+@FAIL
+@STRICT
+@TABLE_FORMAT
+def compare(
+    base: Path, new: Path, *, gates: tuple[str, ...], strict: bool, table_format: str
+) -> NoReturn:
+    """Compare the run in NEW with the one in BASE, backend by backend.
+
+    Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
+    and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
+    {NOTHING_MEASURED} if one was not measured.
+    """
+    from nnbench.execution import floors
+    from nnbench.figures import metrics
+    from nnbench.runs import comparison
+
+    runs = comparison.read(base), comparison.read(new)
+    limits = metrics.parse_gates(gates)
+    if not gates:
+        limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
+    floor = floors.load(runs[1].info.environment)
+    changes = comparison.compare(*runs, limits, floor)
+    PRINTERS[table_format](changes)
+    if not comparison.same_machine(*runs):
+        text = f"different machines: times are relative to {runs[0].info.baseline}"
+        click.echo(f"nnbench: {text}", err=True)
+    sys.exit(comparison.exit_code(changes, strict=strict))

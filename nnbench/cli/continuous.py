@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.compare import FAIL, STRICT, TABLE_FORMAT, print_changes
+from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT
 from nnbench.cli.options import option, options
 from nnbench.cli.run import execute, terminate
 from nnbench.contract.errors import NnbenchError
@@ -145,7 +145,7 @@ def report(
     changes = pair.compare(run, limits, floor)
     if table_format == "md":
         click.echo(caption(info, titles, floor) + "\n")
-    print_changes(changes, table_format)
+    PRINTERS[table_format](changes)
     click.echo(f"Results: {folder}", err=True)
     return comparison.exit_code(changes, strict=strict)
 
