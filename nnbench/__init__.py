@@ -4,9 +4,16 @@ These names are what a plugin needs. Importing them loads no numerical library.
 """
 
 from nnbench.contract import hookimpl
-from nnbench.contract.backend import Backend, Network, Option
+from nnbench.contract.backend import Backend, Model, Network, Option
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
-from nnbench.contract.spec import Examples, Layer, NetworkSpec, Optimizer, minibatches
+from nnbench.contract.spec import (
+    Examples,
+    Layer,
+    NetworkSpec,
+    Optimizer,
+    OptimizerState,
+    minibatches,
+)
 from nnbench.data.datasets import Dataset, Splits
 from nnbench.data.workloads import Workload
 
@@ -16,10 +23,12 @@ __all__ = [
     "Dataset",
     "Examples",
     "Layer",
+    "Model",
     "Network",
     "NetworkSpec",
     "NnbenchError",
     "Optimizer",
+    "OptimizerState",
     "Option",
     "Splits",
     "Workload",

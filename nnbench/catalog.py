@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, get_type_hints
 
 import pluggy
@@ -19,7 +21,7 @@ import nnbench
 from nnbench import contract
 from nnbench.contract import hooks
 from nnbench.contract.backend import Backend, Option
-from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
+from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning, install_hint
 from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from nnbench.data.workloads import Workload
 
 LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
+EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
 
 
@@ -190,10 +193,51 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
 def why_unavailable(backend: Backend) -> str | None:
     """Return why a backend can't run here, or None; one that fails to tell can't either."""
     try:
-        reason = backend.unavailable()
+        reason = why_incomplete(backend) or backend.unavailable()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         reason = shorten(error)
     return " ".join(reason.split()) if reason else None
+
+
+def why_incomplete(backend: Backend) -> str | None:
+    """Return what a backend requires and is not installed, with the command that installs it."""
+    missing = [name for name in backend.requires if not is_installed(name)]
+    if not missing:
+        return None
+    plugin = _plugin_of(backend)
+    own = plugin and plugin.distribution and _distribution(plugin.distribution)
+    extra = _extra_with(missing[0], own) if own else None
+    command = install_hint(extra, own.name) if own and extra else f"pip install {' '.join(missing)}"
+    return f"{missing[0]} is not installed: {command}"
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether a distribution is there, or a module of its name, without importing it."""
+    return bool(find_spec(re.sub(r"[-.]", "_", name)) or _distribution(name))
+
+
+def _extra_with(name: str, own: Distribution) -> str | None:
+    """Return the extra of a distribution that brings another one: the smallest, if several do."""
+    extras: dict[str, set[str]] = {}
+    for requirement in own.requires or ():
+        if match := EXTRA.match(requirement):
+            extras.setdefault(match["extra"], set()).add(_normalize(match["name"]))
+    fitting = [extra for extra, names in extras.items() if _normalize(name) in names]
+    return min(fitting, key=lambda extra: len(extras[extra]), default=None)
+
+
+def _normalize(name: str) -> str:
+    """Write a distribution's name as package indexes do."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _plugin_of(backend: Backend) -> Plugin | None:
+    """Return the plugin that lists a backend."""
+    for plugin in _load()[1]:
+        for implementation in _implementations("backends", plugin):
+            if backend.name in [item.name for item in _items_or_none(implementation, Backend)]:
+                return plugin
+    return None
 
 
 def _items_or_none(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:

@@ -16,7 +16,9 @@ from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing.subject import required
 
 if TYPE_CHECKING:
-    from nnbench import Backend, Network
+    from nnbench import Backend, Model, NetworkSpec
+
+BATCH_SIZE = 8  #: of most tests
 
 # Small arrays: a second thread costs more than it brings. NumPy is not imported yet.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -36,8 +38,8 @@ def variants() -> dict[str, Backend]:
     for name, backend in catalog.backends().items():
         for key, option in backend.options.items():
             for choice in set(option.choices) - {option.default}:
-                create = partial(backend.create, **{key: choice})
-                found[f"{name}[{key}={choice}]"] = replace(backend, create=create)
+                made = partial(create, backend, **{key: choice})
+                found[f"{name}[{key}={choice}]"] = replace(backend, create=made)
     return found
 
 
@@ -48,13 +50,13 @@ def give(name: str) -> Backend:
         if found.name in required():
             pytest.fail(f"{name} is required: {reason}")
         pytest.skip(f"{name}: {reason}")
-    return replace(found, create=partial(create, found))
+    return replace(found, create=partial(create, found), supports=lambda *_: None)
 
 
-def create(backend: Backend, *arguments: Any, **options: Any) -> Network[Any, Any]:
+def create(backend: Backend, spec: NetworkSpec, **options: Any) -> Model[Any, Any]:
     """Create a network; skip the test if it is one that the backend says it cannot train."""
     try:
-        return backend.create(*arguments, **options)
+        return backend.network(spec, BATCH_SIZE, **options)
     except BackendUnavailableError as error:
         pytest.skip(f"{backend.name}: {error}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from nnbench import Backend, hookimpl
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def create(spec: NetworkSpec) -> JaxNetwork:
-    """Import JAX only when a cell starts, with as many threads as the harness asks for.
+    """Import JAX with as many threads as the harness asks for.
 
     XLA reads the size of its pool from NPROC, and takes all CPUs that the process may use
     without it.
@@ -27,13 +26,6 @@ def create(spec: NetworkSpec) -> JaxNetwork:
     return JaxNetwork(spec)
 
 
-def why_no_jax() -> str | None:
-    """Return why JAX can't run, or None."""
-    if find_spec("jax") is None or find_spec("jaxlib") is None:
-        return "jax is not installed: pip install 'nnbench-harness[jax]'"
-    return None
-
-
 @hookimpl
 def nnbench_backends() -> list[Backend]:
     """Register ``jax``."""
@@ -42,7 +34,7 @@ def nnbench_backends() -> list[Backend]:
             name="jax",
             summary="JAX on the CPU: autodiff, a compiled loop over the steps of an epoch",
             create=create,
-            unavailable=why_no_jax,
-            libraries=("jax", "jaxlib"),
+            requires=("jax", "jaxlib"),
+            environment=("JAX_PLATFORMS", "NPROC"),
         )
     ]

@@ -1,35 +1,22 @@
 """The ``native`` backend: C that the machine's own compiler builds when it is first used."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from nnbench import Backend, Option, hookimpl
-from nnbench_native.compiler import INSTRUCTIONS, why_no_compiler
+from nnbench_native.compiler import EXTRA_FLAGS, INSTRUCTIONS, why_no_compiler
 
-if TYPE_CHECKING:
-    from nnbench import NetworkSpec
-    from nnbench_native.network import NativeNetwork
-
-
-def create(spec: NetworkSpec, *, instructions: str = "native") -> NativeNetwork:
-    """Build the C code, or find it built, when a cell starts."""
-    from nnbench_native.network import NativeNetwork
-
-    return NativeNetwork(spec, instructions)
+TARGET = "for which processor to compile: this one, any with AVX2, any of its kind"
 
 
 @hookimpl
 def nnbench_backends() -> list[Backend]:
     """Register ``native``."""
-    help_ = "for which processor to compile: this one, any with AVX2, any of its kind"
     return [
         Backend(
             name="native",
             summary="C for this processor: zeros skipped, whole epochs, fused updates",
-            create=create,
+            create="nnbench_native.network:NativeNetwork",
             unavailable=why_no_compiler,
-            options={"instructions": Option("native", help_, tuple(INSTRUCTIONS))},
+            options={"instructions": Option("native", TARGET, tuple(INSTRUCTIONS))},
+            environment=("CC", EXTRA_FLAGS),
             skips_zeros=True,
         )
     ]

@@ -54,7 +54,7 @@ class Batch:
 class NativeNetwork(Network[Data, Batch]):
     """It trains with as many threads as OMP_NUM_THREADS says, or one."""
 
-    def __init__(self, spec: NetworkSpec, instructions: str) -> None:
+    def __init__(self, spec: NetworkSpec, instructions: str = "native") -> None:
         self.spec = spec
         self._library = load(instructions)
         sizes = np.array(spec.sizes, np.uintp)

@@ -18,7 +18,7 @@ KERNEL = Option(
 
 
 def create(spec: NetworkSpec, *, kernel: str = "bigint") -> PythonNetwork[Any]:
-    """Import the implementation only when a cell starts."""
+    """Make the network of one of the two kernels."""
     if kernel == "loops":
         from nnbench_python.loops import LoopsNetwork
 

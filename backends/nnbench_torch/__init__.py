@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nnbench import Backend, Option, hookimpl
-from nnbench_torch.availability import why_no_compiler, why_no_cuda, why_no_torch
+from nnbench_torch.availability import why_no_compiler, why_no_cuda
 
 if TYPE_CHECKING:
     from nnbench import NetworkSpec
@@ -14,37 +14,6 @@ if TYPE_CHECKING:
 
 FUSED = Option(default=True, help="optimizer step in one kernel")
 GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")
-
-
-# Each of these imports torch only when a cell starts.
-
-
-def create_handwritten(spec: NetworkSpec, *, fused: bool = True) -> TorchNetwork:
-    """Make the network of ``torch-cpu``."""
-    from nnbench_torch.handwritten import HandwrittenNetwork
-
-    return HandwrittenNetwork(spec, fused=fused)
-
-
-def create_eager(spec: NetworkSpec, *, fused: bool = True) -> TorchNetwork:
-    """Make the network of ``torch-eager``."""
-    from nnbench_torch.autograd import AutogradNetwork
-
-    return AutogradNetwork(spec, fused=fused)
-
-
-def create_compiled(spec: NetworkSpec) -> TorchNetwork:
-    """Make the network of ``torch-compile``."""
-    from nnbench_torch.compiled import CompiledNetwork
-
-    return CompiledNetwork(spec)
-
-
-def create_tutorial(spec: NetworkSpec) -> TorchNetwork:
-    """Make the network of ``torch-tutorial``."""
-    from nnbench_torch.tutorial import TutorialNetwork
-
-    return TutorialNetwork(spec)
 
 
 def create_cuda(spec: NetworkSpec, *, fused: bool = True, graph: bool = False) -> TorchNetwork:
@@ -61,31 +30,32 @@ def create_cuda(spec: NetworkSpec, *, fused: bool = True, graph: bool = False) -
 @hookimpl
 def nnbench_backends() -> list[Backend]:
     """Register the family."""
-    member = partial(Backend, libraries=("torch",), unavailable=why_no_torch)
+    member = partial(Backend, requires=("torch",))
     return [
         member(
             name="torch-cpu",
             summary="PyTorch by hand: no autograd, every result into its buffer",
-            create=create_handwritten,
+            create="nnbench_torch.handwritten:HandwrittenNetwork",
             options={"fused": FUSED},
         ),
         member(
             name="torch-eager",
             summary="PyTorch, eager: autograd, resident data, a fused optimizer",
-            create=create_eager,
+            create="nnbench_torch.autograd:AutogradNetwork",
             options={"fused": FUSED},
         ),
         member(
             name="torch-compile",
             summary="PyTorch, torch.compile of a whole step; compiles while it warms up",
-            create=create_compiled,
+            create="nnbench_torch.compiled:CompiledNetwork",
             unavailable=why_no_compiler,
+            environment=("CXX",),
             compiles=True,
         ),
         member(
             name="torch-tutorial",
             summary="a tutorial's loop: DataLoader, a new optimizer in every step (moments kept)",
-            create=create_tutorial,
+            create="nnbench_torch.tutorial:TutorialNetwork",
         ),
         member(
             name="torch-cuda",
@@ -93,6 +63,7 @@ def nnbench_backends() -> list[Backend]:
             create=create_cuda,
             unavailable=why_no_cuda,
             options={"fused": FUSED, "graph": GRAPH},
+            environment=("CUDA_VISIBLE_DEVICES",),
             device="cuda",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Whether PyTorch and a GPU are there, found out without importing torch (which takes seconds)."""
+"""Whether a GPU and a compiler are there for PyTorch, found out without importing torch (which takes seconds)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from pathlib import Path
 DRIVER = "libcuda.so.1"
 
 
-def why_no_torch() -> str | None:
-    """Return why PyTorch can't run, or None."""
-    if find_spec("torch") is None:
-        return "torch is not installed: pip install 'nnbench-harness[torch]'"
-    return None
-
-
 def why_no_compiler() -> str | None:
     """Return why torch.compile can't run on the CPU: it writes C++ and includes Python's headers."""
-    if reason := why_no_torch():
-        return reason
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         return f"torch.compile needs a C++ compiler: {compiler} not found (CXX names another)"
@@ -35,8 +26,6 @@ def why_no_compiler() -> str | None:
 
 def why_no_cuda() -> str | None:
     """Return why PyTorch has no CUDA device, or None as far as one can tell from outside."""
-    if reason := why_no_torch():
-        return reason
     if not built_for_cuda():
         return "the installed torch is built without CUDA"
     return None if count_devices() else "no CUDA device"

@@ -1,15 +1,19 @@
 """The contract between the harness and a backend.
 
-A plugin lists its :class:`Backend` records; the harness calls ``create`` in a process of its own
-and trains the :class:`Network` it returns. N is the batch size, D the inputs, K the outputs.
+A plugin lists its :class:`Backend` records; the harness imports what ``create`` names in a process
+of its own, and trains the :class:`Network`, or the :class:`Model`, that it makes. N is the batch
+size, D the inputs, K the outputs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsFloat, TypeVar
 
+from nnbench.contract.errors import BackendUnavailableError
 from nnbench.contract.spec import minibatches
 
 if TYPE_CHECKING:
@@ -18,12 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Examples, Layer
+    from nnbench.contract.spec import Examples, Layer, NetworkSpec, OptimizerState
 
 DataT = TypeVar("DataT")  # a whole split, where and how the backend wants it
 BatchT = TypeVar("BatchT")  # one batch of it
 
 OptionValue = bool | int | float | str
+Precision = Literal["float32", "tf32", "bf16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +45,74 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """What the registry knows of a backend before it imports anything heavy."""
+    """What the catalog knows of a backend before it imports anything heavy.
+
+    ``create`` is called as ``create(spec, **options)``, with those options that a user has given. A
+    class named by its path is imported only then, with the library that its module imports.
+    """
 
     name: str
     summary: str
-    #: ``create(spec, **options)``: import the library and build the network. It may raise
-    #: BackendUnavailableError where only the library itself can tell.
-    create: Callable[..., Network[Any, Any]]
-    #: Why the backend can't run here, in one line, or None. Cheap: no heavy import.
+    create: str | Callable[..., Model[Any, Any]]  #: ``"package.module:Class"``, or a function
+    #: Distributions that it cannot do without, as pip names them. Where one is missing, the backend
+    #: is unavailable, and the harness says how to install it.
+    requires: tuple[str, ...] = ()
+    #: Why else it can't run here, in one line, or None. Cheap: no heavy import.
     unavailable: Callable[[], str | None] = lambda: None
+    #: Why it can't train such a network in such batches, in one line, or None: ``(spec, batch_size)``.
+    supports: Callable[[NetworkSpec, int], str | None] = lambda _spec, _batch_size: None
     options: Mapping[str, Option] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()  #: distributions whose versions the results record
+    libraries: tuple[str, ...] = ()  #: whose versions the results record; ``requires`` if empty
+    environment: tuple[str, ...] = ()  #: names of the environment variables that it reads
     device: Literal["cpu", "cuda"] = "cpu"  #: where it trains
+    precision: Precision = "float32"  #: of its matrix products
     skips_zeros: bool = False  #: it saves the multiplications by inputs that are zero
     deterministic: bool = True  #: two trainings from the same parameters give the same bits
     compiles: bool = False  #: each network takes it seconds; tests are content with a few
 
+    def __post_init__(self) -> None:
+        """Refuse a path that names no attribute; fill in the libraries."""
+        if isinstance(self.create, str) and not all(self.create.partition(":")):
+            raise ValueError(f"create={self.create!r}: write package.module:Class")
+        if not self.libraries:
+            object.__setattr__(self, "libraries", self.requires)
 
-class Network(ABC, Generic[DataT, BatchT]):
-    """One network on one device, trained in place.
+    def network(
+        self, spec: NetworkSpec, batch_size: int, **options: OptionValue
+    ) -> Model[Any, Any]:
+        """Import the library and make a network.
 
-    A step is ``batch``, ``feedforward``, ``backprop``, ``update``, in this order, in float32 or
-    better. Parameters come from outside: a backend draws no random numbers, and it never times
-    itself but for ``device_seconds``.
+        Raises
+        ------
+        BackendUnavailableError
+            If it does not support such a network, or such batches.
+        """
+        if reason := self.supports(spec, batch_size):
+            raise BackendUnavailableError(reason)
+        create = resolve_name(self.create) if isinstance(self.create, str) else self.create
+        made: Model[Any, Any] = create(spec, **options)
+        return made
+
+    @property
+    def package(self) -> str:
+        """The name of the package, or of the one module, that its code stands in."""
+        if isinstance(self.create, str):
+            return self.create.partition(":")[0].partition(".")[0]
+        create: Any = self.create
+        while isinstance(create, partial):
+            create = create.func
+        return str(create.__module__).partition(".")[0]
+
+
+class Model(ABC, Generic[DataT, BatchT]):
+    """One network on one device, trained in place by a library that owns the step.
+
+    It is the smaller of two base classes, for libraries that do a whole step, or an epoch, in one
+    call, and show neither gradients nor phases: those are then left out of the tables, and of the
+    checks. If the library lets you in, derive from :class:`Network`.
+
+    All computation is in float32 or better. Parameters come from outside: a backend draws no random
+    numbers, and it never times itself but for ``device_seconds``.
 
     Networks are independent of one another. A network may be used from any thread, by one at a
     time. Other processes are started afresh and make networks of their own: nothing is promised
@@ -84,6 +134,78 @@ class Network(ABC, Generic[DataT, BatchT]):
     @abstractmethod
     def batch(self, data: DataT, index: NDArray[np.int64]) -> BatchT:
         """Gather the rows that ``index``, shape (N,), names. Valid until the next ``batch``."""
+
+    @abstractmethod
+    def step(self, batch: BatchT) -> SupportsFloat:
+        """Train on one batch.
+
+        Returns
+        -------
+        SupportsFloat
+            The loss before the update, L2 term included. It may live on the device: it must
+            stay valid, and is read only after the epoch.
+        """
+
+    @abstractmethod
+    def predict(self, batch: BatchT) -> NDArray[np.float32]:
+        """Return the logits in host memory, shape (N, K), before softmax or sigmoid."""
+
+    def optimizer_state(self) -> OptimizerState | None:
+        """Copy out what the optimizer keeps between steps; None if it keeps nothing, or cannot say."""
+        return None
+
+    def synchronize(self) -> None:
+        """Block until queued device work is done; nothing to wait for on the CPU."""
+        return
+
+    def device_seconds(self) -> float | None:
+        """Return how long the last ``train_epoch`` took by the device's own clock, in seconds.
+
+        Called after ``synchronize``. None, as on the CPU, where the device has no clock; otherwise
+        a cell in which it disagrees with the harness's is invalid.
+        """
+        return None
+
+    def compilations(self) -> int | None:
+        """Return a count that grows with every compilation in this process.
+
+        It is read around the timed calls, where nothing should compile any more. None where
+        the library cannot say.
+        """
+        return None
+
+    def train_epoch(
+        self, data: DataT, order: NDArray[np.int64], batch_size: int
+    ) -> NDArray[np.float32]:
+        """Train on the rows of ``data`` in the given order, in batches of ``batch_size``.
+
+        The harness may hand in an epoch in parts: any number of whole batches, and a last one
+        that may be smaller. A faster path may override this method if it leaves the same
+        parameters; it should not compile anew for another length of ``order``.
+
+        Returns
+        -------
+        NDArray[np.float32]
+            The loss of each step before its update, shape (steps,).
+        """
+        losses = [self._step(data, index) for index in minibatches(order, batch_size)]
+        return self.losses_to_host(losses)
+
+    def _step(self, data: DataT, index: NDArray[np.int64]) -> SupportsFloat:
+        return self.step(self.batch(data, index))
+
+    def losses_to_host(self, losses: Sequence[SupportsFloat]) -> NDArray[np.float32]:
+        """Copy the losses of one ``train_epoch`` to host memory, shape (steps,)."""
+        import numpy as np
+
+        return np.array([float(loss) for loss in losses], dtype=np.float32)
+
+
+class Network(Model[DataT, BatchT]):
+    """A model whose steps can be taken apart: ``batch``, ``feedforward``, ``backprop``, ``update``.
+
+    A step is these four, in this order; each phase is timed, and the gradients are checked.
+    """
 
     @abstractmethod
     def feedforward(self, batch: BatchT) -> object:
@@ -108,25 +230,15 @@ class Network(ABC, Generic[DataT, BatchT]):
     def gradients(self) -> list[Layer]:
         """Copy the kept gradients out, L2 term included; for checks, never timed."""
 
-    def synchronize(self) -> None:
-        """Block until queued device work is done; nothing to wait for on the CPU."""
-        return
+    def step(self, batch: BatchT) -> SupportsFloat:
+        """Train on one batch, phase by phase."""
+        self.feedforward(batch)
+        loss = self.backprop(batch)
+        self.update()
+        return loss
 
-    def device_seconds(self) -> float | None:
-        """Return how long the last ``train_epoch`` took by the device's own clock, in seconds.
-
-        Called after ``synchronize``. None, as on the CPU, where the device has no clock; otherwise
-        a cell in which it disagrees with the harness's is invalid.
-        """
-        return None
-
-    def compilations(self) -> int | None:
-        """Return a count that grows with every compilation in this process.
-
-        It is read around the timed calls, where nothing should compile any more. None where
-        the library cannot say.
-        """
-        return None
+    def _step(self, data: DataT, index: NDArray[np.int64]) -> SupportsFloat:
+        return Network.step(self, self.batch(data, index))  # a plugin may have a "step" of its own
 
     def predict(self, batch: BatchT) -> NDArray[np.float32]:
         """Return the logits in host memory, shape (N, K); no backprop will follow.
@@ -143,33 +255,3 @@ class Network(ABC, Generic[DataT, BatchT]):
             raise TypeError(
                 f"NumPy cannot convert the logits, a {kind}: override predict"
             ) from error
-
-    def train_epoch(
-        self, data: DataT, order: NDArray[np.int64], batch_size: int
-    ) -> NDArray[np.float32]:
-        """Train on the rows of ``data`` in the given order, in batches of ``batch_size``.
-
-        The harness may hand in an epoch in parts: any number of whole batches, and a last one
-        that may be smaller. A faster path may override this method if it leaves the same
-        parameters; it should not compile anew for another length of ``order``.
-
-        Returns
-        -------
-        NDArray[np.float32]
-            The loss of each step before its update, shape (steps,).
-        """
-        losses = [self._step(data, index) for index in minibatches(order, batch_size)]
-        return self.losses_to_host(losses)
-
-    def _step(self, data: DataT, index: NDArray[np.int64]) -> SupportsFloat:
-        batch = self.batch(data, index)
-        self.feedforward(batch)
-        loss = self.backprop(batch)
-        self.update()
-        return loss
-
-    def losses_to_host(self, losses: Sequence[SupportsFloat]) -> NDArray[np.float32]:
-        """Copy the losses of one ``train_epoch`` to host memory, shape (steps,)."""
-        import numpy as np
-
-        return np.array([float(loss) for loss in losses], dtype=np.float32)

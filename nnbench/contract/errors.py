@@ -84,6 +84,6 @@ class ResultsError(NnbenchError):
     """A results folder cannot be written or read."""
 
 
-def install_hint(extra: str) -> str:
-    """Return the command that installs what one of nnbench's extras brings."""
-    return f"pip install '{DISTRIBUTION}[{extra}]'"
+def install_hint(extra: str, distribution: str = DISTRIBUTION) -> str:
+    """Return the command that installs what one extra of a distribution brings."""
+    return f"pip install '{distribution}[{extra}]'"

@@ -1,4 +1,4 @@
-"""What every backend is told: the network, its optimizer, its parameters, its examples."""
+"""What every backend is given: the network, its optimizer, its parameters, its examples."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ class Layer(NamedTuple):
 
     weight: NDArray[np.float32]  #: shape (fan_in, fan_out)
     bias: NDArray[np.float32] | None  #: shape (fan_out,); None in a network without biases
+
+
+class OptimizerState(NamedTuple):
+    """What Adam keeps between steps, in the form of the parameters."""
+
+    steps: int  #: that the moments were corrected for so far
+    first: list[Layer]  #: moments, before their correction
+    second: list[Layer]
 
 
 class Examples(NamedTuple):

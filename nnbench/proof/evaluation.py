@@ -20,7 +20,7 @@ from nnbench.data.preparation import rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.contract.backend import Network
+    from nnbench.contract.backend import Model
     from nnbench.data.preparation import Task
 
 BATCH_SIZE = 1000  #: of evaluation; it has no effect on the result
@@ -50,7 +50,7 @@ def finite_or_none(value: float) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
-def evaluate(network: Network[Any, Any], data: Any, task: Task) -> Evaluation:
+def evaluate(network: Model[Any, Any], data: Any, task: Task) -> Evaluation:
     """Evaluate a network on the whole test split, placed as ``data``."""
     start = perf_counter()
     order = np.arange(len(task.test.inputs))

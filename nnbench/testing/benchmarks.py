@@ -14,6 +14,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
+from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.preparation import load_splits, make_task, rows
 from nnbench.execution import environment
@@ -88,6 +89,8 @@ class PhaseBenchmark:
         subject.require()
         problem = make_epoch(workload, batch_size, epoch_images)
         timed = Timed(subject, problem)
+        if phase != "epoch" and not isinstance(timed.network, Network):
+            subject.skip("no phases to time: it is a Model, not a Network")
         self.benchmark.group = phase
         self.benchmark.name = f"{subject.label} {phase} {workload}"
         self.benchmark.extra_info.update(extra_info(subject, workload, problem))
@@ -114,9 +117,13 @@ class Timed:
 
     def __init__(self, subject: Subject, problem: Problem) -> None:
         self.problem = problem
-        self.network = subject.network(problem.spec, problem.layers)
+        self.network: Any = subject.network(
+            problem.spec, problem.layers, batch_size=problem.batch_size
+        )
         self.data = self.network.place(problem.examples)
         self.verify()
+        if not isinstance(self.network, Network):
+            return
         self.batch = self.network.batch(self.data, problem.index)
         self.network.feedforward(self.batch)
         self.network.backprop(self.batch)  # so that update has gradients

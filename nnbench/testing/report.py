@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,12 +111,10 @@ def home_of(label: str) -> Path | None:
     from nnbench.selection import parse
 
     try:
-        create: Any = parse([label])[0].backend.create
+        package = parse([label])[0].backend.package
     except NnbenchError:
         return None
-    while isinstance(create, partial):
-        create = create.func
-    root = sys.modules.get(create.__module__.partition(".")[0])
+    root = sys.modules.get(package)
     file = getattr(root, "__file__", None)
     if file is None:
         return None

@@ -11,12 +11,12 @@ from nnbench import catalog, selection
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution.variables import THREAD_VARIABLES
-from nnbench.testing.problems import SPECS
+from nnbench.testing.problems import BATCH_SIZE, SPECS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.contract.backend import Network, OptionValue
+    from nnbench.contract.backend import Model, OptionValue
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.selection import Selection
 
@@ -41,8 +41,8 @@ class Subject:
         self.is_registered = is_registered  #: whether another process finds it by its name
         self.backend = chosen.backend
         self.reuses = True  #: until it shows that load does not reset a network
-        self._networks: dict[tuple[NetworkSpec, int], Network[Any, Any]] = {}
-        self._unsupported: dict[NetworkSpec, str] = {}
+        self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
+        self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
 
     @property
     def label(self) -> str:
@@ -76,7 +76,7 @@ class Subject:
         """Skip the running check."""
         pytest.skip(f"{self.label}: {reason}")
 
-    def create(self, spec: NetworkSpec) -> Network[Any, Any]:
+    def create(self, spec: NetworkSpec, batch_size: int = BATCH_SIZE) -> Model[Any, Any]:
         """Create a network.
 
         Raises
@@ -84,32 +84,37 @@ class Subject:
         BackendUnavailableError
             If the backend does not support the specification, or can't run here.
         """
-        return self.backend.create(spec, **self.chosen.options)
+        return self.backend.network(spec, batch_size, **self.chosen.options)
 
     def network(
-        self, spec: NetworkSpec, layers: Sequence[Layer], number: int = 0
-    ) -> Network[Any, Any]:
+        self,
+        spec: NetworkSpec,
+        layers: Sequence[Layer],
+        number: int = 0,
+        batch_size: int = BATCH_SIZE,
+    ) -> Model[Any, Any]:
         """Return a network with these parameters, or skip the running check.
 
         Those of another ``number`` are other networks.
         """
-        if reason := self.why_unsupported(spec):
+        if reason := self.why_unsupported(spec, batch_size):
             self.skip(reason)
         if (spec, number) not in self._networks or not self.reuses:
-            self._networks[spec, number] = self.create(spec)
+            self._networks[spec, number] = self.create(spec, batch_size)
         network = self._networks[spec, number]
         network.load(layers)
         return network
 
-    def why_unsupported(self, spec: NetworkSpec) -> str:
-        """Return why the backend does not support a specification, or nothing."""
-        if spec not in self._unsupported:
+    def why_unsupported(self, spec: NetworkSpec, batch_size: int = BATCH_SIZE) -> str:
+        """Return why the backend does not support a network or its batches, or nothing."""
+        key = spec, batch_size
+        if key not in self._unsupported:
             try:
-                self._networks[spec, 0] = self.create(spec)
-                self._unsupported[spec] = ""
+                self._networks[spec, 0] = self.create(spec, batch_size)
+                self._unsupported[key] = ""
             except BackendUnavailableError as error:
-                self._unsupported[spec] = " ".join(str(error).split())
-        return self._unsupported[spec]
+                self._unsupported[key] = " ".join(str(error).split())
+        return self._unsupported[key]
 
     @property
     def spec(self) -> NetworkSpec:

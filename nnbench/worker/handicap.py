@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Network
+    from nnbench.contract.backend import Model
     from nnbench.records import Handicap
 
 
-def slow_down(network: Network[Any, Any], handicap: Handicap) -> None:
+def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
     """Make every later ``train_epoch`` of a network take longer by the handicap's share."""
     train = network.train_epoch
 

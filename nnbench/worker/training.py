@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nnbench import catalog, reference
+from nnbench.contract.backend import Network
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
 from nnbench.data.preparation import Task, load_task
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Backend, Network
+    from nnbench.contract.backend import Backend, Model
     from nnbench.execution.disturbance import Usage
     from nnbench.records import CellSpec, Event
 
@@ -54,7 +55,7 @@ class Trained(NamedTuple):
 class Trainer:
     """Trains a network within a budget; keeps the clock."""
 
-    network: Network[Any, Any]
+    network: Model[Any, Any]
     data: Any
     batch_size: int
     budget_s: float
@@ -98,7 +99,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     task = load_task(spec.workload, spec.seed)
     start = perf_counter()
     backend = catalog.find("backend", spec.backend, catalog.backends())
-    network = backend.create(task.network, **spec.options)
+    network = backend.network(task.network, task.batch_size, **spec.options)
     if spec.handicap:
         handicap.slow_down(network, spec.handicap)
     setup_s = perf_counter() - start
@@ -121,7 +122,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     complete = train(trainer, task, test_data, send)
     changed = not reference.equal(network.dump(), task.layers)
     index = np.arange(min(task.batch_size, len(task.train.inputs)))
-    measured = phases.measure(network, data, index)
+    measured = phases.measure(network, data, index) if isinstance(network, Network) else None
     send(Finished(measured, peak_memory_bytes(), complete, changed))
 
 

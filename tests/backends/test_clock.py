@@ -9,14 +9,14 @@ from tests.problems import KINDS, make_examples, make_spec
 
 def test_there_is_nothing_to_wait_for_before_parameters_are_loaded(backend):
     spec = make_spec((6, 5, 3), KINDS[0])
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     network.place(make_examples(spec, 20))
     network.synchronize()
 
 
 def test_torch_counts_compilations():
     torch = pytest.importorskip("torch")
-    network = catalog.backends()["torch-cpu"].create(SPECS[0])
+    network = catalog.backends()["torch-cpu"].network(SPECS[0], 8)
     double = torch.compile(lambda x: x * 2, backend="eager")
     before = network.compilations()
     double(torch.ones(3))

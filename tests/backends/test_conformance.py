@@ -34,7 +34,7 @@ quick = pytest.mark.parametrize("backend", ["python", "numpy", "torch-cpu"], ind
 
 
 def make(backend, spec, seed=0):
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     network.load(make_layers(spec, seed))
     return network
 

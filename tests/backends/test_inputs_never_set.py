@@ -33,7 +33,7 @@ def test_splits_in_turn_match_the_reference(backend, kind, optimizer, load_first
     """Once an input was set, its weights go on moving: Adam remembers."""
     spec = make_spec((6, 5, 3), kind, optimizer)
     some, every = make_splits(spec)
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     if load_first:
         network.load(make_layers(spec))
     splits = [network.place(some), network.place(every)]
@@ -52,7 +52,7 @@ def test_splits_in_turn_match_the_reference(backend, kind, optimizer, load_first
 def test_what_was_never_set_in_training_counts_in_prediction(backend):
     spec = make_spec((6, 5, 3), KINDS[0], OPTIMIZERS[1])
     some, every = make_splits(spec)
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     data, test_data = network.place(some), network.place(every)
     network.load(make_layers(spec))
     network.train_epoch(data, ORDER, COUNT)
@@ -68,7 +68,7 @@ def test_examples_without_any_input_train_the_rest(backend, bias):
     spec = make_spec((6, 5, 3), KINDS[-1] | {"bias": bias, "l2": 0.0})
     examples = make_examples(spec, COUNT)
     examples.inputs[:] = 0
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     network.load(make_layers(spec))
     losses = network.train_epoch(network.place(examples), ORDER, COUNT)
     expected, layers = reference.train(spec, make_layers(spec), [examples])

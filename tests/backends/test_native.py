@@ -43,7 +43,7 @@ def fake_compiler(path, monkeypatch, script):
 
 
 def make(spec, instructions="native"):
-    network = NATIVE.create(spec, instructions=instructions)
+    network = NATIVE.network(spec, 8, instructions=instructions)
     network.load(make_layers(spec))
     return network
 
@@ -182,7 +182,7 @@ def test_no_compiler_is_a_reason(monkeypatch):
     reason = catalog.why_unavailable(NATIVE)
     assert reason.startswith("no C compiler: no-such-compiler not found")
     with pytest.raises(BackendUnavailableError, match="no C compiler"):
-        NATIVE.create(make_spec((6, 5, 3), KINDS[0]))
+        NATIVE.network(make_spec((6, 5, 3), KINDS[0]), 8)
 
 
 @pytest.mark.usefixtures("cache")
@@ -197,7 +197,7 @@ def test_no_compiler_is_a_reason(monkeypatch):
 def test_a_failing_compiler_is_a_reason_in_one_line(tmp_path, monkeypatch, script, reason):
     fake_compiler(tmp_path / "broken", monkeypatch, script)
     with pytest.raises(BackendUnavailableError, match=reason) as error:
-        NATIVE.create(make_spec((6, 5, 3), KINDS[0]))
+        NATIVE.network(make_spec((6, 5, 3), KINDS[0]), 8)
     assert "\n" not in str(error.value)
 
 
@@ -206,4 +206,4 @@ def test_what_is_no_library_is_a_reason(tmp_path, monkeypatch):
     last = 'for word; do [ "$before" = -o ] && echo junk > "$word"; before=$word; done'
     fake_compiler(tmp_path / "liar", monkeypatch, last)
     with pytest.raises(BackendUnavailableError, match="cannot load the compiled code"):
-        NATIVE.create(make_spec((6, 5, 3), KINDS[0]))
+        NATIVE.network(make_spec((6, 5, 3), KINDS[0]), 8)

@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
+
+from nnbench import catalog
 
 LISTING = """
 import sys
@@ -17,14 +18,19 @@ print(sorted({"jax", "numba", "numpy", "sklearn", "torch"} & set(sys.modules)))
 
 
 @pytest.mark.parametrize(
-    ("name", "library"), [("jax", "jax"), ("numba", "numba"), ("sklearn", "scikit-learn")]
+    ("name", "extra", "library"),
+    [
+        ("jax", "jax", "jax"),
+        ("numba", "numba", "numba"),
+        ("sklearn", "sklearn", "scikit-learn"),
+        ("torch-compile", "torch", "torch"),
+        ("torch-cuda", "torch", "torch"),
+    ],
 )
-def test_it_says_how_to_get_its_library(name, library, monkeypatch):
-    module = import_module(f"nnbench_{name}")
-    monkeypatch.setattr(module, "find_spec", lambda _name: None)
-    [backend] = module.nnbench_backends()
-    expected = f"{library} is not installed: pip install 'nnbench-harness[{name}]'"
-    assert backend.unavailable() == expected
+def test_it_says_how_to_get_its_library(name, extra, library, monkeypatch):
+    monkeypatch.setattr(catalog, "is_installed", lambda _name: False)
+    expected = f"{library} is not installed: pip install 'nnbench-harness[{extra}]'"
+    assert catalog.why_unavailable(catalog.backends()[name]) == expected
 
 
 def test_listing_imports_no_library():

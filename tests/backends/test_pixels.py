@@ -20,7 +20,7 @@ def test_training_on_pixels_matches_the_reference(backend, kind):
     drawn = make_examples(spec, COUNT)
     pixels = np.random.default_rng(1).integers(0, 256, drawn.inputs.shape, np.uint8)
     examples = Examples(pixels * np.float32(1 / 255), drawn.labels, drawn.targets)
-    network = backend.create(spec)
+    network = backend.network(spec, 8)
     data = network.place(examples)
     network.load(make_layers(spec))
     losses = [loss for order in ORDERS for loss in network.train_epoch(data, order, 5)]

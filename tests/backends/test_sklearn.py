@@ -23,11 +23,11 @@ SPEC = make_spec((6, 5, 3), KINDS[0])
 )
 def test_it_says_what_it_cannot_be(changes, reason):
     with pytest.raises(BackendUnavailableError, match=reason):
-        catalog.backends()["sklearn"].create(replace(SPEC, **changes))
+        catalog.backends()["sklearn"].network(replace(SPEC, **changes), 8)
 
 
 def test_parameters_stay_float32():
-    network = catalog.backends()["sklearn"].create(SPEC)
+    network = catalog.backends()["sklearn"].network(SPEC, 8)
     network.load(make_layers(SPEC))
     network.train_epoch(network.place(make_examples(SPEC, 20)), np.arange(20), 8)
     assert {array.dtype for layer in network.dump() for array in layer} == {np.dtype(np.float32)}
@@ -36,7 +36,7 @@ def test_parameters_stay_float32():
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid value):RuntimeWarning")
 def test_a_network_that_diverges_gives_losses_and_no_error():
     spec = replace(SPEC, optimizer=Optimizer(kind="sgd", learning_rate=1e38))
-    network = catalog.backends()["sklearn"].create(spec)
+    network = catalog.backends()["sklearn"].network(spec, 8)
     network.load(make_layers(spec))
     losses = network.train_epoch(network.place(make_examples(spec, 40)), np.arange(40), 8)
     assert len(losses) == 5

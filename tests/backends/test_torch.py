@@ -39,7 +39,7 @@ compiles = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:Deprec
 
 
 def make(name, spec, **options):
-    network = give(name).create(spec, **options)
+    network = give(name).network(spec, BATCH_SIZE, **options)
     network.load(make_layers(spec))
     return network
 

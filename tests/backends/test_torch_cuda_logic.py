@@ -121,7 +121,7 @@ def test_parts_of_an_epoch_equal_a_whole_one():
 @pytest.mark.parametrize("change", ["data", "batch size"])
 def test_other_data_and_other_batches_are_recorded_anew(change):
     spec = make_spec((6, 5, 3), KINDS[0], OPTIMIZERS[0])
-    network, plain = make(spec), catalog.backends()["torch-cpu"].create(spec)
+    network, plain = make(spec), catalog.backends()["torch-cpu"].network(spec, 8)
     plain.load(make_layers(spec))
     first = network.place(make_examples(spec, 32))
     then = (first, 4) if change == "batch size" else (network.place(make_examples(spec, 32, 1)), 8)
@@ -159,4 +159,4 @@ def test_steps_are_cut_into_two_lengths(steps, lengths):
 def test_a_graph_without_the_fused_optimizer_is_refused():
     spec = make_spec((6, 5, 3), KINDS[0])
     with pytest.raises(BackendUnavailableError, match="needs the fused optimizer"):
-        catalog.backends()["torch-cuda"].create(spec, graph=True, fused=False)
+        catalog.backends()["torch-cuda"].network(spec, 8, graph=True, fused=False)

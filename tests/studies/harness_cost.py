@@ -85,7 +85,7 @@ def prepare() -> tuple[Trainer, NDArray[np.int64]]:
 
     workload = replace(catalog.workloads()["mnist"], epochs=1)
     task = load_task(workload, seed=0)
-    network = catalog.backends()["numpy"].create(task.network)
+    network = catalog.backends()["numpy"].network(task.network, task.batch_size)
     network.load(task.layers)
     cpus = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
     data = network.place(task.train)

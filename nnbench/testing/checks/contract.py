@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Network
+    from nnbench.contract.backend import Model
     from nnbench.contract.spec import Examples, NetworkSpec
 
 SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
@@ -125,7 +125,7 @@ class ContractChecks(Checks):
                 "gradients aliased: gradients returns the network's own arrays, not copies",
             )
 
-    def _verify_apart(self, what: str, network: Network[Any, Any], arrays: list[Layer]) -> None:
+    def _verify_apart(self, what: str, network: Model[Any, Any], arrays: list[Layer]) -> None:
         """Write over arrays that a network must not share."""
         before = copy_layers(network.dump())
         for array in flatten(arrays):

@@ -13,7 +13,7 @@ from nnbench.testing.checks.training import verify_same
 from nnbench.testing.problems import BATCH_SIZE, make_problem
 
 if TYPE_CHECKING:
-    from nnbench.contract.backend import Network, OptionValue
+    from nnbench.contract.backend import Model, OptionValue
     from nnbench.contract.spec import Layer
     from nnbench.testing.problems import Problem
 
@@ -63,7 +63,7 @@ class IsolationChecks(Checks):
         verify_same("an epoch in a fresh process", found, expected, hint)
 
 
-def train_there(network: Network[Any, Any], data: Any, problem: Problem) -> None:
+def train_there(network: Model[Any, Any], data: Any, problem: Problem) -> None:
     """Train one epoch, in the thread that calls this."""
     network.train_epoch(data, problem.orders[0], BATCH_SIZE)
     network.synchronize()
@@ -71,7 +71,7 @@ def train_there(network: Network[Any, Any], data: Any, problem: Problem) -> None
 
 def train_afresh(name: str, options: dict[str, OptionValue], problem: Problem) -> list[Layer]:
     """Train one epoch, in the process that calls this."""
-    network = catalog.backends()[name].create(problem.spec, **options)
+    network = catalog.backends()[name].network(problem.spec, problem.batch_size, **options)
     network.load(problem.layers)
     train_there(network, network.place(problem.examples), problem)
     return network.dump()

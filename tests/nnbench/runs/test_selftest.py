@@ -70,7 +70,7 @@ def test_every_variant_has_a_name_of_its_own():
 def test_handicap_changes_time_and_nothing_else(kind):
     spec = make_spec((6, 5, 3), KINDS[0])
     examples, order = make_examples(spec, 20), np.arange(20)
-    plain, slowed = (catalog.backends()["numpy"].create(spec) for _ in range(2))
+    plain, slowed = (catalog.backends()["numpy"].network(spec, 8) for _ in range(2))
     for network in (plain, slowed):
         network.load(make_layers(spec))
     slow_down(slowed, Handicap(kind, 0.5))

@@ -1,0 +1,155 @@
+"""What a backend may declare, and what becomes of it: in the list, in a run, in the suite."""
+
+import re
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnbench import Backend, BackendUnavailableError, Network, catalog
+from nnbench.contract.errors import ExitCode
+from nnbench.runs import results
+from nnbench_numpy.network import NumpyNetwork
+from tests.plugins.helpers import environment, nnbench
+from tests.problems import KINDS, make_examples, make_layers, make_spec
+
+SPEC = make_spec((6, 5, 3), KINDS[0])
+make = partial(Backend, name="mine", summary="")
+
+
+@pytest.fixture
+def whole():
+    return environment("whole")
+
+
+def reasons(env):
+    """Return what ``nnbench list`` says of each backend."""
+    done = nnbench("list", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[1:] if " " in line[2:])
+
+
+def run(folder, env, *backends):
+    names = ",".join(backends)
+    arguments = ("--workload", "toy-sigmoid", "--rounds", 1, "--output", folder)
+    return nnbench("run", "--backends", names, *arguments, env=env)
+
+
+@pytest.mark.parametrize("create", ["nnbench_numpy.network:NumpyNetwork", NumpyNetwork])
+def test_a_network_is_made_by_a_path_or_a_function(create):
+    assert isinstance(make(create=create).network(SPEC, 8), NumpyNetwork)
+
+
+def test_options_are_passed_on():
+    def create(spec, **options):
+        assert (spec, options) == (SPEC, {"fused": False})
+        return NumpyNetwork(spec)
+
+    make(create=create).network(SPEC, 8, fused=False)
+
+
+@pytest.mark.parametrize("create", ["", "nnbench_numpy", ":NumpyNetwork", "nnbench_numpy.network:"])
+def test_a_path_that_names_no_attribute_is_refused_at_once(create):
+    with pytest.raises(ValueError, match=r"write package\.module:Class"):
+        make(create=create)
+
+
+@pytest.mark.parametrize(
+    "create", ["nnbench_numpy.network:X", NumpyNetwork, partial(partial(NumpyNetwork))]
+)
+def test_the_package_of_its_code_is_known_without_an_import(create):
+    assert make(create=create).package == "nnbench_numpy"
+
+
+def test_what_it_requires_is_recorded_unless_it_says_otherwise():
+    assert make(create="a:b", requires=("torch",)).libraries == ("torch",)
+    assert make(create="a:b", requires=("jax",), libraries=("jaxlib",)).libraries == ("jaxlib",)
+
+
+def test_a_network_that_is_not_supported_is_not_made():
+    backend = make(create=pytest.fail, supports=lambda spec, size: f"{spec.loss}, {size}")
+    with pytest.raises(BackendUnavailableError, match=r"^cross_entropy, 3$"):
+        backend.network(SPEC, 3)
+
+
+def test_a_missing_library_is_named_with_the_command_that_brings_it(whole):
+    found = reasons(whole)
+    command = "pip install 'nnbench-whole[accelerator]'"
+    assert found["absent"] == f"unavailable: No_Such-Library is not installed: {command}"
+    command = "pip install lost-one lost-two"
+    assert found["lost"] == f"unavailable: lost-one is not installed: {command}"
+    assert found["whole"] == found["nowhere"] == "whole steps"
+
+
+@pytest.mark.parametrize(
+    ("name", "installed"),
+    [("scikit-learn", True), ("numpy", True), ("NumPy", True), ("no.such-thing", False)],
+)
+def test_a_distribution_need_not_be_called_as_its_module(name, installed):
+    assert catalog.is_installed(name) is installed
+
+
+def test_a_backend_that_owns_its_step_is_run_without_phases(whole, tmp_path):
+    done = run(tmp_path / "run", whole, "whole", "numpy")
+    assert done.returncode == 0, done.stderr
+    cells = {cell.backend: cell for cell in results.read_final(tmp_path / "run")}
+    assert cells["whole"].status == "ok"
+    assert cells["whole"].phases is None
+    assert cells["whole"].losses == cells["numpy"].losses
+    text = nnbench("show", tmp_path / "run", env=whole).stdout
+    phases = text.partition("Phases of a step")[2].splitlines()
+    [line] = (line for line in phases if line.startswith(" whole "))
+    assert line.split()[1:-1] == ["–"] * 5
+
+
+def test_a_backend_that_owns_its_step_is_tested_but_for_its_phases(whole):
+    done = nnbench("test", "whole", env=whole)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    skipped, passed = done.stdout.splitlines()
+    assert skipped.startswith("whole: skipped gradients have the form of parameters (×6), ")
+    assert "three steps match the reference (×6)" in skipped
+    assert "a dozen steps" not in skipped
+    assert skipped.endswith("no phases and no gradients to check: it is a Model, not a Network")
+    assert passed.startswith("whole: 3")
+
+
+def test_a_network_or_batch_that_is_not_supported_is_skipped_with_the_reason(whole, tmp_path):
+    run(tmp_path / "run", whole, "single", "numpy")
+    [cell] = (c for c in results.read_final(tmp_path / "run") if c.backend == "single")
+    assert cell.status == "skipped"
+    assert cell.message == "it trains one example at a time, not 5"
+
+
+def test_a_path_that_leads_nowhere_is_a_crash_that_names_it(whole, tmp_path):
+    run(tmp_path / "run", whole, "nowhere", "numpy")
+    [cell] = (c for c in results.read_final(tmp_path / "run") if c.backend == "nowhere")
+    assert cell.status == "crashed"
+    assert "Misspelt" in cell.message
+
+
+def test_a_plugin_of_before_loads_and_is_right(tmp_path):
+    env = environment("former")
+    assert reasons(env)["example"] == "NumPy, one array expression after the other"
+    assert run(tmp_path / "run", env, "example", "numpy").returncode == 0
+    done = nnbench("test", "example", env=env)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert "skipped" not in done.stdout
+
+
+def test_an_attribute_called_step_does_not_get_in_the_way_of_a_network():
+    class Counting(NumpyNetwork):
+        step = 0  # type: ignore[assignment]  # as plugins of before may have it
+        train_epoch = Network.train_epoch
+
+    network, examples = Counting(SPEC), make_examples(SPEC, 8)
+    network.load(make_layers(SPEC))
+    assert len(network.train_epoch(network.place(examples), np.arange(8), 4)) == 2
+
+
+def test_every_field_is_explained_to_authors():
+    page = Path(__file__).parents[3] / "docs" / "adding-a-backend.md"
+    table = page.read_text("utf-8").partition("### What a backend says of itself")[2]
+    for field in fields(Backend):
+        assert re.search(rf"^\|[^|]*`{field.name}\b", table, re.MULTILINE), field.name
