@@ -33,9 +33,10 @@ check-static: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# the tables of the documents that are made from the code
+# what is made from the code: tables of the documents, the schema of what crosses the pipe
 documents: $(INSTALLED)
 	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tests.protocol
 
 # pytest-benchmark's JSON, for pytest-benchmark compare and the tools that read it
 benchmark-backends: $(INSTALLED)

@@ -18,8 +18,8 @@ from nnbench.contract.backend import OptionValue
 from nnbench.data.workloads import Workload
 
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
-#: the workers of another one only if both have the same number. Raise it with every change that an
-#: older one would misread; a new field with a default is none.
+#: the workers of another one only if both have the same number. A test demands a raise with every
+#: change that an older one would misread (tests/protocol.py); a new field with a default is none.
 PROTOCOL = 1
 
 SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
