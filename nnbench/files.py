@@ -76,10 +76,11 @@ def _write_all(file: FileIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Path, *, warn: bool = True) -> Iterator[bytes]:
     """Yield the lines of a file that may be missing, without a torn last one.
 
-    They are read one by one, because the file of a long run has hundreds of megabytes.
+    They are read one by one, because the file of a long run has hundreds of megabytes. Whoever
+    reads it again need not be warned of the torn line again.
     """
     if not path.exists():
         return
@@ -90,7 +91,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
             last = line
     if last.endswith(b"\n") and _is_json(last):
         yield last.removesuffix(b"\n")
-    elif last:
+    elif last and warn:
         text = f"{path}: the last line is torn, as by a kill, and left out"
         warnings.warn(text, TornLineWarning, stacklevel=2)
 

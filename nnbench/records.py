@@ -116,6 +116,12 @@ class Epoch:
     compilations: int = 0  #: while training, as far as the library can say
     device_s: float | None = None  #: training time by the device's clock, where it has one
     parts: list[Part] = field(default_factory=list)  #: in order; empty in older runs
+    steps: int = 0  #: batches trained; records of before have it from their losses
+
+    def __post_init__(self) -> None:
+        """Count the steps, since who keeps a cell in memory may leave its losses on disk."""
+        if not self.steps:
+            object.__setattr__(self, "steps", len(self.losses))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +203,11 @@ class CellResult:
     def images(self) -> int:
         """Training examples seen."""
         return sum(epoch.images for epoch in self.epochs)
+
+    @property
+    def steps(self) -> int:
+        """Batches trained."""
+        return sum(epoch.steps for epoch in self.epochs)
 
     @property
     def losses(self) -> list[float | None]:

@@ -6,7 +6,7 @@ The options of every comparison stand here, and its outcome as Markdown, CSV or 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import click
 
@@ -56,26 +56,34 @@ def record(change: Change) -> dict[str, object]:
 
 def cells(change: Change) -> list[str]:
     """Return a change as the cells of a row."""
-    from nnbench.figures.values import MISSING, significant
+    from nnbench.figures.columns import MISSING, significant
+    from nnbench.figures.metrics import Scale
 
-    by_ratio = change.gate.metric.scale == "ratio"
+    def value_text(value: float) -> str:
+        match change.gate.metric.scale:
+            case Scale.RATIO:
+                return significant(value)
+            case Scale.DIFFERENCE:
+                return f"{value:.2%}"
+            case unknown:
+                assert_never(unknown)
 
-    def figure(value: float | None) -> str:
-        if value is None:
-            return MISSING
-        return significant(value) if by_ratio else f"{value:.2%}"
-
-    def step(value: float) -> str:
-        return f"× {value:.3f}" if by_ratio else f"{value * 100:+.2f} pp"
+    def change_text(value: float) -> str:
+        match change.gate.metric.scale:
+            case Scale.RATIO:
+                return f"× {value:.3f}"
+            case Scale.DIFFERENCE:
+                return f"{value * 100:+.2f} pp"
+            case unknown:
+                assert_never(unknown)
 
     interval = change.interval
     return [
         change.backend,
         change.gate.text,
-        figure(change.base),
-        figure(change.new),
-        step(interval.ratio) if interval else MISSING,
-        f"{step(interval.low)} to {step(interval.high)}" if interval else MISSING,
+        *(MISSING if v is None else value_text(v) for v in (change.base, change.new)),
+        change_text(interval.ratio) if interval else MISSING,
+        f"{change_text(interval.low)} to {change_text(interval.high)}" if interval else MISSING,
         change.verdict or MISSING,
         change.outcome,
     ]
@@ -83,7 +91,7 @@ def cells(change: Change) -> list[str]:
 
 def print_markdown(changes: Sequence[Change]) -> None:
     """Print every change, and below the table why some have no figures."""
-    from nnbench.show.rendering import Sheet, markdown
+    from nnbench.show.text import Sheet, markdown
 
     click.echo(markdown(Sheet("", HEADINGS, [cells(change) for change in changes])), nl=False)
     for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
@@ -124,8 +132,9 @@ def compare(
     from nnbench.execution import floors
     from nnbench.figures import metrics
     from nnbench.runs import comparison
+    from nnbench.runs.run import Run
 
-    runs = comparison.read(base), comparison.read(new)
+    runs = Run.open(base), Run.open(new)
     limits = metrics.parse_gates(gates)
     if not gates:
         limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits

@@ -134,12 +134,14 @@ def report(
     from nnbench.figures import metrics
     from nnbench.runs import comparison
     from nnbench.runs import continuous as pair
-    from nnbench.show import rendering
+    from nnbench.runs.run import Run
+    from nnbench.show.text import write_tables
 
-    rendering.write_tables(folder, rendering.summarize(folder))
+    run = Run.open(folder)
+    write_tables(run, folder)
     catalog.notify("nnbench_run_finished", run=info, folder=folder)
     floor = floors.load(info.environment)
-    run, limits = comparison.read(folder), metrics.parse_gates(gates)
+    limits = metrics.parse_gates(gates)
     if not gates:
         limits = metrics.measurable(limits, run.cells) or limits
     changes = pair.compare(run, limits, floor)

@@ -136,15 +136,13 @@ def conclude(info: RunInfo, folder: Path) -> ExitCode:
     from nnbench import catalog
     from nnbench.figures import columns
     from nnbench.proof import judge
-    from nnbench.runs import results
-    from nnbench.show import rendering
-    from nnbench.show.output import Terminal
-    from nnbench.show.terminal import print_tables
+    from nnbench.runs.run import Run
+    from nnbench.show.terminal import Terminal, print_tables
+    from nnbench.show.text import write_tables
 
-    summary = rendering.summarize(folder)
-    rendering.write_tables(folder, summary)
-    catalog.notify("nnbench_run_finished", run=summary.info, folder=folder)
-    sections = columns.sections(summary.info).values()
-    print_tables(Terminal(), sections, summary.frame(), folder)
+    run = Run.open(folder)
+    write_tables(run, folder)
+    catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
+    print_tables(Terminal(), columns.tables(run.info).values(), run.frame, folder)
     click.echo(f"Results: {folder}")
-    return judge.exit_code(results.read_final(folder), info.required)
+    return judge.exit_code(run.cells, info.required)

@@ -68,7 +68,7 @@ def selftest(
 def report(floor: float, trials: list[Trial]) -> None:
     """Print every comparison, the floor, and what was found."""
     from nnbench.runs.selftest import smallest_found
-    from nnbench.show.rendering import Sheet, markdown
+    from nnbench.show.text import Sheet, markdown
 
     rows = []
     for trial in trials:

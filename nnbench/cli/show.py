@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from nnbench import files
 from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_json
+from nnbench.figures.columns import TABLES
+from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
 
 if TYPE_CHECKING:
-    from nnbench.show.charts.theme import Theme
+    from nnbench.show.charts import Theme
     from nnbench.show.view import View
-
-TABLES = ["accuracy", "timing", "rounds", "parts", "phases", "ceilings"]
-FIGURES = ("ratios", "accuracy", "rounds", "loss", "phases", "ceiling")
 
 
 @click.command()
@@ -26,7 +25,7 @@ FIGURES = ("ratios", "accuracy", "rounds", "loss", "phases", "ceiling")
     "--table",
     "tables",
     multiple=True,
-    type=click.Choice(TABLES),
+    type=click.Choice(list(TABLES)),
     help="Which table; may be repeated.  [default: all]",
 )
 @click.option(
@@ -58,9 +57,9 @@ def show(
 
     names = [name for text in columns.split(",") if (name := text.strip())]
     descending = sort is not None and sort.startswith("-")
-    views = view.read(
+    views = view.choose(
         runs,
-        tables=tables,
+        names=tables,
         columns=names,
         sort=sort if sort is None else sort.removeprefix("-"),
         reverse=reverse != descending,
@@ -71,19 +70,18 @@ def show(
 
 def print_table(views: list[View]) -> None:
     """Print tables for the terminal."""
-    from nnbench.show.output import Terminal
-    from nnbench.show.terminal import print_tables
+    from nnbench.show.terminal import Terminal, print_tables
 
     terminal = Terminal()
     for view in views:
         if views[1:]:
             terminal.print(str(view.folder), style="bold", markup=False, highlight=False)
-        print_tables(terminal, view.sections, view.frame, view.folder)
+        print_tables(terminal, view.tables, view.frame, view.folder)
 
 
 def print_markdown(views: list[View]) -> None:
     """Print Markdown, with a heading for each run if there are several."""
-    from nnbench.show.markdown import code
+    from nnbench.show.text import code
 
     for view in views:
         if views[1:]:
@@ -112,24 +110,23 @@ def print_json(views: list[View]) -> None:
 @click.option(
     "--output", "-o", type=FILE, required=True, help="A name that ends with .png or .svg."
 )
-@click.option("--figure", "-f", type=click.Choice(FIGURES), default="ratios", help="What to draw.")
-@click.option("--theme", "look", type=click.Choice(["light", "dark"]), default="light")
+@click.option(
+    "--figure", "-f", type=click.Choice(list(charts.CHARTS)), default="ratios", help="What to draw."
+)
+@click.option("--theme", "look", type=click.Choice(get_args(charts.Theme)), default="light")
 @click.option(
     "--scale", type=POSITIVE_NUMBER, default=2.0, help="Size of a PNG, times that of the screen."
 )
 def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
     """Draw a figure of the run in a folder, the same as on the page of ``nnbench report``."""
-    from nnbench.show import charts as report
+    charts.require_libraries()
+    from nnbench.runs.run import Run
+    from nnbench.show.charts import base
 
-    report.require_libraries()
-    from nnbench.show import facts, source
-    from nnbench.show.charts import pictures, theme
-    from nnbench.show.charts.figures import FIGURES
-
-    pictures.check_suffix(output)
-    found = source.read(run)
-    drawn = FIGURES[figure](found, theme.colors(found.info.backends))
-    pictures.draw(drawn, output, facts.subtitle(found), look, scale)
+    base.check_suffix(output)
+    opened = Run.open(run)
+    drawn = charts.chart(figure)(opened, base.colors(opened.info.backends))
+    base.draw(drawn, output, base.subtitle(opened), look, scale)
     if not files.is_stream(output):
         click.echo(f"Figure: {output}")
 
@@ -142,12 +139,11 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
 
     The page needs nothing else: it can be mailed, opened offline and on a phone, and printed.
     """
-    from nnbench.show import charts
-
     charts.require_libraries()
-    from nnbench.show import page, source
+    from nnbench.runs.run import Run
+    from nnbench.show import page
 
-    files.write_output(output, page.render([source.read(run) for run in runs]).encode())
+    files.write_output(output, page.render([Run.open(run) for run in runs]).encode())
     if not files.is_stream(output):
         click.echo(f"Report: {output}")
 
@@ -167,7 +163,9 @@ def export_(run: Path, *, name: str, output: Path | None) -> None:
     if name in BINARY and output in {None, files.STDOUT}:
         raise click.UsageError(f"{name} is no text: name a file with --output")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    content = convert(run, name)
+    from nnbench.runs.run import Run
+
+    content = convert(Run.open(run), name)
     if output is None and name == "step-summary" and summary:
         files.write_output(Path(summary), content, add=True)
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import ceiling, environment
@@ -18,21 +18,12 @@ from nnbench.execution.keeping import Store
 from nnbench.records import Roof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from nnbench.records import CellResult, Environment
+    from nnbench.records import Environment
 
 ROOFS: Store[list[Roof]] = Store("ceilings.json", list[Roof])
 COPIERS = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
-
-
-class Shares(NamedTuple):
-    """What a cell reached; shares are fractions of its roof, None where it is unknown."""
-
-    gflops: float
-    gflops_share: float | None
-    gb_per_s: float
-    gb_per_s_share: float | None
 
 
 def find(machine: Environment, devices: Iterable[str], threads: Iterable[int]) -> list[Roof]:
@@ -76,22 +67,3 @@ def measure(device: str, threads: int) -> Roof:
         gb_per_s=ask("copy", COPIERS[device]),
         libraries=installed(),
     )
-
-
-def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
-    """Return what a cell reached, next to the roof that it ran under; None without a roof."""
-    setup = cell.setup
-    if setup is None or not cell.train_s:
-        return None
-    threads = 1 if setup.device != "cpu" else cell.threads
-    roof = next((r for r in roofs if (r.device, r.threads) == (setup.device, threads)), None)
-    if roof is None:
-        return None
-    images_per_s = cell.images / cell.train_s
-    gflops = setup.operations * images_per_s * 1e-9
-    gb_per_s = setup.traffic_bytes * images_per_s * 1e-9
-    return Shares(gflops, _share(gflops, roof.gflops), gb_per_s, _share(gb_per_s, roof.gb_per_s))
-
-
-def _share(value: float, limit: float | None) -> float | None:
-    return value / limit if limit else None

@@ -1,29 +1,41 @@
-"""The tables of a run, and what their columns say."""
+"""The tables of a run: names of columns, and how each writes its values.
+
+``COLUMNS`` is the one place of a column, ``TABLES`` the one of a table, which is a list of names. Both
+are cheap to import, so that the command line can offer the names.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnbench.figures import values
-from nnbench.figures.sparkline import BARS
-from nnbench.figures.values import number, rounded
+from nnbench.figures.metrics import PHASES
+from nnbench.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from nnbench.figures.values import Row
     from nnbench.records import Roof, RunInfo
+
+    Text = Callable[["Row"], str]
+
+MISSING = "–"
+BARS = "▁▂▃▄▅▆▇█"
+MOST_BARS = 40  #: with more rounds, a bar is the median of several
+MOST_ROUNDS = 20  #: that are written out; the CSV has all
+Row = Any  # a namedtuple from DataFrame.itertuples
 
 
 class Column(NamedTuple):
     """A heading, how to write a row's value below it, and what it is made of."""
 
-    heading: str
-    text: Callable[[Row], str]
     name: str  #: as users type it
+    heading: str  #: may name {baseline} and {target}
+    text: Callable[[Row], str]
     parts: tuple[str, ...] | None = None  #: fields of the frame, if not that of the same name
-    drop: int = 0  #: on a narrow terminal 1 goes first, then 2; 0 stays
     wraps: bool = False  #: words, on several lines if need be; not a figure
+    drop: int = 0  #: on a narrow terminal 1 goes first, then 2; 0 stays
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -36,28 +48,233 @@ class Column(NamedTuple):
         return self.name == "backend" or bool(self.fields and not self.wraps)
 
 
-class Section(NamedTuple):
-    """A table of a run: what stands above it, and its columns."""
+class Table(NamedTuple):
+    """A table of some run: what stands above it, and its columns."""
 
     title: str
     columns: list[Column]
 
 
-def sections(info: RunInfo) -> dict[str, Section]:
+class Layout(NamedTuple):
+    """A table of any run."""
+
+    title: str  #: may name {baseline}, {floor}, {bars} and {roofs}
+    names: tuple[str, ...]  #: of its columns
+    drops: tuple[str, ...] = ()  #: columns that a narrow terminal has no room for, the first first
+
+
+def _value(row: Row, field: str) -> Any:
+    """Return a field of a row, or None where it is missing."""
+    import pandas as pd  # half a second, which whoever needs the names only does not wait
+
+    value = getattr(row, field, None)
+    return None if pd.isna(value) else value
+
+
+def number(field: str, spec: str, scale: float = 1) -> Text:
+    """Format a field, or a dash where it is missing."""
+
+    def text(row: Row) -> str:
+        value = _value(row, field)
+        return MISSING if value is None else f"{value * scale:{spec}}"
+
+    return text
+
+
+def rounded(field: str) -> Text:
+    """Format a field with three significant digits."""
+
+    def text(row: Row) -> str:
+        value = _value(row, field)
+        return MISSING if value is None else significant(value)
+
+    return text
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, and no exponent."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - int(f"{value:.{digits - 1}e}".split("e")[1])
+    return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def words(field: str) -> Text:
+    """Write a field that is text."""
+
+    def text(row: Row) -> str:
+        value = getattr(row, field, None)
+        return value if isinstance(value, str) and value else MISSING
+
+    return text
+
+
+def _accuracy(row: Row) -> str:
+    """Write the accuracy, with its spread over the rounds."""
+    mean = number("accuracy", ".2f", 100)(row)
+    spread = number("accuracy_stdev", ".2f", 100)(row)
+    return mean if spread == MISSING else f"{mean} ± {spread}"
+
+
+def _reached(row: Row) -> str:
+    """Write in how many rounds the target was reached."""
+    count = number("target_reached", ".0f")(row)
+    return count if count == MISSING else f"{count}/{row.rounds}"
+
+
+def _epoch(row: Row) -> str:
+    """Write the time of an epoch, marked where the budget cut the training short."""
+    return ("~" if row.status == Status.BUDGET else "") + rounded("train_s_per_epoch")(row)
+
+
+def _interval(row: Row) -> str:
+    """Write both ends of the ratio's interval."""
+    low, high = rounded("ratio_low")(row), rounded("ratio_high")(row)
+    return MISSING if low == MISSING else f"{low} to {high}"
+
+
+def _times(row: Row) -> list[float]:
+    text = getattr(row, "train_s_rounds", None)
+    return [float(value) for value in text.split()] if isinstance(text, str) else []
+
+
+def _every_round(row: Row) -> str:
+    """Write the time of every round, or the range of many."""
+    times = _times(row)
+    if len(times) > MOST_ROUNDS:
+        return f"{significant(min(times))} to {significant(max(times))}, {len(times):,} rounds"
+    return " ".join(map(significant, times)) or MISSING
+
+
+def _round_bars(row: Row) -> str:
+    """Draw a bar for each round, or for the median of several where there are many."""
+    times = _times(row)
+    if len(times) <= MOST_BARS:
+        return sparkline(times) if times else MISSING
+    size = math.ceil(len(times) / MOST_BARS)
+    bars = sparkline([median(times[i : i + size]) for i in range(0, len(times), size)])
+    return f"{bars} ({size} rounds each)"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Draw a bar for each value: the lowest one at their minimum, the highest at their maximum.
+
+    Values that are all equal have bars of medium height.
+    """
+    low, high, top = min(values), max(values), len(BARS) - 1
+    if low == high:
+        return BARS[top // 2] * len(values)
+    return "".join(BARS[round((value - low) / (high - low) * top)] for value in values)
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("backend", "backend", lambda row: row.backend, wraps=True),
+        Column("rounds", "n", number("rounds", "d")),
+        Column("status", "status", lambda row: row.status),
+        Column("accuracy", "accuracy %", _accuracy, ("accuracy", "accuracy_stdev")),
+        Column("final_loss", "loss", number("final_loss", ".4f")),
+        Column("target_reached", "≥ {target}%", _reached),
+        Column("target_s", "after s", rounded("target_s")),
+        Column("images", "images", number("images", ",.0f")),
+        Column("deviation", "deviation", number("deviation", ".0e")),
+        Column("train_s_per_epoch", "train s/epoch", _epoch),
+        Column("images_per_s", "images/s", number("images_per_s", ",.0f")),
+        Column("ratio", "× {baseline}", rounded("ratio")),
+        Column("interval", "95% interval", _interval, ("ratio_low", "ratio_high")),
+        Column("verdict", "verdict", words("verdict")),
+        Column("train_s_rounds", "every round", _every_round, wraps=True),
+        Column("sparkline", "in order", _round_bars, ()),
+        Column("p_value", "p", number("p_value", ".3f")),
+        Column("remarks", "remarks", words("remarks"), wraps=True),
+        Column("setup_s", "set-up s", rounded("setup_s")),
+        Column("transfer_s", "transfer s", rounded("transfer_s")),
+        Column("warmup_s", "warm-up s", rounded("warmup_s")),
+        Column("peak_memory_bytes", "peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
+        *(Column(field, heading, number(field, ",.0f")) for field, heading, _ in PHASES),
+        Column("phases_us", "sum", number("phases_us", ",.0f")),
+        Column("step_us", "whole step", number("step_us", ",.0f")),
+        Column("gflops", "GFLOP/s", rounded("gflops")),
+        Column("gflops_share", "% of products", number("gflops_share", ".0f", 100)),
+        Column("gb_per_s", "GB/s", rounded("gb_per_s")),
+        Column("gb_per_s_share", "% of copies", number("gb_per_s_share", ".0f", 100)),
+    )
+}
+TABLES = {
+    "accuracy": Layout(
+        "Accuracy",
+        (
+            *("backend", "rounds", "accuracy", "final_loss", "target_reached", "target_s"),
+            *("images", "deviation", "status"),
+        ),
+        ("deviation", "images", "final_loss", "rounds"),
+    ),
+    "timing": Layout(
+        "Timing (verdict against {baseline}, noise floor {floor:.1%})",
+        (
+            *("backend", "rounds", "train_s_per_epoch", "images_per_s", "ratio", "interval"),
+            "verdict",
+        ),
+        ("images_per_s", "rounds"),
+    ),
+    "rounds": Layout(
+        "Train s/epoch, round by round ({bars[0]} the fastest to {bars[7]} the slowest of each backend)",
+        ("backend", "train_s_rounds", "sparkline", "p_value", "remarks"),
+        ("p_value", "train_s_rounds"),
+    ),
+    "parts": Layout(
+        "Outside the clock, medians",
+        ("backend", "setup_s", "transfer_s", "warmup_s", "peak_memory_bytes"),
+    ),
+    "phases": Layout(
+        "Phases of a step, µs, medians",
+        ("backend", *(phase.field for phase in PHASES), "phases_us", "step_us"),
+        ("gather_us", "phases_us"),
+    ),
+    "ceilings": Layout(
+        "Share of the ceilings: {roofs}",
+        ("backend", "gflops", "gflops_share", "gb_per_s", "gb_per_s_share"),
+        ("gb_per_s", "gb_per_s_share"),
+    ),
+}
+OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
+
+
+def tables(info: RunInfo) -> dict[str, Table]:
     """Return every table of a run by the name that users type."""
-    against = f"verdict against {info.baseline}, noise floor {info.noise_floor:.1%}"
-    bars = f"{BARS[0]} the fastest to {BARS[-1]} the slowest of each backend"
-    found = {
-        "accuracy": Section("Accuracy", accuracy_columns(info)),
-        "timing": Section(f"Timing ({against})", timing_columns(info)),
-        "rounds": Section(f"Train s/epoch, round by round ({bars})", ROUNDS),
-        "parts": Section("Outside the clock, medians", OTHER_PARTS),
-        "phases": Section("Phases of a step, µs, medians", PHASES),
+    described = {
+        "baseline": info.baseline,
+        "floor": info.noise_floor,
+        "bars": BARS,
+        "roofs": "; ".join(map(describe_roof, info.roofs)),
     }
-    if info.roofs:
-        roofs = "; ".join(map(describe_roof, info.roofs))
-        found["ceilings"] = Section(f"Share of the ceilings: {roofs}", ROOFLINE)
-    return found
+    return {
+        name: Table(
+            layout.title.format(**described),
+            [_column(info, each, layout.drops) for each in layout.names if _is_of(info, each)],
+        )
+        for name, layout in TABLES.items()
+        if name != "ceilings" or info.roofs
+    }
+
+
+def column(info: RunInfo, name: str) -> Column:
+    """Return a column as a run has it."""
+    return _column(info, name, ())
+
+
+def _column(info: RunInfo, name: str, drops: Sequence[str]) -> Column:
+    found = COLUMNS[name]
+    target = f"{(info.workload.target_accuracy or 0) * 100:g}"
+    return found._replace(
+        heading=found.heading.format(baseline=info.baseline, target=target),
+        drop=drops.index(name) + 1 if name in drops else 0,
+    )
+
+
+def _is_of(info: RunInfo, name: str) -> bool:
+    return name not in OF_TARGET or info.workload.target_accuracy is not None
 
 
 def describe_roof(roof: Roof) -> str:
@@ -65,75 +282,3 @@ def describe_roof(roof: Roof) -> str:
     where = "GPU" if roof.device != "cpu" else f"{roof.threads} thread{'s' * (roof.threads > 1)}"
     reached = [(roof.gflops, "GFLOP/s"), (roof.gb_per_s, "GB/s")]
     return f"{where} " + ", ".join(f"{value:.0f} {unit}" for value, unit in reached if value)
-
-
-def accuracy_columns(info: RunInfo) -> list[Column]:
-    """Return the columns of the accuracy table."""
-    target = info.workload.target_accuracy
-    columns = [
-        BACKEND,
-        Column("n", number("rounds", "d"), "rounds", drop=4),
-        Column("accuracy %", values.accuracy, "accuracy", ("accuracy", "accuracy_stdev")),
-        Column("loss", number("final_loss", ".4f"), "final_loss", drop=3),
-    ]
-    if target is not None:
-        columns += [
-            Column(f"≥ {target * 100:g}%", values.reached, "target_reached"),
-            Column("after s", rounded("target_s"), "target_s"),
-        ]
-    return [
-        *columns,
-        Column("images", number("images", ",.0f"), "images", drop=2),
-        Column("deviation", number("deviation", ".0e"), "deviation", drop=1),
-        Column("status", lambda r: r.status, "status"),
-    ]
-
-
-def timing_columns(info: RunInfo) -> list[Column]:
-    """Return the columns of the timing table."""
-    return [
-        BACKEND,
-        Column("n", number("rounds", "d"), "rounds", drop=2),
-        Column("train s/epoch", values.epoch, "train_s_per_epoch"),
-        Column("images/s", number("images_per_s", ",.0f"), "images_per_s", drop=1),
-        Column(f"× {info.baseline}", rounded("ratio"), "ratio"),
-        Column("95% interval", values.interval, "interval", ("ratio_low", "ratio_high")),
-        Column("verdict", values.verdict, "verdict"),
-    ]
-
-
-BACKEND = Column("backend", lambda r: r.backend, "backend", wraps=True)
-
-ROUNDS = [
-    BACKEND,
-    Column("every round", values.every_round, "train_s_rounds", drop=2, wraps=True),
-    Column("in order", values.round_bars, "sparkline", ()),
-    Column("p", number("p_value", ".3f"), "p_value", drop=1),
-    Column("remarks", values.remarks, "remarks", wraps=True),
-]
-
-OTHER_PARTS = [
-    BACKEND,
-    Column("set-up s", rounded("setup_s"), "setup_s"),
-    Column("transfer s", rounded("transfer_s"), "transfer_s"),
-    Column("warm-up s", rounded("warmup_s"), "warmup_s"),
-    Column("peak MB", number("peak_memory_bytes", ",.0f", 1e-6), "peak_memory_bytes"),
-]
-
-PHASES = [
-    BACKEND,
-    Column("gather", number("gather_us", ",.0f"), "gather_us", drop=1),
-    Column("feedforward", number("feedforward_us", ",.0f"), "feedforward_us"),
-    Column("backprop", number("backprop_us", ",.0f"), "backprop_us"),
-    Column("update", number("update_us", ",.0f"), "update_us"),
-    Column("sum", number("phases_us", ",.0f"), "phases_us", drop=2),
-    Column("whole step", number("step_us", ",.0f"), "step_us"),
-]
-
-ROOFLINE = [
-    BACKEND,
-    Column("GFLOP/s", rounded("gflops"), "gflops"),
-    Column("% of products", number("gflops_share", ".0f", 100), "gflops_share"),
-    Column("GB/s", rounded("gb_per_s"), "gb_per_s", drop=1),
-    Column("% of copies", number("gb_per_s_share", ".0f", 100), "gb_per_s_share", drop=2),
-]

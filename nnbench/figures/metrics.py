@@ -1,21 +1,46 @@
-"""The figures of a cell that can be compared and gated, by the name that users type."""
+"""The figures of a cell: its phases, its shares of the ceilings, and what can be gated by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import Enum
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
+from nnbench.records import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.records import CellResult
+    from nnbench.records import CellResult, Roof
 
-Scale = Literal["ratio", "difference"]
-PHASES = ("gather_us", "feedforward_us", "backprop_us", "update_us")
+
+class Scale(Enum):
+    """How two values of a figure are compared, by the unit of a limit on that."""
+
+    RATIO = "%"
+    DIFFERENCE = "pp"
+
+
 PARTS = ("setup_s", "transfer_s", "warmup_s")
+#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): of "light", on which dark text can
+#: be read.
+COLORS = ("#99DDFF", "#77AADD", "#EE8866", "#44BB99", "#BBCC33", "#EEDD88", "#FFAABB", "#AAAA00")
+
+
+class Phase(NamedTuple):
+    """A part of a step that is timed apart: a field of nnbench.records.Phases."""
+
+    field: str
+    heading: str
+    color: str
+
+
+PHASES = tuple(
+    Phase(field.name, field.name.removesuffix("_us"), COLORS[i % len(COLORS)])
+    for i, field in enumerate(fields(Phases))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +49,7 @@ class Metric:
 
     name: str
     value: Callable[[CellResult], float | None]
-    scale: Scale = "ratio"
+    scale: Scale = Scale.RATIO
 
 
 def epoch_s(cell: CellResult) -> float | None:
@@ -44,9 +69,14 @@ def peak_memory(cell: CellResult) -> float | None:
     return cell.peak_memory_bytes
 
 
-def phase(name: str) -> Callable[[CellResult], float | None]:
-    """Return a function that gives a cell's median of one phase."""
-    return lambda cell: median(getattr(cell.phases, name)) if cell.phases else None
+def phase(field: str) -> Callable[[CellResult], float | None]:
+    """Return a function that gives a cell's median of one phase; None if it was not measured."""
+
+    def value(cell: CellResult) -> float | None:
+        values = getattr(cell.phases, field, None)
+        return median(values) if values else None
+
+    return value
 
 
 def part(name: str) -> Callable[[CellResult], float | None]:
@@ -54,13 +84,45 @@ def part(name: str) -> Callable[[CellResult], float | None]:
     return lambda cell: getattr(cell.setup, name) if cell.setup else None
 
 
+class Shares(NamedTuple):
+    """What a cell reached; shares are fractions of its roof, None where it is unknown."""
+
+    gflops: float
+    gflops_share: float | None
+    gb_per_s: float
+    gb_per_s_share: float | None
+
+
+def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
+    """Return what a cell reached, next to the roof that it ran under; None without a roof.
+
+    Source: Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for
+    multicore architectures" (2009). Operations and bytes are counted from the network.
+    """
+    setup = cell.setup
+    if setup is None or not cell.train_s:
+        return None
+    threads = 1 if setup.device != "cpu" else cell.threads
+    roof = next((r for r in roofs if (r.device, r.threads) == (setup.device, threads)), None)
+    if roof is None:
+        return None
+    images_per_s = cell.images / cell.train_s
+    gflops = setup.operations * images_per_s * 1e-9
+    gb_per_s = setup.traffic_bytes * images_per_s * 1e-9
+    return Shares(gflops, _share(gflops, roof.gflops), gb_per_s, _share(gb_per_s, roof.gb_per_s))
+
+
+def _share(value: float, limit: float | None) -> float | None:
+    return value / limit if limit else None
+
+
 METRICS = {
     metric.name: metric
     for metric in (
         Metric("train_s", epoch_s),
-        Metric("accuracy", accuracy, "difference"),
+        Metric("accuracy", accuracy, Scale.DIFFERENCE),
         Metric("peak_memory", peak_memory),
-        *(Metric(name, phase(name)) for name in PHASES),
+        *(Metric(name, phase(name)) for name, *_ in PHASES),
         *(Metric(name, part(name)) for name in PARTS),
     )
 }
@@ -77,8 +139,7 @@ class Gate:
     @property
     def text(self) -> str:
         """The limit as users type it."""
-        unit = "%" if self.metric.scale == "ratio" else "pp"
-        return f"{self.metric.name}:{self.threshold * 100:g}{unit}"
+        return f"{self.metric.name}:{self.threshold * 100:g}{self.metric.scale.value}"
 
 
 def parse_gates(texts: Sequence[str]) -> list[Gate]:
@@ -103,7 +164,7 @@ def parse_gate(text: str) -> Gate:
     if name not in METRICS:
         raise NnbenchError(f"no metric {name!r} to gate on; known: {', '.join(METRICS)}")
     metric = METRICS[name]
-    unit = "%" if metric.scale == "ratio" else "pp"
+    unit = metric.scale.value
     try:
         threshold = float(limit.removesuffix(unit)) / 100
     except ValueError:

@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from nnbench.contract.errors import ExitCode, ResultsError, gravest
-from nnbench.figures import analysis
+from nnbench.figures import statistics
+from nnbench.figures.metrics import Scale
 from nnbench.records import Kind
-from nnbench.runs import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from nnbench.figures.analysis import Interval, Verdict
     from nnbench.figures.metrics import Gate, Metric
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.figures.statistics import Interval, Verdict
+    from nnbench.runs.run import Run
 
-    Sampler = Callable[["Run", "Run", str, Metric], "Samples"]
+    Sampler = Callable[[Run, Run, str, Metric], "Samples"]
 
 
 class Outcome(StrEnum):
@@ -57,17 +56,6 @@ class Outcome(StrEnum):
         return member
 
 
-class Run(NamedTuple):
-    """A run that was read."""
-
-    info: RunInfo
-    cells: list[CellResult]
-
-    def of(self, backend: str) -> list[CellResult]:
-        """Return the cells of one backend."""
-        return [cell for cell in self.cells if cell.backend == backend]
-
-
 class Samples(NamedTuple):
     """The values of one figure in both runs, and what they say about it."""
 
@@ -91,16 +79,11 @@ class Change:
 
     def code(self, *, strict: bool) -> ExitCode | None:
         """Return what a comparison of this figure alone ends with; None measured nothing."""
-        if self.outcome is Outcome.REGRESSION and self.gate.metric.scale == "difference":
+        if self.outcome is Outcome.REGRESSION and self.gate.metric.scale is Scale.DIFFERENCE:
             return ExitCode.ACCURACY
         if self.outcome is Outcome.INCONCLUSIVE and not strict:
             return ExitCode.OK
         return self.outcome.code
-
-
-def read(folder: Path) -> Run:
-    """Read a run."""
-    return Run(results.read_info(folder), results.read_final(folder))
 
 
 def same_machine(base: Run, new: Run) -> bool:
@@ -164,14 +147,14 @@ def _compare(
     if not (one and other):
         text = f"{gate.metric.name} was not measured in both runs"
         return Change(backend=backend, gate=gate, outcome=Outcome.MISSING, message=text)
-    by_ratio = gate.metric.scale == "ratio"
+    by_ratio = gate.metric.scale is Scale.RATIO
     return Change(
         backend=backend,
         gate=gate,
         base=median(one),
         new=median(other),
         interval=interval,
-        verdict=analysis.judge(interval, floor) if by_ratio else None,
+        verdict=statistics.judge(interval, floor) if by_ratio else None,
         outcome=_outcome(interval, gate, floor),
     )
 
@@ -193,10 +176,15 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
 
 def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative: bool) -> Samples:
     """Return samples of different times; but an accuracy depends on the seed, not on the time."""
-    if metric.scale == "difference":
-        return _by_seed(base, new, backend, metric)
-    one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
-    return Samples(one, other, analysis.ratio_of_medians(other, one) if one and other else None)
+    match metric.scale:
+        case Scale.DIFFERENCE:
+            return _by_seed(base, new, backend, metric)
+        case Scale.RATIO:
+            one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
+            interval = statistics.ratio_of_medians(other, one) if one and other else None
+            return Samples(one, other, interval)
+        case unknown:
+            assert_never(unknown)
 
 
 def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
@@ -208,9 +196,9 @@ def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
     seeds = sorted(ones.keys() & others.keys())
     if len(seeds) >= 2:
         one, other = [ones[s] for s in seeds], [others[s] for s in seeds]
-        return Samples(one, other, analysis.paired_difference(other, one))
+        return Samples(one, other, statistics.paired_difference(other, one))
     one, other = list(ones.values()), list(others.values())
-    return Samples(one, other, analysis.difference(other, one) if one and other else None)
+    return Samples(one, other, statistics.difference(other, one) if one and other else None)
 
 
 def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
@@ -230,10 +218,13 @@ def _outcome(interval: Interval | None, gate: Gate, floor: float) -> Outcome:
     """Hold the interval against the threshold: beyond it, within it, or across."""
     if interval is None:
         return Outcome.INCONCLUSIVE
-    if gate.metric.scale == "difference":
-        worst, best, limit = -interval.low, -interval.high, gate.threshold
-    else:
-        worst, best, limit = interval.high - 1, interval.low - 1, max(gate.threshold, floor)
+    match gate.metric.scale:
+        case Scale.DIFFERENCE:
+            worst, best, limit = -interval.low, -interval.high, gate.threshold
+        case Scale.RATIO:
+            worst, best, limit = interval.high - 1, interval.low - 1, max(gate.threshold, floor)
+        case unknown:
+            assert_never(unknown)
     if best > limit:
         return Outcome.REGRESSION
     return Outcome.PASSED if worst <= limit else Outcome.INCONCLUSIVE

@@ -7,15 +7,17 @@ The cells of both are shuffled together, so whatever slows the machine down hits
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, assert_never
 
 from nnbench import selection
 from nnbench.config import files
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
-from nnbench.figures import analysis
+from nnbench.figures import statistics
+from nnbench.figures.metrics import Scale
 from nnbench.runs import comparison, planning
-from nnbench.runs.comparison import Run, Samples
+from nnbench.runs.comparison import Samples
+from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,12 +148,17 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
     """
     cells = _pairs(base, head, backend)
     values = _values(cells, metric)
-    if metric.scale == "ratio":
-        ones, others = _columns([pair for pair in values if min(pair) > 0])
-        return Samples(ones, others, analysis.compare(others, ones).interval if ones else None)
-    fair = _values([(a, b) for a, b in cells if a.images == b.images], metric)
-    ones, others = _columns(fair)
-    return Samples(*_columns(values), analysis.paired_difference(others, ones))
+    match metric.scale:
+        case Scale.RATIO:
+            ones, others = _columns([pair for pair in values if min(pair) > 0])
+            interval = statistics.compare(others, ones).interval if ones else None
+            return Samples(ones, others, interval)
+        case Scale.DIFFERENCE:
+            fair = _values([(a, b) for a, b in cells if a.images == b.images], metric)
+            ones, others = _columns(fair)
+            return Samples(*_columns(values), statistics.paired_difference(others, ones))
+        case unknown:
+            assert_never(unknown)
 
 
 def _pairs(base: Run, head: Run, backend: str) -> list[tuple[CellResult, CellResult]]:

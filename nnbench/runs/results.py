@@ -133,10 +133,10 @@ def upgrade(first: dict[str, Any]) -> dict[str, Any]:
     return {"points": [take(Point)], "machines": {LOCAL: take(Machine)}, **rest}
 
 
-def read_cells(folder: Path) -> Iterator[CellResult]:
+def read_cells(folder: Path, *, warn: bool = True) -> Iterator[CellResult]:
     """Yield the finished cells, in the order in which they ran.
 
-    A last line that a kill has torn is left out with a warning.
+    A last line that a kill has torn is left out, with a warning if that is wanted.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def read_cells(folder: Path) -> Iterator[CellResult]:
         If any other line is damaged.
     """
     path = folder / CELLS
-    for number, line in enumerate(files.read_lines(path), start=1):
+    for number, line in enumerate(files.read_lines(path, warn=warn), start=1):
         cell = _decode(line, CellResult, f"{path}:{number}")
         if cell.status is Status.OK and not cell.complete:  # before it had a status of its own
             cell = replace(cell, status=Status.BUDGET)

@@ -14,13 +14,13 @@ from math import exp, log
 from typing import TYPE_CHECKING
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures import analysis, metrics
+from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nnbench.figures.analysis import Comparison
+    from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult
     from nnbench.selection import Selection
 
@@ -70,12 +70,12 @@ def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:
     """
     times = _times(cells)
     pairs = list(combinations(EQUALS, 2))
-    floor = noise_floor([analysis.compare(times[a], times[b]) for a, b in pairs])
+    floor = noise_floor([statistics.compare(times[a], times[b]) for a, b in pairs])
     trials = [
-        Trial(f"{a} and {b}", 0.0, analysis.compare(times[a], times[b], floor)) for a, b in pairs
+        Trial(f"{a} and {b}", 0.0, statistics.compare(times[a], times[b], floor)) for a, b in pairs
     ]
     for name, handicap in HANDICAPS.items():
-        comparison = analysis.compare(times[name], times[EQUALS[0]], floor)
+        comparison = statistics.compare(times[name], times[EQUALS[0]], floor)
         trials.append(Trial(f"{name} and {EQUALS[0]}", handicap.share, comparison))
     return floor, trials
 

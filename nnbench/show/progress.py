@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from nnbench import records
-from nnbench.show.line import describe
+from nnbench.show.text import cell_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ class Plain(Silent):
 
     def cell_finished(self, result: CellResult) -> None:
         """Print what became of the cell."""
-        self.console.print(describe(result), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(cell_line(result), markup=False, highlight=False, soft_wrap=True)
 
 
 class Live(Plain):

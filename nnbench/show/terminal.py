@@ -1,37 +1,49 @@
-"""Tables for the terminal: the least important columns go where it is narrow."""
+"""The terminal: tables, of which the least important columns go where it is narrow."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
-from rich.table import Table
+from rich.console import Console
+from rich.table import Table as Grid
 from rich.text import Text
 
-from nnbench.figures.sparkline import BARS
-from nnbench.show.markdown import one_line
-from nnbench.show.rendering import Sheet, notes, sheet
+from nnbench.figures.columns import BARS, Table
+from nnbench.show.text import Sheet, notes, one_line, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pandas as pd
-    from rich.console import Console
 
-    from nnbench.figures.columns import Column, Section
+    from nnbench.figures.columns import Column
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
 GAP = 3  #: columns between two of a table
 PLAIN = str.maketrans(
     {**dict(zip(BARS, "_.:-=+*#", strict=True)), "–": "-", "×": "x", "±": "~", "≥": ">", "µ": "u"}
 )
+WIDE = 160  #: columns of the tables in a pipe
+
+
+class Terminal(Console):
+    """Standard output, as wide as the terminal or WIDE; a reader who leaves is an error here too."""
+
+    def __init__(self) -> None:
+        super().__init__(width=None if sys.stdout.isatty() else WIDE)
+
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to nnbench.cli."""
+        raise  # noqa: PLE0704 - called while BrokenPipeError is handled
 
 
 def print_tables(
-    console: Console, sections: Iterable[Section], frame: pd.DataFrame, folder: Path
+    console: Console, tables: Iterable[Table], frame: pd.DataFrame, folder: Path
 ) -> None:
     """Print tables, why a backend has no figures, and how to see columns that found no room.
 
@@ -39,17 +51,17 @@ def print_tables(
     ----------
     console
         If its encoding has no bars or mathematical signs, ASCII characters take their place.
-    sections, frame
-        The tables, and the rows of all of them.
+    tables, frame
+        What to print, and the rows of all of them.
     folder
         Of the run.
     """
     hidden: dict[str, None] = {}
-    for section in sections:
-        columns = fit(section.columns, frame, console.width)
-        table = spell(sheet(section.title, columns, frame), console.encoding)
-        console.print(Text(table.title, "table.title"), rich_table(table, columns))
-        hidden |= dict.fromkeys(c.name for c in section.columns if c not in columns)
+    for table in tables:
+        columns = fit(table.columns, frame, console.width)
+        shown = spell(sheet(Table(table.title, columns), frame), console.encoding)
+        console.print(Text(shown.title, "table.title"), grid(shown, columns))
+        hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
     for line in notes(frame):
         say(console, line)
     if hidden:
@@ -76,14 +88,14 @@ def fit(columns: Sequence[Column], frame: pd.DataFrame, width: int) -> list[Colu
 
 def room(column: Column, frame: pd.DataFrame) -> int:
     """Return how many columns of the terminal a column needs."""
-    _, headings, rows = sheet("", [column], frame)
+    _, headings, rows = sheet(Table("", [column]), frame)
     widest = max(cell_len(text) for line in [headings, *rows] for text in line)
     return min(widest, WORDS) if column.wraps else widest
 
 
-def rich_table(table: Sheet, columns: Sequence[Column]) -> Table:
+def grid(table: Sheet, columns: Sequence[Column]) -> Grid:
     """Return a table for the terminal: figures to the right, and only words on several lines."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, column in zip(table.headings, columns, strict=True):
         if column.wraps:
             shown.add_column(Text(heading), overflow="fold")  # shortened names can be alike

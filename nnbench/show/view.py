@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Section, sections
-from nnbench.show import rendering
+from nnbench.figures.columns import Table, tables
+from nnbench.runs.run import Run
+from nnbench.show.text import caption, markdown_page, notes, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nnbench.show.rendering import Summary
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
 
@@ -23,13 +23,13 @@ class View(NamedTuple):
     """A run, and what to show of it."""
 
     folder: Path
-    summary: Summary
-    sections: list[Section]
+    run: Run
+    tables: list[Table]
     frame: pd.DataFrame  #: one row for each backend
 
     def records(self) -> list[dict[str, object]]:
         """Return the chosen columns as numbers, one row for each backend; None is missing."""
-        columns = [column for section in self.sections for column in section.columns]
+        columns = [column for table in self.tables for column in table.columns]
         fields = list(dict.fromkeys(field for column in columns for field in column.fields))
         frame = self.frame.reindex(columns=fields).astype(object)
         lines = frame.where(frame.notna(), None).to_numpy().tolist()
@@ -37,27 +37,26 @@ class View(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        sheets = [rendering.sheet(*section, self.frame) for section in self.sections]
-        head = rendering.caption(self.summary.info)
-        return rendering.markdown_page(head, sheets, rendering.notes(self.frame))
+        sheets = [sheet(table, self.frame) for table in self.tables]
+        return markdown_page(caption(self.run.info), sheets, notes(self.frame))
 
 
-def read(
+def choose(
     folders: Sequence[Path],
     *,
-    tables: Sequence[str] = (),
+    names: Sequence[str] = (),
     columns: Sequence[str] = (),
     sort: str | None = None,
     reverse: bool = False,
 ) -> list[View]:
-    """Read runs, and choose what to show of them.
+    """Open runs, and choose what to show of them.
 
     Parameters
     ----------
     folders
         Of the runs.
-    tables, columns
-        Names; none means all tables, and the columns for which there is room.
+    names, columns
+        Of tables and columns; none means all tables, and the columns for which there is room.
     sort
         A column; backends without a figure come last. Without one, the fastest comes first.
     reverse
@@ -68,33 +67,29 @@ def read(
     NnbenchError
         If a folder holds no run or not the table, or no run has a column of that name.
     """
-    summaries = [rendering.summarize(folder) for folder in folders]
-    found = [choose(sections(summary.info), tables) for summary in summaries]
-    if not all(found):
-        raise NnbenchError(f"{folders[found.index({})]} has no table of {' and '.join(tables)}")
-    known = {c.name: c for one in found for section in one.values() for c in section.columns}
+    runs = [Run.open(folder) for folder in folders]
+    chosen = [
+        [table for name, table in tables(run.info).items() if not names or name in names]
+        for run in runs
+    ]
+    if not all(chosen):
+        without = folders[chosen.index([])]
+        raise NnbenchError(f"{without} has no table of {' and '.join(names)}")
+    known = {c.name: c for own in chosen for table in own for c in table.columns}
     if columns:
         check(columns, [*known, ALL])
     if sort is not None:
         check([sort], [column.name for column in known.values() if column.sortable])
+    field = known[sort].fields[0] if sort is not None else None
     return [
         View(
             folder,
-            summary,
-            [section for s in one.values() if (section := narrow(s, columns)).columns],
-            arrange(
-                summary.frame(),
-                known[sort].fields[0] if sort is not None else None,
-                reverse=reverse,
-            ),
+            run,
+            [table for whole in own if (table := narrow(whole, columns)).columns],
+            arrange(run.frame, field, reverse=reverse),
         )
-        for folder, summary, one in zip(folders, summaries, found, strict=True)
+        for folder, run, own in zip(folders, runs, chosen, strict=True)
     ]
-
-
-def choose(found: dict[str, Section], tables: Sequence[str]) -> dict[str, Section]:
-    """Return the tables of some names, or all."""
-    return {name: section for name, section in found.items() if not tables or name in tables}
 
 
 def check(names: Iterable[str], known: Sequence[str]) -> None:
@@ -104,16 +99,16 @@ def check(names: Iterable[str], known: Sequence[str]) -> None:
             raise NnbenchError(f"no column {name!r}; known: {', '.join(known)}")
 
 
-def narrow(section: Section, names: Sequence[str]) -> Section:
+def narrow(table: Table, names: Sequence[str]) -> Table:
     """Return a table with the backend and some columns, as they are named; empty if it has none."""
     if not names:
-        return section
-    by_name = {column.name: column._replace(drop=0) for column in section.columns}
+        return table
+    by_name = {column.name: column._replace(drop=0) for column in table.columns}
     if ALL in names:
-        return Section(section.title, list(by_name.values()))
+        return Table(table.title, list(by_name.values()))
     backend = by_name.pop("backend")
     kept = [by_name[name] for name in names if name in by_name]
-    return Section(section.title, [backend, *kept] if kept or set(names) == {"backend"} else [])
+    return Table(table.title, [backend, *kept] if kept or set(names) == {"backend"} else [])
 
 
 def arrange(frame: pd.DataFrame, field: str | None, *, reverse: bool) -> pd.DataFrame:

@@ -117,9 +117,9 @@ def report(name: str, harness: Sequence[float], bare: Sequence[float]) -> float:
     """Print the median ratio of two series with its interval, and return it."""
     from statistics import median
 
-    from nnbench.figures import analysis
+    from nnbench.figures import statistics
 
-    found = analysis.compare(harness, bare, LIMIT).interval
+    found = statistics.compare(harness, bare, LIMIT).interval
     assert found is not None
     medians = f"{median(harness):.4f} s to {median(bare):.4f} s, {len(bare)} pairs"
     bounds = f"95% interval {found.low:.4f} to {found.high:.4f}"

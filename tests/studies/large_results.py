@@ -119,7 +119,9 @@ def cell(
     )
     repeats = {
         name: rng.normal(share * pace_us, 1.0, 5).tolist()
-        for name, share in zip(metrics.PHASES, (0.05, 0.3, 0.4, 0.2), strict=True)
+        for name, share in zip(
+            (phase.field for phase in metrics.PHASES), (0.05, 0.3, 0.4, 0.2), strict=True
+        )
     }
     return CellResult(
         backend=name,

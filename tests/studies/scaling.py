@@ -20,8 +20,8 @@ import altair as alt
 import pandas as pd
 
 from nnbench.runs import results
-from nnbench.show import rendering
-from nnbench.show.charts import theme
+from nnbench.show import text
+from nnbench.show.charts import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def winners(times: pd.DataFrame) -> pd.DataFrame:
 
 def caption() -> str:
     """Say how the study was made, and where."""
-    machine = rendering.caption(results.read_info(next(RAW.iterdir()))).splitlines()[-1]
+    machine = text.caption(results.read_info(next(RAW.iterdir()))).splitlines()[-1]
     return f"`{shlex.join(['python', '-m', 'tests.studies.scaling', *sys.argv[1:]])}`\n{machine}"
 
 
@@ -134,7 +134,7 @@ def spell(row: pd.Series) -> str:
 
 def draw(times: pd.DataFrame) -> alt.FacetChart:
     """Draw every backend's times: a column for each batch size, a row for each number of threads."""
-    colors = theme.colors(times.backend.unique())
+    colors = base.colors(times.backend.unique())
     scale = alt.Scale(domain=list(colors), range=list(colors.values()))
     ticks = alt.Axis(values=sorted(times.hidden.unique().tolist()))
     chart = alt.Chart(times).encode(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnbench.data.datasets import MNIST_FOLDER
 from nnbench.execution import floors
-from nnbench.figures import analysis, metrics
+from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
 from nnbench.runs import planning, results, runner
 from nnbench.show.progress import Silent
@@ -29,7 +29,7 @@ from nnbench.show.progress import Silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.figures.analysis import Comparison
+    from nnbench.figures.statistics import Comparison
     from nnbench.records import RunInfo
     from nnbench.selection import Selection
 
@@ -65,8 +65,8 @@ def trial(number: int, options: argparse.Namespace) -> tuple[list[Comparison], l
             overrides |= {"dataset": str(small_dataset(Path(folder)))}
         times, floor = run(number, options.rounds, overrides, Path(folder) / "run")
     pairs = list(zip(EQUALS[1:], EQUALS[:-1], strict=True))
-    equal = [analysis.compare(times[a], times[b], floor) for a, b in pairs]
-    slowed = [analysis.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
+    equal = [statistics.compare(times[a], times[b], floor) for a, b in pairs]
+    slowed = [statistics.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
     return equal, slowed
 
 

@@ -1,16 +1,43 @@
-"""Runs that people look at: charts, an HTML page of them, and pictures for papers and READMEs.
+"""Charts of a run, for the HTML page, and as pictures for papers and READMEs.
 
-Numbers come from ``nnbench.figures.frames``, and text from ``nnbench.figures.values``; here they are only drawn.
-The libraries for that are an extra, and imported where they are used.
+Numbers come from ``nnbench.figures``; here they are only drawn. The libraries for that are an extra,
+and imported where they are used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
 
 from nnbench.contract.errors import NnbenchError, install_hint
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench.runs.run import Run
+    from nnbench.show.charts.base import Chart
+
+    Draw = Callable[[Run, dict[str, str]], Chart]
+
+Theme = Literal["light", "dark"]
 LIBRARIES = ("altair", "jinja2", "vl_convert")
+#: The charts of a run by the name that users type, in the order of the page: module and function.
+CHARTS = {
+    "ratios": "times:ratios",
+    "accuracy": "training:accuracy",
+    "rounds": "times:rounds",
+    "loss": "training:losses",
+    "phases": "times:phases",
+    "ceiling": "times:ceiling",
+}
+
+
+def chart(name: str) -> Draw:
+    """Return the function that draws one of CHARTS."""
+    module, _, function = CHARTS[name].partition(":")
+    draw: Draw = getattr(import_module(f"{__name__}.{module}"), function)
+    return draw
 
 
 def require_libraries() -> None:

@@ -1,34 +1,56 @@
-"""Results in other forms: for the terminal, for Markdown, and for the tools that people use."""
+"""Results in other forms, for the tools that people use."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from nnbench.contract.errors import ExitCode, ResultsError
 
-#: The module and the function that make the bytes of each format from the folder of a run.
+if TYPE_CHECKING:
+    from collections.abc import Sized
+    from typing import TypeVar
+
+    from nnbench.runs.run import Run
+
+    SizedT = TypeVar("SizedT", bound=Sized)
+
+#: The formats by the name that users type: the module and the function that make the bytes of a run.
 FORMATS = {
-    "parquet": ("samples", "to_parquet"),
-    "csv": ("samples", "to_csv"),
-    "pytest-benchmark": ("pytest_benchmark", "to_json"),
-    "github-action-benchmark": ("trackers", "to_github_action_benchmark"),
-    "bencher": ("trackers", "to_bencher"),
-    "junit": ("junit", "to_xml"),
-    "step-summary": ("step_summary", "to_markdown"),
+    "parquet": "samples:to_parquet",
+    "csv": "samples:to_csv",
+    "pytest-benchmark": "pytest_benchmark:to_json",
+    "github-action-benchmark": "trackers:to_github_action_benchmark",
+    "bencher": "trackers:to_bencher",
+    "junit": "junit:to_xml",
+    "step-summary": "step_summary:to_markdown",
 }
 BINARY = {"parquet"}
 
 
-def convert(folder: Path, name: str) -> bytes:
+def convert(run: Run, name: str) -> bytes:
     """Return a run in one of FORMATS.
 
     Raises
     ------
     NnbenchError
-        If the folder holds no run, or nothing that the format could hold.
+        If the run holds nothing that the format could hold.
     """
-    module, function = FORMATS[name]
-    converted: bytes = getattr(import_module(f"{__name__}.{module}"), function)(folder)
+    module, _, function = FORMATS[name].partition(":")
+    converted: bytes = getattr(import_module(f"{__name__}.{module}"), function)(run)
     return converted
+
+
+def require(run: Run, found: SizedT) -> SizedT:
+    """Return what it is given, unless that is empty.
+
+    Raises
+    ------
+    ResultsError
+        If it is: no backend has figures.
+    """
+    if not found:
+        problem = ResultsError(f"{run.folder} has nothing to export: no backend was measured")
+        problem.exit_code = ExitCode.NOTHING_MEASURED
+        raise problem
+    return found

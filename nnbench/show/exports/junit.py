@@ -7,32 +7,31 @@ from typing import TYPE_CHECKING, assert_never
 from xml.etree import ElementTree as ET
 
 from nnbench.records import Kind, Status
-from nnbench.runs import comparison
-from nnbench.show.exports.trackers import require
-from nnbench.show.line import describe
+from nnbench.show.exports import require
+from nnbench.show.text import cell_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from nnbench.records import CellResult, RunInfo
+    from nnbench.runs.run import Run
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
 
 
-def to_xml(folder: Path) -> bytes:
+def to_xml(run: Run) -> bytes:
     """Return a run as JUnit XML; the time of a test is the training time of its cell.
 
     Raises
     ------
     ResultsError
-        If the folder holds no run, or one without cells.
+        If the run has no cells.
     """
-    info, cells = comparison.read(folder)
-    labels = dict.fromkeys(cell.backend for cell in cells)
-    groups = {label: [cell for cell in cells if cell.backend == label] for label in labels}
-    root = element("testsuites", name="nnbench", **count(require(folder, cells)))
-    root.extend([suite(info, label, group) for label, group in groups.items()])
+    groups: dict[str, list[CellResult]] = {}
+    for cell in require(run, run.cells):
+        groups.setdefault(cell.backend, []).append(cell)
+    root = element("testsuites", name="nnbench", **count(run.cells))
+    root.extend([suite(run.info, label, group) for label, group in groups.items()])
     ET.indent(root)
     text: str = ET.tostring(root, "unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
@@ -95,7 +94,6 @@ def case(suite_name: str, cell: CellResult) -> ET.Element:
     name = f"{cell.backend} round {cell.round + 1}"
     found = element("testcase", name=name, classname=suite_name, time=seconds(cell.train_s))
     if outcome := outcome_of(cell.status):
-        told = element(outcome, cell.output, type=cell.status, message=cell.message)
-        found.append(told)
-    found.append(element("system-out", describe(cell)))
+        found.append(element(outcome, cell.output, type=cell.status, message=cell.message))
+    found.append(element("system-out", cell_line(cell)))
     return found

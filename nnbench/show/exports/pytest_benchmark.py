@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nnbench.figures import frames, metrics
-from nnbench.runs import comparison
-from nnbench.show.exports.trackers import require
+from nnbench.figures import metrics
+from nnbench.show.exports import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from nnbench.records import CellResult, Environment, RunInfo
+    from nnbench.figures.frames import Group
+    from nnbench.records import Environment, RunInfo
+    from nnbench.runs.run import Run
 
 VERSION = "5.0.0"  #: of pytest-benchmark, from which on its files look like this
 
 
-def to_json(folder: Path) -> bytes:
+def to_json(run: Run) -> bytes:
     """Return a run as pytest-benchmark saves one.
 
     Raises
@@ -32,8 +32,8 @@ def to_json(folder: Path) -> bytes:
     NnbenchError
         If no backend has figures.
     """
-    info, cells = comparison.read(folder)
-    groups = require(folder, frames.ranked(info, cells))
+    info = run.info
+    groups = require(run, {name: group for name, group in run.groups.items() if group.times})
     saved = {
         "machine_info": machine(info.environment),
         "commit_info": commit(info.environment.git),
@@ -65,9 +65,9 @@ def commit(described: str | None) -> dict[str, Any]:
     return {"id": name.removesuffix("-dirty"), "dirty": name.endswith("-dirty"), "time": None}
 
 
-def benchmark(info: RunInfo, label: str, group: Sequence[CellResult]) -> dict[str, Any]:
+def benchmark(info: RunInfo, label: str, group: Group) -> dict[str, Any]:
     """Return a backend; its times are seconds an epoch."""
-    accuracies = [metrics.accuracy(cell) for cell in group]
+    accuracies = [metrics.accuracy(cell) for cell in group.cells]
     return {
         "group": info.workload.name,
         "name": label,
@@ -76,7 +76,7 @@ def benchmark(info: RunInfo, label: str, group: Sequence[CellResult]) -> dict[st
         "param": None,
         "extra_info": {"threads": info.threads, "accuracies": accuracies},
         "options": {},
-        "stats": statistics([frames.epoch_s(cell) for cell in group]),
+        "stats": statistics(group.times),
     }
 
 

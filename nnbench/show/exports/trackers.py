@@ -6,23 +6,20 @@ backend without figures is left out, because a missing point is better than a wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pandas as pd
 
-from nnbench.contract.errors import ExitCode, ResultsError
-from nnbench.figures import frames
-from nnbench.figures.values import significant
-from nnbench.show import rendering
+from nnbench.figures.columns import significant
+from nnbench.show.exports import require
+from nnbench.show.text import compared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sized
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    from nnbench.figures.values import Row
-
-    SizedT = TypeVar("SizedT", bound=Sized)
+    from nnbench.figures.columns import Row
+    from nnbench.runs.run import Run
 
 NANOSECONDS = 1e9
 
@@ -39,37 +36,27 @@ class Tracked(NamedTuple):
     compared: str  #: with the baseline
 
 
-def read(folder: Path) -> Iterator[Tracked]:
+def tracked(run: Run) -> Iterator[Tracked]:
     """Yield the backends that have figures.
 
     Raises
     ------
     ResultsError
-        If none has, or the folder holds no run.
+        If none has.
     """
-    summary = rendering.summarize(folder)
-    groups = require(folder, frames.ranked(summary.info, summary.cells))
-    rows: Iterable[Row] = summary.frame().itertuples()
+    ranked = {row.backend for row in require(run, run.ranked)}
+    rows: Iterable[Row] = run.frame.itertuples()
     for row in rows:
-        if row.backend in groups:
+        if row.backend in ranked:
             yield Tracked(
-                name=f"{summary.info.workload.name}/{row.backend}",
+                name=f"{run.info.workload.name}/{row.backend}",
                 train_s=row.train_s_per_epoch,
-                rounds=[frames.epoch_s(cell) for cell in groups[row.backend]],
+                rounds=run.groups[row.backend].times,
                 images_per_s=row.images_per_s,
                 accuracy=_value(row, "accuracy"),
                 peak_memory_bytes=_value(row, "peak_memory_bytes"),
-                compared=rendering.compared(summary.info, row),
+                compared=compared(run.info, row),
             )
-
-
-def require(folder: Path, found: SizedT) -> SizedT:
-    """Return what it is given, unless that is empty."""
-    if not found:
-        problem = ResultsError(f"{folder} has nothing to export: no backend was measured")
-        problem.exit_code = ExitCode.NOTHING_MEASURED
-        raise problem
-    return found
 
 
 def _value(row: Row, field: str) -> float | None:
@@ -77,54 +64,54 @@ def _value(row: Row, field: str) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def to_github_action_benchmark(folder: Path) -> bytes:
+def to_github_action_benchmark(run: Run) -> bytes:
     """Return what github-action-benchmark reads as ``customSmallerIsBetter``.
 
     It draws one chart for each name. The range of a time is that of the round that is the
     furthest from the median.
     """
-    return _encode([entry for tracked in read(folder) for entry in _entries(tracked)])
+    return _encode([entry for each in tracked(run) for entry in _entries(each)])
 
 
-def _entries(tracked: Tracked) -> Iterator[dict[str, Any]]:
-    furthest = max(abs(seconds - tracked.train_s) for seconds in tracked.rounds)
-    extra = f"n = {len(tracked.rounds)}\n{significant(tracked.images_per_s)} images/s"
+def _entries(backend: Tracked) -> Iterator[dict[str, Any]]:
+    furthest = max(abs(seconds - backend.train_s) for seconds in backend.rounds)
+    extra = f"n = {len(backend.rounds)}\n{significant(backend.images_per_s)} images/s"
     yield {
-        "name": f"{tracked.name}: train",
+        "name": f"{backend.name}: train",
         "unit": "s/epoch",
-        "value": tracked.train_s,
+        "value": backend.train_s,
         "range": f"± {furthest:.3g}",
-        "extra": f"{extra}\n{tracked.compared}".strip(),
+        "extra": f"{extra}\n{backend.compared}".strip(),
     }
-    if tracked.accuracy is not None:
-        error = 100 * (1 - tracked.accuracy)
-        yield {"name": f"{tracked.name}: test error", "unit": "%", "value": round(error, 6)}
-    if tracked.peak_memory_bytes is not None:
-        megabytes = tracked.peak_memory_bytes / 1e6
-        yield {"name": f"{tracked.name}: peak memory", "unit": "MB", "value": megabytes}
+    if backend.accuracy is not None:
+        error = 100 * (1 - backend.accuracy)
+        yield {"name": f"{backend.name}: test error", "unit": "%", "value": round(error, 6)}
+    if backend.peak_memory_bytes is not None:
+        megabytes = backend.peak_memory_bytes / 1e6
+        yield {"name": f"{backend.name}: peak memory", "unit": "MB", "value": megabytes}
 
 
-def to_bencher(folder: Path) -> bytes:
+def to_bencher(run: Run) -> bytes:
     """Return Bencher Metric Format: its latency is in nanoseconds, here of an epoch.
 
     Lower and upper value are the fastest and the slowest round.
     """
-    return _encode({tracked.name: _measures(tracked) for tracked in read(folder)})
+    return _encode({each.name: _measures(each) for each in tracked(run)})
 
 
-def _measures(tracked: Tracked) -> dict[str, dict[str, float]]:
+def _measures(backend: Tracked) -> dict[str, dict[str, float]]:
     latency = {
-        "value": tracked.train_s * NANOSECONDS,
-        "lower_value": min(tracked.rounds) * NANOSECONDS,
-        "upper_value": max(tracked.rounds) * NANOSECONDS,
+        "value": backend.train_s * NANOSECONDS,
+        "lower_value": min(backend.rounds) * NANOSECONDS,
+        "upper_value": max(backend.rounds) * NANOSECONDS,
     }
     others = {
-        "throughput": tracked.images_per_s,
-        "accuracy": tracked.accuracy,
-        "peak-memory": tracked.peak_memory_bytes,
+        "throughput": backend.images_per_s,
+        "accuracy": backend.accuracy,
+        "peak-memory": backend.peak_memory_bytes,
     }
-    found = {slug: {"value": value} for slug, value in others.items() if value is not None}
-    return {"latency": latency, **found}
+    known = {slug: {"value": value} for slug, value in others.items() if value is not None}
+    return {"latency": latency, **known}
 
 
 def _encode(content: object) -> bytes:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from nnbench.show import rendering
+from nnbench.runs.run import Run
+from nnbench.show.text import sheets, write_tables
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def backends(call, run):
 def test_all_tables_are_shown_as_the_run_did(call, run):
     done = call("show", run)
     assert (done.code, done.stderr) == (0, "")
-    for sheets in rendering.summarize(run).sheets().values():
-        assert all(sheet.title in done.stdout for sheet in sheets)
+    assert all(sheet.title in done.stdout for sheet in sheets(Run.open(run)).values())
     assert done.stdout.endswith("\nbad: crashed: killed\n")
 
 
@@ -75,7 +75,7 @@ def test_only_the_chosen_columns_are_shown_in_their_order(call, run):
 
 
 def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
-    monkeypatch.setattr("nnbench.show.output.WIDE", 40)
+    monkeypatch.setattr("nnbench.show.terminal.WIDE", 40)
     assert "deviation" not in call("show", run, "--table", "accuracy").stdout.splitlines()[2]
     shown = call("show", run, "--table", "accuracy", "--columns", "all").stdout
     assert "No room" not in shown
@@ -83,15 +83,14 @@ def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
 
 
 def test_markdown_is_that_of_the_files(call, run):
-    summary = rendering.summarize(run)
-    rendering.write_tables(run, summary)
+    write_tables(Run.open(run), run)
     shown = call("show", run, "--format", "md", "--table", "accuracy").stdout
     assert shown == (run / "accuracy.md").read_text() + "\n"
 
 
 @pytest.mark.parametrize("table", ["accuracy", "timing"])
 def test_csv_holds_the_numbers_of_the_files(call, run, table):
-    rendering.write_tables(run, rendering.summarize(run))
+    write_tables(Run.open(run), run)
     shown = call("show", run, "--format", "csv", "--table", table).stdout
     rows = list(csv.DictReader(io.StringIO(shown)))
     with (run / f"{table}.csv").open(newline="") as file:

@@ -7,10 +7,11 @@ import pytest
 
 from nnbench import NetworkSpec, Optimizer
 from nnbench.execution import ceiling, environment, roofline
-from nnbench.figures import frames
+from nnbench.figures import metrics
 from nnbench.records import Roof
 from nnbench.runs import results
-from nnbench.show import rendering
+from nnbench.runs.run import Run
+from nnbench.show import text
 from tests.plugins import helpers
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -99,25 +100,26 @@ def test_a_home_that_cannot_be_written_costs_only_time(machine, tmp_path, monkey
 
 def test_shares_are_of_the_roof_of_the_same_threads(cell):
     other = Roof(device="cpu", threads=2, gflops=1.0, gb_per_s=1.0)
-    found = roofline.shares(cell, [other, ROOF])
+    found = metrics.shares(cell, [other, ROOF])
     assert found == pytest.approx((10.0, 0.1, 1.0, 0.05))
 
 
 def test_a_roof_may_be_unknown_in_part(cell):
-    found = roofline.shares(cell, [Roof(device="cpu", threads=1, gflops=None, gb_per_s=20.0)])
+    found = metrics.shares(cell, [Roof(device="cpu", threads=1, gflops=None, gb_per_s=20.0)])
     assert (found.gflops_share, found.gb_per_s_share) == (None, pytest.approx(0.05))
 
 
 def test_without_its_roof_a_cell_has_no_shares(cell, make_failed):
-    assert roofline.shares(cell, [Roof(device="cpu", threads=2, gflops=1.0, gb_per_s=1.0)]) is None
-    assert roofline.shares(make_failed("numpy"), [ROOF]) is None
+    assert metrics.shares(cell, [Roof(device="cpu", threads=2, gflops=1.0, gb_per_s=1.0)]) is None
+    assert metrics.shares(make_failed("numpy"), [ROOF]) is None
 
 
 def test_the_timing_table_holds_the_shares(make_info, cell):
     info = make_info(roofs=[ROOF])
-    frame = frames.timing(info, [cell])
+    run = Run(info, [cell])
+    frame = run.timing
     assert frame.iloc[0][["gflops", "gflops_share"]].tolist() == pytest.approx([10.0, 0.1])
-    shown = rendering.Summary(info, frames.accuracy(info, [cell]), frame).sheets()["timing"][-1]
+    shown = text.sheets(run)["ceilings"]
     assert shown.title == "Share of the ceilings: 1 thread 100 GFLOP/s, 20 GB/s"
     assert shown.rows == [["numpy", "10.0", "10", "1.00", "5"]]
 

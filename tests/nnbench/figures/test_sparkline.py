@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnbench.figures.sparkline import BARS, sparkline
+from nnbench.figures.columns import BARS, sparkline
 
 
 @pytest.mark.parametrize(

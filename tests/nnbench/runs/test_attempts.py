@@ -11,12 +11,12 @@ from nnbench.execution.disturbance import REPEATS
 from nnbench.execution.process import Outcome
 from nnbench.proof.evaluation import expected_losses
 from nnbench.records import Epoch, Finished, Setup, Status
-from nnbench.runs import comparison, results, runner
+from nnbench.runs import results, runner
 from nnbench.runs.resuming import finished
+from nnbench.runs.run import Run
 from nnbench.selection import Selection
-from nnbench.show import rendering
-from nnbench.show.line import describe
 from nnbench.show.progress import Silent
+from nnbench.show.text import cell_line
 
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
 SETUP = Setup(
@@ -108,8 +108,9 @@ def test_cell_without_times_does_not_run_again(run, first):
 
 def test_tables_and_comparisons_have_one_attempt_of_each_cell(run, tmp_path):
     run(BUSY, CALM, CALM, rounds=2)
-    assert list(rendering.summarize(tmp_path / "run").timing["rounds"]) == [2]
-    assert len(comparison.read(tmp_path / "run").cells) == 2
+    kept = Run.open(tmp_path / "run")
+    assert list(kept.timing["rounds"]) == [2]
+    assert len(kept.cells) == 2
 
 
 def test_every_attempt_is_on_disk_before_the_next(run, tmp_path):
@@ -151,7 +152,7 @@ def test_every_attempt_is_announced(run):
 
 
 def test_line_of_an_attempt_says_that_another_follows(run):
-    again, final = map(describe, run(BUSY, CALM))
+    again, final = map(cell_line, run(BUSY, CALM))
     assert again == "round 1 numpy: 5 images in 1.00 s; disturbed, once more"
     assert final == "round 1 numpy: 5 images in 1.00 s"
 

@@ -9,7 +9,7 @@ from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.figures.metrics import parse_gate
 from nnbench.records import Status
 from nnbench.runs import comparison
-from nnbench.runs.comparison import Run
+from nnbench.runs.run import Run
 
 FLOOR = 0.02
 TIME, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
@@ -176,12 +176,12 @@ def constant(make_run, *, rounds=6, **figures):
     run = make_run({"a": figures.get("time", 1.0)}, rounds=rounds, noise=0)
     accuracy = figures.get("accuracy", 0.5)
     epochs = [replace(run.cells[0].epochs[0], accuracy=accuracy)]
-    return run._replace(cells=[replace(cell, epochs=epochs) for cell in run.cells])
+    return Run(run.info, [replace(cell, epochs=epochs) for cell in run.cells])
 
 
 def spoiled(run, **changes):
     """Change the first cell of a run."""
-    return run._replace(cells=[replace(run.cells[0], **changes), *run.cells[1:]])
+    return Run(run.info, [replace(run.cells[0], **changes), *run.cells[1:]])
 
 
 def test_change_has_the_medians_of_both_runs_and_what_they_say(make_run):
@@ -198,7 +198,7 @@ def test_change_has_the_medians_of_both_runs_and_what_they_say(make_run):
 def test_figure_of_one_run_alone_is_missing(make_run, which):
     runs = [constant(make_run), constant(make_run)]
     cells = [replace(cell, peak_memory_bytes=None) for cell in runs[which].cells]
-    runs[which] = runs[which]._replace(cells=cells)
+    runs[which] = Run(runs[which].info, cells)
     base, new = runs
     [change] = comparison.compare(base, new, [parse_gate("peak_memory:5%")], FLOOR)
     assert (change.backend, change.gate.text, change.outcome) == ("a", "peak_memory:5%", "missing")
@@ -214,7 +214,7 @@ def test_accuracy_of_one_run_alone_is_missing(make_run, which):
 
 def test_problem_of_a_backend_is_that_of_each_figure(make_run, make_failed):
     base = constant(make_run)
-    new = base._replace(cells=[make_failed("a", message="why")])
+    new = Run(base.info, [make_failed("a", message="why")])
     changes = comparison.compare(base, new, [TIME, ACCURACY], FLOOR)
     assert [(c.backend, c.gate, c.outcome) for c in changes] == [
         ("a", TIME, "failed"),
@@ -232,7 +232,7 @@ def test_cells_without_the_figure_are_left_out(make_run):
 def test_cells_that_do_not_count_are_left_out(make_run):
     base = constant(make_run, rounds=1)
     wrong = replace(base.cells[0], status=Status.INVALID, round=1, seed=1, peak_memory_bytes=1)
-    base = base._replace(cells=[*base.cells, wrong])
+    base = Run(base.info, [*base.cells, wrong])
     [change] = comparison.compare(base, constant(make_run), [parse_gate("peak_memory:5%")], FLOOR)
     assert change.base == 5e7
 
@@ -244,7 +244,7 @@ def test_two_seeds_are_enough_to_compare_them_in_pairs(make_run):
         replace(cell, epochs=[replace(cell.epochs[0], accuracy=accuracy)])
         for cell, accuracy in zip(base.cells, luck, strict=True)
     ]
-    base = base._replace(cells=cells)
+    base = Run(base.info, cells)
     [change] = comparison.compare(base, base, [ACCURACY], FLOOR)
     assert (change.interval.low, change.interval.high, change.outcome) == (0, 0, "passed")
 

@@ -10,8 +10,9 @@ from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution.interpreters import Interpreter
 from nnbench.figures.metrics import parse_gate
 from nnbench.runs import continuous
-from nnbench.runs.comparison import Run, compare
+from nnbench.runs.comparison import compare
 from nnbench.runs.continuous import Sides
+from nnbench.runs.run import Run
 
 TRAIN, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
 ASKED = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from nnbench.show import markdown
+from nnbench.show.text import Sheet, code, markdown
 
 ALLOWED = {"table", "thead", "tbody", "tr", "th", "td", "p", "code"}
 
@@ -36,7 +36,7 @@ def shown(text):
 
 
 def check(name):
-    read = Cells(markdown.table(["head", name], [[name, "1"], ["x", name]]), "td", "th")
+    read = Cells(markdown(Sheet("", ["head", name], [[name, "1"], ["x", name]])), "td", "th")
     assert read.texts == ["head", shown(name), shown(name), "1", "x", shown(name)]
     assert set(read.tags) <= ALLOWED
 
@@ -52,10 +52,10 @@ def test_any_text_is_shown_as_it_is(text):
 
 @pytest.mark.parametrize("text", ["x", "a `b` c", "``", "`", "<b>"])
 def test_code_is_shown_as_it_is(text):
-    assert Cells(markdown.code(text), "code").texts == [text]
+    assert Cells(code(text), "code").texts == [text]
 
 
 def test_first_column_is_to_the_left_and_figures_to_the_right():
-    assert markdown.table(["backend", "s"], [["numpy", "1.0"]]) == (
+    assert markdown(Sheet("", ["backend", "s"], [["numpy", "1.0"]])) == (
         "| backend | s |\n| --- | ---: |\n| numpy | 1.0 |\n"
     )

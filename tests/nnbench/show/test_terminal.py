@@ -5,9 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from nnbench.figures.columns import sections
-from nnbench.show import rendering
+from nnbench.figures.columns import tables
+from nnbench.runs.run import Run
 from nnbench.show.terminal import print_tables
+from nnbench.show.text import sheets
 
 NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
 
@@ -16,9 +17,9 @@ def show(folder, width=200, encoding="utf-8", **colours):
     """Print a run as a terminal would show it."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    summary = rendering.summarize(folder)
+    run = Run.open(folder)
     console = Console(file=file, width=width, **colours)
-    print_tables(console, sections(summary.info).values(), summary.frame(), folder)
+    print_tables(console, tables(run.info).values(), run.frame, folder)
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -36,9 +37,8 @@ def test_names_are_shown_literally(write_run, make_cell, name):
 def test_everything_is_shown_where_there_is_room(write_run, make_cell):
     folder = write_run(make_cell("numpy"), make_cell("x[threads=2]", train_s=2.0))
     text = show(folder)
-    for sheets in rendering.summarize(folder).sheets().values():
-        for table in sheets:
-            assert all(cell in text for row in [table.headings, *table.rows] for cell in row)
+    for table in sheets(Run.open(folder)).values():
+        assert all(cell in text for row in [table.headings, *table.rows] for cell in row)
     assert "No room" not in text
 
 

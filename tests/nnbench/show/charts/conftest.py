@@ -4,19 +4,19 @@ import os
 
 import pytest
 
-from nnbench.show import source
+from nnbench.runs.run import Run
 from tests import browser
 
 NAME = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="session")
-def make_source(make_info):
+def make_run(make_info):
     """Give a function that makes a run of some cells."""
 
     def make(*cells, **changes):
         labels = dict.fromkeys(cell.backend for cell in cells)
-        return source.derive(make_info(*labels, **changes), cells, "a run")
+        return Run(make_info(*labels, **changes), cells)
 
     return make
 

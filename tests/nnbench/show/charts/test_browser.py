@@ -5,19 +5,19 @@ import json
 import pytest
 
 from nnbench.show import page
-from nnbench.show.charts.figures import FIGURES
+from nnbench.show.charts import CHARTS
 from tests.nnbench.show.charts.conftest import NAME
 
 PHONE, DESK = 390, 1400
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory, make_source, varied):
+def saved(tmp_path_factory, make_run, varied):
     """Give the page of a run with hostile names, as a file."""
     info = {"baseline": "numpy", "command": f"nnbench run {NAME}", "warnings": [f"load {NAME}"]}
-    source = make_source(*varied, rounds=9, **info)
+    run = make_run(*varied, rounds=9, **info)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page.render([source, source]))
+    path.write_text(page.render([run, run]))
     return path
 
 
@@ -50,7 +50,7 @@ def test_draws_every_chart_quietly_and_offline(chromium, saved, width, scheme):
         "[...document.querySelectorAll('figure')].map(f => "
         "[f.dataset.name, f.querySelectorAll('.chart svg.marks path').length > 3])"
     )
-    assert drawn == [[name, True] for name in FIGURES] * 2
+    assert drawn == [[name, True] for name in CHARTS] * 2
     assert chromium.complaints() == []
     assert chromium.requests() == [saved.as_uri()]
     assert chromium.evaluate("document.documentElement.scrollWidth") == width
@@ -156,10 +156,10 @@ def test_tooltip_shows_a_hostile_name(chromium, saved):
 
 
 @pytest.mark.parametrize("cells", ["nothing", "skipped"])
-def test_page_without_figures_is_quiet_too(chromium, tmp_path, make_source, make_failed, cells):
+def test_page_without_figures_is_quiet_too(chromium, tmp_path, make_run, make_failed, cells):
     found = [make_failed("torch-cuda", "skipped", message="none")] if cells == "skipped" else []
     path = tmp_path / "report.html"
-    path.write_text(page.render([make_source(*found)]))
+    path.write_text(page.render([make_run(*found)]))
     chromium.open(path)
     assert chromium.evaluate("document.body.dataset.charts") == "drawn"
     assert chromium.complaints() == []

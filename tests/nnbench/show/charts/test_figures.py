@@ -3,40 +3,38 @@
 import pytest
 
 from nnbench.records import Roof
-from nnbench.show import headline
-from nnbench.show.charts import work
-from nnbench.show.charts.figure import NothingToDrawError, scale_of
-from nnbench.show.charts.figures import FIGURES
-from nnbench.show.charts.theme import colors
+from nnbench.show import page
+from nnbench.show.charts import CHARTS, chart, times
+from nnbench.show.charts.base import NothingToDrawError, colors, scale_of
 
 NAMES = ("numpy", "other")
 
 
 @pytest.fixture
-def source(make_source, make_cell):
+def run(make_run, make_cell):
     """Give a run of two backends and seven rounds; one takes twice the time of the other."""
     cells = [
         make_cell(name, train_s=s * (1 + 0.01 * i), round=i)
         for i in range(7)
         for name, s in zip(NAMES, (1.0, 2.0), strict=True)
     ]
-    return make_source(*cells, rounds=7)
+    return make_run(*cells, rounds=7)
 
 
-def records(source, figure, name):
-    return FIGURES[figure](source, colors(NAMES)).records[name]
+def records(run, figure, name):
+    return chart(figure)(run, colors(NAMES)).records[name]
 
 
-def test_ratios_are_those_of_the_table(source):
-    timing = source.summary.timing
-    found = records(source, "ratios", "ratios")
+def test_ratios_are_those_of_the_table(run):
+    timing = run.timing
+    found = records(run, "ratios", "ratios")
     assert [r["ratio"] for r in found] == timing["ratio"].tolist()
     assert found[1] | {"low": timing["ratio_low"][1], "high": timing["ratio_high"][1]} == found[1]
     assert [r["verdict"] for r in found] == ["baseline", "slower"]
 
 
-def test_every_round_is_a_point(source):
-    found = records(source, "rounds", "rounds")
+def test_every_round_is_a_point(run):
+    found = records(run, "rounds", "rounds")
     assert len(found) == 14
     assert [r["seconds"] for r in found[:7]] == pytest.approx([1 + 0.01 * i for i in range(7)])
     assert [r["percent"] for r in found[:7]] == pytest.approx(
@@ -44,37 +42,37 @@ def test_every_round_is_a_point(source):
     )
 
 
-def test_phases_and_rest_make_a_step(source):
-    found = [r for r in records(source, "phases", "phases") if r["backend"] == "numpy"]
-    row = source.summary.timing.iloc[0]
-    assert [r["phase"] for r in found] == list(work.PARTS)
+def test_phases_and_rest_make_a_step(run):
+    found = [r for r in records(run, "phases", "phases") if r["backend"] == "numpy"]
+    row = run.timing.iloc[0]
+    assert [r["phase"] for r in found] == list(times.PARTS)
     assert [r["us"] for r in found[:4]] == [2.0, 10.0, 20.0, 5.0]
     assert sum(r["us"] for r in found) == pytest.approx(row.step_us)
     assert sum(r["percent"] for r in found) == pytest.approx(100)
 
 
-def test_phases_beyond_a_step_have_no_rest(make_source, make_cell):
-    fast = make_source(make_cell("numpy", train_s=2e-6))  # two steps of 1 µs; the phases take 37
+def test_phases_beyond_a_step_have_no_rest(make_run, make_cell):
+    fast = make_run(make_cell("numpy", train_s=2e-6))  # two steps of 1 µs; the phases take 37
     found = records(fast, "phases", "phases")
     assert found[-1]["us"] == 0
     assert sum(r["percent"] for r in found) == pytest.approx(100)
 
 
-def test_share_is_of_each_cell(make_source, make_cell):
+def test_share_is_of_each_cell(make_run, make_cell):
     cells = [
         make_cell("numpy", round=i, achieved_gflops=10.0 * i, ceiling_gflops=100.0 + i)
         for i in (1, 2, 3)
     ]
-    [share] = records(make_source(*cells), "ceiling", "shares")
+    [share] = records(make_run(*cells), "ceiling", "shares")
     assert (share["percent"], share["gflops"]) == (pytest.approx(20 / 102 * 100), 20.0)
 
 
-def test_share_is_that_of_the_roofline_if_there_is_one(make_source, make_cell):
+def test_share_is_that_of_the_roofline_if_there_is_one(make_run, make_cell):
     roof = Roof(device="cpu", threads=1, gflops=1e-6, gb_per_s=1e-6)
     cell = make_cell("numpy", achieved_gflops=1.0, ceiling_gflops=100.0)
-    source = make_source(cell, roofs=[roof])
-    [share] = records(source, "ceiling", "shares")
-    row = source.summary.timing.iloc[0]
+    run = make_run(cell, roofs=[roof])
+    [share] = records(run, "ceiling", "shares")
+    row = run.timing.iloc[0]
     assert share["percent"] == row.gflops_share * 100
     assert share["copies"] == row.gb_per_s_share * 100
 
@@ -94,16 +92,16 @@ def test_decades_make_a_logarithmic_axis(values, kind):
     assert spans == (kind == "log")
 
 
-def test_headline_compares_the_two_fastest(source):
-    found = headline.write(source)
+def test_headline_compares_the_two_fastest(run):
+    found = page.headline(run)
     assert found.title == "numpy is the fastest"
     assert "other takes 2.00 times as long (95% interval 2.00 to 2.00, 7 rounds)" in found.text
 
 
-def test_headline_needs_no_baseline(make_source, make_cell):
+def test_headline_needs_no_baseline(make_run, make_cell):
     times = {"numpy": 9.0, "a": 1.0, "b": 2.0}
     cells = [make_cell(n, train_s=s, round=i) for n, s in times.items() for i in range(6)]
-    found = headline.write(make_source(*cells))
+    found = page.headline(make_run(*cells))
     assert found.title == "a is the fastest"
     assert "b takes 2.00 times as long" in found.text
 
@@ -112,18 +110,18 @@ def test_headline_needs_no_baseline(make_source, make_cell):
     ("pace", "title"),
     [(1.01, "numpy and other are equally fast"), (None, "numpy or other: undecided")],
 )
-def test_headline_claims_no_more_than_is_known(make_source, make_cell, pace, title):
+def test_headline_claims_no_more_than_is_known(make_run, make_cell, pace, title):
     paces = [pace or 1 + 0.2 * (-1) ** i + 0.05 for i in range(6)]
     cells = [
         make_cell(name, train_s=s, round=i)
         for i, p in enumerate(paces)
         for name, s in (("numpy", 1.0), ("other", p))
     ]
-    assert headline.write(make_source(*cells)).title == title
+    assert page.headline(make_run(*cells)).title == title
 
 
-def test_headline_table_joins_both_tables(source):
-    table = headline.table(source)
+def test_headline_table_joins_both_tables(run):
+    table = page.summary(run)
     assert table.headings[:6] == [
         *("backend", "accuracy %", "train s/epoch", "× numpy (95% interval)", "verdict", "n"),
     ]
@@ -135,7 +133,7 @@ def test_a_backend_has_a_colour_of_its_own():
     assert len(set(found.values())) == 7
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_run_without_cells_has_no_figures(make_source, name):
+@pytest.mark.parametrize("name", CHARTS)
+def test_run_without_cells_has_no_figures(make_run, name):
     with pytest.raises(NothingToDrawError):
-        FIGURES[name](make_source(), colors(NAMES))
+        chart(name)(make_run(), colors(NAMES))

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from nnbench.show.charts.losses import BINS, _edges, binned, over_steps
+from nnbench.show.charts.training import BINS, Bins, _edges, losses
+
+
+def binned(curves, edges):
+    bins = Bins(edges)
+    for curve in curves:
+        bins.add(curve)
+    return bins.means()
+
 
 COLORS = {"numpy": "#000000", "other": "#111111"}
 
@@ -19,13 +27,13 @@ def test_bins_cover_every_step_once(steps):
 
 @pytest.mark.parametrize("steps", [1, 50, 4690])
 def test_bins_keep_the_mean(steps):
-    losses = np.random.default_rng(0).uniform(0.1, 2, steps)
+    curve = np.random.default_rng(0).uniform(0.1, 2, steps)
     edges = _edges(steps)
-    points = binned([losses], edges)
+    points = binned([curve], edges)
     means = np.array([value for _, value in points])
-    assert np.average(means, weights=np.diff(edges)) == pytest.approx(losses.mean(), rel=1e-4)
+    assert np.average(means, weights=np.diff(edges)) == pytest.approx(curve.mean(), rel=1e-4)
     assert points[0][0] == 1.0
-    assert points[0][1] == pytest.approx(losses[0], rel=1e-4)
+    assert points[0][1] == pytest.approx(curve[0], rel=1e-4)
 
 
 def test_bins_are_means_over_rounds_of_any_length():
@@ -38,7 +46,7 @@ def test_loss_that_is_not_finite_is_a_gap():
     assert points == [(1.0, 1.0), (2.0, None), (3.0, 3.0)]
 
 
-def test_loss_shows_backends_without_a_rank(make_source, make_cell, make_failed):
+def test_loss_shows_backends_without_a_rank(make_run, make_cell, make_failed):
     wrong = make_cell("other", losses=(2.0, None), status="diverged")
-    figure = over_steps(make_source(make_cell("numpy"), wrong, make_failed("gone")), COLORS)
+    figure = losses(make_run(make_cell("numpy"), wrong, make_failed("gone")), COLORS)
     assert {record["backend"] for record in figure.records["losses"]} == {"numpy", "other"}

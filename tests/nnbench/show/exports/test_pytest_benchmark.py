@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
 from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.runs.run import Run
 from nnbench.show.exports import pytest_benchmark
 
 TIMES = st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=40)
@@ -34,7 +35,7 @@ def save(tmp_path):
 
     def write(run):
         path = tmp_path / "saved.json"
-        path.write_bytes(pytest_benchmark.to_json(run))
+        path.write_bytes(pytest_benchmark.to_json(Run.open(run)))
         return path
 
     return write
@@ -104,5 +105,5 @@ def test_state_of_the_repository_is_taken_apart():
 
 def test_run_without_figures_is_refused(unmeasured_run):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured") as raised:
-        pytest_benchmark.to_json(unmeasured_run)
+        pytest_benchmark.to_json(Run.open(unmeasured_run))
     assert raised.value.exit_code == ExitCode.NOTHING_MEASURED

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from nnbench.contract.errors import ResultsError
+from nnbench.runs.run import Run
 from nnbench.show.exports import trackers
 
 TEXT = {"type": "string", "minLength": 1}
@@ -56,7 +57,7 @@ def load(content):
 
 
 def test_github_action_benchmark(run):
-    entries = load(trackers.to_github_action_benchmark(run))
+    entries = load(trackers.to_github_action_benchmark(Run.open(run)))
     jsonschema.validate(entries, ENTRIES)
     found = {entry["name"]: entry for entry in entries}
     assert list(found) == [
@@ -73,7 +74,7 @@ def test_github_action_benchmark(run):
 
 
 def test_bencher(run):
-    report = load(trackers.to_bencher(run))
+    report = load(trackers.to_bencher(Run.open(run)))
     jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", "mnist/a"]
     assert report["mnist/a"]["latency"] == pytest.approx(
@@ -85,24 +86,27 @@ def test_bencher(run):
 
 
 def test_one_round_has_the_same_bounds(write_run, make_cell):
-    latency = load(trackers.to_bencher(write_run(make_cell(train_s=1 / 3))))["mnist/numpy"][
-        "latency"
-    ]
+    latency = load(trackers.to_bencher(Run.open(write_run(make_cell(train_s=1 / 3)))))[
+        "mnist/numpy"
+    ]["latency"]
     assert set(latency.values()) == {1e9 / 3}
 
 
 def test_figure_that_is_missing_is_left_out(write_run, make_cell):
     folder = write_run(make_cell(accuracies=(None,), peak_memory_bytes=None))
-    assert load(trackers.to_bencher(folder))["mnist/numpy"].keys() == {"latency", "throughput"}
-    [entry] = load(trackers.to_github_action_benchmark(folder))
+    assert load(trackers.to_bencher(Run.open(folder)))["mnist/numpy"].keys() == {
+        "latency",
+        "throughput",
+    }
+    [entry] = load(trackers.to_github_action_benchmark(Run.open(folder)))
     assert entry["name"] == "mnist/numpy: train"
 
 
 def test_any_name_comes_through(nasty_run, name):
-    report = load(trackers.to_bencher(nasty_run))
+    report = load(trackers.to_bencher(Run.open(nasty_run)))
     jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", f"mnist/{name}"]
-    entries = load(trackers.to_github_action_benchmark(nasty_run))
+    entries = load(trackers.to_github_action_benchmark(Run.open(nasty_run)))
     jsonschema.validate(entries, ENTRIES)
     assert entries[3]["name"] == f"mnist/{name}: train"
 
@@ -110,4 +114,4 @@ def test_any_name_comes_through(nasty_run, name):
 @pytest.mark.parametrize("convert", [trackers.to_bencher, trackers.to_github_action_benchmark])
 def test_run_without_figures_is_refused(unmeasured_run, convert):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured"):
-        convert(unmeasured_run)
+        convert(Run.open(unmeasured_run))

@@ -1,18 +1,21 @@
-"""Chart of accuracy, or of the test loss where there are no classes, over training time."""
+"""Charts of the training: accuracy over time, and the loss over steps."""
 
 from __future__ import annotations
 
 from itertools import accumulate
+from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from nnbench.figures.values import significant
-from nnbench.show.charts.figure import (
+from nnbench.figures.columns import significant
+from nnbench.show.charts.base import (
     LINES_HEIGHT,
+    MOST_LINES,
     NUMBER,
-    Figure,
+    Chart,
     NothingToDrawError,
     color_of,
     column,
@@ -25,14 +28,18 @@ from nnbench.show.charts.figure import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.figures.values import Row
+    from numpy.typing import NDArray
+
+    from nnbench.figures.columns import Row
     from nnbench.records import CellResult, Epoch
-    from nnbench.show.charts.figure import Record
-    from nnbench.show.source import Source
+    from nnbench.runs.run import Run
+    from nnbench.show.charts.base import Record
 
 MOST_ROUNDS = 20  #: drawn of each backend, over time
 MOST_EPOCHS = 100  #: drawn of each round
 ROOM = 1.3  #: between two times that are written beside each other
+BINS = 120  #: of steps
+THICKEST = 12.0  #: line of losses, pixels
 
 
 class Quality(NamedTuple):
@@ -53,16 +60,16 @@ ACCURACY = Quality("Accuracy", "test accuracy, %", "accuracy", 100)
 TEST_LOSS = Quality("Test loss", "test loss", "test_loss", 1)
 
 
-def over_time(source: Source, colors: dict[str, str]) -> Figure:
+def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     """Show accuracy over training time; the test loss where there are no classes."""
-    names = lines(source)
-    cells = [cell for name in names for cell in source.of(name)[:MOST_ROUNDS]]
+    names = lines(run)
+    cells = [cell for name in names for cell in run.of(name)[:MOST_ROUNDS]]
     quality = _quality(cells)
     records = [record for cell in cells for record in _epochs(cell, quality)]
     if not records:
         raise NothingToDrawError("no epoch was evaluated")
-    goal = (source.info.workload.target_accuracy or 0) * 100 if quality is ACCURACY else 0
-    targets = _targets(source, names, goal) if goal else []
+    goal = (run.info.workload.target_accuracy or 0) * 100 if quality is ACCURACY else 0
+    targets = _targets(run, names, goal) if goal else []
     scale = scale_of([*column(records, "seconds"), *column(targets, "seconds")])
     x = alt.X("seconds:Q", scale=scale, axis=alt.Axis(format=NUMBER, title="training time, s"))
     y_scale = alt.Scale(zero=False) if quality is ACCURACY else scale_of(column(records, "value"))
@@ -89,12 +96,12 @@ def over_time(source: Source, colors: dict[str, str]) -> Figure:
         *(_target_layers(x, names, colors) if goal else ()),
     ]
     target = " ◎ marks the median time at which the target was reached." if targets else ""
-    return Figure(
+    return Chart(
         title=f"{quality.title} over training time",
         caption=f"A point after each epoch of each round.{target}"
-        + _thinned(source, names)
-        + left_out(source),
-        chart=alt.layer(layers[0].add_params(pick), *layers[1:]).properties(height=LINES_HEIGHT),
+        + _thinned(run, names)
+        + left_out(run),
+        layers=alt.layer(layers[0].add_params(pick), *layers[1:]).properties(height=LINES_HEIGHT),
         records={
             "epochs": records,
             "targets": targets,
@@ -125,16 +132,16 @@ def _epochs(cell: CellResult, quality: Quality) -> list[Record]:
     ]
 
 
-def _targets(source: Source, names: Sequence[str], goal: float) -> list[Record]:
+def _targets(run: Run, names: Sequence[str], goal: float) -> list[Record]:
     """Return when each backend reached the goal, in percent, as the accuracy table has it."""
-    rows: list[Row] = list(source.summary.accuracy.itertuples())
+    rows: list[Row] = list(run.accuracy.itertuples())
     reached = [row for row in rows if row.backend in names and not pd.isna(row.target_s)]
-    found: list[Record] = []
+    targets: list[Record] = []
     written = 0.0
     for row in sorted(reached, key=lambda row: row.target_s):
         has_room = row.target_s >= ROOM * written
         written = row.target_s if has_room else written
-        found.append(
+        targets.append(
             {
                 "backend": row.backend,
                 "seconds": row.target_s,
@@ -143,7 +150,7 @@ def _targets(source: Source, names: Sequence[str], goal: float) -> list[Record]:
                 "text": f"{significant(row.target_s)} s" if has_room else "",
             }
         )
-    return found
+    return targets
 
 
 def _target_layers(x: alt.X, names: Sequence[str], colors: dict[str, str]) -> list[alt.Chart]:
@@ -168,9 +175,9 @@ def _target_layers(x: alt.X, names: Sequence[str], colors: dict[str, str]) -> li
     ]
 
 
-def _thinned(source: Source, names: Sequence[str]) -> str:
+def _thinned(run: Run, names: Sequence[str]) -> str:
     """Say what was left out so that the file stays small."""
-    cells = [source.of(name) for name in names]
+    cells = [run.of(name) for name in names]
     most = max(map(len, cells))
     text = (
         f" Only the first {MOST_ROUNDS} of {most} rounds are drawn." if most > MOST_ROUNDS else ""
@@ -179,3 +186,86 @@ def _thinned(source: Source, names: Sequence[str]) -> str:
     if epochs > MOST_EPOCHS:
         text += f" One epoch in {-(-epochs // MOST_EPOCHS)} is drawn."
     return text
+
+
+def losses(run: Run, colors: dict[str, str]) -> Chart:
+    """Show the training loss over steps, also of backends that went wrong."""
+    steps = {name: max(cell.steps for cell in group.cells) for name, group in run.groups.items()}
+    names = [name for name, most in steps.items() if most][:MOST_LINES]
+    if not names:
+        raise NothingToDrawError(run.why_nothing())
+    thicker = min(3.0, THICKEST / len(names))
+    edges = _edges(max(steps[name] for name in names))
+    bins = {name: Bins(edges) for name in names}
+    for name, curve in run.losses(names):
+        bins[name].add(np.array(curve, dtype=np.float64))
+    records: list[Record] = [
+        {"backend": name, "step": step, "loss": value, "width": 2 + thicker * i}
+        for i, name in reversed(list(enumerate(reversed(names))))
+        for step, value in bins[name].means()
+    ]
+    pick = alt.selection_point(fields=["backend"], bind="legend")
+    axis = alt.Axis(format=",d", title="step")
+    scale = scale_of(column(records, "loss"))
+    chart = (
+        alt.Chart(alt.NamedData("losses"))
+        .mark_line(strokeCap="round")
+        .encode(
+            x=alt.X("step:Q", scale=alt.Scale(type="log", nice=False), axis=axis),
+            y=alt.Y("loss:Q", scale=scale, axis=alt.Axis(format=NUMBER, title="training loss")),
+            color=color_of(names, colors, legend=True),
+            strokeWidth=alt.StrokeWidth("width:Q", scale=None),
+            opacity=alt.condition(pick, alt.value(1), alt.value(0.08)),
+            tooltip=[
+                alt.Tooltip("backend:N"),
+                alt.Tooltip("step:Q", format=".1~f"),
+                alt.Tooltip("loss:Q", format=".4~f"),
+            ],
+        )
+        .add_params(pick)
+        .properties(height=LINES_HEIGHT)
+    )
+    return Chart(
+        title="Training loss over steps",
+        caption="Mean over the rounds, and over bins of steps that grow with the logarithm: the first "
+        "steps one by one, the later ones together. Equal networks lie on each other: a "
+        "narrower line covers a wider one. A line stops where a loss was not finite.",
+        layers=chart,
+        records={"losses": records},
+    )
+
+
+def _edges(steps: int) -> NDArray[np.int64]:
+    """Cut steps 0 to ``steps`` into bins of equal width in the logarithm, of one step at least."""
+    return np.unique(np.geomspace(1, steps + 1, BINS + 1).astype(np.int64)) - 1
+
+
+class Bins:
+    """Means of the losses of some cells, over bins of steps.
+
+    Parameters
+    ----------
+    edges
+        Where each bin starts, from 0, and where the last one ends.
+    """
+
+    def __init__(self, edges: NDArray[np.int64]) -> None:
+        self.starts = edges[:-1]
+        self.steps, self.losses, self.counts = (np.zeros(len(self.starts)) for _ in range(3))
+
+    def add(self, curve: NDArray[np.float64]) -> None:
+        """Add the losses of a cell, of any number of steps; what is not finite is nan."""
+        own = self.starts[self.starts < len(curve)]
+        self.losses[: len(own)] += np.add.reduceat(curve, own)
+        self.steps[: len(own)] += np.add.reduceat(np.arange(1.0, len(curve) + 1), own)
+        self.counts[: len(own)] += np.diff(own, append=len(curve))
+
+    def means(self) -> list[tuple[float, float | None]]:
+        """Return the mean step, from 1, and the mean loss of each bin that was reached."""
+        reached = self.counts > 0
+        means = (self.losses[reached] / self.counts[reached]).tolist()
+        places = (self.steps[reached] / self.counts[reached]).tolist()
+        return [
+            (round(place, 1), float(f"{mean:.5g}") if isfinite(mean) else None)
+            for place, mean in zip(places, means, strict=True)
+        ]

@@ -5,8 +5,8 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from nnbench.figures import analysis
-from nnbench.figures.analysis import Interval
+from nnbench.figures import statistics
+from nnbench.figures.statistics import Interval
 
 
 def noisy(ratio, pairs, noise, seed=0):
@@ -27,7 +27,7 @@ def bootstrap(statistic, *samples):
 @pytest.mark.parametrize("pairs", [2, 3, 5, 6, 10, 30])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
 def test_exact_ratio_is_found_without_noise(pairs, ratio):
-    found = analysis.compare(*noisy(ratio, pairs, noise=0))
+    found = statistics.compare(*noisy(ratio, pairs, noise=0))
     assert found.pairs == pairs
     assert found.ratio == pytest.approx(ratio)
     assert (found.interval.low, found.interval.high) == pytest.approx((ratio, ratio))
@@ -35,7 +35,7 @@ def test_exact_ratio_is_found_without_noise(pairs, ratio):
 
 @pytest.mark.parametrize("pairs", [3, 5, 6, 10])
 def test_interval_covers_the_true_ratio_nearly_always(pairs):
-    trials = [analysis.compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
+    trials = [statistics.compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
     covered = np.mean([i.low <= 1.2 <= i.high for i in trials])
     assert covered > 0.9
 
@@ -43,57 +43,57 @@ def test_interval_covers_the_true_ratio_nearly_always(pairs):
 @pytest.mark.parametrize("pairs", [6, 7, 30])
 def test_interval_of_six_pairs_is_the_percentile_bootstrap(pairs):
     times, others = noisy(1.2, pairs, 0.05)
-    found = analysis.compare(times, others).interval
+    found = statistics.compare(times, others).interval
     logs = np.log(np.divide(times, others))
     expected = bootstrap(lambda drawn: np.median(drawn, axis=1), logs)
     assert np.log([found.low, found.high]).tolist() == expected
 
 
 def test_interval_of_fewer_pairs_is_that_of_students_t():
-    found = analysis.compare(np.exp([1.0, 2.0, 3.0]).tolist(), [1.0] * 3).interval
+    found = statistics.compare(np.exp([1.0, 2.0, 3.0]).tolist(), [1.0] * 3).interval
     half = 4.302653 / 3**0.5  # t of 2 degrees of freedom at 97.5%
     assert np.log([found.ratio, found.low, found.high]) == pytest.approx([2, 2 - half, 2 + half])
 
 
 def test_interval_of_few_pairs_contains_their_median():
     times = [1.0, 1.0, 1.0, 1.0, 10.0]
-    found = analysis.compare(times, [1.0] * 5).interval
+    found = statistics.compare(times, [1.0] * 5).interval
     assert (found.low <= 1, found.ratio, found.high > 10**0.2) == (True, 1, True)
 
 
 def test_swapping_the_series_inverts_the_ratio():
     times, others = noisy(1.3, 9, 0.02)
-    there, back = analysis.compare(times, others), analysis.compare(others, times)
+    there, back = statistics.compare(times, others), statistics.compare(others, times)
     assert there.ratio * back.ratio == pytest.approx(1)
     assert (there.verdict, back.verdict) == ("slower", "faster")
 
 
 def test_single_pair_has_a_ratio_and_nothing_else():
-    found = analysis.compare([2.0], [1.0])
+    found = statistics.compare([2.0], [1.0])
     assert (found.ratio, found.interval, found.p_value) == (2.0, None, None)
     assert found.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(("pairs", "has_p"), [(5, False), (6, True)])
 def test_p_value_needs_six_pairs(pairs, has_p):
-    found = analysis.compare(*noisy(1.1, pairs, 0.01))
+    found = statistics.compare(*noisy(1.1, pairs, 0.01))
     assert (found.p_value is not None) == has_p
 
 
 def test_p_value_is_that_of_the_signed_rank_test():
-    found = analysis.compare(*noisy(2.0, 6, 0.01))
+    found = statistics.compare(*noisy(2.0, 6, 0.01))
     assert found.p_value == pytest.approx(2 / 2**6)  # all six differ in the same direction
 
 
 def test_identical_series_are_the_same():
-    found = analysis.compare([1.0] * 8, [1.0] * 8)
+    found = statistics.compare([1.0] * 8, [1.0] * 8)
     assert (found.verdict, found.p_value) == ("same", None)
 
 
 @pytest.mark.parametrize(("times", "others"), [([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
 def test_times_must_be_positive(times, others):
     with pytest.raises(ValueError, match=r"^there must be at least one pair of positive times$"):
-        analysis.compare(times, others)
+        statistics.compare(times, others)
 
 
 @pytest.mark.parametrize(
@@ -117,19 +117,19 @@ def test_times_must_be_positive(times, others):
     ],
 )
 def test_verdict(low, ratio, high, verdict):
-    assert analysis.judge(Interval(ratio, low, high), floor=0.05) == verdict
+    assert statistics.judge(Interval(ratio, low, high), floor=0.05) == verdict
 
 
 def test_holm_multiplies_by_the_number_of_remaining_tests():
-    assert analysis.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-    assert analysis.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert analysis.holm([]) == []
+    assert statistics.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
 
 
 @pytest.mark.parametrize("values", [2, 5, 6, 20])
 def test_independent_samples_give_the_ratio_of_medians(values):
     times, _ = noisy(1.0, values, 0.01)
-    found = analysis.ratio_of_medians([2 * t for t in times], times)
+    found = statistics.ratio_of_medians([2 * t for t in times], times)
     assert found.ratio == pytest.approx(2)
     assert found.low <= 2 <= found.high
 
@@ -137,7 +137,7 @@ def test_independent_samples_give_the_ratio_of_medians(values):
 @pytest.mark.parametrize(("values", "others"), [(6, 6), (6, 20), (25, 12)])
 def test_interval_of_six_values_each_is_the_percentile_bootstrap(values, others):
     x, y = noisy(1.0, values, 0.1, 1)[0], noisy(1.0, others, 0.1, 2)[0]
-    found = analysis.ratio_of_medians(x, y)
+    found = statistics.ratio_of_medians(x, y)
     expected = bootstrap(
         lambda one, other: np.median(one, axis=1) - np.median(other, axis=1), np.log(x), np.log(y)
     )
@@ -148,27 +148,27 @@ def test_interval_of_fewer_values_is_that_of_welchs_t():
     x, y = [1.0, 3.0, 5.0], [0.8, 1.0, 1.2, 1.0]  # squared standard errors 4/3 and 1/150
     half = 4.262053 * (4 / 3 + 1 / 150) ** 0.5  # t of 2.02 degrees of freedom at 97.5%
     expected = pytest.approx([2, 2 - half, 2 + half])
-    found = analysis.ratio_of_medians(np.exp(x).tolist(), np.exp(y).tolist())
+    found = statistics.ratio_of_medians(np.exp(x).tolist(), np.exp(y).tolist())
     assert np.log([found.ratio, found.low, found.high]).tolist() == expected
-    assert list(astuple(analysis.difference(x, y))) == expected
+    assert list(astuple(statistics.difference(x, y))) == expected
 
 
 def test_difference_of_pairs_has_students_interval():
-    found = analysis.paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    found = statistics.paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     half = 4.302653 / 3**0.5
     assert list(astuple(found)) == pytest.approx([2, 2 - half, 2 + half])
-    two = analysis.paired_difference([1.0, 4.0], [1.0, 2.0])
+    two = statistics.paired_difference([1.0, 4.0], [1.0, 2.0])
     assert list(astuple(two)) == pytest.approx([1, 1 - 12.706205, 1 + 12.706205])
-    assert analysis.paired_difference([1.0], [2.0]) is None
+    assert statistics.paired_difference([1.0], [2.0]) is None
 
 
 def test_independent_samples_need_two_values_each():
-    assert analysis.ratio_of_medians([1.0], [1.0, 2.0]) is None
-    assert analysis.difference([1.0, 2.0], [1.0]) is None
+    assert statistics.ratio_of_medians([1.0], [1.0, 2.0]) is None
+    assert statistics.difference([1.0, 2.0], [1.0]) is None
 
 
 def test_difference_without_variation_is_exact():
-    assert analysis.difference([0.5, 0.5], [0.25, 0.25]) == Interval(0.25, 0.25, 0.25)
+    assert statistics.difference([0.5, 0.5], [0.25, 0.25]) == Interval(0.25, 0.25, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -195,22 +195,22 @@ def test_difference_without_variation_is_exact():
 )
 @pytest.mark.parametrize("unit", [1.0, 2.0**-10, 2.0**10])
 def test_unstable_series_are_flagged(times, unstable, unit):
-    assert analysis.is_unstable([t * unit for t in times]) == unstable
+    assert statistics.is_unstable([t * unit for t in times]) == unstable
 
 
 @pytest.mark.parametrize("batch", [1, 64, 10**9])
 def test_size_of_the_batches_bounds_the_memory_and_changes_no_interval(monkeypatch, batch):
     times, others = noisy(1.2, 7, 0.05)
-    expected = analysis.compare(times, others)
-    sizes, median = [], analysis._median
+    expected = statistics.compare(times, others)
+    sizes, median = [], statistics._median
 
     def watched(values, axis=-1):
         sizes.append(values.size)
         return median(values, axis)
 
-    monkeypatch.setattr(analysis, "BATCH", batch)
-    monkeypatch.setattr(analysis, "_median", watched)
-    assert analysis.compare(times, others) == expected
+    monkeypatch.setattr(statistics, "BATCH", batch)
+    monkeypatch.setattr(statistics, "_median", watched)
+    assert statistics.compare(times, others) == expected
     assert 0 < max(sizes) <= max(batch, 7)
 
 
@@ -218,4 +218,4 @@ def test_size_of_the_batches_bounds_the_memory_and_changes_no_interval(monkeypat
 @pytest.mark.parametrize("shape", [(), (20,), (3, 4)])
 def test_median_of_the_bootstrap_is_that_of_numpy(size, shape):
     values = np.random.default_rng(size).normal(size=(*shape, size))
-    assert analysis._median(values).tolist() == np.median(values, axis=-1).tolist()
+    assert statistics._median(values).tolist() == np.median(values, axis=-1).tolist()

@@ -8,17 +8,18 @@ import pandas as pd
 import pytest
 
 from nnbench.figures import columns
-from nnbench.figures.values import MISSING, number, rounded, significant
-from nnbench.show import rendering
-from nnbench.show.rendering import Sheet, markdown
+from nnbench.figures.columns import MISSING, number, rounded, significant
+from nnbench.runs.run import Run
+from nnbench.show import text
+from nnbench.show.text import Sheet, markdown
 
 Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
 
 
-def texts(heading, summary):
+def texts(heading, run):
     """Return what stands below a heading in the first table that has it."""
-    found = [table for sheets in summary.sheets().values() for table in sheets]
-    table = next(table for table in found if heading in table.headings)
+    sheets = text.sheets(run).values()
+    table = next(table for table in sheets if heading in table.headings)
     position = table.headings.index(heading)
     return [row[position] for row in table.rows]
 
@@ -104,8 +105,8 @@ def test_accuracy_columns(write_run, make_cell, make_failed, mnist, heading, exp
         make_cell("b", images=70, train_s=3.0, complete=False, round=1),
         make_failed("c"),
     ]
-    summary = rendering.summarize(write_run(*cells, workload=replace(mnist, target_accuracy=0.9)))
-    assert texts(heading, summary) == expected
+    run = Run.open(write_run(*cells, workload=replace(mnist, target_accuracy=0.9)))
+    assert texts(heading, run) == expected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_timing_columns(write_run, make_cell, make_failed, heading, expected):
         *[make_cell("b", train_s=10.0, round=i) for i in range(2)],
         make_failed("c", "timeout"),
     ]
-    assert texts(heading, rendering.summarize(write_run(*cells, baseline="a"))) == expected
+    assert texts(heading, Run.open(write_run(*cells, baseline="a"))) == expected
 
 
 @pytest.mark.parametrize(
@@ -131,41 +132,36 @@ def test_timing_columns(write_run, make_cell, make_failed, heading, expected):
 )
 def test_heading_names_the_target(make_info, mnist, target, heading):
     info = make_info(workload=replace(mnist, target_accuracy=target))
-    assert heading in [column.heading for column in columns.accuracy_columns(info)]
+    assert heading in [column.heading for column in columns.tables(info)["accuracy"].columns]
 
 
 def test_workload_without_target_has_no_such_column(make_info, mnist):
     info = make_info(workload=replace(mnist, target_accuracy=None))
-    headings = [column.heading for column in columns.accuracy_columns(info)]
+    headings = [column.heading for column in columns.tables(info)["accuracy"].columns]
     assert headings == ["backend", "n", "accuracy %", "loss", "images", "deviation", "status"]
 
 
 def test_failure_is_dashes_in_every_table(write_run, make_cell, make_failed):
-    summary = rendering.summarize(
-        write_run(make_cell("good"), make_failed("bad", message="killed"))
-    )
-    for sheets in summary.sheets().values():
-        for table in sheets:
-            row = dict(zip(table.headings, table.rows[1], strict=True))
-            rest = {row[h] for h in row if h not in {"backend", "n", "status"}}
-            assert (row["backend"], rest) == ("bad", {MISSING})
+    run = Run.open(write_run(make_cell("good"), make_failed("bad", message="killed")))
+    for table in text.sheets(run).values():
+        row = dict(zip(table.headings, table.rows[1], strict=True))
+        rest = {row[h] for h in row if h not in {"backend", "n", "status"}}
+        assert (row["backend"], rest) == ("bad", {MISSING})
 
 
 def test_notes_tell_why(write_run, make_cell, make_failed):
     cells = [make_cell("good"), make_failed("bad", message="killed by SIGSEGV")]
-    assert rendering.notes(rendering.summarize(write_run(*cells)).timing) == [
-        "bad: crashed: killed by SIGSEGV"
-    ]
+    assert text.notes(Run.open(write_run(*cells)).timing) == ["bad: crashed: killed by SIGSEGV"]
 
 
 @pytest.mark.parametrize("name", ["accuracy", "timing"])
 def test_csv_holds_the_raw_numbers(write_run, make_cell, name):
     folder = write_run(make_cell("a,b", train_s=1 / 3), make_cell("numpy", train_s=0.7))
-    summary = rendering.summarize(folder)
-    rendering.write_tables(folder, summary)
+    run = Run.open(folder)
+    text.write_tables(run, folder)
     with (folder / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    frame = getattr(summary, name)
+    frame = getattr(run, name)
     assert list(rows[0]) == list(frame.columns)
     assert [row["backend"] for row in rows] == ["a,b", "numpy"]
     if name == "timing":
@@ -189,7 +185,7 @@ def test_markdown_file_has_caption_tables_and_notes(
     write_run, make_cell, make_failed, name, titles
 ):
     folder = write_run(make_cell("a|b"), make_failed("bad", message="killed"))
-    rendering.write_tables(folder, rendering.summarize(folder))
+    text.write_tables(Run.open(folder), folder)
     lines = (folder / f"{name}.md").read_text().splitlines()
     assert lines[0].startswith("`nnbench run`: mnist, 1 round, seed 0, 1 thread, 15 s of training")
     assert [title for title in titles if title not in lines] == []
@@ -206,10 +202,10 @@ def test_markdown_file_has_caption_tables_and_notes(
     ],
 )
 def test_caption_says_what_was_run_and_where(make_info, changes, expected):
-    assert expected in rendering.caption(make_info(**changes))
+    assert expected in text.caption(make_info(**changes))
 
 
 def test_run_without_cells_has_empty_tables(write_run):
     folder = write_run()
-    rendering.write_tables(folder, rendering.summarize(folder))
+    text.write_tables(Run.open(folder), folder)
     assert "| backend | n |" in (folder / "accuracy.md").read_text()

@@ -1,0 +1,143 @@
+"""A run that is there to be read: opened once by each command, and handed on."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nnbench.runs import results
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+    from typing import Self
+
+    import pandas as pd
+
+    from nnbench.figures.columns import Row
+    from nnbench.figures.frames import Group
+    from nnbench.records import CellResult, RunInfo
+
+
+class Run:
+    """What was asked, the cells, and the tables that follow from them.
+
+    The cells are read when something first asks for them, and once. Their step losses, nearly all
+    that a long run has on disk, are not kept: :meth:`losses` and :meth:`attempts` read them again.
+
+    Parameters
+    ----------
+    info
+        What was asked of the run.
+    cells
+        The attempt at each cell that counts, if they are known; None reads them from the folder.
+    folder
+        Where the run is on disk.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        cells: Iterable[CellResult] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.info = info
+        self.folder = folder
+        self._cells = None if cells is None else list(cells)
+        self._warnings: list[str] = []
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the run in a folder.
+
+        Raises
+        ------
+        ResultsError
+            If the folder holds no run, or a damaged one; damaged cells are found when they are read.
+        """
+        return cls(results.read_info(folder), folder=folder)
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name if self.folder else ""
+
+    @property
+    def cells(self) -> list[CellResult]:
+        """The attempt at each cell that counts, in the order in which they ran, without its losses."""
+        if self._cells is None:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self._cells = [_without_losses(cell) for cell in self.attempts() if cell.final]
+            self._warnings = [str(warning.message) for warning in caught]
+            for warning in caught:
+                warnings.warn(warning.message, stacklevel=2)
+        return self._cells
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the files, though they can be read."""
+        _ = self.cells  # which finds them
+        return self._warnings
+
+    def attempts(self) -> Iterator[CellResult]:
+        """Yield every attempt at every cell as it is on disk, with the loss of every step."""
+        if self.folder is None:
+            yield from self._cells or ()
+        else:
+            yield from results.read_cells(self.folder, warn=self._cells is None)
+
+    def losses(self, backends: Collection[str]) -> Iterator[tuple[str, list[float | None]]]:
+        """Yield each backend's losses of all steps, cell by cell, from the disk; None is not finite."""
+        for cell in self.attempts():
+            if cell.final and cell.backend in backends and cell.steps:
+                yield cell.backend, cell.losses
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        """The cells of each backend, round by round: the fastest first, those without a rank last."""
+        from nnbench.figures import frames
+
+        return frames.groups(self.info, self.cells)
+
+    def of(self, backend: str) -> list[CellResult]:
+        """Return the cells of one backend, round by round."""
+        return self.groups[backend].cells if backend in self.groups else []
+
+    @cached_property
+    def accuracy(self) -> pd.DataFrame:
+        """The accuracy table: one row for each backend."""
+        from nnbench.figures import frames
+
+        return frames.accuracy(self.info, self.groups)
+
+    @cached_property
+    def timing(self) -> pd.DataFrame:
+        """The timing table: one row for each backend."""
+        from nnbench.figures import frames
+
+        return frames.timing(self.info, self.groups)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Both tables side by side."""
+        shared = self.accuracy.columns.intersection(self.timing.columns)
+        return self.accuracy.join(self.timing.drop(columns=shared))
+
+    @cached_property
+    def ranked(self) -> list[Row]:
+        """Rows of the timing table that have figures, the fastest first."""
+        rows: Iterable[Any] = self.timing.itertuples()
+        return [row for row in rows if self.groups[row.backend].times]
+
+    def why_nothing(self) -> str:
+        """Say why a run without figures has none."""
+        return "no backend was measured" if self.groups else "no cell was finished"
+
+
+def _without_losses(cell: CellResult) -> CellResult:
+    """Let go of the losses of a cell that was just read; nobody else has it yet."""
+    for epoch in cell.epochs:
+        epoch.losses.clear()
+    return cell

@@ -1,0 +1,252 @@
+"""What a chart is, the encodings that all of them share, how they look, and pictures of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import altair as alt
+
+from nnbench import files
+from nnbench.contract.errors import NnbenchError
+from nnbench.show.text import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from nnbench.runs.run import Run
+    from nnbench.show.charts import Theme
+
+    Record = dict[str, Any]
+    Layers = alt.Chart | alt.LayerChart | alt.FacetChart
+
+
+#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): "vibrant" for backends, and from
+#: "muted" for those beyond seven.
+VIBRANT = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#BBBBBB")
+MUTED = ("#882255", "#117733", "#DDCC77", "#AA4499", "#999933")
+BACKENDS = (*VIBRANT, *MUTED)
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
+PAGE = "currentColor"  #: of the text around a chart, so that it follows the page's theme
+INK: dict[Theme, str] = {"light": "#1d232b", "dark": "#e6e9ee"}
+PAPER: dict[Theme, str] = {"light": "#ffffff", "dark": "#14181e"}
+FONT = "Inter, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+ROW = 46  #: pixels for a backend: its name above, its marks below
+NAME_LINE, MARK_LINE = -12, 9  #: pixels from the middle of a row
+MARK_HEIGHT = 22
+PADDING = 10  #: pixels between the marks and the ends of an axis
+MOST_LINES = 12  #: backends in a chart of lines
+LINES_HEIGHT = 300  #: pixels
+LEGEND_WIDTH = 330  #: pixels that a phone has
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])  #: that Altair writes
+NUMBER = ".3~r"  #: three significant digits, no exponent
+WIDTH = 560  #: pixels of the plot itself
+SUFFIXES = (".png", ".svg")
+
+
+class NothingToDrawError(NnbenchError):
+    """A run has no figures for a chart; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A chart with its data, and what it takes to read it."""
+
+    title: str
+    caption: str
+    layers: Layers
+    records: dict[str, list[Record]]  #: the data, by the name that the chart has for it
+
+    def spec(self, width: int | Literal["container"] = "container") -> dict[str, Any]:
+        """Return the chart in Vega-Lite, without a configuration."""
+        spec = self.layers.properties(width=width).to_dict()
+        del spec["config"]
+        if width == "container":
+            spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        return {**spec, "datasets": self.records}
+
+
+def lines(run: Run) -> list[str]:
+    """Return the backends that a chart of lines shows: the fastest dozen of those with figures."""
+    names = [row.backend for row in run.ranked]
+    if not names:
+        raise NothingToDrawError(run.why_nothing())
+    return names[:MOST_LINES]
+
+
+def left_out(run: Run) -> str:
+    """Say which backends a chart of lines does not show."""
+    count = len(run.ranked)
+    if count <= MOST_LINES:
+        return ""
+    return f" Only the {MOST_LINES} fastest of {count} backends are drawn."
+
+
+def column(records: Sequence[Record], name: str) -> list[float | None]:
+    """Return one field of all records."""
+    return [record[name] for record in records]
+
+
+def scale_of(values: Iterable[float | None]) -> alt.Scale:
+    """Return a logarithmic scale where values span a decade, a linear one otherwise."""
+    known = [value for value in values if value is not None]
+    spans = bool(known) and min(known) > 0 and max(known) >= 10 * min(known)
+    if spans:
+        return alt.Scale(type="log", nice=False, padding=PADDING)
+    return alt.Scale(zero=False, padding=PADDING)
+
+
+def color_of(names: Sequence[str], colors: dict[str, str], *, legend: bool = False) -> alt.Color:
+    """Encode backends by colour, with a legend that fits on a phone."""
+    widest = max(map(len, names))
+    columns = max(1, LEGEND_WIDTH // (40 + 7 * widest))
+    look = alt.Legend(
+        orient="top", title=None, columns=columns, offset=4, symbolOpacity=1, symbolStrokeWidth=3
+    )
+    scale = alt.Scale(domain=list(names), range=[colors[name] for name in names])
+    return alt.Color("backend:N", scale=scale, legend=look if legend else None)
+
+
+def shape_of(names: Sequence[str]) -> alt.Shape:
+    """Encode backends by shape as well."""
+    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+    return alt.Shape("backend:N", scale=alt.Scale(domain=list(names), range=shapes))
+
+
+def row_of(names: Sequence[str]) -> alt.Y:
+    """Give every backend a row."""
+    scale = alt.Scale(type="band", domain=list(names), padding=0)
+    return alt.Y("backend:N", scale=scale, axis=None)
+
+
+def row_bands(low: float, middle: float, high: float, data: str, y: alt.Y) -> list[alt.Chart]:
+    """Mark the same place and its surroundings in every row."""
+    base = alt.Chart(alt.NamedData(data)).encode(y=y)
+    return [
+        base.mark_bar(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.14).encode(
+            x=alt.XDatum(low), x2=alt.X2Datum(high)
+        ),
+        base.mark_tick(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.7).encode(
+            x=alt.XDatum(middle)
+        ),
+    ]
+
+
+def row_texts(names: Sequence[str], data: str) -> list[alt.Chart]:
+    """Write each backend's name, and the field ``text`` to the right, above its marks.
+
+    Long names would leave no room for marks beside them on a phone.
+    """
+    base = alt.Chart(alt.NamedData(data)).encode(y=row_of(names))
+    left = base.mark_text(align="left", dy=NAME_LINE, fontWeight="bold", limit=230)
+    right = base.mark_text(align="right", dy=NAME_LINE)
+    return [
+        left.encode(x=alt.value(0), text="backend:N"),
+        right.encode(x=alt.value("width"), text="text:N"),
+    ]
+
+
+def colors(labels: Iterable[str]) -> dict[str, str]:
+    """Give each backend a colour; there are twelve, then they come again."""
+    return {label: BACKENDS[i % len(BACKENDS)] for i, label in enumerate(dict.fromkeys(labels))}
+
+
+def config(ink: str, paper: str = "transparent") -> dict[str, object]:
+    """Return Vega-Lite's configuration for text and lines of a colour."""
+    return {
+        "background": paper,
+        "font": FONT,
+        "padding": 4,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": ink,
+            "labelFontSize": 12,
+            "labelSeparation": 6,
+            "labelOverlap": "greedy",
+            "titleColor": ink,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+            "domainColor": ink,
+            "domainOpacity": 0.4,
+            "tickColor": ink,
+            "tickOpacity": 0.4,
+            "gridColor": ink,
+            "gridOpacity": 0.12,
+        },
+        "legend": {"labelColor": ink, "labelFontSize": 12, "labelLimit": 300, "symbolSize": 90},
+        "text": {"color": ink, "fontSize": 12},
+        "rule": {"color": ink},
+        "bar": {"color": ink},
+        "tick": {"color": ink},
+        "title": {
+            "color": ink,
+            "fontSize": 16,
+            "anchor": "start",
+            "frame": "group",
+            "offset": 14,
+            "subtitleColor": ink,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 5,
+        },
+    }
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file name of another format; what is no regular file gets an SVG.
+
+    Raises
+    ------
+    NnbenchError
+        If the suffix is not known.
+    """
+    if path.suffix.lower() not in SUFFIXES and not files.is_stream(path):
+        known = " or ".join(SUFFIXES)
+        raise NnbenchError(f"cannot draw {path}: the name must end with {known}")
+
+
+def draw(
+    chart: Chart, path: Path, subtitle: str, look: Theme = "light", scale: float = 2.0
+) -> None:
+    """Write a chart to a file.
+
+    Parameters
+    ----------
+    chart
+        What to draw.
+    path
+        Its suffix says the format; without one that is known, it is SVG.
+    subtitle
+        What was run, since a picture stands alone.
+    look
+        Dark text on white, or light text on black.
+    scale
+        Pixels of a PNG for each of the chart's; an SVG has none.
+
+    Raises
+    ------
+    ResultsError
+        If the file cannot be written.
+    """
+    import vl_convert
+
+    spec = {**chart.spec(WIDTH), "title": {"text": chart.title, "subtitle": subtitle}}
+    options: dict[str, Any] = {
+        "vl_version": VEGA_LITE,
+        "config": config(INK[look], PAPER[look]) | {"padding": 16},
+        "allowed_base_urls": [],
+    }
+    if path.suffix.lower() == ".png":
+        content = vl_convert.vegalite_to_png(spec, scale=scale, **options)
+    else:
+        content = vl_convert.vegalite_to_svg(spec, **options).encode()
+    files.write_output(path, content)
+
+
+def subtitle(run: Run) -> str:
+    """Return what a picture needs to say of its run."""
+    info = run.info
+    where = [info.environment.cpu, *info.environment.gpus]
+    rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
+    return ", ".join([info.workload.name, rounds, threads, *where])

@@ -1,0 +1,148 @@
+"""Make text of a run: its tables, what is said beside them, and GitHub Markdown of both.
+
+In Markdown every text is shown as it is, whatever is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnbench import files
+from nnbench.figures import metrics
+from nnbench.figures.columns import MISSING, column, significant, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from nnbench.figures.columns import Row, Table
+    from nnbench.records import CellResult, RunInfo
+    from nnbench.runs.run import Run
+
+MARKUP = re.compile(
+    r"[\\`*<&|]"  # escapes, code, emphasis, tags, entities, the borders of cells
+    r"|(?<!\w)_|_(?!\w)"  # emphasis, but not the underscores within a word
+    r"|~(?=.*~)"  # strikethrough takes two
+    r"|(?<=\])[(\[]"  # links and images
+    r"|^>|^[#+-](?=[#\s]|$)"  # quotations, headings, lists
+)
+
+
+class Sheet(NamedTuple):
+    """A table of text."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+def sheet(table: Table, frame: pd.DataFrame) -> Sheet:
+    """Write a frame as text."""
+    rows = [[column.text(row) for column in table.columns] for row in frame.itertuples()]
+    return Sheet(table.title, [column.heading for column in table.columns], rows)
+
+
+def sheets(run: Run) -> dict[str, Sheet]:
+    """Return all tables of a run as text, by name."""
+    return {name: sheet(table, run.frame) for name, table in tables(run.info).items()}
+
+
+def notes(frame: pd.DataFrame) -> list[str]:
+    """Say why a backend has no figures, one line each."""
+    rows: Iterable[Row] = frame.itertuples()
+    return [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
+
+
+def compared(info: RunInfo, row: Row) -> str:
+    """Say in a few words how a backend compares with the baseline; nothing for that itself."""
+    ratio, interval, verdict = (
+        column(info, name).text(row) for name in ("ratio", "interval", "verdict")
+    )
+    if verdict == MISSING:
+        return ""
+    within = f"one round; {verdict}" if interval == MISSING else f"{interval}; {verdict}"
+    return f"{ratio} × {info.baseline} ({within})"
+
+
+def cell_line(cell: CellResult) -> str:
+    """Sum up a finished cell in one line."""
+    head = f"round {cell.round + 1} {cell.backend}"
+    if not cell.status.counts:
+        return f"{head}: {cell.status}: {cell.message}"
+    accuracy = metrics.accuracy(cell)
+    reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
+    trained = f"{cell.images:,} images in {significant(cell.train_s)} s"
+    again = "" if cell.final else "; disturbed, once more"
+    return f"{head}: {trained}{reached}{again}{': ' + cell.message if cell.message else ''}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def one_line(text: str) -> str:
+    """Return a text with spaces for line breaks and control characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())
+
+
+def escape(text: str) -> str:
+    """Return a text as one line that is shown as it is."""
+    return MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
+def code(text: str) -> str:
+    """Return a text as a code span, in more backticks than it holds itself."""
+    text = one_line(text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def markdown(sheet: Sheet) -> str:
+    """Return a table as GitHub Markdown: the first column to the left, numbers to the right."""
+    rule = ["---"] + ["---:"] * (len(sheet.headings) - 1)
+    lines = [list(map(escape, sheet.headings)), rule, *(map(escape, row) for row in sheet.rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def markdown_block(sheet: Sheet) -> str:
+    """Return a table as GitHub Markdown below its title."""
+    return f"**{escape(sheet.title)}**\n\n{markdown(sheet).rstrip()}"
+
+
+def markdown_page(head: str, sheets: Iterable[Sheet], remarks: Iterable[str]) -> str:
+    """Return tables with what stands above and below them."""
+    blocks = [head, *map(markdown_block, sheets), bullets(map(escape, remarks))]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list in Markdown; nothing if it is empty."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def caption(info: RunInfo) -> str:
+    """Say in one paragraph of Markdown what was run, and where."""
+    e = info.environment
+    versions = ", ".join(f"{name} {version}" for name, version in e.versions.items())
+    machine = "; ".join([f"{e.cpu}, {e.usable_cores} cores", *e.gpus])
+    rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
+    what = f"{escape(info.workload.name)}, {rounds}, seed {info.seed}, {threads}"
+    asked = f"{code(info.command)}: {what}, {info.budget_s:g} s of training at most."
+    return f"{asked}\n{escape(f'{machine}; {e.python}, {versions}')}."
+
+
+def write_tables(run: Run, folder: Path) -> None:
+    """Write ``accuracy`` and ``timing`` as CSV and Markdown; the latter has all other tables too."""
+    written = sheets(run)
+    parts = {"accuracy": [written.pop("accuracy")], "timing": list(written.values())}
+    for name, frame in (("accuracy", run.accuracy), ("timing", run.timing)):
+        files.write_whole(folder / f"{name}.csv", frame.to_csv(index=False).encode())
+        text = markdown_page(caption(run.info), parts[name], notes(run.timing))
+        files.write_whole(folder / f"{name}.md", text.encode())
