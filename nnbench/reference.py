@@ -9,11 +9,11 @@ Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
-from nnbench.contract.spec import Examples, Layer
+from nnbench.contract.spec import RULES, Examples, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,12 +32,24 @@ def sigmoid(z: Array) -> Array:
 
 def activate(spec: NetworkSpec, z: Array) -> Array:
     """Apply the activation of the hidden layers."""
-    return np.maximum(z, 0) if spec.activation == "relu" else sigmoid(z)
+    match spec.activation:
+        case "relu":
+            return np.maximum(z, 0)
+        case "sigmoid":
+            return sigmoid(z)
+        case _:
+            assert_never(spec.activation)
 
 
 def activation_slope(spec: NetworkSpec, a: Array) -> Array:
     """Return the activation's derivative, given its value ``a``."""
-    return (a > 0).astype(a.dtype) if spec.activation == "relu" else a * (1 - a)
+    match spec.activation:
+        case "relu":
+            return (a > 0).astype(a.dtype)
+        case "sigmoid":
+            return a * (1 - a)
+        case _:
+            assert_never(spec.activation)
 
 
 def feedforward(spec: NetworkSpec, layers: Sequence[Layer], inputs: Array) -> list[Array]:
@@ -52,17 +64,21 @@ def feedforward(spec: NetworkSpec, layers: Sequence[Layer], inputs: Array) -> li
 
 def output_loss(spec: NetworkSpec, logits: Array, examples: Examples) -> tuple[float, Array]:
     """Return the mean loss and its gradient with respect to the logits, shape (N, K)."""
-    if spec.loss == "cross_entropy":
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        rows = np.arange(len(logits)), examples.labels
-        gradient = np.exp(log_softmax)
-        gradient[rows] -= 1
-        return float(-log_softmax[rows].mean()), gradient / len(logits)
-    assert examples.targets is not None  # noqa: S101 - the loss says so
-    y = sigmoid(logits)
-    error = y - examples.targets
-    return float((error**2).mean()), 2 * error / error.size * y * (1 - y)
+    match spec.loss:
+        case "cross_entropy":
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            rows = np.arange(len(logits)), examples.labels
+            gradient = np.exp(log_softmax)
+            gradient[rows] -= 1
+            return float(-log_softmax[rows].mean()), gradient / len(logits)
+        case "squared_error":
+            assert examples.targets is not None  # noqa: S101 - the loss says so
+            y = sigmoid(logits)
+            error = y - examples.targets
+            return float((error**2).mean()), 2 * error / error.size * y * (1 - y)
+        case _:
+            assert_never(spec.loss)
 
 
 def penalty(spec: NetworkSpec, layers: Sequence[Layer]) -> float:
@@ -107,7 +123,7 @@ class Update:
 
     def __call__(self, gradients: Sequence[Array]) -> None:
         """Make one step."""
-        if self.optimizer.kind == "adam-fresh":
+        if not RULES[self.optimizer.kind].keeps_moments:
             self.restart()
         self.step += 1
         for parameter, gradient, moments in zip(
@@ -118,14 +134,18 @@ class Update:
     def direction(self, gradient: Array, moments: Moments) -> Array:
         """Return what the learning rate multiplies: the gradient, or Adam's m̂ / (√v̂ + ε)."""
         o = self.optimizer
-        if o.kind == "sgd":
-            return gradient
-        m, v = moments
-        m[...] = o.beta1 * m + (1 - o.beta1) * gradient
-        v[...] = o.beta2 * v + (1 - o.beta2) * gradient**2
-        m_hat: Array = m / (1 - o.beta1**self.step)
-        v_hat: Array = v / (1 - o.beta2**self.step)
-        return m_hat / (np.sqrt(v_hat) + o.epsilon)
+        match o.kind:
+            case "sgd":
+                return gradient
+            case "adam" | "adam-fresh":
+                m, v = moments
+                m[...] = o.beta1 * m + (1 - o.beta1) * gradient
+                v[...] = o.beta2 * v + (1 - o.beta2) * gradient**2
+                m_hat: Array = m / (1 - o.beta1**self.step)
+                v_hat: Array = v / (1 - o.beta2**self.step)
+                return m_hat / (np.sqrt(v_hat) + o.epsilon)
+            case _:
+                assert_never(o.kind)
 
 
 def train(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hypothesis import strategies as st
 
 from nnbench import NetworkSpec, Optimizer
+from nnbench.contract.spec import Activation, Loss, OptimizerKind, require_all
 from nnbench.testing.problems import distance, make_examples, make_layers
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ OPTIMIZERS = [
     Optimizer(kind="adam", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3),
     Optimizer(kind="adam-fresh", learning_rate=1e-3),
 ]
+require_all({optimizer.kind for optimizer in OPTIMIZERS}, OptimizerKind, "OPTIMIZERS")
 KINDS = [
     {"activation": activation, "loss": loss, "bias": bias, "l2": l2}
-    for activation in ("relu", "sigmoid")
-    for loss in ("cross_entropy", "squared_error")
+    for activation in get_args(Activation)
+    for loss in get_args(Loss)
     for bias in (True, False)
     for l2 in (0.0, 0.03)
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from nnbench import BackendUnavailableError, Layer, Network
 from nnbench_jax.optimizers import Moments, make_update
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -131,7 +131,7 @@ class JaxNetwork(Network[Data, Data]):
 @partial(jax.jit, static_argnums=0)
 def logits_of(spec: NetworkSpec, parameters: Parameters, inputs: Array) -> Array:
     """Return the logits, shape (N, K)."""
-    activate = jax.nn.relu if spec.activation == "relu" else jax.nn.sigmoid
+    activate = activation_of(spec)
     value = inputs
     for depth, layer in enumerate(parameters):
         if depth > 0:
@@ -140,6 +140,17 @@ def logits_of(spec: NetworkSpec, parameters: Parameters, inputs: Array) -> Array
         if spec.bias:
             value = value + layer["bias"]
     return value
+
+
+def activation_of(spec: NetworkSpec) -> Callable[[Array], Array]:
+    """Return the activation of the hidden layers."""
+    match spec.activation:
+        case "relu":
+            return jax.nn.relu
+        case "sigmoid":
+            return jax.nn.sigmoid
+        case _:
+            assert_never(spec.activation)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -164,9 +175,13 @@ def backprop(
 
 def output_loss(spec: NetworkSpec, logits: Array, targets: Array) -> Array:
     """Return the mean loss of the outputs."""
-    if spec.loss == "cross_entropy":
-        return -(jax.nn.log_softmax(logits) * targets).sum() / len(logits)
-    return jnp.square(jax.nn.sigmoid(logits) - targets).mean()
+    match spec.loss:
+        case "cross_entropy":
+            return -(jax.nn.log_softmax(logits) * targets).sum() / len(logits)
+        case "squared_error":
+            return jnp.square(jax.nn.sigmoid(logits) - targets).mean()
+        case _:
+            assert_never(spec.loss)
 
 
 def weight_penalty(spec: NetworkSpec, parameters: Parameters) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,15 @@ def make_update(spec: Optimizer) -> Callable[[Any, Moments, Any], tuple[Any, Mom
         )
         return parameters, Moments(first, second, step)
 
-    return {"sgd": descend, "adam": adam, "adam-fresh": adam_fresh}[spec.kind]
+    match spec.kind:
+        case "sgd":
+            return descend
+        case "adam":
+            return adam
+        case "adam-fresh":
+            return adam_fresh
+        case _:
+            assert_never(spec.kind)
 
 
 def mix(beta: float, mean: Array, value: Array) -> Array:

@@ -23,6 +23,7 @@ SOURCES = Path(__file__).parent
 FLAGS = (
     "-std=gnu11",
     "-O3",
+    "-Werror=switch",  # one that leaves a kind out
     "-fno-math-errno",
     "-fPIC",
     "-fvisibility=hidden",

@@ -1,6 +1,9 @@
 /* The layers after the first, and what they share with it: activations, biases, derivatives. */
+#include "dense.h"
+
 #include "gemm.h"
-#include "network.h"
+#include "loss.h"
+#include "optimizer.h"
 #include "vec.h"
 
 static struct range own_examples(const struct worker *w) {
@@ -54,7 +57,7 @@ void backpropagate(struct worker *w) {
     struct network *net = w->network;
     struct range examples = own_examples(w);
     size_t count = examples.end - examples.begin;
-    w->loss = net->loss == CROSS_ENTROPY ? cross_entropy(w, examples) : squared_error(w, examples);
+    w->loss = output_loss(w, examples);
     for (int l = net->depth - 1; l > 0; l--) {
         struct layer *below = &net->layers[l - 1], *layer = &net->layers[l];
         size_t at = examples.begin * below->stride;
@@ -66,19 +69,6 @@ void backpropagate(struct worker *w) {
         multiply_by_slope(net->activation, below->value + at, below->delta + at,
                           count * below->stride);
     }
-}
-
-void finish(struct worker *w, size_t offset, float *gradients, size_t count, int weights,
-            int fused) {
-    struct network *net = w->network;
-    float *parameters = net->parameter + offset, *kept = net->gradient + offset;
-    if (weights && net->l2 != 0)
-        for (size_t i = 0; i < count; i++) gradients[i] += net->l2 * parameters[i];
-    if (fused)
-        optimize(&w->optimizer, parameters, gradients, net->first + offset, net->second + offset,
-                 count);
-    else if (kept != gradients)
-        memcpy(kept, gradients, count * sizeof *kept);
 }
 
 /* The bias's gradient is the sum of the deltas over the batch. */

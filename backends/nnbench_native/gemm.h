@@ -1,6 +1,5 @@
 /* Products of dense matrices. */
-#ifndef GEMM_H
-#define GEMM_H
+#pragma once
 
 #include <stddef.h>
 
@@ -16,5 +15,3 @@ size_t gemm_scratch(size_t n);
 /* C += A B for A (m, k), B (k, n) and C (m, n), whose rows are ldc floats apart. */
 void gemm(size_t m, size_t n, size_t k, struct matrix a, struct matrix b, float *c, size_t ldc,
           float *scratch);
-
-#endif

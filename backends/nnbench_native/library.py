@@ -1,4 +1,4 @@
-"""The compiled library as Python sees it: the structures of ``network.h`` and its functions."""
+"""The compiled library as Python sees it: the structures and functions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ACTIVATIONS = ("relu", "sigmoid")
-LOSSES = ("cross_entropy", "squared_error")
-OPTIMIZERS = ("sgd", "adam", "adam-fresh")
+# The enums of ``types.h``.
+ACTIVATIONS = {"relu": 0, "sigmoid": 1}
+LOSSES = {"cross_entropy": 0, "squared_error": 1}
+OPTIMIZERS = {"sgd": 0, "adam": 1, "adam-fresh": 2}
 PARAMETERS, GRADIENTS = range(2)
 
 

@@ -1,27 +1,42 @@
 /* Activations and losses. What fills up a row of derivatives is zero here too. */
-#include "network.h"
+#include "loss.h"
+
+#include <stdlib.h>
+
 #include "vec.h"
 
-void activate(int activation, float *values, size_t count) {
-    for (size_t i = 0; i < count; i += LANES) {
-        vec x = load(values + i);
-        if (activation == RELU)
-            x = choose((uvec)(x <= 0.0f), splat(0.0f), x); /* NaN stays */
-        else
-            x = vec_sigmoid(x);
-        store(values + i, x);
+void activate(enum activation activation, float *values, size_t count) {
+    switch (activation) {
+    case RELU:
+        for (size_t i = 0; i < count; i += LANES) {
+            vec x = load(values + i);
+            store(values + i, choose((uvec)(x <= 0.0f), splat(0.0f), x)); /* NaN stays */
+        }
+        return;
+    case SIGMOID:
+        for (size_t i = 0; i < count; i += LANES) store(values + i, vec_sigmoid(load(values + i)));
+        return;
     }
+    abort();
 }
 
-void multiply_by_slope(int activation, const float *values, float *deltas, size_t count) {
-    for (size_t i = 0; i < count; i += LANES) {
-        vec a = load(values + i), d = load(deltas + i);
-        if (activation == RELU)
-            d = choose((uvec)(a > 0.0f), d, splat(0.0f));
-        else
-            d = d * (a * (1.0f - a));
-        store(deltas + i, d);
+void multiply_by_slope(enum activation activation, const float *values, float *deltas,
+                       size_t count) {
+    switch (activation) {
+    case RELU:
+        for (size_t i = 0; i < count; i += LANES) {
+            uvec passes = (uvec)(load(values + i) > 0.0f);
+            store(deltas + i, choose(passes, load(deltas + i), splat(0.0f)));
+        }
+        return;
+    case SIGMOID:
+        for (size_t i = 0; i < count; i += LANES) {
+            vec a = load(values + i);
+            store(deltas + i, load(deltas + i) * (a * (1.0f - a)));
+        }
+        return;
     }
+    abort();
 }
 
 /* Write share * softmax of a row. Returns the largest logit, and through `sum` the sum of the
@@ -47,7 +62,7 @@ static float softmax(const struct layer *layer, const float *logits, float share
 }
 
 /* The mean over the batch, in nats; this returns these examples' part of it. */
-double cross_entropy(const struct worker *w, struct range examples) {
+static double cross_entropy(const struct worker *w, struct range examples) {
     const struct layer *last = &w->network->layers[w->network->depth - 1];
     float share = 1.0f / (float)w->batch, sum;
     double loss = 0, product = 1; /* one logarithm of many sums, each of which is 1 to outputs */
@@ -64,7 +79,7 @@ double cross_entropy(const struct worker *w, struct range examples) {
 }
 
 /* The mean over batch and outputs of the squared error of a sigmoid; likewise. */
-double squared_error(const struct worker *w, struct range examples) {
+static double squared_error(const struct worker *w, struct range examples) {
     const struct layer *last = &w->network->layers[w->network->depth - 1];
     double share = 1.0 / ((double)w->batch * (double)last->outputs), loss = 0;
     for (size_t n = examples.begin; n < examples.end; n++) {
@@ -84,4 +99,12 @@ double squared_error(const struct worker *w, struct range examples) {
         loss += (double)vec_sum(squares);
     }
     return loss * share;
+}
+
+double output_loss(const struct worker *w, struct range examples) {
+    switch (w->network->loss) {
+    case CROSS_ENTROPY: return cross_entropy(w, examples);
+    case SQUARED_ERROR: return squared_error(w, examples);
+    }
+    abort();
 }

@@ -1,10 +1,13 @@
 /* What Python calls: make a network, load and dump its arrays, and train it. Functions that
    return an int return 0, or -1 where memory ran out. */
-#include "network.h"
-
 #include <stdlib.h>
 
+#include "dense.h"
 #include "gemm.h"
+#include "optimizer.h"
+#include "pool.h"
+#include "sparse.h"
+#include "types.h"
 #include "vec.h"
 
 enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
@@ -128,10 +131,10 @@ API struct network *nn_create(const struct spec *spec) {
     struct network *net = calloc(1, sizeof *net);
     if (!net) return NULL;
     net->depth = spec->depth, net->threads = spec->threads;
-    net->activation = spec->activation, net->loss = spec->loss;
+    net->activation = (enum activation)spec->activation, net->loss = (enum loss)spec->loss;
     net->bias = spec->bias, net->l2 = (float)spec->l2;
     struct optimizer optimizer = {
-        .kind = spec->optimizer,
+        .kind = (enum kind)spec->optimizer,
         .decay1 = (float)spec->beta1,
         .decay2 = (float)spec->beta2,
         .learning_rate = spec->learning_rate,
@@ -195,12 +198,10 @@ static void backprop_job(void *context, int thread) {
 
 static void update_job(void *context, int thread) {
     struct network *net = context;
-    struct optimizer *optimizer = &net->workers[thread].optimizer;
-    struct range own = share(net->parameters, (size_t)thread, (size_t)net->threads, LANES);
-    size_t at = own.begin;
-    optimizer_step(optimizer);
-    optimize(optimizer, net->parameter + at, net->gradient + at, net->first + at,
-             net->second + at, own.end - at);
+    struct worker *w = &net->workers[thread];
+    struct range own = own_share(w, net->parameters, LANES);
+    optimizer_step(&w->optimizer);
+    optimize(w, own.begin, net->gradient + own.begin, own.end - own.begin);
 }
 
 /* The loss of the batch, L2 term included: what all workers found. */

@@ -54,14 +54,14 @@ class Batch:
 class NativeNetwork(Network[Data, Batch]):
     """It trains with as many threads as OMP_NUM_THREADS says, or one."""
 
-    def __init__(self, spec: NetworkSpec, instructions: str = "native") -> None:
+    def __init__(self, spec: NetworkSpec, *, instructions: str = "native") -> None:
         self.spec = spec
         self._library = load(instructions)
         sizes = np.array(spec.sizes, np.uintp)
-        described = describe(spec, sizes)
-        self._handle = self._library.nn_create(byref(described))
+        struct = make_struct(spec, sizes)
+        self._handle = self._library.nn_create(byref(struct))
         if not self._handle:
-            raise MemoryError(f"no memory, or no {described.threads} threads, for this network")
+            raise MemoryError(f"no memory, or no {struct.threads} threads, for this network")
         weakref.finalize(self, self._library.nn_free, self._handle)
 
     @property
@@ -125,16 +125,16 @@ class NativeNetwork(Network[Data, Batch]):
         return losses
 
 
-def describe(spec: NetworkSpec, sizes: NDArray[np.uintp]) -> Spec:
+def make_struct(spec: NetworkSpec, sizes: NDArray[np.uintp]) -> Spec:
     """Write a network down for C; ``sizes`` must outlive the result."""
     optimizer = spec.optimizer
     return Spec(
         sizes=pointer(sizes),
         depth=len(sizes) - 1,
-        activation=ACTIVATIONS.index(spec.activation),
-        loss=LOSSES.index(spec.loss),
+        activation=ACTIVATIONS[spec.activation],
+        loss=LOSSES[spec.loss],
         bias=spec.bias,
-        optimizer=OPTIMIZERS.index(optimizer.kind),
+        optimizer=OPTIMIZERS[optimizer.kind],
         threads=threads(),
         l2=spec.l2,
         learning_rate=optimizer.learning_rate,

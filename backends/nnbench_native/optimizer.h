@@ -1,24 +1,27 @@
 /* What turns gradients into an update of the parameters. */
-#ifndef OPTIMIZER_H
-#define OPTIMIZER_H
+#pragma once
 
-#include <stddef.h>
+#include <stdlib.h>
 
-enum kind { SGD, ADAM, FRESH_ADAM };
-
-struct optimizer {
-    int kind;
-    float decay1, decay2; /* beta 1 and 2 */
-    float rate, epsilon;  /* of this step; see optimizer_step */
-    double learning_rate, beta1, beta2, given_epsilon;
-    long step;
-};
+#include "types.h"
 
 /* Go on to the next step. */
 void optimizer_step(struct optimizer *optimizer);
 
-/* Update `count` parameters, whole vectors, with their gradients; the moments are Adam's. */
-void optimize(const struct optimizer *optimizer, float *parameters, const float *gradients,
-              float *first, float *second, size_t count);
+/* Whether a parameter can move without a gradient, by moments of earlier steps. */
+static inline int keeps_moments(const struct optimizer *optimizer) {
+    switch (optimizer->kind) {
+    case SGD: return 0;
+    case ADAM: return 1;
+    case FRESH_ADAM: return 0;
+    }
+    abort();
+}
 
-#endif
+/* Update `count` parameters, whole vectors, from `offset` on, with their gradients. */
+void optimize(const struct worker *w, size_t offset, const float *gradients, size_t count);
+
+/* Keep the gradients of `count` parameters from `offset` on; if fused, update these instead.
+   L2 is added if they are weights. */
+void finish(struct worker *w, size_t offset, float *gradients, size_t count, int weights,
+            int fused);

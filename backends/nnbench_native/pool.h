@@ -1,6 +1,5 @@
 /* A pool of threads that run one job together, and a barrier inside a job. */
-#ifndef POOL_H
-#define POOL_H
+#pragma once
 
 typedef void job(void *context, int thread);
 struct pool;
@@ -13,5 +12,3 @@ void pool_run(struct pool *pool, job *work, void *context);
 
 /* Wait, within a job, until every thread of the pool has come here. */
 void pool_barrier(struct pool *pool);
-
-#endif

@@ -5,7 +5,9 @@
    to its sums, which stay in registers. For the gradients the word's masks are turned round: they
    then tell for an input which examples have it, and its row of gradients stays in registers while
    these examples' deltas are added. The word's rows are then updated at once. */
-#include "network.h"
+#include "sparse.h"
+
+#include "optimizer.h"
 #include "vec.h"
 
 enum { CACHE_LINE = 64 };
@@ -177,7 +179,7 @@ void sum_inputs(struct worker *w) {
 static uint64_t moving(struct worker *w, size_t word, uint64_t set) {
     uint64_t *touched = &w->network->touched[word]; /* the rows of a word may be of two threads */
     if (w->network->l2 != 0) return own_bits(w, word);
-    if (w->optimizer.kind != ADAM) return set;
+    if (!keeps_moments(&w->optimizer)) return set;
     uint64_t before = __atomic_load_n(touched, __ATOMIC_RELAXED);
     if (set & ~before) __atomic_fetch_or(touched, set, __ATOMIC_RELAXED);
     return (set | before) & own_bits(w, word);

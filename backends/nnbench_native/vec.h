@@ -2,8 +2,7 @@
 
    The type is GCC's and Clang's vector extension, whose operators work lane by lane and take
    scalars too; only what it lacks is written with intrinsics. It may be unaligned. */
-#ifndef VEC_H
-#define VEC_H
+#pragma once
 
 #include <math.h>
 #include <stddef.h>
@@ -103,5 +102,3 @@ INLINE vec vec_exp(vec x) {
 }
 
 INLINE vec vec_sigmoid(vec x) { return 1.0f / (1.0f + vec_exp(-x)); }
-
-#endif

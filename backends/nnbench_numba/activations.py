@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nnbench_numba.arrays import RELU, SIGMOID
 from nnbench_numba.compilation import compiled
 
 if TYPE_CHECKING:
@@ -26,12 +27,16 @@ def activate(model: Model, out: Array, bias: Array, hidden: bool) -> None:
         z = out[i]
         for k in range(len(bias)):
             z[k] += bias[k]
-        if hidden and model.relu:
+        if not hidden:
+            continue
+        if model.activation == RELU:
             for k in range(len(z)):
                 z[k] = max(z[k], np.float32(0))
-        elif hidden:
+        elif model.activation == SIGMOID:
             for k in range(len(z)):
                 z[k] = sigmoid(z[k])
+        else:
+            raise ValueError("no such activation")
 
 
 @compiled
@@ -39,12 +44,14 @@ def slope(model: Model, value: Array, delta: Array) -> None:
     """Multiply delta by the derivative of the hidden activation that gave ``value``."""
     for i in range(len(value)):
         a, d = value[i], delta[i]
-        if model.relu:
+        if model.activation == RELU:
             for k in range(len(a)):
                 d[k] = d[k] if a[k] > 0 else np.float32(0)
-        else:
+        elif model.activation == SIGMOID:
             for k in range(len(a)):
                 d[k] *= a[k] * (np.float32(1) - a[k])
+        else:
+            raise ValueError("no such activation")
 
 
 @compiled

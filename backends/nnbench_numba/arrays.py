@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 
+# Kinds as compiled code knows them; there, one that is none of them raises an error.
+ACTIVATIONS = {"relu": 0, "sigmoid": 1}
+LOSSES = {"cross_entropy": 0, "squared_error": 1}
+OPTIMIZERS = {"sgd": 0, "adam": 1, "adam-fresh": 2}
+RELU, SIGMOID = ACTIVATIONS.values()
+CROSS_ENTROPY, SQUARED_ERROR = LOSSES.values()
+SGD, ADAM, FRESH_ADAM = OPTIMIZERS.values()
+
+
 class Split(NamedTuple):
     """Examples, with only those inputs that are not zero."""
 
@@ -33,8 +42,8 @@ class Model(NamedTuple):
     sizes: Integers  #: units of each layer
     offsets: Integers  #: where each layer's parameters start in the flat array, and the last end
     columns: Integers  #: how many units all earlier layers have, but for the inputs
-    relu: bool  #: otherwise sigmoid
-    cross_entropy: bool  #: otherwise squared error
+    activation: int  #: of ACTIVATIONS
+    loss: int  #: of LOSSES
     l2: np.float32
 
 

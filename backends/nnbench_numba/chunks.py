@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench_numba.activations import activate, cross_entropy, slope, squared_error
-from nnbench_numba.arrays import bias_of, rows_of, weight_of
+from nnbench_numba.arrays import CROSS_ENTROPY, SQUARED_ERROR, bias_of, rows_of, weight_of
 from nnbench_numba.compilation import compiled
 from nnbench_numba.optimizers import optimize
 from nnbench_numba.sparse import gradient_sparse, multiply_sparse
@@ -73,10 +73,12 @@ def losses_and_deltas(
     delta = rows_of(work.deltas, model, last, n, low, high)
     for i in range(high - low):
         target = split.targets[index[low + i]]
-        if model.cross_entropy:
+        if model.loss == CROSS_ENTROPY:
             loss += cross_entropy(logits[i], target, delta[i], scale)
-        else:
+        elif model.loss == SQUARED_ERROR:
             loss += squared_error(logits[i], target, delta[i], scale)
+        else:
+            raise ValueError("no such loss")
     return loss
 
 

@@ -12,8 +12,8 @@ from threadpoolctl import ThreadpoolController
 
 from nnbench import Examples, Layer, Network
 from nnbench_numba import arrays, chunks, compilation, sparse, training
-from nnbench_numba.arrays import Model, Split, State, Workspace
-from nnbench_numba.optimizers import ADAM, FRESH_ADAM, SGD, Rule
+from nnbench_numba.arrays import ACTIVATIONS, LOSSES, OPTIMIZERS, Model, Split, State, Workspace
+from nnbench_numba.optimizers import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from nnbench import NetworkSpec, Optimizer
 
 T = TypeVar("T")
-
-KINDS = {"sgd": SGD, "adam": ADAM, "adam-fresh": FRESH_ADAM}
 
 
 class Batch(NamedTuple):
@@ -151,22 +149,22 @@ def typed(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def make_model(spec: NetworkSpec) -> Model:
-    """Describe a network to the kernels."""
+    """Write a network down for the kernels."""
     lengths = [i * o + (o if spec.bias else 0) for i, o in spec.shapes]
     return Model(
         sizes=np.array(spec.sizes, np.int64),
         offsets=np.cumsum([0, *lengths]),
         columns=np.cumsum([0, *spec.sizes[1:-1]]),
-        relu=spec.activation == "relu",
-        cross_entropy=spec.loss == "cross_entropy",
+        activation=ACTIVATIONS[spec.activation],
+        loss=LOSSES[spec.loss],
         l2=np.float32(spec.l2),
     )
 
 
 def make_rule(spec: Optimizer) -> Rule:
-    """Describe an optimizer to the kernels."""
+    """Write an optimizer down for the kernels."""
     return Rule(
-        KINDS[spec.kind],
+        OPTIMIZERS[spec.kind],
         float(spec.learning_rate),
         float(spec.beta1),
         float(spec.beta2),

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nnbench_numba.arrays import ADAM, FRESH_ADAM, SGD
 from nnbench_numba.compilation import compiled
 
 if TYPE_CHECKING:
     from nnbench_numba.arrays import Array
 
-SGD, ADAM, FRESH_ADAM = range(3)
-
 
 class Rule(NamedTuple):
     """An optimizer."""
 
-    kind: int
+    kind: int  #: of OPTIMIZERS
     learning_rate: float
     beta1: float
     beta2: float
@@ -33,9 +32,11 @@ def optimize(rule: Rule, step: int, p: Array, g: Array, m: Array, v: Array) -> N
     elif rule.kind == SGD:
         for i in range(len(p)):
             p[i] -= rate * g[i]
-    else:  # Adam's first step: m̂ = g and v̂ = g²
+    elif rule.kind == FRESH_ADAM:  # Adam's first step: m̂ = g and v̂ = g²
         for i in range(len(p)):
             p[i] -= rate * g[i] / (abs(g[i]) + epsilon)
+    else:
+        raise ValueError("no such optimizer")
 
 
 @compiled

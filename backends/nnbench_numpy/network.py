@@ -14,7 +14,7 @@ is never set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -122,17 +122,23 @@ class NumpyNetwork(Network[Data, Batch]):
         return work.outputs[-1].T
 
     def _activate(self, z: Array, out: Array) -> None:
-        if self.spec.activation == "relu":
-            np.maximum(z, 0, out=out)
-        else:
-            sigmoid(z, out=out)
+        match self.spec.activation:
+            case "relu":
+                np.maximum(z, 0, out=out)
+            case "sigmoid":
+                sigmoid(z, out=out)
+            case _:
+                assert_never(self.spec.activation)
 
     def backprop(self, batch: Batch) -> float:
         work = self._workspace(*batch.inputs.shape[::-1])
-        if self.spec.loss == "cross_entropy":
-            loss = cross_entropy(work, batch.targets)
-        else:
-            loss = squared_error(work, batch.targets)
+        match self.spec.loss:
+            case "cross_entropy":
+                loss = cross_entropy(work, batch.targets)
+            case "squared_error":
+                loss = squared_error(work, batch.targets)
+            case _:
+                assert_never(self.spec.loss)
         for depth in reversed(range(len(self._weights))):
             value, gradient = work.values[depth], self._weight_gradients[depth]
             np.matmul(value, work.deltas[depth].T, out=gradient[: len(value)])
@@ -150,10 +156,13 @@ class NumpyNetwork(Network[Data, Batch]):
             work.slopes[depth - 1],
         )
         np.matmul(weight, work.deltas[depth], out=below)
-        if self.spec.activation == "relu":
-            np.sign(value, out=slope)
-        else:
-            sigmoid_slope(value, out=slope)
+        match self.spec.activation:
+            case "relu":
+                np.sign(value, out=slope)
+            case "sigmoid":
+                sigmoid_slope(value, out=slope)
+            case _:
+                assert_never(self.spec.activation)
         np.multiply(below, slope, out=below)
 
     def _penalize(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 def make_optimizer(spec: Optimizer, parameters: Array, gradients: Array) -> Callable[[int], None]:
     """Return a function that makes one step with the first so many parameters."""
-    kinds = {"sgd": GradientDescent, "adam": Adam, "adam-fresh": FreshAdam}
-    return kinds[spec.kind](spec, parameters, gradients)
+    match spec.kind:
+        case "sgd":
+            return GradientDescent(spec, parameters, gradients)
+        case "adam":
+            return Adam(spec, parameters, gradients)
+        case "adam-fresh":
+            return FreshAdam(spec, parameters, gradients)
+        case _:
+            assert_never(spec.kind)
 
 
 class GradientDescent:

@@ -7,7 +7,7 @@ between the products is in floats: see ``fixed_point`` for what the integers rou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from nnbench_python.fixed_point import (
     MULTIPLIER_BITS,
@@ -66,9 +66,13 @@ class BigintNetwork(PythonNetwork[Data]):
         return self._logits
 
     def _activate(self, z: Vector) -> Vector:
-        if self.spec.activation == "sigmoid":
-            return [sigmoid(x) for x in z]
-        return [0.0 if x < 0 else x for x in z]  # NaN stays
+        match self.spec.activation:
+            case "relu":
+                return [0.0 if x < 0 else x for x in z]  # NaN stays
+            case "sigmoid":
+                return [sigmoid(x) for x in z]
+            case _:
+                assert_never(self.spec.activation)
 
     def backprop(self, batch: Data) -> float:
         share = 1 / len(batch.wanted)
@@ -91,9 +95,13 @@ class BigintNetwork(PythonNetwork[Data]):
 
     def _slope(self, deltas: Vector, outputs: Vector) -> Vector:
         """Multiply by the derivative of the activation, given its values."""
-        if self.spec.activation == "sigmoid":
-            return [d * a * (1 - a) for d, a in zip(deltas, outputs, strict=True)]
-        return [d if a > 0 else 0.0 for d, a in zip(deltas, outputs, strict=True)]
+        match self.spec.activation:
+            case "relu":
+                return [d if a > 0 else 0.0 for d, a in zip(deltas, outputs, strict=True)]
+            case "sigmoid":
+                return [d * a * (1 - a) for d, a in zip(deltas, outputs, strict=True)]
+            case _:
+                assert_never(self.spec.activation)
 
 
 def forward(layer: Dense, inputs: Multipliers) -> list[Vector]:

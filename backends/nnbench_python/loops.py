@@ -8,7 +8,7 @@ and so is half of what ReLU lets through. Arithmetic is in Python's floats, whic
 from __future__ import annotations
 
 from operator import mul
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from nnbench_python.losses import sigmoid
 from nnbench_python.network import Dense, PythonNetwork, wanted_of
@@ -85,10 +85,14 @@ class LoopsNetwork(PythonNetwork[Data]):
         return Kept(rows, forward(self._layers[-1], rows[-1]))
 
     def _activate(self, z: Vector) -> SparseRow[float]:
-        if self.spec.activation == "sigmoid":
-            return SparseRow(range(len(z)), [sigmoid(x) for x in z])
-        positions = [unit for unit, x in enumerate(z) if x > 0]
-        return SparseRow(positions, [z[unit] for unit in positions])
+        match self.spec.activation:
+            case "relu":
+                positions = [unit for unit, x in enumerate(z) if x > 0]
+                return SparseRow(positions, [z[unit] for unit in positions])
+            case "sigmoid":
+                return SparseRow(range(len(z)), [sigmoid(x) for x in z])
+            case _:
+                assert_never(self.spec.activation)
 
     def backprop(self, batch: Data) -> float:
         self._gradients = [zeros(shape) for shape in self.spec.shapes]
@@ -117,6 +121,11 @@ class LoopsNetwork(PythonNetwork[Data]):
         sums = [0.0] * len(row.values)
         for unit, d in delta:
             sums = [s + d * w for s, w in zip(sums, pick(layer.weights[unit]), strict=True)]
-        if self.spec.activation == "sigmoid":
-            sums = [s * a * (1 - a) for s, a in zip(sums, row.values, strict=True)]
+        match self.spec.activation:
+            case "relu":
+                pass  # a slope of one
+            case "sigmoid":
+                sums = [s * a * (1 - a) for s, a in zip(sums, row.values, strict=True)]
+            case _:
+                assert_never(self.spec.activation)
         return list(zip(row.positions, sums, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import mul
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, assert_never
 
 from nnbench import Layer, Network
 from nnbench_python.losses import cross_entropy, squared_error
@@ -58,11 +58,15 @@ class PythonNetwork(Network[DataT, DataT]):
         bias = np.array(layer.biases, np.float32) if self.spec.bias else None
         return Layer(weight.T.copy() if self.by_unit else weight, bias)
 
-    def _loss(self, logits: Vector, wanted: Wanted) -> tuple[float, Vector]:
+    def _loss(self, logits: Vector, wanted: Any) -> tuple[float, Vector]:
         """Return one example's loss, and its derivative by the logits."""
-        if isinstance(wanted, int):
-            return cross_entropy(logits, wanted)
-        return squared_error(logits, wanted)
+        match self.spec.loss:
+            case "cross_entropy":
+                return cross_entropy(logits, wanted)
+            case "squared_error":
+                return squared_error(logits, wanted)
+            case _:
+                assert_never(self.spec.loss)
 
     def _penalize(self) -> float:
         """Add the L2 term to the gradients, and return its part of the loss."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 def make_optimizer(spec: Optimizer) -> Update:
     """Return a function of parameters and gradients that makes one step in place."""
-    kinds: dict[str, Callable[[Optimizer], Update]]
-    kinds = {"sgd": GradientDescent, "adam": Adam, "adam-fresh": FreshAdam}
-    return kinds[spec.kind](spec)
+    match spec.kind:
+        case "sgd":
+            return GradientDescent(spec)
+        case "adam":
+            return Adam(spec)
+        case "adam-fresh":
+            return FreshAdam(spec)
+        case _:
+            assert_never(spec.kind)
 
 
 class GradientDescent:

@@ -14,7 +14,8 @@ def supports(spec: NetworkSpec, batch_size: int) -> str | None:
     """Return why MLPClassifier can't be this network, or None."""
     del batch_size
     if spec.loss != "cross_entropy":
-        return "MLPClassifier has no squared error, it trains with cross-entropy"
+        loss = spec.loss.replace("_", " ")
+        return f"MLPClassifier has no {loss}, it trains with cross-entropy"
     if not spec.bias:
         return "MLPClassifier always has biases"
     if spec.sizes[-1] < 3:

@@ -9,7 +9,7 @@ every batch of the rows it gets. These internals are relied on, the same from sc
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier
@@ -116,8 +116,8 @@ class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
 class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
     """The library's Adam, which adds epsilon to √v, and the contract to √v̂ = √v / √(1 − β₂ᵗ)."""
 
-    def __init__(self, spec: Optimizer, arrays: list[NDArray[np.float32]]) -> None:
-        self.spec, self._arrays = spec, arrays
+    def __init__(self, spec: Optimizer, arrays: list[NDArray[np.float32]], *, fresh: bool) -> None:
+        self.spec, self._arrays, self.fresh = spec, arrays, fresh
         self._restart()
 
     def _restart(self) -> None:
@@ -128,7 +128,7 @@ class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
         self, params: list[NDArray[np.float32]], grads: list[NDArray[np.float32]]
     ) -> None:
         """Make one step, with the epsilon that the contract means."""
-        if self.spec.kind == "adam-fresh":
+        if self.fresh:
             self._restart()
         self.epsilon = self.spec.epsilon * sqrt(1 - self.spec.beta2 ** (self.t + 1))
         super().update_params(params, grads)
@@ -136,17 +136,23 @@ class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
 
 def make_optimizer(spec: Optimizer, arrays: list[NDArray[np.float32]]) -> Any:
     """Return an optimizer that has made no step."""
-    if spec.kind == "sgd":
-        return SGDOptimizer(arrays, spec.learning_rate, momentum=0, nesterov=False)
-    return Adam(spec, arrays)
+    match spec.kind:
+        case "sgd":
+            return SGDOptimizer(arrays, spec.learning_rate, momentum=0, nesterov=False)
+        case "adam":
+            return Adam(spec, arrays, fresh=False)
+        case "adam-fresh":
+            return Adam(spec, arrays, fresh=True)
+        case _:
+            assert_never(spec.kind)
 
 
 def make_model(spec: NetworkSpec) -> Classifier:
     """Return an estimator that has seen one example of zeros, so that all its parts exist."""
     model = Classifier(
         hidden_layer_sizes=spec.sizes[1:-1],
-        activation="relu" if spec.activation == "relu" else "logistic",
-        solver="sgd" if spec.optimizer.kind == "sgd" else "adam",
+        activation={"relu": "relu", "sigmoid": "logistic"}[spec.activation],
+        solver={"sgd": "sgd", "adam": "adam", "adam-fresh": "adam"}[spec.optimizer.kind],
         learning_rate_init=spec.optimizer.learning_rate,
         batch_size=1,
         shuffle=False,  # the order comes from outside

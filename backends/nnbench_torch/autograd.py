@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nnbench_torch.dense import DenseNetwork, pair, shapes
-from nnbench_torch.functions import loss_of, make_feedforward
+from nnbench_torch.functions import make_feedforward, make_loss
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class AutogradNetwork(DenseNetwork):
         super().__init__(spec, device, pair(spec, self._parameters))
         self._leaves = [parameter.detach().requires_grad_() for parameter in self._parameters]
         self._weights = self._leaves[:: 1 + spec.bias]
-        self._feedforward = make_feedforward(spec)
+        self._feedforward, self._loss = make_feedforward(spec), make_loss(spec)
         self._optimizer = make_optimizer(spec.optimizer, self._parameters, fused=fused)
 
     def load(self, layers: Sequence[Layer]) -> None:
@@ -45,7 +45,7 @@ class AutogradNetwork(DenseNetwork):
         return self._logits
 
     def backprop(self, batch: Data) -> Tensor:
-        loss = loss_of(self.spec, self._logits, batch.targets, self._weights)
+        loss = self._loss(self._logits, batch.targets, self._weights)
         self._gradients = torch.autograd.grad(loss, self._leaves)
         return loss.detach()
 

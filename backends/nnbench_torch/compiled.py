@@ -13,13 +13,13 @@ forward values again; a whole step does it once.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import torch
 from torch import Tensor
 
 from nnbench_torch.dense import DenseNetwork, pair, shapes
-from nnbench_torch.functions import Parameters, loss_of, make_feedforward
+from nnbench_torch.functions import Parameters, make_feedforward, make_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,11 +108,11 @@ def make_backprop(
     spec: NetworkSpec,
 ) -> Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]:
     """Return the function that gives the gradients and the loss."""
-    feedforward = make_feedforward(spec)
+    feedforward, mean_loss = make_feedforward(spec), make_loss(spec)
 
     def loss(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         logits = feedforward(parameters, inputs)
-        return loss_of(spec, logits, targets, parameters[:: 1 + spec.bias])
+        return mean_loss(logits, targets, parameters[:: 1 + spec.bias])
 
     return torch.func.grad_and_value(loss)
 
@@ -138,7 +138,15 @@ def make_update(optimizer: Optimizer) -> Callable[[Parameters, Moments, Paramete
             v.lerp_(g.square(), 1 - beta2)
             p.sub_(rate * scale / first_of_ones * m / (v.sqrt() + epsilon * scale))
 
-    return {"sgd": sgd, "adam-fresh": fresh, "adam": adam}[optimizer.kind]
+    match optimizer.kind:
+        case "sgd":
+            return sgd
+        case "adam":
+            return adam
+        case "adam-fresh":
+            return fresh
+        case _:
+            assert_never(optimizer.kind)
 
 
 def make_step(spec: NetworkSpec) -> Callable[[Parameters, Moments, Tensor, Tensor], Tensor]:

@@ -12,7 +12,7 @@ the optimizer has one long array instead of many short ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor
@@ -87,17 +87,23 @@ class HandwrittenNetwork(DenseNetwork):
         return work.logits
 
     def _activate(self, z: Tensor) -> None:
-        if self.spec.activation == "relu":
-            z.relu_()
-        else:
-            z.sigmoid_()
+        match self.spec.activation:
+            case "relu":
+                z.relu_()
+            case "sigmoid":
+                z.sigmoid_()
+            case _:
+                assert_never(self.spec.activation)
 
     def backprop(self, batch: Data) -> Tensor:
         work = self._workspace(len(batch.inputs))
-        if self.spec.loss == "cross_entropy":
-            loss = cross_entropy(work, batch.targets)
-        else:
-            loss = squared_error(work, batch.targets)
+        match self.spec.loss:
+            case "cross_entropy":
+                loss = cross_entropy(work, batch.targets)
+            case "squared_error":
+                loss = squared_error(work, batch.targets)
+            case _:
+                assert_never(self.spec.loss)
         for depth in reversed(range(len(self._layers))):
             self._differentiate(work, depth)
             if depth > 0:
@@ -124,10 +130,13 @@ class HandwrittenNetwork(DenseNetwork):
             work.slopes[depth - 1],
         )
         torch.mm(self._transposed[depth], work.deltas[depth], out=below)
-        if self.spec.activation == "relu":
-            torch.sign(value, out=slope)
-        else:
-            sigmoid_slope(value, out=slope)
+        match self.spec.activation:
+            case "relu":
+                torch.sign(value, out=slope)
+            case "sigmoid":
+                sigmoid_slope(value, out=slope)
+            case _:
+                assert_never(self.spec.activation)
         below.mul_(slope)
 
     def _penalty(self) -> Tensor:

@@ -7,7 +7,7 @@ Their state keeps its place in memory, also when it restarts: a recorded CUDA gr
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 
@@ -23,9 +23,15 @@ def make_optimizer(
     spec: Optimizer, parameters: Sequence[Tensor], *, fused: bool
 ) -> GradientDescent:
     """Return the optimizer of a network; ``fused`` is about Adam, the others are short anyway."""
-    adam = FusedAdam if fused else Adam
-    kinds = {"sgd": GradientDescent, "adam": adam, "adam-fresh": FreshAdam}
-    return kinds[spec.kind](spec, parameters)
+    match spec.kind:
+        case "sgd":
+            return GradientDescent(spec, parameters)
+        case "adam":
+            return FusedAdam(spec, parameters) if fused else Adam(spec, parameters)
+        case "adam-fresh":
+            return FreshAdam(spec, parameters)
+        case _:
+            assert_never(spec.kind)
 
 
 class GradientDescent:

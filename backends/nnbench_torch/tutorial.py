@@ -9,13 +9,13 @@ trains the workload's network; that is quicker than to make new ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, assert_never, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from nnbench_torch.functions import loss_of
+from nnbench_torch.functions import make_loss
 from nnbench_torch.network import Data, TorchNetwork, export
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TutorialNetwork(TorchNetwork):
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
-        self._model = make_model(spec)
+        self._model, self._loss = make_model(spec), make_loss(spec)
         self._linears = [m for m in self._model if isinstance(m, nn.Linear)]
         self._optimizer = make_optimizer(spec.optimizer, self._model.parameters())
 
@@ -63,15 +63,20 @@ class TutorialNetwork(TorchNetwork):
     def backprop(self, batch: Data) -> Tensor:
         self._model.zero_grad()
         weights = [linear.weight for linear in self._linears] if self.spec.l2 else []
-        loss = loss_of(self.spec, self._logits, batch.targets, weights)
+        loss = self._loss(self._logits, batch.targets, weights)
         loss.backward()
         return loss.detach()
 
     def update(self) -> None:
         previous = self._optimizer
         self._optimizer = make_optimizer(self.spec.optimizer, self._model.parameters())
-        if self.spec.optimizer.kind == "adam":
-            self._optimizer.state = previous.state
+        match self.spec.optimizer.kind:
+            case "adam":
+                self._optimizer.state = previous.state
+            case "sgd" | "adam-fresh":
+                pass  # they keep nothing from one step to the next
+            case _:
+                assert_never(self.spec.optimizer.kind)
         self._optimizer.step()
 
     @torch.inference_mode()
@@ -90,13 +95,29 @@ def make_model(spec: NetworkSpec) -> nn.Sequential:
     modules: list[nn.Module] = []
     for fan_in, fan_out in spec.shapes:
         modules += [nn.Linear(fan_in, fan_out, bias=spec.bias)]
-        modules += [nn.ReLU() if spec.activation == "relu" else nn.Sigmoid()]
+        modules += [make_activation(spec)]
     return nn.Sequential(*modules[:-1])
+
+
+def make_activation(spec: NetworkSpec) -> nn.Module:
+    """Return the activation of a hidden layer."""
+    match spec.activation:
+        case "relu":
+            return nn.ReLU()
+        case "sigmoid":
+            return nn.Sigmoid()
+        case _:
+            assert_never(spec.activation)
 
 
 def make_optimizer(spec: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return a new optimizer, with PyTorch's defaults for what is not the workload's."""
-    if spec.kind == "sgd":
-        return torch.optim.SGD(parameters, lr=spec.learning_rate)
-    betas = (spec.beta1, spec.beta2)
-    return torch.optim.Adam(parameters, lr=spec.learning_rate, betas=betas, eps=spec.epsilon)
+    match spec.kind:
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=spec.learning_rate)
+        case "adam" | "adam-fresh":
+            betas = (spec.beta1, spec.beta2)
+            rate, epsilon = spec.learning_rate, spec.epsilon
+            return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=epsilon)
+        case _:
+            assert_never(spec.kind)

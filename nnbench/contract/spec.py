@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 from msgspec import Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +19,18 @@ Loss = Literal["cross_entropy", "squared_error"]
 OptimizerKind = Literal["sgd", "adam", "adam-fresh"]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
+
+
+def require_all(names: Collection[str], members: object, where: str) -> None:
+    """Check that ``names``, the keys of a table say, are the members of a Literal.
+
+    Raises
+    ------
+    TypeError
+        If one is missing, or unknown; the message says which, and where.
+    """
+    if wrong := set(names) ^ set(get_args(members)):
+        raise TypeError(f"{where}: missing or unknown: {', '.join(sorted(wrong))}")
 
 
 class Layer(NamedTuple):
@@ -46,16 +58,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """How gradients become an update.
-
-    ``sgd``
-        θ ← θ − η·g.
-    ``adam``
-        Kingma and Ba (2015), algorithm 1: both moments are corrected for their bias, and
-        epsilon stands outside the root.
-    ``adam-fresh``
-        Adam whose moments and step count restart at zero in every step.
-    """
+    """How gradients become an update: see RULES for the kinds."""
 
     kind: Annotated[OptimizerKind, Meta(description="rule of the update")]
     learning_rate: Annotated[Positive, Meta(description="step size")]
@@ -68,6 +71,25 @@ class Optimizer:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             msg = f"the learning rate must be a positive number, not {self.learning_rate}"
             raise ValueError(msg)
+
+
+class Rule(NamedTuple):
+    """What holds for a kind of optimizer, whatever its hyper-parameters."""
+
+    formula: str  #: the update of a parameter θ with the gradient g
+    touched: int  #: values that an update reads or writes for each parameter
+    keeps_moments: bool  #: whether a step depends on more than the parameters and its gradients
+
+
+RULES: dict[OptimizerKind, Rule] = {
+    "sgd": Rule("θ ← θ − η·g", touched=3, keeps_moments=False),
+    # Kingma and Ba (2015), algorithm 1: m̂ and v̂ are the running means of g and g² (β1 and β2 are
+    # their decays), both corrected for their start at zero.
+    "adam": Rule("θ ← θ − η·m̂ / (√v̂ + ε)", touched=7, keeps_moments=True),
+    # Adam whose moments and step count restart at zero in every step: m̂ = g and v̂ = g².
+    "adam-fresh": Rule("θ ← θ − η·g / (|g| + ε)", touched=3, keeps_moments=False),
+}
+require_all(RULES, OptimizerKind, "RULES")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +140,12 @@ class NetworkSpec:
 
         The inputs are read twice (for the output, for the weights' gradient), each further
         value and its derivative are written once and read once. Each parameter is read in the
-        feedforward, and in the backprop but for the first layer's; its gradient is written; the
-        update reads the gradient and reads and writes the parameter, and Adam's two moments.
+        feedforward, and in the backprop but for the first layer's; its gradient is written; what
+        the update reads and writes is in RULES.
         """
         values = 2 * self.sizes[0] + 4 * sum(self.sizes[1:])
         first, *_ = [i * o for i, o in self.shapes]
-        update = 7 if self.optimizer.kind == "adam" else 3
+        update = RULES[self.optimizer.kind].touched
         return 4 * (batch_size * values + (3 + update) * self.parameter_count - first)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -56,8 +56,15 @@ def load_splits(workload: Workload) -> Splits:
         splits = load_folder(Path(workload.dataset))
     else:
         splits = catalog.find("dataset or folder", workload.dataset, known).load()
-    if splits.train.labels is None and workload.loss == "cross_entropy":
-        raise DatasetError(f"{workload.dataset}: target values, but cross-entropy needs classes")
+    match workload.loss:
+        case "cross_entropy":
+            if splits.train.labels is None:
+                message = "target values, but cross-entropy needs classes"
+                raise DatasetError(f"{workload.dataset}: {message}")
+        case "squared_error":
+            pass  # of classes, too: they become one-hot
+        case _:
+            assert_never(workload.loss)
     if splits.test.labels is None and workload.target_accuracy is not None:
         raise DatasetError(f"{workload.dataset}: no classes, so a target accuracy means nothing")
     if workload.validation >= len(splits.train.inputs):
@@ -106,8 +113,12 @@ def rows(examples: Examples, index: slice | NDArray[np.int64]) -> Examples:
 def fit(examples: Examples, network: NetworkSpec) -> Examples:
     """Give examples the labels or the targets that the loss needs: classes become one-hot."""
     inputs, labels, targets = examples
-    if network.loss == "cross_entropy":
-        return Examples(inputs, labels, None)
-    if targets is None and labels is not None:
-        targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]
-    return Examples(inputs, None, targets)
+    match network.loss:
+        case "cross_entropy":
+            return Examples(inputs, labels, None)
+        case "squared_error":
+            if targets is None and labels is not None:
+                targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]
+            return Examples(inputs, None, targets)
+        case _:
+            assert_never(network.loss)

@@ -6,7 +6,7 @@ so that the initial parameters, the order of examples and the order of backends 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -37,10 +37,14 @@ def initial_layers(spec: NetworkSpec, initial: Initial, seed: int) -> list[Layer
     rng = generator(seed, PARAMETERS)
 
     def draw(fan_in: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if initial == "normal":
-            return rng.standard_normal(shape).astype(np.float32)
-        bound = 1 / np.sqrt(fan_in)
-        return rng.uniform(-bound, bound, shape).astype(np.float32)
+        match initial:
+            case "normal":
+                return rng.standard_normal(shape).astype(np.float32)
+            case "uniform":
+                bound = 1 / np.sqrt(fan_in)
+                return rng.uniform(-bound, bound, shape).astype(np.float32)
+            case _:
+                assert_never(initial)
 
     return [Layer(draw(i, (i, o)), draw(i, (o,)) if spec.bias else None) for i, o in spec.shapes]
 

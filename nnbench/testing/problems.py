@@ -15,7 +15,16 @@ import pytest
 
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
-from nnbench.contract.spec import Examples, NetworkSpec, Optimizer, minibatches
+from nnbench.contract.spec import (
+    Activation,
+    Examples,
+    Loss,
+    NetworkSpec,
+    Optimizer,
+    OptimizerKind,
+    minibatches,
+    require_all,
+)
 from nnbench.data import seeding
 from nnbench.data.preparation import Task, make_task, rows
 from nnbench.reference import flatten
@@ -61,6 +70,11 @@ SPECS = (
     replace(_RELU, bias=True, optimizer=FRESH),
     replace(_SIGMOID, loss="cross_entropy", l2=0.0, optimizer=FRESH),
 )
+
+# No backend passes without having trained with each of them.
+require_all({spec.activation for spec in SPECS}, Activation, "SPECS")
+require_all({spec.loss for spec in SPECS}, Loss, "SPECS")
+require_all({spec.optimizer.kind for spec in SPECS}, OptimizerKind, "SPECS")
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,8 @@ def make_examples(spec: NetworkSpec, count: int, seed: int = 0) -> Examples:
         case "squared_error":
             targets = rng.uniform(0, 1, (count, spec.sizes[-1])).astype(np.float32)
             return Examples(inputs, None, targets)
-        case unknown:
-            assert_never(unknown)
+        case _:
+            assert_never(spec.loss)
 
 
 def same_bits(actual: Sequence[Layer], expected: Sequence[Layer]) -> bool:

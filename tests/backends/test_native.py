@@ -1,8 +1,11 @@
 """The native backend's build, its cache, its threads, and its code for other processors."""
 
 import platform
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +210,41 @@ def test_what_is_no_library_is_a_reason(tmp_path, monkeypatch):
     fake_compiler(tmp_path / "liar", monkeypatch, last)
     with pytest.raises(BackendUnavailableError, match="cannot load the compiled code"):
         NATIVE.network(make_spec((6, 5, 3), KINDS[0]), 8)
+
+
+def code():
+    return {path.name: path.read_text() for path in sorted(compiler.SOURCES.glob("*.[ch]"))}
+
+
+@pytest.mark.parametrize("name", ["ADAM", "SIGMOID", "SQUARED_ERROR"])
+def test_the_compiler_refuses_a_switch_that_leaves_a_kind_out(tmp_path, monkeypatch, name):
+    for file, text in code().items():
+        (tmp_path / file).write_text(text.replace(f"case {name}:", "case -1:"))
+    monkeypatch.setattr(compiler, "SOURCES", tmp_path)
+    with pytest.raises(BackendUnavailableError, match=rf"{name}\W+not handled in switch"):
+        compiler.build("portable", tmp_path / "built")
+
+
+@pytest.mark.parametrize(
+    ("enum", "kinds"),
+    [
+        ("kind", library.OPTIMIZERS),
+        ("activation", library.ACTIVATIONS),
+        ("loss", library.LOSSES),
+    ],
+)
+def test_kinds_have_the_same_numbers_in_c_and_in_python(enum, kinds):
+    [members] = re.findall(rf"^enum {enum} {{ (.+?) }};", code()["types.h"], re.MULTILINE)
+    numbers = {name: number for number, name in enumerate(members.split(", "))}
+    names = {"adam-fresh": "FRESH_ADAM"}
+    assert numbers == {names.get(kind, kind.upper()): number for kind, number in kinds.items()}
+
+
+def test_no_two_files_of_c_need_each_other():
+    """A source and the header with its prototypes count as one."""
+    needs: dict[str, set[str]] = {}
+    for file, text in code().items():
+        included = {Path(name).stem for name in re.findall('#include "(.+)"', text)}
+        needs.setdefault(Path(file).stem, set()).update(included - {Path(file).stem})
+    assert needs["network"] >= {"sparse", "dense", "optimizer", "pool"}
+    assert set(TopologicalSorter(needs).static_order()) >= set(needs)  # or it raises CycleError

@@ -6,7 +6,7 @@ each. N is the batch size, D the inputs, K the outputs; rows are examples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from nnbench import Examples, Layer, Network
@@ -59,17 +59,32 @@ class ExampleNetwork(Network[Examples, Examples]):
 
     def activate(self, z: Array) -> Array:
         """Apply the activation of the hidden layers."""
-        return np.maximum(z, 0) if self.spec.activation == "relu" else sigmoid(z)
+        match self.spec.activation:
+            case "relu":
+                return np.maximum(z, 0)
+            case "sigmoid":
+                return sigmoid(z)
+            case _:
+                assert_never(self.spec.activation)
 
     def slope(self, a: Array) -> Array:
         """Return the derivative of the activation, given its value."""
-        return np.sign(a) if self.spec.activation == "relu" else a * (1 - a)
+        match self.spec.activation:
+            case "relu":
+                return np.sign(a)
+            case "sigmoid":
+                return a * (1 - a)
+            case _:
+                assert_never(self.spec.activation)
 
     def backprop(self, batch: Examples) -> float:
-        if self.spec.loss == "cross_entropy":
-            loss, delta = cross_entropy(self.logits, batch)
-        else:
-            loss, delta = squared_error(self.logits, batch)
+        match self.spec.loss:
+            case "cross_entropy":
+                loss, delta = cross_entropy(self.logits, batch)
+            case "squared_error":
+                loss, delta = squared_error(self.logits, batch)
+            case _:
+                assert_never(self.spec.loss)
         for depth in reversed(range(len(self.layers))):
             weight, bias = self.layers[depth]
             value, l2 = self.values[depth], np.float32(self.spec.l2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 
 def make_optimizer(spec: Optimizer, parameters: Sequence[Array]) -> GradientDescent:
     """Return an optimizer in its initial state."""
-    kinds = {"sgd": GradientDescent, "adam": Adam, "adam-fresh": FreshAdam}
-    return kinds[spec.kind](spec, parameters)
+    match spec.kind:
+        case "sgd":
+            return GradientDescent(spec, parameters)
+        case "adam":
+            return Adam(spec, parameters)
+        case "adam-fresh":
+            return FreshAdam(spec, parameters)
+        case _:
+            assert_never(spec.kind)
 
 
 class GradientDescent:

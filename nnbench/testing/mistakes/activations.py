@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 def other_activation(spec: NetworkSpec, layers: Layers, batch: Examples) -> Result:
     """Take the other activation."""
-    other = replace(spec, activation="sigmoid" if spec.activation == "relu" else "relu")
-    return reference.backprop(other, layers, batch)
+    match spec.activation:
+        case "relu":
+            return reference.backprop(replace(spec, activation="sigmoid"), layers, batch)
+        case "sigmoid":
+            return reference.backprop(replace(spec, activation="relu"), layers, batch)
+        case _:
+            assert_never(spec.activation)
 
 
 def resloped(slope: Slope) -> Backprop:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -33,19 +33,21 @@ def revalued(output: Callable[[NetworkSpec, Array, Examples], tuple[float, Array
 
 def softmax_twice(spec: NetworkSpec, logits: Array, batch: Examples) -> tuple[float, Array]:
     """Apply softmax before a loss that does so itself; sigmoid likewise."""
-    if spec.loss == "squared_error":
-        y = reference.sigmoid(logits)
-        loss, delta = reference.output_loss(spec, y, batch)
-        return loss, delta * y * (1 - y)
-    p = softmax(logits)
+    p = squash(spec, logits)
     loss, delta = reference.output_loss(spec, p, batch)
+    if is_squared(spec):
+        return loss, delta * p * (1 - p)
     return loss, p * (delta - (delta * p).sum(axis=1, keepdims=True))
 
 
 def softmax_twice_half(spec: NetworkSpec, logits: Array, batch: Examples) -> tuple[float, Array]:
     """Apply softmax or sigmoid twice, with the derivative of one."""
-    squashed = reference.sigmoid(logits) if is_squared(spec) else softmax(logits)
-    return reference.output_loss(spec, squashed, batch)
+    return reference.output_loss(spec, squash(spec, logits), batch)
+
+
+def squash(spec: NetworkSpec, logits: Array) -> Array:
+    """Return the sigmoid of the logits, or their softmax, as the loss has it."""
+    return reference.sigmoid(logits) if is_squared(spec) else softmax(logits)
 
 
 def softmax(logits: Array) -> Array:
@@ -57,17 +59,17 @@ def softmax(logits: Array) -> Array:
 
 def no_sigmoid(spec: NetworkSpec, logits: Array, batch: Examples) -> tuple[float, Array]:
     """Compare the logits themselves with the targets."""
-    if batch.targets is None:
+    if not is_squared(spec):
         return reference.output_loss(spec, logits, batch)
-    error = logits - batch.targets
+    error = logits - np.asarray(batch.targets)
     return float((error**2).mean()), 2 * error / error.size
 
 
 def no_output_slope(spec: NetworkSpec, logits: Array, batch: Examples) -> tuple[float, Array]:
     """Forget the derivative of the output's sigmoid."""
-    if batch.targets is None:
+    if not is_squared(spec):
         return reference.output_loss(spec, logits, batch)
-    error = reference.sigmoid(logits) - batch.targets
+    error = reference.sigmoid(logits) - np.asarray(batch.targets)
     return float((error**2).mean()), 2 * error / error.size
 
 
@@ -83,8 +85,14 @@ def reported(change: Callable[[NetworkSpec, int, float, float], float]) -> Backp
 
 
 def is_squared(spec: NetworkSpec) -> bool:
-    """Tell whether the loss is the squared error."""
-    return spec.loss == "squared_error"
+    """Return whether the loss is the squared error, and not the cross-entropy."""
+    match spec.loss:
+        case "squared_error":
+            return True
+        case "cross_entropy":
+            return False
+        case _:
+            assert_never(spec.loss)
 
 
 MISTAKES = [

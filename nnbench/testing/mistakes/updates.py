@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -25,7 +25,13 @@ class Adam(Update):
     def direction(self, gradient: Array, moments: Moments) -> Array:
         """Return what the learning rate multiplies."""
         right = super().direction(gradient, moments)
-        return right if self.optimizer.kind == "sgd" else self.formula(*moments)
+        match self.optimizer.kind:
+            case "sgd":
+                return right
+            case "adam" | "adam-fresh":
+                return self.formula(*moments)
+            case _:
+                assert_never(self.optimizer.kind)
 
     def correction(self, beta: float) -> float:
         """Return what a moment is divided by."""
@@ -126,9 +132,15 @@ def with_betas_swapped(optimizer: Optimizer) -> Optimizer:
 
 def with_other_adam(optimizer: Optimizer) -> Optimizer:
     """Take Adam for the one whose moments restart, and the other way round."""
-    if optimizer.kind == "sgd":
-        return optimizer
-    return replace(optimizer, kind="adam" if optimizer.kind == "adam-fresh" else "adam-fresh")
+    match optimizer.kind:
+        case "sgd":
+            return optimizer
+        case "adam":
+            return replace(optimizer, kind="adam-fresh")
+        case "adam-fresh":
+            return replace(optimizer, kind="adam")
+        case _:
+            assert_never(optimizer.kind)
 
 
 def weights(layers: Layers) -> list[Array]:

@@ -13,17 +13,16 @@
    be a step ahead of another until the next barrier, so it has a record of the step for itself.
 
    Every row, of weights as of values, is a whole number of vectors; what fills it up is zero. */
-#ifndef NETWORK_H
-#define NETWORK_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "optimizer.h"
-#include "pool.h"
-
+/* Kinds are numbered as in library.py. Each is told from the others by a switch without a default:
+   the compiler refuses one that leaves a kind out. */
 enum activation { RELU, SIGMOID };
 enum loss { CROSS_ENTROPY, SQUARED_ERROR };
+enum kind { SGD, ADAM, FRESH_ADAM }; /* of optimizer */
 enum { WORD = 64 };       /* inputs that one word of a mask tells of */
 enum { MAX_VECTORS = 8 }; /* of the columns that the first layer's kernels treat at a time */
 
@@ -52,6 +51,14 @@ struct layer {
     float *value, *delta; /* (capacity, stride): outputs, and the loss's derivative by the sums */
 };
 
+struct optimizer {
+    enum kind kind;
+    float decay1, decay2; /* beta 1 and 2 */
+    float rate, epsilon;  /* of this step; see optimizer_step */
+    double learning_rate, beta1, beta2, given_epsilon;
+    long step;
+};
+
 struct worker {
     struct network *network;
     int thread;
@@ -70,7 +77,9 @@ struct worker {
 };
 
 struct network {
-    int depth, activation, loss, bias, threads;
+    int depth, bias, threads;
+    enum activation activation;
+    enum loss loss;
     float l2;
     struct layer *layers;
     size_t words; /* of the masks */
@@ -102,28 +111,3 @@ static inline const struct example *example(const struct worker *w, size_t n) {
     const struct data *data = w->network->data;
     return (const struct example *)(data->examples + (size_t)w->index[n] * data->size);
 }
-
-/* sparse.c: the first layer, for the worker's inputs. */
-void divide_inputs(struct network *net, size_t batch);
-void gather(struct worker *w);
-void sum_inputs(struct worker *w);
-void input_gradients(struct worker *w, int fused);
-
-/* dense.c: the further layers, for the worker's examples; and their weights. */
-void feedforward_rest(struct worker *w);
-void backpropagate(struct worker *w);
-void dense_gradients(struct worker *w, int fused);
-void square_weights(struct worker *w);
-
-/* Keep the gradients of `count` parameters from `offset` on; if fused, update these instead.
-   L2 is added if they are weights. */
-void finish(struct worker *w, size_t offset, float *gradients, size_t count, int weights,
-            int fused);
-
-/* loss.c: of the worker's examples; the derivatives go to the last layer's delta. */
-double cross_entropy(const struct worker *w, struct range examples);
-double squared_error(const struct worker *w, struct range examples);
-void activate(int activation, float *values, size_t count);
-void multiply_by_slope(int activation, const float *values, float *deltas, size_t count);
-
-#endif
