@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nnbench.selection import Selection
     from nnbench.testing.execution import Tested
-    from nnbench.testing.report import Finding
+    from nnbench.testing.session import Finding
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 #: they keep one file for a session, and each backend has a session of its own
@@ -184,7 +184,7 @@ def report(tested: Tested) -> None:
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
     """Print a line for each failure; those that raised the same are one line together."""
-    from nnbench.testing.report import RAISED
+    from nnbench.testing.session import RAISED
 
     alike = Counter(f.message for f in failures if f.message.startswith(RAISED))
     for finding in failures:
@@ -196,7 +196,7 @@ def report_failures(label: str, failures: Sequence[Finding]) -> None:
 
 def report_cause(label: str, failures: Sequence[Finding]) -> None:
     """Print what most of the failures have in common."""
-    from nnbench.testing.report import NOTHING_FITS, RAISED
+    from nnbench.testing.session import NOTHING_FITS, RAISED
 
     causes = Counter(f.cause for f in failures if f.cause not in {"", NOTHING_FITS})
     if causes.total() < 2:

@@ -13,7 +13,7 @@ import numpy as np
 from nnbench.testing import mistakes
 from nnbench.testing.mistakes import HALF, RIGHT
 from nnbench.testing.problems import deviation
-from nnbench.testing.report import LIKELY, NOTHING_FITS
+from nnbench.testing.session import LIKELY, NOTHING_FITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

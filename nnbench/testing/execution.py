@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process, variables
-from nnbench.testing.report import Finding, read
-from nnbench.testing.session import REGRESSED
+from nnbench.testing.session import REGRESSED, Finding, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Report to ``nnbench test``, if it has started this session."""
     if path := config.getoption("nnbench_report"):
-        from nnbench.testing.report import Reporter
+        from nnbench.testing.session import Reporter
 
         config.pluginmanager.register(Reporter(path))
 

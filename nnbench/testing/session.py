@@ -1,10 +1,129 @@
-"""A pytest session of ``nnbench test``: ``python -m nnbench.testing.session ARGUMENTS``."""
+"""A pytest session of ``nnbench test``: ``python -m nnbench.testing.session ARGUMENTS``.
+
+It reports a line of JSON for each event, as it happens; the parent reads them, even after a crash.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+Verdict = Literal["started", "passed", "failed", "skipped"]
 REGRESSED = 64  #: exit status; pytest itself uses 0 to 5
+LIKELY = "Likely mistake: "
+NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
+FAILED = "Failed: "  #: what pytest puts before the message of a check
+RAISED = "raised "
+TEST = re.compile(r".*?::(?P<backend>.*)::test_(?P<name>\w+) ?(?P<parameter>\[.*\])?")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One event of one check."""
+
+    backend: str
+    check: str
+    verdict: Verdict
+    message: str = ""
+
+    @property
+    def hint(self) -> str:
+        """The likely mistake, if the message names one."""
+        return self.message.partition(LIKELY)[2] if self.verdict == "failed" else ""
+
+    @property
+    def cause(self) -> str:
+        """What may explain other failures, too: the likely mistake, or an exception."""
+        return self.message if self.message.startswith(RAISED) else self.hint
+
+
+class Reporter:
+    """A pytest plugin that writes findings to a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def write(self, finding: Finding) -> None:
+        """Add a line; a crash may come next."""
+        with self.path.open("ab") as file:
+            file.write(msgspec.json.encode(finding) + b"\n")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Report which check is about to run."""
+        self.write(Finding(*name(nodeid), "started"))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Report how it ended: a call's verdict, or what prevented the call."""
+        if report.when == "call" or report.outcome != "passed":
+            backend, check = name(report.nodeid)
+            message = explain(report).removeprefix(f"{backend}: ")
+            self.write(Finding(backend, check, report.outcome, message))
+
+
+def read(path: Path) -> Iterator[Finding]:
+    """Yield what was reported."""
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        yield msgspec.json.decode(line, type=Finding)
+
+
+def name(nodeid: str) -> tuple[str, str]:
+    """Turn ``conformance::numpy::test_two_words[x]`` into ``numpy`` and ``two words [x]``."""
+    match = TEST.fullmatch(nodeid)
+    if match is None:
+        return "", nodeid
+    words = [match["name"].replace("_", " "), match["parameter"]]
+    return match["backend"], " ".join(filter(None, words))
+
+
+def explain(report: pytest.TestReport) -> str:
+    """Return why a check did not pass, in one line."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = " ".join((crash.message if crash else report.longreprtext).split())
+    if crash is None or text.startswith(FAILED):
+        return text.removeprefix(FAILED)
+    return f"{RAISED}{text} ({place(report, crash)})"
+
+
+def place(report: pytest.TestReport, crash: Any) -> str:
+    """Return file and line of an exception: the deepest in the plugin, or else where it rose."""
+    backend, _ = name(report.nodeid)
+    home = home_of(backend)
+    traceback = getattr(report.longrepr, "reprtraceback", None)  # absent with --tb=no
+    entries = getattr(traceback, "reprentries", [])
+    frames = [crash, *(f for e in entries if (f := getattr(e, "reprfileloc", None)))]
+    paths = [(Path(frame.path).resolve(), frame.lineno) for frame in frames]
+    own = [(path, line) for path, line in paths if home and (home in path.parents or home == path)]
+    path, line = (own or paths)[-1]
+    return f"{path.name}:{line}"
+
+
+@cache
+def home_of(label: str) -> Path | None:
+    """Return the folder of a backend's package, or its one file; None if it has neither."""
+    from nnbench.contract.errors import NnbenchError
+    from nnbench.selection import parse
+
+    try:
+        package = parse([label])[0].backend.package
+    except NnbenchError:
+        return None
+    root = sys.modules.get(package)
+    file = getattr(root, "__file__", None)
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    return path.parent if path.stem == "__init__" else path
 
 
 def main() -> int:

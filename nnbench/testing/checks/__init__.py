@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from nnbench.testing.checks.contract import ContractChecks
-from nnbench.testing.checks.isolation import IsolationChecks
-from nnbench.testing.checks.resources import ResourceChecks
+from nnbench.testing.checks.resources import IsolationChecks, ResourceChecks
 from nnbench.testing.checks.training import GradientChecks, TrainingChecks
 
 __all__ = ["Conformance"]

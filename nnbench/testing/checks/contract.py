@@ -30,9 +30,9 @@ class ContractChecks(Checks):
     def test_dump_returns_what_was_loaded(self, spec: NetworkSpec) -> None:
         """``dump`` returns what ``load`` took: the same bits, float32, in the same shapes."""
         problem = make_problem(spec)
-        found = self.subject.network(spec, problem.layers).dump()
-        verify(diagnosis.structure("dump", found, spec))
-        for name, array in diagnosis.name_arrays(found).items():
+        actual = self.subject.network(spec, problem.layers).dump()
+        verify(diagnosis.structure("dump", actual, spec))
+        for name, array in diagnosis.name_arrays(actual).items():
             loaded = diagnosis.name_arrays(problem.layers)[name]
             if not np.array_equal(array, loaded):
                 off = np.abs(array - loaded).max()
@@ -63,16 +63,16 @@ class ContractChecks(Checks):
         """``predict`` returns float32 of shape (N, K), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
-        found = network.predict(network.batch(data, problem.index))
-        verify(diagnosis.form("predict", found, (BATCH_SIZE, problem.spec.sizes[-1])))
+        actual = network.predict(network.batch(data, problem.index))
+        verify(diagnosis.form("predict", actual, (BATCH_SIZE, problem.spec.sizes[-1])))
 
     def test_train_epoch_returns_losses(self) -> None:
         """``train_epoch`` returns float32 of shape (steps,), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
-        found = network.train_epoch(data, problem.orders[0], problem.batch_size)
-        verify(diagnosis.form("losses of train_epoch", found, (len(found),)))
-        verify(diagnosis.loss_count("train_epoch", len(found), problem))
+        actual = network.train_epoch(data, problem.orders[0], problem.batch_size)
+        verify(diagnosis.form("losses of train_epoch", actual, (len(actual),)))
+        verify(diagnosis.loss_count("train_epoch", len(actual), problem))
 
     def test_the_callers_arrays_stay(self) -> None:
         """Parameters, examples and the order that were handed in are as they were."""

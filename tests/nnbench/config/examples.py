@@ -23,6 +23,7 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
         5,
         "unknown key 'rate' in [optimizer]; known: kind, learning_rate, beta1, beta2, epsilon",
     ),
+    "effort of a run": (TOY + "quick = true", 3, f"unknown key 'quick'; known: {KEYS}"),
     "unknown table": (TOY + "[optimiser]", 3, f"unknown key 'optimiser'; known: {KEYS}"),
     "missing": ("epochs = 3", None, "missing: dataset, hidden"),
     "nothing": ("", None, "missing: dataset, hidden"),
@@ -140,6 +141,12 @@ BAD_RUNS = {
         7,
         f"unknown key 'epoch' in [workload]; known: {KEYS}",
     ),
+    "effort as a flag": (
+        "rounds = 1\nquick = true\n",
+        2,
+        "unknown key 'quick'; write effort = \"quick\"; known: backends, ",
+    ),
+    "unknown key of a run": ("quik = true\n", 1, "unknown key 'quik'; known: backends, "),
     "deep": (
         '[workload]\ndataset = "toy"\nhidden = [4]\n[workload.optimizer]\nkind = "adamw"\n',
         5,

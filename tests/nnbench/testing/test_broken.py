@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from nnbench.testing import report
+from nnbench.testing import session
 from tests.plugins.helpers import EXAMPLE, environment, run_pytest
 
 MISTAKES = {
@@ -72,7 +72,7 @@ def findings(tmp_path_factory):
         env=environment("broken", EXAMPLE),
     )
     found = defaultdict(list)
-    for finding in report.read(path):
+    for finding in session.read(path):
         found[finding.backend].append(finding)
     return found
 
