@@ -7,33 +7,28 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, get_type_hints
 
 import pluggy
 
-import nnbench
-from nnbench import contract
+from nnbench import contract, distributions
 from nnbench.contract import hooks
 from nnbench.contract.backend import Backend, Option
-from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning, install_hint
+from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
 from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from importlib.metadata import Distribution, EntryPoint
+    from collections.abc import Callable, Collection, Mapping
+    from importlib.metadata import EntryPoint
 
     from nnbench.data.datasets import Dataset
     from nnbench.data.workloads import Workload
 
 LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
-EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
 
 
@@ -161,18 +156,18 @@ def listed(kind: type[NamedT]) -> dict[str, NamedT]:
         If two plugins give one name to different things.
     """
     [name] = (name for name, each in kinds().items() if each is kind)
-    found: dict[str, NamedT] = {}
+    items: dict[str, NamedT] = {}
     owners: dict[str, str] = {}
     for implementation in _implementations(name):
         owner = implementation.plugin_name
         for item in _items_or_none(implementation, kind):
-            if item.name in found:
+            if item.name in items:
                 both = f"{owners[item.name]!r} and {owner!r}"
                 what = f"{kind.__name__.lower()} named {item.name!r}"
                 raise PluginError(f"plugins {both} both provide a {what}")
-            found[item.name] = item
+            items[item.name] = item
             owners[item.name] = owner
-    return dict(sorted(found.items()))
+    return dict(sorted(items.items()))
 
 
 def find(kind: str, name: str, known: Mapping[str, T]) -> T:
@@ -191,7 +186,7 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def why_unavailable(backend: Backend) -> str | None:
-    """Return why a backend can't run here, or None; one that fails to tell can't either."""
+    """Return why a backend can't run here, or None; one whose own check fails can't either."""
     try:
         reason = why_incomplete(backend) or backend.unavailable()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
@@ -201,34 +196,12 @@ def why_unavailable(backend: Backend) -> str | None:
 
 def why_incomplete(backend: Backend) -> str | None:
     """Return what a backend requires and is not installed, with the command that installs it."""
-    missing = [name for name in backend.requires if not is_installed(name)]
+    missing = [name for name in backend.requires if not distributions.is_installed(name)]
     if not missing:
         return None
     plugin = _plugin_of(backend)
-    own = plugin and plugin.distribution and _distribution(plugin.distribution)
-    extra = _extra_with(missing[0], own) if own else None
-    command = install_hint(extra, own.name) if own and extra else f"pip install {' '.join(missing)}"
+    command = distributions.how_to_install(missing, plugin.distribution if plugin else None)
     return f"{missing[0]} is not installed: {command}"
-
-
-def is_installed(name: str) -> bool:
-    """Tell whether a distribution is there, or a module of its name, without importing it."""
-    return bool(find_spec(re.sub(r"[-.]", "_", name)) or _distribution(name))
-
-
-def _extra_with(name: str, own: Distribution) -> str | None:
-    """Return the extra of a distribution that brings another one: the smallest, if several do."""
-    extras: dict[str, set[str]] = {}
-    for requirement in own.requires or ():
-        if match := EXTRA.match(requirement):
-            extras.setdefault(match["extra"], set()).add(_normalize(match["name"]))
-    fitting = [extra for extra, names in extras.items() if _normalize(name) in names]
-    return min(fitting, key=lambda extra: len(extras[extra]), default=None)
-
-
-def _normalize(name: str) -> str:
-    """Write a distribution's name as package indexes do."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _plugin_of(backend: Backend) -> Plugin | None:
@@ -306,8 +279,8 @@ def manager() -> pluggy.PluginManager:
 
 
 def _implementations(name: str, plugin: Plugin | None = None) -> list[pluggy.HookImpl]:
-    found = getattr(manager().hook, PREFIX + name).get_hookimpls()
-    return [each for each in found if plugin is None or each.plugin_name == plugin.name]
+    every = getattr(manager().hook, PREFIX + name).get_hookimpls()
+    return [each for each in every if plugin is None or each.plugin_name == plugin.name]
 
 
 @cache
@@ -316,9 +289,9 @@ def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     loader.add_hookspecs(hooks)
     loader.register(_datasets, name="nnbench.data.datasets")
     loader.register(_workloads, name="nnbench.data.workloads")
-    found = _own_once(entry_points(group=contract.NAME))
-    wanted = _wanted({entry_point.name: entry_point for entry_point in found})
-    return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in found]
+    own = distributions.plugins()
+    wanted = _wanted({entry_point.name: entry_point for entry_point in own})
+    return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in own]
 
 
 def _wanted(known: Mapping[str, EntryPoint]) -> set[str]:
@@ -361,57 +334,3 @@ def _load_plugin(
 def shorten(error: BaseException) -> str:
     """Write an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-# Another distribution called nnbench
-
-
-def check_installation() -> None:
-    """Warn of a distribution called ``nnbench`` beside this one: both write the same files.
-
-    On package indexes that name is another project's; it was also the name of this one.
-
-    Raises
-    ------
-    PluginError
-        If files of this one are replaced or gone, so that no plugin can be loaded.
-    """
-    ours, other = _distribution(contract.DISTRIBUTION), _distribution(contract.FORMER)
-    again = (
-        f"uninstall it (pip uninstall {contract.FORMER}), and install {contract.DISTRIBUTION} again"
-    )
-    if other and not _is_ours(other):
-        text = (
-            f"the distribution {contract.FORMER} {other.version} is another project's, whose files"
-        )
-        text = f"{text} replace some of {contract.DISTRIBUTION}'s: {again}"
-    elif other and ours:
-        text = f"{contract.DISTRIBUTION} is installed under its former name too,"
-        text = f"{text} {contract.FORMER} {other.version}: {again}"
-    else:
-        text = ""
-    if not hasattr(nnbench, "Backend"):
-        raise PluginError(text or f"files are missing: install {contract.DISTRIBUTION} again")
-    if text:
-        warnings.warn(text, PluginWarning, stacklevel=2)
-
-
-def _is_ours(found: Distribution) -> bool:
-    """Tell whether a distribution called ``nnbench`` is this project, not its namesake."""
-    return any(entry_point.group == contract.NAME for entry_point in found.entry_points)
-
-
-def _own_once(found: Iterable[EntryPoint]) -> list[EntryPoint]:
-    """Leave out what the distribution of before lists, if today's is installed too."""
-    listed = list(found)
-    names = {entry_point.dist.name for entry_point in listed if entry_point.dist}
-    if contract.DISTRIBUTION not in names:
-        return listed
-    return [each for each in listed if not each.dist or each.dist.name != contract.FORMER]
-
-
-def _distribution(name: str) -> Distribution | None:
-    try:
-        return distribution(name)
-    except PackageNotFoundError:
-        return None

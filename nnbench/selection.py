@@ -28,8 +28,10 @@ class Selection:
     backend: Backend
     options: dict[str, OptionValue]
     threads: int | None = None  #: every backend takes ``threads``; the harness applies it
-    named: bool = True  #: False if it came with "all"
-    variant: str = ""  #: tells it from the same backend elsewhere in the run, as in numpy@base
+    named: bool = True  #: False if it is one of "all"
+    variant: str = (
+        ""  #: distinguishes it from the same backend elsewhere in the run, as in numpy@base
+    )
     handicap: Handicap | None = None  #: an injected slowdown
     python: str | None = None  #: the interpreter of its workers, if it is another than this one
 

@@ -7,9 +7,12 @@
     <!-- end -->
 """
 
+import inspect
 import re
 from pathlib import Path
 
+from nnbench import catalog
+from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.runs.comparison import Outcome
 
@@ -41,7 +44,21 @@ def outcomes():
     return table(("outcome", "meaning", "exit code"), *rows)
 
 
-PARTS = {"exit codes": exit_codes, "outcomes": outcomes}
+def observing_hooks():
+    """Return the table of the hooks that observe."""
+    specifications = {name: getattr(hooks, f"nnbench_{name}") for name in catalog.events()}
+    rows = (
+        (
+            f"`nnbench_{name}`",
+            ", ".join(f"`{argument}`" for argument in inspect.signature(hook).parameters),
+            hook.__doc__.splitlines()[0].replace("``", "`"),
+        )
+        for name, hook in specifications.items()
+    )
+    return table(("hook", "arguments", "what it is for"), *rows)
+
+
+PARTS = {"exit codes": exit_codes, "outcomes": outcomes, "hooks that observe": observing_hooks}
 
 
 def generate(text):

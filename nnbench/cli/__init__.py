@@ -65,9 +65,9 @@ def quiet_pipe() -> Iterator[None]:
 @click.version_option(package_name=DISTRIBUTION)
 def cli() -> None:
     """Train the same network on interchangeable backends; compare accuracy and time."""
-    from nnbench.catalog import check_installation
+    from nnbench import distributions
 
-    check_installation()
+    distributions.check()
 
 
 COMMANDS = (run, test, show, report, plot, export_, compare, continuous, selftest, new, list_, info)

@@ -1,14 +1,14 @@
 """Hooks that a plugin may implement.
 
-Plugins are found through the ``nnbench`` entry-point group. The built-in backends are found the
-same way: nothing in this package imports them. A hook that lists things is called by every
+Plugins are installed under the entry-point group ``nnbench``, and so are the built-in
+backends: nothing in this package imports them. A hook that lists things is called by every
 command, so it must be cheap: import a numerical library in ``create`` or ``load``, never in the
 module of the hook.
 
 There are two kinds of hooks, and what they return tells which: one that returns a sequence lists
 things, each with a ``name``; one that returns nothing observes. A hook that is added here is
-known to the catalog, and to ``nnbench list --plugins``. Observers are called in the parent process, off the clock; one that fails is
-a warning.
+known to the catalog, and to ``nnbench list --plugins``. Observers are called in the parent
+process, off the clock; one that fails is a warning.
 """
 
 from __future__ import annotations

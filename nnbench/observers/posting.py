@@ -1,4 +1,4 @@
-"""Post JSON to a URL within a time. What went wrong is told without the URL and the header."""
+"""Post JSON to a URL within a time. What went wrong is said without the URL and the header."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class _Stay(HTTPRedirectHandler):
 
 def encode(event: Mapping[str, object]) -> bytes:
     """Return an event as JSON, without the losses of single steps: they are many."""
-    found = msgspec.to_builtins(event)
-    for epoch in found.get("result", {}).get("epochs", []):
+    content = msgspec.to_builtins(event)
+    for epoch in content.get("result", {}).get("epochs", []):
         del epoch["losses"]
-    return msgspec.json.encode(found)
+    return msgspec.json.encode(content)
 
 
 def post(url: str, header: str | None, body: bytes, limit_s: float) -> str | None:

@@ -42,7 +42,7 @@ def create(name: str, directory: Path | None = None) -> Path:
     NnbenchError
         If the name cannot be one, or is taken, or the folder holds something.
     """
-    fields = describe(name)
+    fields = fields_for(name)
     target = directory or Path(fields["distribution"])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise NnbenchError(f"{target} is not empty; choose another place with --directory")
@@ -52,7 +52,7 @@ def create(name: str, directory: Path | None = None) -> Path:
     return target
 
 
-def describe(name: str) -> dict[str, str]:
+def fields_for(name: str) -> dict[str, str]:
     """Return what the template's fields stand for."""
     package = f"nnbench_{name.replace('-', '_')}"
     if not NAME.fullmatch(name) or name == ALL:

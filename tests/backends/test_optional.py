@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nnbench import catalog
+from nnbench import catalog, distributions
 
 LISTING = """
 import sys
@@ -28,7 +28,7 @@ print(sorted({"jax", "numba", "numpy", "sklearn", "torch"} & set(sys.modules)))
     ],
 )
 def test_it_says_how_to_get_its_library(name, extra, library, monkeypatch):
-    monkeypatch.setattr(catalog, "is_installed", lambda _name: False)
+    monkeypatch.setattr(distributions, "is_installed", lambda _name: False)
     expected = f"{library} is not installed: pip install 'nnbench-harness[{extra}]'"
     assert catalog.why_unavailable(catalog.backends()[name]) == expected
 

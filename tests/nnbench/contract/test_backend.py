@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnbench import Backend, BackendUnavailableError, Network, catalog
+from nnbench import Backend, BackendUnavailableError, Network, distributions
 from nnbench.contract.errors import ExitCode
 from nnbench.runs import results
 from nnbench_numpy.network import NumpyNetwork
@@ -88,7 +88,7 @@ def test_a_missing_library_is_named_with_the_command_that_brings_it(whole):
     [("scikit-learn", True), ("numpy", True), ("NumPy", True), ("no.such-thing", False)],
 )
 def test_a_distribution_need_not_be_called_as_its_module(name, installed):
-    assert catalog.is_installed(name) is installed
+    assert distributions.is_installed(name) is installed
 
 
 def test_a_backend_that_owns_its_step_is_run_without_phases(whole, tmp_path):

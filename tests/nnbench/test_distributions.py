@@ -99,8 +99,8 @@ def test_the_namesake_is_told_in_one_line(tmp_path):
     done = nnbench("list", env=install(tmp_path, "0.5.0", scripts))
     assert done.returncode == 0
     assert done.stderr == (
-        "nnbench: warning: the distribution nnbench 0.5.0 is another project's, whose files replace "
-        "some of nnbench-harness's: uninstall it (pip uninstall nnbench), and install "
+        "nnbench: warning: the distribution nnbench 0.5.0 is another project's, and both write "
+        "the same files: uninstall it (pip uninstall nnbench), and install "
         "nnbench-harness again\n"
     )
 
@@ -109,7 +109,7 @@ def test_the_former_name_is_told_and_its_plugins_are_loaded_once(tmp_path):
     done = nnbench("list", env=install(tmp_path, "0.1.0", "[nnbench]\nnumpy = nnbench_numpy\n"))
     assert done.returncode == 0
     [line] = done.stderr.splitlines()
-    assert "is installed under its former name too, nnbench 0.1.0: uninstall it" in line
+    assert "nnbench 0.1.0, the former name of nnbench-harness, is installed too" in line
     assert "\n  numpy " in done.stdout
 
 

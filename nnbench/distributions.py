@@ -1,0 +1,85 @@
+"""Distributions, as pip installs them: what is there, what is missing, and what is in the way."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import nnbench
+from nnbench.contract import DISTRIBUTION, FORMER, NAME
+from nnbench.contract.errors import PluginError, PluginWarning, install_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.metadata import Distribution, EntryPoint
+
+EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
+
+
+def get(name: str) -> Distribution | None:
+    """Return an installed distribution, or None."""
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether a distribution is there, or a module of its name, without importing it."""
+    return bool(find_spec(re.sub(r"[-.]", "_", name)) or get(name))
+
+
+def how_to_install(missing: Sequence[str], plugin: str | None) -> str:
+    """Return the command that installs what a plugin's distribution misses.
+
+    If one of its extras brings the first of them, that is named: the smallest, if several do.
+    """
+    extras: dict[str, set[str]] = {}
+    for requirement in (plugin and (own := get(plugin)) and own.requires) or ():
+        if match := EXTRA.match(requirement):
+            extras.setdefault(match["extra"], set()).add(_normalize(match["name"]))
+    fitting = [extra for extra, names in extras.items() if _normalize(missing[0]) in names]
+    if plugin and fitting:
+        return install_hint(min(fitting, key=lambda extra: len(extras[extra])), plugin)
+    return f"pip install {' '.join(missing)}"
+
+
+def _normalize(name: str) -> str:
+    """Write a distribution's name as package indexes do."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def plugins() -> list[EntryPoint]:
+    """Return the entry points of plugins; nnbench's own once, if it is there under both names."""
+    every = entry_points(group=NAME)
+    names = {each.dist.name for each in every if each.dist}
+    twice = DISTRIBUTION in names
+    return [x for x in every if not (twice and x.dist and x.dist.name == FORMER)]
+
+
+def check() -> None:
+    """Warn of a distribution called ``nnbench`` beside this one: both write the same files.
+
+    On package indexes that name is another project's; it was also the name of this one.
+
+    Raises
+    ------
+    PluginError
+        If files of this one are replaced or gone, so that no plugin can be loaded.
+    """
+    other, text = get(FORMER), ""
+    if other:
+        if not any(each.group == NAME for each in other.entry_points):
+            text = f"the distribution {FORMER} {other.version} is another project's"
+        elif get(DISTRIBUTION):
+            text = f"{FORMER} {other.version}, the former name of {DISTRIBUTION}, is installed too"
+    if text:
+        text = f"{text}, and both write the same files: uninstall it (pip uninstall {FORMER})"
+        text = f"{text}, and install {DISTRIBUTION} again"
+    if not hasattr(nnbench, "Backend"):
+        raise PluginError(text or f"files are missing: install {DISTRIBUTION} again")
+    if text:
+        warnings.warn(text, PluginWarning, stacklevel=2)
