@@ -33,10 +33,12 @@ check-static: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# what is made from the code: tables of the documents, the schema of what crosses the pipe
+# what is made from the code: tables of the documents, schemas of the files and of what crosses the pipe
 documents: $(INSTALLED)
 	$(BIN)/python -m tests.documents
 	$(BIN)/python -m tests.protocol
+	$(BIN)/nnbench info --schema config >docs/schema/nnbench.schema.json
+	$(BIN)/nnbench info --schema workload >docs/schema/workload.schema.json
 
 # pytest-benchmark's JSON, for pytest-benchmark compare and the tools that read it
 benchmark-backends: $(INSTALLED)

@@ -14,6 +14,7 @@ from pathlib import Path
 from nnbench import catalog
 from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
+from nnbench.figures.columns import TABLES
 from nnbench.runs.comparison import Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,18 @@ def observing_hooks():
     return table(("hook", "arguments", "what it is for"), *rows)
 
 
-PARTS = {"exit codes": exit_codes, "outcomes": outcomes, "hooks that observe": observing_hooks}
+def columns():
+    """Return the tables of ``nnbench show`` with their columns."""
+    rows = ((f"`{name}`", ", ".join(f"`{each}`" for each in TABLES[name].names)) for name in TABLES)
+    return table(("`--table`", "`--columns` and `--sort`"), *rows)
+
+
+PARTS = {
+    "columns": columns,
+    "exit codes": exit_codes,
+    "hooks that observe": observing_hooks,
+    "outcomes": outcomes,
+}
 
 
 def generate(text):

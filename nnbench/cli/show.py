@@ -19,55 +19,6 @@ if TYPE_CHECKING:
     from nnbench.show.view import View
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=FOLDER, metavar="RUN…")
-@click.option(
-    "--table",
-    "tables",
-    multiple=True,
-    type=click.Choice(list(TABLES)),
-    help="Which table; may be repeated.  [default: all]",
-)
-@click.option(
-    "--columns",
-    metavar="NAMES",
-    default="",
-    help="Columns, with commas; all is also those that a narrow terminal has no room for.",
-)
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
-@click.option("--reverse", is_flag=True, help="Turn the order around.")
-@click.option(
-    "--format",
-    "table_format",
-    type=click.Choice(["table", "md", "csv", "json"]),
-    default="table",
-    help="csv and json hold plain numbers, one row for each backend.",
-)
-def show(
-    runs: tuple[Path, ...],
-    *,
-    tables: tuple[str, ...],
-    columns: str,
-    sort: str | None,
-    reverse: bool,
-    table_format: str,
-) -> None:
-    """Show the tables of the runs in RUN…, and a bar for each round."""
-    from nnbench.show import view
-
-    names = [name for text in columns.split(",") if (name := text.strip())]
-    descending = sort is not None and sort.startswith("-")
-    views = view.choose(
-        runs,
-        names=tables,
-        columns=names,
-        sort=sort if sort is None else sort.removeprefix("-"),
-        reverse=reverse != descending,
-    )
-    printers = {"table": print_table, "md": print_markdown, "csv": print_csv, "json": print_json}
-    printers[table_format](views)
-
-
 def print_table(views: list[View]) -> None:
     """Print tables for the terminal."""
     from nnbench.show.terminal import Terminal, print_tables
@@ -103,6 +54,57 @@ def print_json(views: list[View]) -> None:
     from nnbench.show import view
 
     echo_json(view.records(views))
+
+
+PRINTERS = {"table": print_table, "md": print_markdown, "csv": print_csv, "json": print_json}
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER, metavar="RUN…")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Choice(list(TABLES)),
+    help="Which table; may be repeated.  [default: all]",
+)
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    default="",
+    help="Columns, with commas; all is also those that a narrow terminal has no room for.",
+)
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
+@click.option("--reverse", is_flag=True, help="Turn the order around.")
+@click.option(
+    "--format",
+    "table_format",
+    type=click.Choice(list(PRINTERS)),
+    default="table",
+    help="csv and json hold plain numbers, one row for each backend.",
+)
+def show(
+    runs: tuple[Path, ...],
+    *,
+    tables: tuple[str, ...],
+    columns: str,
+    sort: str | None,
+    reverse: bool,
+    table_format: str,
+) -> None:
+    """Show the tables of the runs in RUN…, and a bar for each round."""
+    from nnbench.show import view
+
+    names = [name for text in columns.split(",") if (name := text.strip())]
+    descending = sort is not None and sort.startswith("-")
+    views = view.choose(
+        runs,
+        names=tables,
+        columns=names,
+        sort=sort if sort is None else sort.removeprefix("-"),
+        reverse=reverse != descending,
+    )
+    PRINTERS[table_format](views)
 
 
 @click.command()

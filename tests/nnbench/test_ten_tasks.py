@@ -15,8 +15,10 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.errors import ExitCode
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
+from nnbench.figures.columns import COLUMNS, TABLES
 from nnbench.records import Status
 from nnbench.runs.comparison import Outcome
+from nnbench.show.charts import CHARTS
 from nnbench.show.exports import FORMATS
 from tests.documents import ROOT
 
@@ -31,6 +33,7 @@ NAMED = {
     "docs/exports.md": FORMATS,
     "docs/measurement.md": Status,
     "docs/observers.md": [f"nnbench_{event}" for event in catalog.events()],
+    "docs/report.md": CHARTS,
     "docs/workloads.md": [*get_args(OptimizerKind), *catalog.datasets()],
 }
 
@@ -55,6 +58,15 @@ def test_backend_is_in_every_import_contract_of_backends(package):
     lists = [names for names in lists if isinstance(names, list) and set(PACKAGES) & set(names)]
     assert lists
     assert all(package in names for names in lists)
+
+
+def test_every_column_is_in_a_table():
+    assert {name for layout in TABLES.values() for name in layout.names} == set(COLUMNS)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_narrow_terminal_drops_columns_of_the_table(name):
+    assert set(TABLES[name].drops) <= set(TABLES[name].names)
 
 
 def with_member(enum, line):
