@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import nnbench
 from nnbench.contract import DISTRIBUTION, FORMER, NAME
@@ -58,6 +61,21 @@ def plugins() -> list[EntryPoint]:
     names = {each.dist.name for each in every if each.dist}
     twice = DISTRIBUTION in names
     return [x for x in every if not (twice and x.dist and x.dist.name == FORMER)]
+
+
+def own_requirement() -> list[str]:
+    """Return pip's arguments for the very nnbench that runs here, by where it came from."""
+    own = distribution(DISTRIBUTION)
+    record = own.read_text("direct_url.json")  # PEP 610; not there if it came from an index
+    if record is None:
+        return [f"{DISTRIBUTION}=={own.version}"]
+    origin = json.loads(record)
+    url = origin["url"]
+    if origin.get("dir_info", {}).get("editable"):
+        return ["--editable", url2pathname(urlparse(url).path)]
+    if source := origin.get("vcs_info"):
+        url = f"{source['vcs']}+{url}@{source['commit_id']}"
+    return [f"{DISTRIBUTION} @ {url}"]
 
 
 def check() -> None:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, assert_never
 
 from nnbench import selection
 from nnbench.config import files
+from nnbench.contract import DISTRIBUTION
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import statistics
 from nnbench.figures.metrics import Scale
+from nnbench.records import OWN_NAMES
 from nnbench.runs import comparison, planning
 from nnbench.runs.comparison import Samples
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nnbench.catalog import BackendItem
     from nnbench.execution.interpreters import Interpreter
@@ -119,11 +121,17 @@ def _select(item: Selection, known: dict[str, Backend], variant: str, python: st
 def merge(base: Environment, head: Environment) -> dict[str, Any]:
     """Return the Python and the versions of both; where they differ, with the side's name."""
     versions: dict[str, str] = {}
-    for name in sorted({*base.versions, *head.versions}):
-        one, other = base.versions.get(name), head.versions.get(name)
+    before, after = (by_todays_name(side.versions) for side in (base, head))
+    for name in sorted({*before, *after}):
+        one, other = before.get(name), after.get(name)
         found = {name: one} if one == other else {f"{name}@{BASE}": one, f"{name}@{HEAD}": other}
         versions |= {key: version for key, version in found.items() if version}
     return {"python": " and ".join(dict.fromkeys([base.python, head.python])), "versions": versions}
+
+
+def by_todays_name(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return versions with nnbench itself under its own name, whatever it was called then."""
+    return {DISTRIBUTION if name in OWN_NAMES else name: text for name, text in versions.items()}
 
 
 def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:

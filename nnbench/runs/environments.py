@@ -14,15 +14,13 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager
-from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
-from nnbench.contract import DISTRIBUTION, FORMER
+from nnbench.contract import FORMER
 from nnbench.contract.errors import NnbenchError
+from nnbench.distributions import own_requirement
 from nnbench.execution import interpreters
 from nnbench.records import OWN_NAMES
 
@@ -160,21 +158,6 @@ def project_name(source: Path) -> str | None:
         return str(found["project"]["name"])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def own_requirement() -> list[str]:
-    """Return pip's arguments for the very nnbench that runs here, by where it came from."""
-    own = distribution(DISTRIBUTION)
-    record = own.read_text("direct_url.json")  # PEP 610; not there if it came from an index
-    if record is None:
-        return [f"{DISTRIBUTION}=={own.version}"]
-    origin = json.loads(record)
-    url = origin["url"]
-    if origin.get("dir_info", {}).get("editable"):
-        return ["--editable", url2pathname(urlparse(url).path)]
-    if source := origin.get("vcs_info"):
-        url = f"{source['vcs']}+{url}@{source['commit_id']}"
-    return [f"{DISTRIBUTION} @ {url}"]
 
 
 def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:

@@ -12,11 +12,12 @@ from string import Template
 from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
+from nnbench.distributions import own_requirement
 from nnbench.selection import ALL
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SUFFIX = ".in"  #: of the template's files, which are no Python until they are filled in
-REPOSITORY = "git+https://HOST/OWNER/nnbench"  #: to be set by whoever has one; pip refuses it
+REPOSITORY = "git+https://HOST/OWNER/nnbench"  #: to be filled in by hand; pip refuses it
 PACKAGE = "package"  #: the template's name for the folder of the plugin's package
 
 
@@ -67,8 +68,16 @@ def fields_for(name: str) -> dict[str, str]:
         "package": package,
         "class": "".join(word.capitalize() for word in name.split("-")) + "Network",
         "version": version(DISTRIBUTION),
-        "requirement": f"{DISTRIBUTION} @ {REPOSITORY}",
+        "requirement": requirement(),
     }
+
+
+def requirement() -> str:
+    """Return what pip installs nnbench from elsewhere: where this one came from, if that can be."""
+    *_, own = own_requirement()
+    if own.startswith(f"{DISTRIBUTION}=="):
+        return DISTRIBUTION
+    return own if "@ git+" in own else f"{DISTRIBUTION} @ {REPOSITORY}"
 
 
 def write(template: Path, target: Path, fields: dict[str, str]) -> None:

@@ -1,12 +1,15 @@
 """The distribution has a name of its own: ``nnbench`` is another project's on package indexes."""
 
+import json
 import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from nnbench import distributions
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.errors import install_hint
 from tests.plugins.helpers import environment, nnbench
@@ -119,3 +122,23 @@ def test_files_that_the_namesake_replaced_are_an_error_of_one_line(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("nnbench: error: the distribution nnbench 0.5.0 is another project's")
+
+
+@pytest.mark.parametrize(
+    ("origin", "arguments"),
+    [
+        (None, ["nnbench-harness==0.7"]),
+        ({"url": "file:///my%20src", "dir_info": {"editable": True}}, ["--editable", "/my src"]),
+        ({"url": "file:///src", "dir_info": {}}, ["nnbench-harness @ file:///src"]),
+        ({"url": "file:///x.whl", "archive_info": {}}, ["nnbench-harness @ file:///x.whl"]),
+        (
+            {"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            ["nnbench-harness @ git+https://host/x@abc"],
+        ),
+    ],
+)
+def test_nnbench_comes_from_where_this_one_came_from(monkeypatch, origin, arguments):
+    record = None if origin is None else json.dumps(origin)
+    own = SimpleNamespace(version="0.7", read_text={"direct_url.json": record}.__getitem__)
+    monkeypatch.setattr(distributions, "distribution", lambda _: own)
+    assert distributions.own_requirement() == arguments

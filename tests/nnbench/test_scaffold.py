@@ -109,3 +109,19 @@ def test_the_command_says_what_comes_next(tmp_path):
     again = nnbench("new", NAME, "--directory", tmp_path / "new", env=environment())
     assert again.returncode == 2
     assert again.stderr.startswith("nnbench: error: ")
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (["nnbench-harness @ git+https://host/x@abc"], "nnbench-harness @ git+https://host/x@abc"),
+        (["--editable", "/src"], "nnbench-harness @ git+https://HOST/OWNER/nnbench"),
+        (["nnbench-harness==0.7"], "nnbench-harness"),
+    ],
+)
+def test_the_recipe_installs_nnbench_from_where_this_one_came_from(
+    tmp_path, monkeypatch, own, expected
+):
+    monkeypatch.setattr(scaffold, "own_requirement", lambda: own)
+    written = contents(scaffold.create(NAME, tmp_path / "new"))
+    assert f'NNBENCH: "{expected}"\n' in written[".github/workflows/ci.yml"]

@@ -116,13 +116,14 @@ def test_workload_that_is_known_elsewhere_only_is_refused():
 
 def test_versions_that_differ_are_kept_for_each_side(make_info):
     base = make_info().environment
-    versions = {"nnbench": "0.1", "numpy": "2.1", "torch": "2.5"}
+    versions = {"nnbench-harness": "0.1", "numpy": "2.1", "torch": "2.5"}
     head = replace(base, python="CPython 3.12", versions=versions)
-    assert continuous.merge(base, base) == {"python": base.python, "versions": base.versions}
+    own = {"nnbench-harness": "0.1", "numpy": "2.0"}
+    assert continuous.merge(base, base) == {"python": base.python, "versions": own}
     assert continuous.merge(base, head) == {
         "python": "CPython 3.11 and CPython 3.12",
         "versions": {
-            "nnbench": "0.1",
+            "nnbench-harness": "0.1",  # which base calls by its former name
             "numpy@base": "2.0",
             "numpy@head": "2.1",
             "torch@head": "2.5",

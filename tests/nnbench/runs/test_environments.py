@@ -1,19 +1,17 @@
 """Environments of git revisions: built once, whole or not at all, and without the network."""
 
-import json
 import shlex
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.runs import environments
-from nnbench.runs.environments import build, find_commit, own_requirement, pip_arguments
+from nnbench.runs.environments import build, find_commit, pip_arguments
 
 PYPROJECT = """
 [build-system]
@@ -244,26 +242,6 @@ def test_pip_installs_the_revision_and_this_nnbench(
     if pinned:
         (tmp_path / "constraints.txt").touch()
     assert pip_arguments(tmp_path, ["extra"]) == shlex.split(arguments)
-
-
-@pytest.mark.parametrize(
-    ("origin", "arguments"),
-    [
-        (None, ["nnbench-harness==0.7"]),
-        ({"url": "file:///my%20src", "dir_info": {"editable": True}}, ["--editable", "/my src"]),
-        ({"url": "file:///src", "dir_info": {}}, ["nnbench-harness @ file:///src"]),
-        ({"url": "file:///x.whl", "archive_info": {}}, ["nnbench-harness @ file:///x.whl"]),
-        (
-            {"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
-            ["nnbench-harness @ git+https://host/x@abc"],
-        ),
-    ],
-)
-def test_nnbench_comes_from_where_this_one_came_from(monkeypatch, origin, arguments):
-    record = None if origin is None else json.dumps(origin)
-    own = SimpleNamespace(version="0.7", read_text={"direct_url.json": record}.__getitem__)
-    monkeypatch.setattr(environments, "distribution", lambda _: own)
-    assert own_requirement() == arguments
 
 
 def test_a_namesake_that_a_plugin_of_before_asked_for_is_put_out(calls, monkeypatch):
