@@ -181,8 +181,7 @@ def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative:
             return _by_seed(base, new, backend, metric)
         case Scale.RATIO:
             one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
-            interval = statistics.ratio_of_medians(other, one) if one and other else None
-            return Samples(one, other, interval)
+            return Samples(one, other, statistics.ratio_of_medians(other, one))
         case unknown:
             assert_never(unknown)
 
@@ -190,7 +189,11 @@ def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative:
 def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
     """Return the values of the seeds that both runs have; of all seeds if they share fewer than two."""
     ones, others = (
-        {c.seed: v for c in run.of(backend) if (v := metric.value(c)) is not None}
+        {
+            cell.seed: value
+            for cell in run.of(backend)
+            if cell.status.counts and (value := metric.value(cell)) is not None
+        }
         for run in (base, new)
     )
     seeds = sorted(ones.keys() & others.keys())
@@ -198,14 +201,12 @@ def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
         one, other = [ones[s] for s in seeds], [others[s] for s in seeds]
         return Samples(one, other, statistics.paired_difference(other, one))
     one, other = list(ones.values()), list(others.values())
-    return Samples(one, other, statistics.difference(other, one) if one and other else None)
+    return Samples(one, other, statistics.difference(other, one))
 
 
 def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
     """Return a figure of every measured cell, divided by the baseline's if ``relative``."""
-    divisors = {}
-    if relative:
-        divisors = {c.round: metric.value(c) for c in run.of(run.info.baseline)}
+    divisors = {c.round: metric.value(c) for c in run.of(run.info.baseline)}
     values = []
     for cell in run.of(backend):
         value, divisor = metric.value(cell), divisors.get(cell.round) if relative else 1.0

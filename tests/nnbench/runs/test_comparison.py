@@ -1,5 +1,6 @@
 """Two runs: what counts as a regression, and what nnbench ends with."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -134,11 +135,13 @@ def test_backend_without_figures_is_never_a_pass(make_run, make_failed, status, 
 def test_backend_that_is_gone_is_missing(make_run):
     base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 1.0})
     assert outcomes(base, new) == {"a": "passed", "b": "missing"}
+    assert comparison.compare(base, new, [TIME], FLOOR)[1].message == "not part of the new run"
 
 
 def test_backend_that_is_new_is_no_regression(make_run):
     base, new = make_run({"a": 1.0}), make_run({"a": 1.0, "b": 1.0})
     assert outcomes(base, new) == {"a": "passed", "b": "new"}
+    assert comparison.compare(base, new, [TIME], FLOOR)[1].message == "not measured in the base run"
     assert code(base, new) == ExitCode.OK
 
 
@@ -153,14 +156,19 @@ def test_empty_runs_are_an_error(make_info):
 
 def test_different_workloads_are_refused(make_run, mnist):
     other = make_run({"a": 1.0}, workload=replace(mnist, name="other"))
-    with pytest.raises(ResultsError, match="different workloads"):
+    with pytest.raises(ResultsError, match=r"^the runs trained .*workloads \(mnist and other\)$"):
+        comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
+    other = make_run({"a": 1.0}, workload=replace(mnist, epochs=99, l2=0.5))
+    names = rf"mnist: {', '.join(mnist.differences(other.info.workload))}"
+    assert ", " in names
+    with pytest.raises(ResultsError, match=f"workloads .{re.escape(names)}.$"):
         comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
 
 
 def test_other_machine_needs_the_same_baseline(make_run, make_info):
     environment = replace(make_info().environment, cpu="another")
     other = make_run({"a": 1.0}, environment=environment, baseline="a")
-    with pytest.raises(ResultsError, match="different baselines"):
+    with pytest.raises(ResultsError, match=r"different baselines \(numpy and a\)$"):
         comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
 
 
@@ -235,6 +243,16 @@ def test_cells_that_do_not_count_are_left_out(make_run):
     base = Run(base.info, [*base.cells, wrong])
     [change] = comparison.compare(base, constant(make_run), [parse_gate("peak_memory:5%")], FLOOR)
     assert change.base == 5e7
+
+
+@pytest.mark.parametrize("status", [Status.INVALID, Status.CRASHED, Status.DIVERGED])
+def test_bad_accuracy_of_the_base_hides_no_regression(make_run, status):
+    base, new = constant(make_run), constant(make_run, accuracy=0.25)
+    epochs = [replace(base.cells[0].epochs[0], accuracy=0.0)]
+    cells = [replace(cell, status=status, epochs=epochs) for cell in base.cells[2:]]
+    base = Run(base.info, [*base.cells[:2], *cells])
+    [change] = comparison.compare(base, new, [ACCURACY], FLOOR)
+    assert (change.base, change.outcome) == (0.5, "regression")
 
 
 def test_two_seeds_are_enough_to_compare_them_in_pairs(make_run):
