@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnbench.execution import disturbance
-from nnbench.execution.disturbance import LOST_SHARE, REPEATS, SHORTEST_S, Reading, Usage
+from nnbench.execution.disturbance import LOST_SHARE, REPEATS, Reading, Usage
 from nnbench.records import GpuSample
 
 HAS_SCHEDSTAT = Path("/proc/self/schedstat").exists()
@@ -50,7 +50,7 @@ def test_counters_are_read_from_proc(tmp_path):
     files(tmp_path, threads={"11": 2_000_000, "12": 30_000_000}, steal=300)
     found = disturbance.read([1], tmp_path)
     assert found.waited_s == pytest.approx({"11": 0.002, "12": 0.03})
-    assert found.steal_s == pytest.approx({"cpu1": 300 * disturbance.TICK_S})
+    assert found.steal_s == pytest.approx({"cpu1": 300 / os.sysconf("SC_CLK_TCK")})
 
 
 def test_system_without_these_files_tells_less(tmp_path):
@@ -116,7 +116,7 @@ def test_two_processes_on_one_cpu_wait_for_each_other():
         {"cpu_s": 1.0, "waited_s": None, "involuntary_switches": 500},
         {"cpu_s": 0.995, "waited_s": None, "involuntary_switches": 50},
         {"steal_s": disturbance.TICK_S},
-        {"cpu_s": 0.5, "waited_s": LOST_SHARE},  # not more
+        {"cpu_s": 0.5, "waited_s": 0.03},  # 3%, not more
     ],
 )
 def test_cell_that_had_its_cpus_is_undisturbed(make_cell, counters):
@@ -128,7 +128,7 @@ def test_cell_that_had_its_cpus_is_undisturbed(make_cell, counters):
     [
         {"cpu_s": 0.95, "waited_s": 0.05},
         {"cpu_s": 0.5, "waited_s": 0.5},
-        {"cpu_s": 0.5, "waited_s": 0.04},
+        {"cpu_s": 0.5, "waited_s": 0.031},
         {"cpu_s": 0.5, "waited_s": None, "involuntary_switches": 50},
         {"steal_s": 0.05},
     ],
@@ -157,10 +157,9 @@ def test_share_is_that_of_all_epochs(make_cell):
 
 
 def test_cell_too_short_to_tell_is_undisturbed(make_cell):
-    short = make_cell(train_s=SHORTEST_S / 2)
-    assert not disturbance.is_disturbed(used(short, cpu_s=0.0, waited_s=SHORTEST_S / 2))
-    enough = make_cell(train_s=SHORTEST_S)
-    assert disturbance.is_disturbed(used(enough, cpu_s=0.0, waited_s=SHORTEST_S / 2))
+    for seconds, enough in ((0.049, False), (0.05, True)):
+        cell = used(make_cell(train_s=seconds), cpu_s=0.0, waited_s=0.02)
+        assert disturbance.is_disturbed(cell) is enough
 
 
 def test_cell_without_training_has_lost_nothing(make_failed):

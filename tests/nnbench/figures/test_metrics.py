@@ -25,6 +25,11 @@ def test_value_of_a_cell(make_cell, name, expected):
     assert METRICS[name].value(cell) == expected
 
 
+def test_epoch_that_was_not_measured_has_no_time(make_cell):
+    assert metrics.epoch_s(make_cell(setup=None)) is None
+    assert metrics.epoch_s(make_cell(accuracies=())) is None
+
+
 def test_figure_of_a_phase_is_its_median(make_cell, make_failed):
     gather = metrics.phase("gather_us")
     assert (gather(make_cell()), gather(make_failed())) == (2.0, None)

@@ -40,7 +40,7 @@ def test_interval_covers_the_true_ratio_nearly_always(pairs):
     assert covered > 0.9
 
 
-@pytest.mark.parametrize("pairs", [6, 7, 30])
+@pytest.mark.parametrize("pairs", [6, 7, 50])
 def test_interval_of_six_pairs_is_the_percentile_bootstrap(pairs):
     times, others = noisy(1.2, pairs, 0.05)
     found = statistics.compare(times, others).interval

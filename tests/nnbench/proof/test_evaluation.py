@@ -12,9 +12,6 @@ from nnbench import Examples, Network, Optimizer
 from nnbench.data.preparation import load_task, rows
 from nnbench.proof.evaluation import (
     BATCH_SIZE,
-    ROUNDING_FACTOR,
-    STEPS,
-    TOLERANCE,
     deviation,
     evaluate,
     expected_losses,
@@ -178,7 +175,7 @@ def test_expected_losses_are_those_of_the_reference(make_task):
     [
         ({"batch_size": 8, "epochs": 1}, 8),
         ({"batch_size": 8, "epochs": 2}, 16),
-        ({"batch_size": 8, "epochs": 9}, STEPS),
+        ({"batch_size": 8, "epochs": 9}, 20),
         ({"batch_size": None, "epochs": 3}, 3),
     ],
 )
@@ -194,13 +191,19 @@ def test_expected_losses_follow_the_seed(make_task):
 
 
 def test_tame_training_has_the_usual_tolerance(make_task):
-    assert expected_losses(make_task()).tolerance == TOLERANCE
+    assert expected_losses(make_task()).tolerance == 1e-4
+
+
+def test_training_without_a_finite_loss_has_the_usual_tolerance(make_task):
+    found = expected_losses(make_task(l2=1e308))
+    assert not any(map(math.isfinite, found.losses))
+    assert found.tolerance == 1e-4
 
 
 def test_chaotic_training_has_a_wider_tolerance(make_task):
     optimizer = Optimizer(kind="adam", learning_rate=1.0)
     tasks = [make_task(seed, optimizer=optimizer, batch_size=4) for seed in range(4)]
-    assert max(expected_losses(task).tolerance for task in tasks) > 2 * TOLERANCE
+    assert max(expected_losses(task).tolerance for task in tasks) > 2e-4
 
 
 def test_wider_tolerance_is_ten_times_what_rounding_does(make_task, monkeypatch):
@@ -218,11 +221,11 @@ def test_wider_tolerance_is_ten_times_what_rounding_does(make_task, monkeypatch)
     strayed = deviation(rounded, exact)
     assert strayed is not None
     assert found.losses == exact
-    assert found.tolerance == pytest.approx(max(TOLERANCE, ROUNDING_FACTOR * strayed))
+    assert found.tolerance == pytest.approx(max(1e-4, 10 * strayed))
 
 
 def test_training_that_overflows_has_expected_losses(make_task):
     optimizer = Optimizer(kind="sgd", learning_rate=1e200)
     found = expected_losses(make_task(optimizer=optimizer, batch_size=4))
     assert math.isfinite(found.losses[0])
-    assert found.tolerance >= TOLERANCE
+    assert found.tolerance >= 1e-4
