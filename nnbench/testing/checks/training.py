@@ -15,7 +15,7 @@ from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
 from nnbench.testing.mistakes import Training, added
-from nnbench.testing.mistakes.losses import softmax
+from nnbench.testing.mistakes.backprop import softmax
 from nnbench.testing.problems import (
     BATCH_SIZE,
     STEPS,

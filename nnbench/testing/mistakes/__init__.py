@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnbench.testing.mistakes import activations, batches, gradients, losses, updates
+from nnbench.testing.mistakes import backprop, batches, updates
 from nnbench.testing.mistakes.training import HALF, RIGHT, Outcome, Training, added
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ def known(problem: Problem) -> list[Training]:
     """
     return [
         *updates.MISTAKES,
-        *gradients.MISTAKES,
-        *activations.MISTAKES,
-        *losses.MISTAKES,
+        *backprop.MISTAKES,
         *batches.mistakes(problem.batch_size),
     ]

@@ -115,7 +115,9 @@ class Still(Update):
         return np.zeros_like(gradient)
 
 
-def told(change: Callable[[Optimizer], Optimizer]) -> Callable[[Optimizer, list[Array]], Update]:
+def reconfigured(
+    change: Callable[[Optimizer], Optimizer],
+) -> Callable[[Optimizer, list[Array]], Update]:
     """Give the optimizer other hyper-parameters."""
     return lambda optimizer, parameters: Update(change(optimizer), parameters)
 
@@ -211,11 +213,13 @@ MISTAKES = [
     Training(hint="epsilon inside the root", update=EpsilonInside),
     Training(hint="epsilon added before the bias correction", update=EpsilonEarly),
     Training(hint="Adam's root missing", update=Rootless),
-    Training(hint="the spec's beta1, beta2 and epsilon ignored", update=told(with_defaults)),
-    Training(hint="beta1 and beta2 swapped", update=told(with_betas_swapped)),
+    Training(
+        hint="the spec's beta1, beta2 and epsilon ignored", update=reconfigured(with_defaults)
+    ),
+    Training(hint="beta1 and beta2 swapped", update=reconfigured(with_betas_swapped)),
     Training(
         hint="adam and adam-fresh confused: only the moments of adam-fresh restart in every step",
-        update=told(with_other_adam),
+        update=reconfigured(with_other_adam),
     ),
     Training(hint=STALE, kept=previous),
     Training(hint=STALE, kept=previous_or_none),

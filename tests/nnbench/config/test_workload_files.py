@@ -123,3 +123,14 @@ def test_name_from_a_table_is_understood(mnist, text, overrides):
 def test_change_that_means_nothing_is_told(change):
     with pytest.raises(NnbenchError, match=re.escape(f"{change}: ")):
         files.find_workload(f"mnist+{change}")
+
+
+def test_name_of_another_workload_is_refused(write):
+    path = write(TOY + 'name = "mnist"\n')
+    with pytest.raises(ConfigError, match=r"my.toml:3: 'mnist' is installed, and differs in .*toy"):
+        files.read_workload(path)
+
+
+def test_name_of_the_same_workload_is_taken(write):
+    workload = catalog.workloads()["toy-sigmoid"]
+    assert files.read_workload(write(files.spell_workload(workload))) == workload
