@@ -110,6 +110,7 @@ def installed() -> Listing:
 # What hooks.py declares
 
 
+@cache
 def kinds() -> dict[str, type[Named]]:
     """Return the classes of what hooks list, by their names in the plural, as in ``backends``."""
     returned = {name: get_type_hints(spec)["return"] for name, spec in _specifications().items()}

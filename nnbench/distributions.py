@@ -57,10 +57,9 @@ def _normalize(name: str) -> str:
 
 def plugins() -> list[EntryPoint]:
     """Return the entry points of plugins; nnbench's own once, if it is there under both names."""
-    every = entry_points(group=NAME)
-    names = {each.dist.name for each in every if each.dist}
-    twice = DISTRIBUTION in names
-    return [x for x in every if not (twice and x.dist and x.dist.name == FORMER)]
+    every = [(each.dist and each.dist.name, each) for each in entry_points(group=NAME)]
+    twice = DISTRIBUTION in [name for name, _ in every]
+    return [each for name, each in every if not (twice and name == FORMER)]
 
 
 def own_requirement() -> list[str]:
