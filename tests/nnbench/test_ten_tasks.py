@@ -16,10 +16,13 @@ from nnbench import catalog
 from nnbench.contract.errors import ExitCode
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
 from nnbench.figures.columns import COLUMNS, TABLES
+from nnbench.figures.metrics import PHASES
 from nnbench.records import Status
 from nnbench.runs.comparison import Outcome
 from nnbench.show.charts import CHARTS
 from nnbench.show.exports import FORMATS
+from nnbench.testing.problems import SPECS, make_problem
+from nnbench.worker.phases import measure
 from tests.documents import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -30,7 +33,7 @@ NAMED = {
     "README.md": [*catalog.backends(), *catalog.workloads()],
     "docs/adding-a-backend.md": [*get_args(OptimizerKind), *get_args(Activation), *get_args(Loss)],
     "docs/conformance.md": get_args(OptimizerKind),
-    "docs/exports.md": FORMATS,
+    "docs/exports.md": [*FORMATS, *(phase.field for phase in PHASES)],
     "docs/measurement.md": Status,
     "docs/observers.md": [f"nnbench_{event}" for event in catalog.events()],
     "docs/report.md": CHARTS,
@@ -67,6 +70,14 @@ def test_every_column_is_in_a_table():
 @pytest.mark.parametrize("name", TABLES)
 def test_narrow_terminal_drops_columns_of_the_table(name):
     assert set(TABLES[name].drops) <= set(TABLES[name].names)
+
+
+def test_worker_measures_every_phase():
+    problem = make_problem(SPECS[0])
+    network = catalog.backends()["numpy"].network(problem.spec, problem.batch_size)
+    network.load(problem.layers)
+    phases = measure(network, network.place(problem.examples), problem.index)
+    assert [phase.field for phase in PHASES if not getattr(phases, phase.field)] == []
 
 
 def with_member(enum, line):
