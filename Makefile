@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test conformance example check check-static documents sanitize benchmark-backends format clean
+.PHONY: install run test conformance example check check-static documents sanitize mutants benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -49,12 +49,17 @@ benchmark-backends: $(INSTALLED)
 sanitize: $(INSTALLED)
 	bash .ci/sanitize
 
+# whether the tests notice each small change of what judges, compares and keeps: about ten minutes
+mutants: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutation
+	$(BIN)/python -m tests.mutants
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) dist build mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
 # The stamp is written last, so that an interrupted installation starts again.
 $(INSTALLED): pyproject.toml constraints.txt
