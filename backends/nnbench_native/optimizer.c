@@ -1,7 +1,5 @@
-/* Adam (Kingma and Ba, 2015) with scaled moments: the arrays hold M = m / (1 - b1) and
-   V = v / (1 - b2), so that decaying them and adding g and g^2 needs no further product. With
-   s = sqrt((1 - b2) / (1 - b2^t)), sqrt(v^) is s sqrt(V), and the step
-   l m^ / (sqrt(v^) + e) becomes (l (1 - b1) / (1 - b1^t) / s) M / (sqrt(V) + e / s). */
+/* Adam (Kingma and Ba, 2015) has scaled moments, as Optimizer.scaled in nnbench/contract/spec.py
+   derives it. */
 #include "optimizer.h"
 
 #include "vec.h"

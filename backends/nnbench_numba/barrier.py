@@ -16,7 +16,7 @@ from nnbench_numba.compilation import compiled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench_numba.arrays import Integers
+    from nnbench_numba.kernels import Integers
 
 SPINS = 200_000  #: some fifty microseconds, half a step; then another thread may need this CPU
 NAP_US = 10

@@ -11,9 +11,17 @@ import scipy.linalg.cython_blas  # noqa: F401 - the BLAS that Numba calls: its p
 from threadpoolctl import ThreadpoolController
 
 from nnbench import Examples, Layer, Network
-from nnbench_numba import arrays, chunks, compilation, sparse, training
-from nnbench_numba.arrays import ACTIVATIONS, LOSSES, OPTIMIZERS, Model, Split, State, Workspace
-from nnbench_numba.optimizers import Rule
+from nnbench_numba import compilation, kernels
+from nnbench_numba.kernels import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMIZERS,
+    Model,
+    Rule,
+    Split,
+    State,
+    Workspace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,8 +87,8 @@ class NumbaNetwork(Network[Split, Batch]):
         return self._export(self._state.partial.sum(axis=0))
 
     def _export(self, flat: NDArray[np.float32]) -> list[Layer]:
-        weights = [arrays.weight_of(flat, self._model, i).copy() for i in self._depths]
-        biases = [arrays.bias_of(flat, self._model, i).copy() for i in self._depths]
+        weights = [kernels.weight_of(flat, self._model, i).copy() for i in self._depths]
+        biases = [kernels.bias_of(flat, self._model, i).copy() for i in self._depths]
         has = self.spec.bias
         return [Layer(w, b if has else None) for w, b in zip(weights, biases, strict=True)]
 
@@ -88,7 +96,7 @@ class NumbaNetwork(Network[Split, Batch]):
         inputs, labels, targets = examples
         if targets is None:
             targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        starts, columns, values = sparse.compress(typed(inputs))
+        starts, columns, values = kernels.compress(typed(inputs))
         return Split(starts, columns, values, typed(targets))
 
     def batch(self, data: Split, index: NDArray[np.int64]) -> Batch:
@@ -97,16 +105,16 @@ class NumbaNetwork(Network[Split, Batch]):
     def feedforward(self, batch: Batch) -> NDArray[np.float32]:
         n = len(batch.rows)
         work = self._workspace(n)
-        self._run(lambda t: chunks.feedforward(self._model, self._state, *batch, work, t))
-        return arrays.rows_of(work.values, self._model, self._depths[-1], n, 0, n)
+        self._run(lambda t: kernels.feedforward(self._model, self._state, *batch, work, t))
+        return kernels.rows_of(work.values, self._model, self._depths[-1], n, 0, n)
 
     def backprop(self, batch: Batch) -> float:
         work = self._work
-        return sum(self._run(lambda t: chunks.backprop(self._model, self._state, *batch, work, t)))
+        return sum(self._run(lambda t: kernels.backprop(self._model, self._state, *batch, work, t)))
 
     def update(self) -> None:
         self._steps += 1
-        self._run(lambda t: chunks.update(self._rule, self._state, self._steps, t))
+        self._run(lambda t: kernels.update(self._rule, self._state, self._steps, t))
 
     def train_epoch(
         self, data: Split, order: NDArray[np.int64], batch_size: int
@@ -117,7 +125,7 @@ class NumbaNetwork(Network[Split, Batch]):
 
         def train(thread: int) -> None:
             network = (self._model, self._rule, self._state)
-            training.train(*network, *given, losses[thread], self._arrivals, thread)
+            kernels.train(*network, *given, losses[thread], self._arrivals, thread)
 
         self._run(train)
         self._steps += steps

@@ -20,11 +20,10 @@ import numpy as np
 
 from nnbench import Layer, Network
 from nnbench_numpy.buffers import SHADE, Batch, Data, keep, make_workspace
-from nnbench_numpy.functions import cross_entropy, sigmoid, sigmoid_slope, squared_error
 from nnbench_numpy.optimizers import make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +38,8 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
+        self._activate, self._slope = activation_of(spec)
+        self._loss = loss_of(spec)
         self._ones = int(spec.bias)
         self._parameters = np.zeros(spec.parameter_count, np.float32)
         self._gradients = np.zeros_like(self._parameters)
@@ -118,27 +119,12 @@ class NumpyNetwork(Network[Data, Batch]):
         for weight, value, product, output in layers:
             np.matmul(weight[: len(value)].T, value, out=product)
             if output is not work.outputs[-1]:
-                self._activate(product, output)
+                self._activate(product, out=output)
         return work.outputs[-1].T
-
-    def _activate(self, z: Array, out: Array) -> None:
-        match self.spec.activation:
-            case "relu":
-                np.maximum(z, 0, out=out)
-            case "sigmoid":
-                sigmoid(z, out=out)
-            case _:
-                assert_never(self.spec.activation)
 
     def backprop(self, batch: Batch) -> float:
         work = self._workspace(*batch.inputs.shape[::-1])
-        match self.spec.loss:
-            case "cross_entropy":
-                loss = cross_entropy(work, batch.targets)
-            case "squared_error":
-                loss = squared_error(work, batch.targets)
-            case _:
-                assert_never(self.spec.loss)
+        loss = self._loss(work, batch.targets)
         for depth in reversed(range(len(self._weights))):
             value, gradient = work.values[depth], self._weight_gradients[depth]
             np.matmul(value, work.deltas[depth].T, out=gradient[: len(value)])
@@ -150,19 +136,9 @@ class NumpyNetwork(Network[Data, Batch]):
     def _descend(self, work: Workspace, depth: int) -> None:
         """Carry delta down through a layer and the activation below it."""
         weight = self._weights[depth][self._ones :]
-        below, value, slope = (
-            work.deltas[depth - 1],
-            work.outputs[depth - 1],
-            work.slopes[depth - 1],
-        )
+        below, slope = work.deltas[depth - 1], work.slopes[depth - 1]
         np.matmul(weight, work.deltas[depth], out=below)
-        match self.spec.activation:
-            case "relu":
-                np.sign(value, out=slope)
-            case "sigmoid":
-                sigmoid_slope(value, out=slope)
-            case _:
-                assert_never(self.spec.activation)
+        self._slope(work.outputs[depth - 1], out=slope)
         np.multiply(below, slope, out=below)
 
     def _penalize(self) -> float:
@@ -176,3 +152,76 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def update(self) -> None:
         self._optimizer(self._moving)
+
+
+def activation_of(spec: NetworkSpec) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return the activation of the hidden layers, and its derivative given its value."""
+    match spec.activation:
+        case "relu":
+            return relu, relu_slope
+        case "sigmoid":
+            return sigmoid, sigmoid_slope
+        case _:
+            assert_never(spec.activation)
+
+
+def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Array], float]:
+    """Return the function that gives the loss, and writes its derivative."""
+    match spec.loss:
+        case "cross_entropy":
+            return cross_entropy
+        case "squared_error":
+            return squared_error
+        case _:
+            assert_never(spec.loss)
+
+
+def sigmoid(z: Array, out: Array) -> None:
+    """Write 1 / (1 + e^-z) = (1 + tanh(z / 2)) / 2, which never overflows."""
+    np.multiply(z, 0.5, out=out)
+    np.tanh(out, out=out)
+    np.multiply(out, 0.5, out=out)
+    np.add(out, 0.5, out=out)
+
+
+def relu(z: Array, out: Array) -> None:
+    """Write the larger of z and zero."""
+    np.maximum(z, 0, out=out)
+
+
+def relu_slope(value: Array, out: Array) -> None:
+    """Write the derivative of ReLU, given its value."""
+    np.sign(value, out=out)
+
+
+def sigmoid_slope(value: Array, out: Array) -> None:
+    """Write the sigmoid's derivative a · (1 − a), given its value a."""
+    np.subtract(1, value, out=out)
+    np.multiply(value, out, out=out)
+
+
+def cross_entropy(work: Workspace, targets: Array) -> float:
+    """Return the mean cross-entropy of a softmax; its derivative goes to the last delta."""
+    logits, delta, row = work.outputs[-1], work.deltas[-1], work.row
+    np.maximum.reduce(logits, axis=0, out=row)
+    np.subtract(logits, row, out=logits)
+    loss = -float(np.vdot(logits, targets))
+    np.exp(logits, out=delta)
+    np.add.reduce(delta, axis=0, out=row)
+    np.divide(delta, row, out=delta)
+    np.subtract(delta, targets, out=delta)
+    np.multiply(delta, 1 / len(row), out=delta)
+    np.log(row, out=row)
+    return (loss + float(np.add.reduce(row))) / len(row)
+
+
+def squared_error(work: Workspace, targets: Array) -> float:
+    """Return the mean squared error of a sigmoid; its derivative goes to the last delta."""
+    logits, delta, slope = work.outputs[-1], work.deltas[-1], work.slopes[-1]
+    sigmoid(logits, out=delta)
+    sigmoid_slope(delta, out=slope)
+    np.subtract(delta, targets, out=delta)
+    loss = float(np.vdot(delta, delta)) / delta.size
+    np.multiply(delta, slope, out=delta)
+    np.multiply(delta, 2 / delta.size, out=delta)
+    return loss

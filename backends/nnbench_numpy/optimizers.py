@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
@@ -58,12 +57,7 @@ class FreshAdam(GradientDescent):
 
 
 class Adam(GradientDescent):
-    """Kingma and Ba (2015), with scaled moments.
-
-    The arrays hold M = m / (1 − β₁) and V = v / (1 − β₂), so that decaying them and adding g and
-    g² needs no further product. With s = √((1 − β₂) / (1 − β₂ᵗ)), √v̂ is s·√V, and the step
-    η·m̂ / (√v̂ + ε) becomes (η·(1 − β₁) / (1 − β₁ᵗ) / s)·M / (√V + ε / s).
-    """
+    """Kingma and Ba (2015), with scaled moments: see ``Optimizer.scaled``."""
 
     def __init__(self, spec: Optimizer, parameters: Array, gradients: Array) -> None:
         super().__init__(spec, parameters, gradients)
@@ -80,11 +74,9 @@ class Adam(GradientDescent):
         np.multiply(gradients, gradients, out=scratch)
         np.multiply(second, spec.beta2, out=second)
         np.add(second, scratch, out=second)
-
-        scale = sqrt((1 - spec.beta2) / (1 - spec.beta2**self.step))
-        rate = spec.learning_rate * (1 - spec.beta1) / (1 - spec.beta1**self.step) / scale
+        rate, epsilon = spec.scaled(self.step)
         np.sqrt(second, out=scratch)
-        np.add(scratch, spec.epsilon / scale, out=scratch)
+        np.add(scratch, epsilon, out=scratch)
         np.divide(first, scratch, out=scratch)
         np.multiply(scratch, rate, out=scratch)
         np.subtract(parameters, scratch, out=parameters)

@@ -19,7 +19,7 @@ from nnbench_python.fixed_point import (
     quantize_row,
     unit_for,
 )
-from nnbench_python.losses import sigmoid
+from nnbench_python.functions import sigmoid
 from nnbench_python.network import Dense, PythonNetwork, wanted_of
 
 if TYPE_CHECKING:

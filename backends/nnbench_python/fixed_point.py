@@ -31,7 +31,7 @@ from math import frexp, hypot, isfinite, ldexp, nan
 from operator import mul, truediv
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench_python.sparse import SparseRow, picker
+from nnbench_python.functions import SparseRow, picker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,9 +10,8 @@ from __future__ import annotations
 from operator import mul
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from nnbench_python.losses import sigmoid
+from nnbench_python.functions import SparseRow, compact, picker, sigmoid
 from nnbench_python.network import Dense, PythonNetwork, wanted_of
-from nnbench_python.sparse import SparseRow, compact, picker
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from operator import mul
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, assert_never
 
 from nnbench import Layer, Network
-from nnbench_python.losses import cross_entropy, squared_error
-from nnbench_python.optimizers import make_optimizer
+from nnbench_python.functions import cross_entropy, squared_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from nnbench import Examples, NetworkSpec
+    from nnbench import Examples, NetworkSpec, Optimizer
 
 DataT = TypeVar("DataT")
 Vector = list[float]
@@ -33,6 +33,7 @@ class PythonNetwork(Network[DataT, DataT]):
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
+        self._loss = loss_of(spec)
         self._gradients: list[Dense] = []
 
     def load(self, layers: Sequence[Layer]) -> None:
@@ -58,16 +59,6 @@ class PythonNetwork(Network[DataT, DataT]):
         bias = np.array(layer.biases, np.float32) if self.spec.bias else None
         return Layer(weight.T.copy() if self.by_unit else weight, bias)
 
-    def _loss(self, logits: Vector, wanted: Any) -> tuple[float, Vector]:
-        """Return one example's loss, and its derivative by the logits."""
-        match self.spec.loss:
-            case "cross_entropy":
-                return cross_entropy(logits, wanted)
-            case "squared_error":
-                return squared_error(logits, wanted)
-            case _:
-                assert_never(self.spec.loss)
-
     def _penalize(self) -> float:
         """Add the L2 term to the gradients, and return its part of the loss."""
         l2, squares = self.spec.l2, 0.0
@@ -91,3 +82,77 @@ def wanted_of(examples: Examples) -> list[Wanted]:
     assert array is not None  # noqa: S101 - Examples have one of them
     wanted: list[Wanted] = array.tolist()
     return wanted
+
+
+def loss_of(spec: NetworkSpec) -> Callable[[Vector, Any], tuple[float, Vector]]:
+    """Return the function that gives an example's loss, and its derivative by the logits."""
+    match spec.loss:
+        case "cross_entropy":
+            return cross_entropy
+        case "squared_error":
+            return squared_error
+        case _:
+            assert_never(spec.loss)
+
+
+def make_optimizer(spec: Optimizer) -> GradientDescent:
+    """Return a function of parameters and gradients that makes one step in place."""
+    match spec.kind:
+        case "sgd":
+            return GradientDescent(spec)
+        case "adam":
+            return Adam(spec)
+        case "adam-fresh":
+            return FreshAdam(spec)
+        case _:
+            assert_never(spec.kind)
+
+
+class GradientDescent:
+    """θ ← θ − η·g, for a list of vectors: a unit's weights each, or a layer's biases."""
+
+    def __init__(self, spec: Optimizer) -> None:
+        self.spec = spec
+        self.step = 0
+        self.first: list[Vector] = []  # Adam's moments
+        self.second: list[Vector] = []
+
+    def __call__(self, parameters: list[Vector], gradients: list[Vector]) -> None:
+        """Make one step."""
+        rate = self.spec.learning_rate
+        for p, g in zip(parameters, gradients, strict=True):
+            p[:] = [w - rate * x for w, x in zip(p, g, strict=True)]
+
+
+class FreshAdam(GradientDescent):
+    """Adam's first step, again and again: θ ← θ − η·g / (|g| + ε)."""
+
+    def __call__(self, parameters: list[Vector], gradients: list[Vector]) -> None:
+        """Make one step."""
+        rate, epsilon = self.spec.learning_rate, self.spec.epsilon
+        for p, g in zip(parameters, gradients, strict=True):
+            p[:] = [w - rate * x / (abs(x) + epsilon) for w, x in zip(p, g, strict=True)]
+
+
+class Adam(GradientDescent):
+    """Kingma and Ba (2015), algorithm 1, with scaled moments: see ``Optimizer.scaled``."""
+
+    def __call__(self, parameters: list[Vector], gradients: list[Vector]) -> None:
+        """Make one step."""
+        if self.step == 0:
+            self.first = [[0.0] * len(p) for p in parameters]
+            self.second = [[0.0] * len(p) for p in parameters]
+        self.step += 1
+        (rate, epsilon), beta1, beta2 = (
+            self.spec.scaled(self.step),
+            self.spec.beta1,
+            self.spec.beta2,
+        )
+        for p, g, m, v in zip(parameters, gradients, self.first, self.second, strict=True):
+            if not any(g) and not any(v):
+                continue  # all gradients were zero so far, and nothing moves
+            # One loop, not a comprehension for each list: a value is used while it is in the cache.
+            for i, w, x, a, b in zip(range(len(p)), p, g, m, v, strict=True):
+                m[i] = a = beta1 * a + x
+                v[i] = b = beta2 * b + x * x
+                p[i] = w - rate * a / (sqrt(b) + epsilon)

@@ -1,30 +1,12 @@
 """PyTorch: ``torch-cpu`` by hand, ``torch-eager``, ``torch-compile``, ``torch-tutorial``, CUDA."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from nnbench import Backend, Option, hookimpl
 from nnbench_torch.availability import why_no_compiler, why_no_cuda
 
-if TYPE_CHECKING:
-    from nnbench import NetworkSpec
-    from nnbench_torch.network import TorchNetwork
-
 FUSED = Option(default=True, help="optimizer step in one kernel")
 GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")
-
-
-def create_cuda(spec: NetworkSpec, *, fused: bool = True, graph: bool = False) -> TorchNetwork:
-    """Make the network of ``torch-cuda``."""
-    if graph:
-        from nnbench_torch.cuda_graph import make_graph_network
-
-        return make_graph_network(spec, fused=fused)
-    from nnbench_torch.autograd import AutogradNetwork
-
-    return AutogradNetwork(spec, "cuda", fused=fused)
 
 
 @hookimpl
@@ -60,7 +42,7 @@ def nnbench_backends() -> list[Backend]:
         member(
             name="torch-cuda",
             summary="PyTorch on an NVIDIA GPU: autograd, or recorded graphs of torch-cpu's step",
-            create=create_cuda,
+            create="nnbench_torch.recording:make_cuda_network",
             unavailable=why_no_cuda,
             options={"fused": FUSED, "graph": GRAPH},
             environment=("CUDA_VISIBLE_DEVICES",),

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nnbench_torch.dense import DenseNetwork, pair, shapes
-from nnbench_torch.functions import make_feedforward, make_loss
+from nnbench_torch.network import DenseNetwork, make_feedforward, make_loss, pair, shapes
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:

@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 import torch
 from torch import Tensor
 
-from nnbench_torch.dense import DenseNetwork, pair, shapes
-from nnbench_torch.functions import Parameters, make_feedforward, make_loss
+from nnbench_torch.network import (
+    DenseNetwork,
+    Parameters,
+    make_feedforward,
+    make_loss,
+    pair,
+    shapes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnbench_torch.dense import DenseNetwork, pair, split
-from nnbench_torch.network import Data
+from nnbench_torch.network import Data, DenseNetwork, pair, split
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,6 +54,8 @@ class HandwrittenNetwork(DenseNetwork):
         self._gradients = split(spec, self._flat_gradients)
         self._layer_gradients = pair(spec, self._gradients)
         self._transposed = [layer.weight.t() for layer in self._layers]
+        self._activate, self._slope = in_place(spec)
+        self._loss = loss_of(spec)
         self._workspaces: dict[int, Workspace] = {}
         self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
 
@@ -86,24 +87,9 @@ class HandwrittenNetwork(DenseNetwork):
                 self._activate(output)
         return work.logits
 
-    def _activate(self, z: Tensor) -> None:
-        match self.spec.activation:
-            case "relu":
-                z.relu_()
-            case "sigmoid":
-                z.sigmoid_()
-            case _:
-                assert_never(self.spec.activation)
-
     def backprop(self, batch: Data) -> Tensor:
         work = self._workspace(len(batch.inputs))
-        match self.spec.loss:
-            case "cross_entropy":
-                loss = cross_entropy(work, batch.targets)
-            case "squared_error":
-                loss = squared_error(work, batch.targets)
-            case _:
-                assert_never(self.spec.loss)
+        loss = self._loss(work, batch.targets)
         for depth in reversed(range(len(self._layers))):
             self._differentiate(work, depth)
             if depth > 0:
@@ -124,19 +110,9 @@ class HandwrittenNetwork(DenseNetwork):
 
     def _descend(self, work: Workspace, depth: int) -> None:
         """Carry delta down through a layer and the activation below it."""
-        below, value, slope = (
-            work.deltas[depth - 1],
-            work.outputs[depth - 1],
-            work.slopes[depth - 1],
-        )
+        below, slope = work.deltas[depth - 1], work.slopes[depth - 1]
         torch.mm(self._transposed[depth], work.deltas[depth], out=below)
-        match self.spec.activation:
-            case "relu":
-                torch.sign(value, out=slope)
-            case "sigmoid":
-                sigmoid_slope(value, out=slope)
-            case _:
-                assert_never(self.spec.activation)
+        self._slope(work.outputs[depth - 1], out=slope)
         below.mul_(slope)
 
     def _penalty(self) -> Tensor:
@@ -176,6 +152,28 @@ def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace
         minus_ones=torch.full((1, n), -1.0, device=device),
         share=torch.tensor(1 / n, device=device),
     )
+
+
+def in_place(spec: NetworkSpec) -> tuple[Callable[[Tensor], Tensor], Callable[..., object]]:
+    """Return the activation of the hidden layers, and what writes its derivative, given its value."""
+    match spec.activation:
+        case "relu":
+            return torch.relu_, torch.sign
+        case "sigmoid":
+            return torch.sigmoid_, sigmoid_slope
+        case _:
+            assert_never(spec.activation)
+
+
+def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Tensor], Tensor]:
+    """Return the function that gives the mean loss of the outputs, and writes its derivative."""
+    match spec.loss:
+        case "cross_entropy":
+            return cross_entropy
+        case "squared_error":
+            return squared_error
+        case _:
+            assert_never(spec.loss)
 
 
 def sigmoid_slope(value: Tensor, out: Tensor) -> None:

@@ -1,23 +1,30 @@
-"""What all PyTorch networks share: data that stay on the device, its clock, and its precision."""
+"""What PyTorch networks share: data on the device, its clock, precision, layers, functions."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, cast
+from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, assert_never, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nnbench import BackendUnavailableError, Layer, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from nnbench import Examples, NetworkSpec
+
+
+#: Weight, bias, weight, bias and so on; or the gradients with respect to them. A weight is (fan_out,
+#: fan_in), as in nn.Linear, and a bias is a column: whoever computes with them keeps one example in
+#: each column, not in each row.
+Parameters = list[Tensor]
 
 
 class Data(NamedTuple):
@@ -98,6 +105,34 @@ class TorchNetwork(Network[Data, Data]):
         return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
+class Dense(NamedTuple):
+    """Parameters of one layer, or the gradients with respect to them."""
+
+    weight: Tensor  #: shape (fan_out, fan_in)
+    bias: Tensor | None  #: shape (fan_out, 1)
+
+
+class DenseNetwork(TorchNetwork):
+    """Keeps its layers where they are in memory, also when it loads others."""
+
+    def __init__(self, spec: NetworkSpec, device: str, layers: list[Dense]) -> None:
+        super().__init__(spec, device)
+        self._layers = layers
+        self._gradients: Sequence[Tensor] = []  #: of the last backprop
+
+    def load(self, layers: Sequence[Layer]) -> None:
+        for layer, (weight, bias) in zip(self._layers, layers, strict=True):
+            layer.weight.copy_(torch.from_numpy(weight.T))
+            if layer.bias is not None:
+                layer.bias[:, 0] = torch.from_numpy(bias)
+
+    def dump(self) -> list[Layer]:
+        return export_all(self._layers)
+
+    def gradients(self) -> list[Layer]:
+        return export_all(pair(self.spec, self._gradients))
+
+
 def make_events() -> Events:
     """Return two events that have not happened yet."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -108,3 +143,81 @@ def export(weight: Tensor, bias: Tensor | None) -> Layer:
     """Copy parameters, or gradients, to the host; PyTorch's weights are (fan_out, fan_in)."""
     copies = [None if t is None else t.detach().cpu().numpy().copy() for t in (weight.T, bias)]
     return Layer(cast("NDArray[np.float32]", copies[0]), copies[1])
+
+
+def shapes(spec: NetworkSpec) -> list[tuple[int, int]]:
+    """List the shapes of all parameters: weight, bias, weight, bias and so on."""
+    both = [[(fan_out, fan_in), (fan_out, 1)] for fan_in, fan_out in spec.shapes]
+    return [shape for layer in both for shape in layer[: 1 + spec.bias]]
+
+
+def split(spec: NetworkSpec, flat: Tensor) -> list[Tensor]:
+    """Cut a flat tensor into parameters, without a copy."""
+    parts = flat.split_with_sizes([rows * columns for rows, columns in shapes(spec)])
+    return [part.view(shape) for part, shape in zip(parts, shapes(spec), strict=True)]
+
+
+def pair(spec: NetworkSpec, parameters: Sequence[Tensor]) -> list[Dense]:
+    """Join weights and biases to layers."""
+    if not spec.bias:
+        return [Dense(weight, None) for weight in parameters]
+    return [Dense(*both) for both in zip(parameters[::2], parameters[1::2], strict=True)]
+
+
+def export_all(layers: list[Dense]) -> list[Layer]:
+    """Copy layers to the host."""
+    return [export(w, None if b is None else b[:, 0]) for w, b in layers]
+
+
+def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor]:
+    """Return the function of parameters and inputs that gives the logits, shape (N, K)."""
+    activate = activation_of(spec)
+
+    def feedforward(parameters: Parameters, inputs: Tensor) -> Tensor:
+        *hidden, last = pair(spec, parameters)
+        value = inputs.t()
+        for layer in hidden:
+            value = activate(product(layer, value))
+        return product(last, value).t()
+
+    return feedforward
+
+
+def activation_of(spec: NetworkSpec) -> Callable[[Tensor], Tensor]:
+    """Return the activation of the hidden layers."""
+    match spec.activation:
+        case "relu":
+            return torch.relu
+        case "sigmoid":
+            return torch.sigmoid
+        case _:
+            assert_never(spec.activation)
+
+
+def product(layer: Dense, value: Tensor) -> Tensor:
+    """Return W @ A + b."""
+    weight, bias = layer
+    return weight @ value if bias is None else torch.addmm(bias, weight, value)
+
+
+def make_loss(spec: NetworkSpec) -> Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]:
+    """Return the function of logits, targets and weights that gives the mean loss, L2 included."""
+    output_loss: Callable[[Tensor, Tensor], Tensor]
+    match spec.loss:
+        case "cross_entropy":
+            output_loss = functional.cross_entropy
+        case "squared_error":
+
+            def output_loss(logits: Tensor, targets: Tensor) -> Tensor:
+                return functional.mse_loss(logits.sigmoid(), targets)
+        case _:
+            assert_never(spec.loss)
+
+    def loss(logits: Tensor, targets: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        mean = output_loss(logits, targets)
+        if not spec.l2:
+            return mean
+        squares = torch.stack([weight.square().sum() for weight in weights])
+        return mean + spec.l2 / 2 * squares.sum()
+
+    return loss

@@ -6,7 +6,6 @@ Their state keeps its place in memory, also when it restarts: a recorded CUDA gr
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING, assert_never
 
 import torch
@@ -97,12 +96,7 @@ class FusedAdam(GradientDescent):
 
 
 class Adam(GradientDescent):
-    """The same in six elementwise operations, with scaled moments.
-
-    The tensors hold M = m / (1 − β₁) and V = v / (1 − β₂), so that decaying them and adding g and
-    g² needs no further product. With s = √((1 − β₂) / (1 − β₂ᵗ)), √v̂ is s·√V, and the step
-    η·m̂ / (√v̂ + ε) becomes (η·(1 − β₁) / (1 − β₁ᵗ) / s)·M / (√V + ε / s).
-    """
+    """The same in six elementwise operations, with scaled moments: see ``Optimizer.scaled``."""
 
     def __init__(self, spec: Optimizer, parameters: Sequence[Tensor]) -> None:
         super().__init__(spec, parameters)
@@ -118,16 +112,14 @@ class Adam(GradientDescent):
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Make one step."""
-        spec = self.spec
         self.step += 1
-        scale = sqrt((1 - spec.beta2) / (1 - spec.beta2**self.step))
-        rate = spec.learning_rate * (1 - spec.beta1) / (1 - spec.beta1**self.step) / scale
+        rate, epsilon = self.spec.scaled(self.step)
         for p, g, m, v, scratch in zip(
             self.parameters, gradients, self.first, self.second, self.scratch, strict=True
         ):
-            torch.add(g, m, alpha=spec.beta1, out=m)
-            v.mul_(spec.beta2).addcmul_(g, g)
-            torch.sqrt(v, out=scratch).add_(spec.epsilon / scale)
+            torch.add(g, m, alpha=self.spec.beta1, out=m)
+            v.mul_(self.spec.beta2).addcmul_(g, g)
+            torch.sqrt(v, out=scratch).add_(epsilon)
             p.addcdiv_(m, scratch, value=-rate)
 
 

@@ -3,7 +3,7 @@
 A replay does what was recorded on the same memory, and runs no Python. So all that changes from
 step to step lies in tensors that stay where they are: parameters, moments and count of steps, and
 for each chunk the numbers of its rows and its losses. An epoch copies its order to the device once;
-each chunk is then handed its part of it. Nothing here knows CUDA: see ``cuda_graph`` for that.
+each chunk is then handed its part of it. Only CudaGraphs, at the end, knows CUDA.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from nnbench import BackendUnavailableError
+from nnbench_torch.autograd import AutogradNetwork
 from nnbench_torch.handwritten import HandwrittenNetwork
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench import NetworkSpec
-    from nnbench_torch.network import Data
+    from nnbench_torch.network import Data, TorchNetwork
 
 STEPS = 64  #: in a chunk; a whole epoch's recording would hold gigabytes
 
@@ -101,3 +103,37 @@ class RecordedNetwork(HandwrittenNetwork):
 def chunk_lengths(steps: int) -> list[int]:
     """Cut a number of steps into chunks of two lengths, so that two recordings serve any number."""
     return [STEPS] * (steps // STEPS) + [1] * (steps % STEPS)
+
+
+class CudaGraphs:
+    """Records on a stream of its own; replays run on the caller's stream, where its events are."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Capture the work in a graph, after it ran once: libraries set themselves up then."""
+        here = torch.cuda.current_stream()
+        side = torch.cuda.Stream()
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            work()
+        here.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+        return graph.replay
+
+
+def make_cuda_network(
+    spec: NetworkSpec, *, fused: bool = True, graph: bool = False
+) -> TorchNetwork:
+    """Return the network of ``torch-cuda``.
+
+    Raises
+    ------
+    BackendUnavailableError
+        Without a GPU; or for a graph without the fused Adam: the other one counts its steps in Python.
+    """
+    if not graph:
+        return AutogradNetwork(spec, "cuda", fused=fused)
+    if not fused:
+        raise BackendUnavailableError("torch-cuda[graph=true] needs the fused optimizer")
+    return RecordedNetwork(spec, "cuda", CudaGraphs())

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from nnbench_torch.functions import make_loss
-from nnbench_torch.network import Data, TorchNetwork, export
+from nnbench_torch.network import Data, TorchNetwork, export, make_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -72,6 +72,18 @@ class Optimizer:
             msg = f"the learning rate must be a positive number, not {self.learning_rate}"
             raise ValueError(msg)
 
+    def scaled(self, step: int) -> tuple[float, float]:
+        """Return the rate and the epsilon of Adam's step ``step`` (from 1) with scaled moments.
+
+        Whoever keeps M = m / (1 − β₁) and V = v / (1 − β₂) instead of the moments decays them and
+        adds g and g², without a further product. With s = √((1 − β₂) / (1 − β₂ᵗ)), √v̂ is s·√V, and
+        the step η·m̂ / (√v̂ + ε) becomes η'·M / (√V + ε'), where η' = η·(1 − β₁) / (1 − β₁ᵗ) / s and
+        ε' = ε / s.
+        """
+        scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
+        rate = self.learning_rate * (1 - self.beta1) / (1 - self.beta1**step) / scale
+        return rate, self.epsilon / scale
+
 
 class Rule(NamedTuple):
     """What holds for a kind of optimizer, whatever its hyper-parameters."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nnbench import reference
 from nnbench_python.bigint import BigintNetwork
 from nnbench_python.fixed_point import Multipliers, decode, encode, matmul, outer, quantize
-from nnbench_python.sparse import SparseRow
+from nnbench_python.functions import SparseRow
 from tests.problems import KINDS, OPTIMIZERS, distance, make_examples, make_layers, make_spec
 
 WHOLE = st.integers(-1000, 1000).map(float)

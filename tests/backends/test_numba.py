@@ -88,17 +88,17 @@ def test_nobody_leaves_the_barrier_before_all_have_come():
 TWO_THREADS = """
 import json
 from threadpoolctl import threadpool_info
-from nnbench_numba import training
+from nnbench_numba import kernels
 from tests.backends.test_numba import SPEC, train
 
 def pools(api):
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == api]
 
-compiled, inside = training.train, []
+compiled, inside = kernels.train, []
 def watched(*arguments):
     inside.append(pools("blas"))
     return compiled(*arguments)
-training.train = watched
+kernels.train = watched
 
 network, losses = train(SPEC, threads=None)
 print(json.dumps([losses.tolist(), inside[-2:], pools("blas"), pools("openmp")]))
