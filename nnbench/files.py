@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
 STDOUT = Path("-")  #: what users type for it
+READ_AT_ONCE = 1 << 20  #: bytes; a line of a cell has thousands
 MOST_LINKS = 40  #: to follow, as Linux does
 
 
@@ -84,7 +85,7 @@ def read_lines(path: Path, *, warn: bool = True) -> Iterator[bytes]:
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with path.open("rb", buffering=READ_AT_ONCE) as file:
         last = next(file, b"")
         for line in file:
             yield last.removesuffix(b"\n")

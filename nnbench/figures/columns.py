@@ -243,15 +243,15 @@ OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a 
 
 def tables(info: RunInfo) -> dict[str, Table]:
     """Return every table of a run by the name that users type."""
-    described = {
+    named = {
         "baseline": info.baseline,
         "floor": info.noise_floor,
         "bars": BARS,
-        "roofs": "; ".join(map(describe_roof, info.roofs)),
+        "roofs": "; ".join(map(roof_text, info.roofs)),
     }
     return {
         name: Table(
-            layout.title.format(**described),
+            layout.title.format(**named),
             [_column(info, each, layout.drops) for each in layout.names if _is_of(info, each)],
         )
         for name, layout in TABLES.items()
@@ -265,10 +265,10 @@ def column(info: RunInfo, name: str) -> Column:
 
 
 def _column(info: RunInfo, name: str, drops: Sequence[str]) -> Column:
-    found = COLUMNS[name]
+    general = COLUMNS[name]
     target = f"{(info.workload.target_accuracy or 0) * 100:g}"
-    return found._replace(
-        heading=found.heading.format(baseline=info.baseline, target=target),
+    return general._replace(
+        heading=general.heading.format(baseline=info.baseline, target=target),
         drop=drops.index(name) + 1 if name in drops else 0,
     )
 
@@ -277,7 +277,7 @@ def _is_of(info: RunInfo, name: str) -> bool:
     return name not in OF_TARGET or info.workload.target_accuracy is not None
 
 
-def describe_roof(roof: Roof) -> str:
+def roof_text(roof: Roof) -> str:
     """Write a roof in a few words."""
     where = "GPU" if roof.device != "cpu" else f"{roof.threads} thread{'s' * (roof.threads > 1)}"
     reached = [(roof.gflops, "GFLOP/s"), (roof.gb_per_s, "GB/s")]

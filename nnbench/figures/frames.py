@@ -30,7 +30,8 @@ class Group(NamedTuple):
     """The cells of a backend, round by round, and how long they took."""
 
     cells: list[CellResult]
-    times: list[float]  #: training seconds an epoch of each; empty if the backend has no rank
+    seconds: list[float | None]  #: of training an epoch in each; None did not count
+    times: list[float]  #: the same; empty if one did not count, and the backend has no rank
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -46,13 +47,14 @@ def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
     for cell in sorted(cells, key=lambda cell: cell.round):
         if cell.backend in by_label:
             by_label[cell.backend].append(cell)
-    found = {name: _group(own) for name, own in by_label.items() if own}
-    return dict(sorted(found.items(), key=lambda item: item[1].rank))
+    grouped = {name: _group(own) for name, own in by_label.items() if own}
+    return dict(sorted(grouped.items(), key=lambda item: item[1].rank))
 
 
 def _group(cells: list[CellResult]) -> Group:
-    times = [seconds for cell in cells if (seconds := measured_s(cell)) is not None]
-    return Group(cells, times if len(times) == len(cells) else [])
+    seconds = [measured_s(cell) for cell in cells]
+    times = [value for value in seconds if value is not None]
+    return Group(cells, seconds, times if len(times) == len(cells) else [])
 
 
 def measured_s(cell: CellResult) -> float | None:
@@ -75,14 +77,16 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
 
 def _against_baseline(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
-    cells = groups[info.baseline].cells if info.baseline in groups else []
-    baseline = {c.round: s for c in cells if (s := measured_s(c)) is not None}
-    found = [compare(group, baseline, info.noise_floor) for group in groups.values()]
-    others = [c if name != info.baseline else None for name, c in zip(groups, found, strict=True)]
+    known = groups.get(info.baseline, Group([], [], []))
+    baseline = {c.round: s for c, s in zip(*known[:2], strict=True) if s is not None}
+    compared = [compare(group, baseline, info.noise_floor) for group in groups.values()]
+    others = [
+        c if name != info.baseline else None for name, c in zip(groups, compared, strict=True)
+    ]
     p_values = statistics.holm([c.p_value if c else None for c in others])
     return pd.DataFrame(
         {
-            "ratio": [c.ratio if c else None for c in found],
+            "ratio": [c.ratio if c else None for c in compared],
             "ratio_low": [c.interval.low if c and c.interval else None for c in others],
             "ratio_high": [c.interval.high if c and c.interval else None for c in others],
             "p_value": p_values,
@@ -102,7 +106,8 @@ def compare(group: Group, baseline: dict[int, float], floor: float) -> Compariso
 
 def _status(group: Group) -> Row:
     """Sum up the statuses: the worst one, how often, and its first message."""
-    worst = min(group.cells, key=_severity)
+    measured = zip(group.cells, group.seconds, strict=True)
+    worst, _ = min(measured, key=lambda pair: _severity(*pair))
     if worst.status is Status.OK:
         return {"status": Status.OK.value, "message": ""}
     if worst.status is Status.BUDGET:
@@ -114,10 +119,10 @@ def _status(group: Group) -> Row:
     return {"status": worst.status + count, "message": worst.message}
 
 
-def _severity(cell: CellResult) -> tuple[bool, bool, bool]:
+def _severity(cell: CellResult, seconds: float | None) -> tuple[bool, bool, bool]:
     """Order cells from bad to good: without figures, wrong, ended by the budget."""
     status = cell.status
-    return measured_s(cell) is not None, status.kind is Kind.MEASURED, status is Status.OK
+    return seconds is not None, status.kind is Kind.MEASURED, status is Status.OK
 
 
 def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
@@ -149,7 +154,7 @@ def _target(info: RunInfo, cells: Sequence[CellResult]) -> Row:
 
 
 def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
-    cells, times = group
+    cells, _, times = group
     row: Row = {"backend": name, "rounds": len(cells), **_status(group)}
     if not times:
         return row
@@ -175,7 +180,7 @@ def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
 
 def _roofline(info: RunInfo, cells: Sequence[CellResult]) -> Row:
     """Return what the median cell reached, and its shares of the ceilings."""
-    reached = [found for c in cells if (found := metrics.shares(c, info.roofs))]
+    reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
     reached.sort(key=lambda shares: shares.gflops)
     return reached[len(reached) // 2]._asdict() if reached else {}
 

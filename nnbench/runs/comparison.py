@@ -154,7 +154,7 @@ def _compare(
         base=median(one),
         new=median(other),
         interval=interval,
-        verdict=statistics.judge(interval, floor) if by_ratio else None,
+        verdict=statistics.decide(interval, floor) if by_ratio else None,
         outcome=_outcome(interval, gate, floor),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +69,7 @@ class Run:
     def cells(self) -> list[CellResult]:
         """The attempt at each cell that counts, in the order in which they ran, without its losses."""
         if self._cells is None:
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as caught, _without_collection():
                 warnings.simplefilter("always")
                 self._cells = [_without_losses(cell) for cell in self.attempts() if cell.final]
             self._warnings = [str(warning.message) for warning in caught]
@@ -141,3 +143,15 @@ def _without_losses(cell: CellResult) -> CellResult:
     for epoch in cell.epochs:
         epoch.losses.clear()
     return cell
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no circles of garbage: in a million records there are none, and looking takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

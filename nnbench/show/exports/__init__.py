@@ -41,7 +41,7 @@ def convert(run: Run, name: str) -> bytes:
     return converted
 
 
-def require(run: Run, found: SizedT) -> SizedT:
+def require(run: Run, content: SizedT) -> SizedT:
     """Return what it is given, unless that is empty.
 
     Raises
@@ -49,8 +49,8 @@ def require(run: Run, found: SizedT) -> SizedT:
     ResultsError
         If it is: no backend has figures.
     """
-    if not found:
+    if not content:
         problem = ResultsError(f"{run.folder} has nothing to export: no backend was measured")
         problem.exit_code = ExitCode.NOTHING_MEASURED
         raise problem
-    return found
+    return content

@@ -39,9 +39,9 @@ def to_xml(run: Run) -> bytes:
 
 def element(tag: str, text: str = "", **attributes: str) -> ET.Element:
     """Return an element without the characters that XML cannot hold."""
-    found = ET.Element(tag, {key: FORBIDDEN.sub("", value) for key, value in attributes.items()})
-    found.text = FORBIDDEN.sub("", text) or None
-    return found
+    made = ET.Element(tag, {key: FORBIDDEN.sub("", value) for key, value in attributes.items()})
+    made.text = FORBIDDEN.sub("", text) or None
+    return made
 
 
 def outcome_of(status: Status) -> str | None:
@@ -80,20 +80,20 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
     skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
     started = cells[0].started.removesuffix("Z")
     name = f"{info.workload.name}.{label}"
-    found = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(cells))
+    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(cells))
     e, properties = info.environment, element("properties")
     facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
-    found.append(properties)
-    found.extend([case(name, cell) for cell in cells])
-    return found
+    made.append(properties)
+    made.extend([case(name, cell) for cell in cells])
+    return made
 
 
 def case(suite_name: str, cell: CellResult) -> ET.Element:
-    """Return a cell with what came of it."""
+    """Return a cell with what became of it."""
     name = f"{cell.backend} round {cell.round + 1}"
-    found = element("testcase", name=name, classname=suite_name, time=seconds(cell.train_s))
+    made = element("testcase", name=name, classname=suite_name, time=seconds(cell.train_s))
     if outcome := outcome_of(cell.status):
-        found.append(element(outcome, cell.output, type=cell.status, message=cell.message))
-    found.append(element("system-out", cell_line(cell)))
-    return found
+        made.append(element(outcome, cell.output, type=cell.status, message=cell.message))
+    made.append(element("system-out", cell_line(cell)))
+    return made

@@ -44,24 +44,24 @@ def to_json(run: Run) -> bytes:
     return msgspec.json.format(msgspec.json.encode(saved)) + b"\n"
 
 
-def machine(found: Environment) -> dict[str, Any]:
+def machine(environment: Environment) -> dict[str, Any]:
     """Return what pytest-benchmark knows of a machine, as far as the run has kept it."""
-    implementation, _, version = found.python.partition(" ")
+    implementation, _, version = environment.python.partition(" ")
     return {
-        "node": found.machine_fingerprint,  # the host's name is not kept
-        "system": found.system.partition("-")[0],
-        "release": found.system,
+        "node": environment.machine_fingerprint,  # the host's name is not kept
+        "system": environment.system.partition("-")[0],
+        "release": environment.system,
         "python_implementation": implementation,
         "python_implementation_version": version,
         "python_version": version,
-        "cpu": {"brand_raw": found.cpu, "count": found.logical_cores},
-        "versions": found.versions,
+        "cpu": {"brand_raw": environment.cpu, "count": environment.logical_cores},
+        "versions": environment.versions,
     }
 
 
-def commit(described: str | None) -> dict[str, Any]:
-    """Return the commit that ``git describe --dirty`` has found."""
-    name = described or "unversioned"
+def commit(state: str | None) -> dict[str, Any]:
+    """Return the commit that ``git describe --dirty`` has environment."""
+    name = state or "unversioned"
     return {"id": name.removesuffix("-dirty"), "dirty": name.endswith("-dirty"), "time": None}
 
 

@@ -4,6 +4,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from nnbench.figures import statistics
 from nnbench.figures.statistics import Interval
@@ -117,7 +118,7 @@ def test_times_must_be_positive(times, others):
     ],
 )
 def test_verdict(low, ratio, high, verdict):
-    assert statistics.judge(Interval(ratio, low, high), floor=0.05) == verdict
+    assert statistics.decide(Interval(ratio, low, high), floor=0.05) == verdict
 
 
 def test_holm_multiplies_by_the_number_of_remaining_tests():
@@ -198,24 +199,41 @@ def test_unstable_series_are_flagged(times, unstable, unit):
     assert statistics.is_unstable([t * unit for t in times]) == unstable
 
 
-@pytest.mark.parametrize("batch", [1, 64, 10**9])
-def test_size_of_the_batches_bounds_the_memory_and_changes_no_interval(monkeypatch, batch):
-    times, others = noisy(1.2, 7, 0.05)
-    expected = statistics.compare(times, others)
-    sizes, median = [], statistics._median
+@pytest.mark.parametrize("size", [6, 7, 50])
+def test_interval_of_few_is_that_of_scipys_bootstrap(size):
+    logs = np.random.default_rng(size).normal(size=size)
+    scipys = stats.bootstrap(
+        (logs,),
+        np.median,
+        n_resamples=statistics.RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = scipys.confidence_interval
+    interval = statistics.interval(logs)
+    assert np.log([interval.low, interval.high]).tolist() == pytest.approx([low, high])
 
-    def watched(values, axis=-1):
-        sizes.append(values.size)
-        return median(values, axis)
 
-    monkeypatch.setattr(statistics, "BATCH", batch)
-    monkeypatch.setattr(statistics, "_median", watched)
-    assert statistics.compare(times, others) == expected
-    assert 0 < max(sizes) <= max(batch, 7)
+@pytest.mark.parametrize("size", [41, 42])
+def test_medians_of_many_have_the_distribution_of_resampled_ones(monkeypatch, size):
+    values = np.random.default_rng(size).normal(size=size)
+    whole = statistics.resampled_medians(values, np.random.default_rng(1))
+    monkeypatch.setattr(statistics, "MANY", 40)
+    drawn = statistics.resampled_medians(values, np.random.default_rng(2))
+    assert len(drawn) == len(whole) == statistics.RESAMPLES
+    assert stats.ks_2samp(drawn, whole).statistic < 0.03  # of equal ones 99.9% are below 0.028
+
+
+def test_interval_of_a_million_values_needs_no_resamples_of_them():
+    logs = np.random.default_rng(0).normal(size=1_000_001)
+    found = statistics.interval(logs)
+    error = 1.2533 * 1e-3  # of a median, √(π/2) that of a mean
+    assert np.log(found.low / found.ratio) == pytest.approx(-1.96 * error, rel=0.05)
+    assert np.log(found.high / found.ratio) == pytest.approx(1.96 * error, rel=0.05)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 100])
 @pytest.mark.parametrize("shape", [(), (20,), (3, 4)])
 def test_median_of_the_bootstrap_is_that_of_numpy(size, shape):
     values = np.random.default_rng(size).normal(size=(*shape, size))
-    assert statistics._median(values).tolist() == np.median(values, axis=-1).tolist()
+    assert statistics._medians(values).tolist() == np.median(values, axis=-1).tolist()

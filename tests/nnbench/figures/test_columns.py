@@ -1,0 +1,45 @@
+"""The registry of columns and tables, and bars in the order of their values."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nnbench.figures.columns import BARS, COLUMNS, TABLES, sparkline, tables
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [
+        (range(8), BARS),
+        ([3.0, 1.0, 2.0], "█▁▅"),
+        ([1e-9, 2e-9], "▁█"),
+        ([2.0, 2.0, 2.0], "▄▄▄"),
+        ([5.0], "▄"),
+    ],
+)
+def test_bars_go_from_the_least_to_the_most(values, bars):
+    assert sparkline(list(values)) == bars
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_column_is_in_a_table(name):
+    assert [table for table, layout in TABLES.items() if name in layout.names]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table_is_made_of_columns_and_gives_some_up(name):
+    layout = TABLES[name]
+    assert set(layout.names) <= COLUMNS.keys()
+    assert set(layout.drops) <= set(layout.names) - {"backend"}
+
+
+def test_columns_give_way_in_the_order_of_the_table(make_info):
+    drops = {column.name: column.drop for column in tables(make_info())["accuracy"].columns}
+    assert [drops[name] for name in TABLES["accuracy"].drops] == [1, 2, 3, 4]
+    assert drops["backend"] == drops["status"] == 0
+
+
+def test_names_are_known_without_pandas():
+    program = "import sys, nnbench.cli.show; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,112 @@
+"""A run that is opened: its cells are read once, and their losses only where something asks."""
+
+import warnings
+
+import pytest
+
+from nnbench import files
+from nnbench.files import TornLineWarning
+from nnbench.runs import results
+from nnbench.runs.run import Run
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Give a list that has an entry for each time that cells are read."""
+    read, real = [], files.read_lines
+
+    def watched(path, **options):
+        read.append(path.name)
+        return real(path, **options)
+
+    monkeypatch.setattr(files, "read_lines", watched)
+    return read
+
+
+@pytest.fixture
+def folder(write_run, make_cell, make_failed):
+    """Give a run of two backends and three rounds, with an attempt that does not count."""
+    cells = [
+        make_cell(name, train_s=s, round=i)
+        for i in range(3)
+        for name, s in (("numpy", 2.0), ("a", 1.0))
+    ]
+    disturbed = make_cell("a", disturbed=True, final=False, round=3)
+    return write_run(*cells, disturbed, make_cell("a", attempt=1, round=3), make_failed("bad"))
+
+
+def test_cells_count_and_leave_their_losses_on_disk(folder):
+    run = Run.open(folder)
+    assert [(c.backend, c.round, c.attempt) for c in run.of("a")] == [
+        *(("a", 0, 0), ("a", 1, 0), ("a", 2, 0), ("a", 3, 1)),
+    ]
+    assert [cell.losses for cell in run.cells] == [[]] * 8
+    assert [cell.steps for cell in run.cells] == [2] * 7 + [0]
+
+
+def test_attempts_are_all_there_with_their_losses(folder):
+    attempts = list(Run.open(folder).attempts())
+    assert [cell.final for cell in attempts].count(False) == 1
+    assert [cell.losses for cell in attempts] == [[2.0, 1.0]] * 8 + [[]]
+
+
+def test_losses_are_those_of_cells_that_count(folder):
+    run = Run.open(folder)
+    assert list(run.losses({"numpy", "bad"})) == [("numpy", [2.0, 1.0])] * 3
+    assert len(list(run.losses({"a"}))) == 4
+
+
+def test_losses_of_a_run_in_memory_are_those_of_its_cells(make_info, make_cell):
+    run = Run(make_info(), [make_cell()])
+    assert list(run.losses({"numpy"})) == [("numpy", [2.0, 1.0])]
+
+
+def test_backends_are_ranked_and_those_without_figures_last(folder):
+    run = Run.open(folder)
+    assert list(run.groups) == ["a", "numpy", "bad"]
+    assert [row.backend for row in run.ranked] == ["a", "numpy"]
+    assert run.of("absent") == []
+
+
+def test_cells_are_not_read_before_something_asks_and_then_once(folder, readings):
+    run = Run.open(folder)
+    assert readings == []
+    for _ in range(2):
+        assert len(run.frame) == len(run.timing) == len(run.accuracy) == 3
+        assert len(run.cells) == 8
+        assert run.warnings == []
+    assert readings == [results.CELLS]
+
+
+def test_torn_line_is_warned_of_once_and_kept(folder):
+    with (folder / results.CELLS).open("a") as file:
+        file.write('{"backend": "num')
+    run = Run.open(folder)
+    with pytest.warns(TornLineWarning):
+        assert len(run.cells) == 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(run.attempts())) == 9
+        [warning] = run.warnings
+    assert warning.endswith("the last line is torn, as by a kill, and left out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "times"),
+    [
+        ("show {run}", 1),
+        ("show {run} --format json", 1),
+        ("compare {run} {run}", 2),  # two runs
+        ("export {run} --to csv", 1),
+        ("export {run} --to parquet -o {out}", 1),
+        ("export {run} --to junit", 1),
+        ("export {run} --to bencher", 1),
+        ("export {run} --to step-summary -o {out}", 1),
+        ("plot {run} -o {out}.svg", 1),
+        ("plot {run} -o {out}.svg --figure loss", 2),  # the losses, once more
+        ("report {run} -o {out}", 2),
+    ],
+)
+def test_commands_read_cells_once(call, folder, readings, tmp_path, arguments, times):
+    call(*arguments.format(run=folder, out=tmp_path / "out").split())
+    assert readings == [results.CELLS] * times
