@@ -58,7 +58,10 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """How gradients become an update: see RULES for the kinds."""
+    """How gradients become an update.
+
+    ``RULES`` has the formula of each kind.
+    """
 
     kind: Annotated[OptimizerKind, Meta(description="rule of the update")]
     learning_rate: Annotated[Positive, Meta(description="step size")]
