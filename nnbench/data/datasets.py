@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+UNSIGNED_BYTE = 0x08  #: the type of the items in an IDX file
 MNIST_FOLDER = Path(__file__).parent / "mnist"
 MNIST_SHA256 = {  # of the unpacked files
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -109,18 +111,75 @@ def _load_file(
 ) -> NDArray[np.uint8]:
     import hashlib
 
-    from nnbench.data import idx
-
     try:
         path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror}") from error
     if path is None:
         raise DatasetError(f"{folder}: no {name} or {name}.gz in it")
-    content = idx.read(path)
+    content = read_idx(path)
     if name in sums and hashlib.sha256(content).hexdigest() != sums[name]:
         raise DatasetError(f"{path}: its SHA-256 sum is wrong; install nnbench again")
-    return idx.parse(content, dimensions, path)
+    return parse_idx(content, dimensions, path)
+
+
+def read_idx(path: Path) -> bytes:
+    """Return the content of an IDX file, unpacked if it is gzipped.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, or its compressed content is damaged.
+    """
+    import gzip
+    import zlib
+
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DatasetError(f"{path}: damaged gzip file ({error})") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+
+
+def parse_idx(content: bytes, dimensions: int, name: object) -> NDArray[np.uint8]:
+    """Return the items of an IDX file of unsigned bytes, in its shape.
+
+    Source of the format: Y. LeCun's MNIST page. Four bytes of magic number (two zeros, the type of
+    the items, the number of dimensions), each dimension as a big-endian uint32, then the items.
+
+    Parameters
+    ----------
+    content
+        The unpacked file.
+    dimensions
+        How many dimensions are expected: 3 for images, 1 for labels.
+    name
+        What to call the file in messages.
+
+    Raises
+    ------
+    DatasetError
+        If the file is empty, the magic number is wrong, or the sizes and the length disagree.
+    """
+    import numpy as np
+
+    if not content:
+        raise DatasetError(f"{name}: the file is empty")
+    magic, expected = content[:4], bytes([0, 0, UNSIGNED_BYTE, dimensions])
+    if magic != expected:
+        message = f"wrong magic number 0x{magic.hex()}, expected 0x{expected.hex()}"
+        raise DatasetError(f"{name}: {message}; is it an IDX file of bytes?")
+    offset = 4 + 4 * dimensions
+    if len(content) < offset:
+        raise DatasetError(f"{name}: truncated in its header")
+    shape = tuple(int(size) for size in np.frombuffer(content[4:offset], ">u4"))
+    items = len(content) - offset
+    if items != prod(shape):
+        state = "truncated" if items < prod(shape) else "longer than its header says"
+        raise DatasetError(f"{name}: {state}: {items:,} items, expected {prod(shape):,}")
+    return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
 
 
 def _count_classes(labels: NDArray[np.int64], folder: Path) -> int:

@@ -15,13 +15,13 @@ import numpy as np
 
 from nnbench import reference
 from nnbench.contract.spec import minibatches
-from nnbench.data.preparation import rows
+from nnbench.data.task import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nnbench.contract.backend import Model
-    from nnbench.data.preparation import Task
+    from nnbench.data.task import Task
 
 BATCH_SIZE = 1000  #: of evaluation; it has no effect on the result
 STEPS = 20  #: how many losses are held against the reference

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from nnbench import catalog
 from nnbench.data import seeding
 from nnbench.data.datasets import digest
-from nnbench.data.preparation import load_splits, make_task
+from nnbench.data.task import load_splits, make_task
 from nnbench.execution import environment
 from nnbench.proof import evaluation
 from nnbench.records import CellResult, CellSpec, Status

@@ -16,7 +16,7 @@ from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
-from nnbench.data.preparation import load_splits, make_task, rows
+from nnbench.data.task import load_splits, make_task, rows
 from nnbench.execution import environment
 from nnbench.testing import diagnosis
 from nnbench.testing.problems import Problem

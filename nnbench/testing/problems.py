@@ -26,7 +26,7 @@ from nnbench.contract.spec import (
     require_all,
 )
 from nnbench.data import seeding
-from nnbench.data.preparation import Task, make_task, rows
+from nnbench.data.task import Task, make_task, rows
 from nnbench.reference import flatten
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from nnbench import catalog, reference
 from nnbench.contract.backend import Network
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
-from nnbench.data.preparation import Task, load_task
+from nnbench.data.task import Task, load_task
 from nnbench.execution import disturbance
 from nnbench.proof.evaluation import Evaluation, evaluate, finite_or_none
 from nnbench.records import Epoch, EpochFinished, Finished, Part, Progress, Ready, Setup

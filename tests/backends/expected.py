@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnbench import minibatches, reference
-from nnbench.data.preparation import rows
+from nnbench.data.task import rows
 from tests.problems import make_layers
 
 if TYPE_CHECKING:

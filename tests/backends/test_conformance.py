@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from nnbench import catalog, minibatches, reference
-from nnbench.data.preparation import rows
+from nnbench.data.task import rows
 from nnbench.testing import conformance
 from tests.problems import (
     COUNTS,

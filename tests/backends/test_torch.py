@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnbench import catalog, minibatches, reference
-from nnbench.data.preparation import rows
+from nnbench.data.task import rows
 from nnbench_torch.availability import why_no_compiler
 from tests.backends.expected import train_reference
 from tests.conftest import give

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import minibatches, reference
-from nnbench.data.preparation import load_splits, make_task, rows
+from nnbench.data.task import load_splits, make_task, rows
 from nnbench.runs import results
 
 if TYPE_CHECKING:

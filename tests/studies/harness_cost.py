@@ -80,7 +80,7 @@ def measure(pairs: int) -> tuple[Times, Times]:
 def prepare() -> tuple[Trainer, NDArray[np.int64]]:
     """Return a trainer of the numpy backend that knows its pace, and the order of an epoch."""
     from nnbench import catalog
-    from nnbench.data.preparation import load_task
+    from nnbench.data.task import load_task
     from nnbench.worker import training
 
     workload = replace(catalog.workloads()["mnist"], epochs=1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnbench import reference
 from nnbench.contract.spec import Examples, minibatches
-from nnbench.data.preparation import rows
+from nnbench.data.task import rows
 from nnbench.testing.mistakes.training import Training, scaled
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench import reference
 from nnbench.contract.spec import minibatches
-from nnbench.data.preparation import load_task, rows
+from nnbench.data.task import load_task, rows
 from nnbench.runs import results
 from tests.plugins.helpers import environment, nnbench
 

@@ -10,7 +10,7 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.data.datasets import MNIST_FOLDER, MNIST_SHA256, TOY_ROWS, load_folder, load_toy
-from nnbench.data.preparation import load_splits, load_task
+from nnbench.data.task import load_splits, load_task
 
 FILES = list(MNIST_SHA256)
 TRAIN_LABELS = "train-labels-idx1-ubyte"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnbench.contract.errors import DatasetError
-from nnbench.data import idx
+from nnbench.data.datasets import parse_idx, read_idx
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 HEADER = b"\0\0\x08\x03" + b"\0\0\0\x02" + b"\0\0\0\x03" + b"\0\0\0\x04"
@@ -14,18 +14,18 @@ CONTENT = HEADER + IMAGES.tobytes()
 
 
 def test_parse_returns_the_items_in_their_shape():
-    np.testing.assert_array_equal(idx.parse(CONTENT, 3, "x"), IMAGES)
+    np.testing.assert_array_equal(parse_idx(CONTENT, 3, "x"), IMAGES)
 
 
 def test_parse_returns_labels():
-    labels = idx.parse(b"\0\0\x08\x01\0\0\0\x03\x05\x00\x09", 1, "x")
+    labels = parse_idx(b"\0\0\x08\x01\0\0\0\x03\x05\x00\x09", 1, "x")
     assert labels.tolist() == [5, 0, 9]
     assert labels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 70_000])
 def test_parse_reads_sizes_of_four_bytes(idx_bytes, count):
-    assert idx.parse(idx_bytes(np.zeros(count)), 1, "x").shape == (count,)
+    assert parse_idx(idx_bytes(np.zeros(count)), 1, "x").shape == (count,)
 
 
 @pytest.mark.parametrize(
@@ -48,30 +48,30 @@ def test_parse_reads_sizes_of_four_bytes(idx_bytes, count):
 )
 def test_parse_refuses_damaged_content(content, reason):
     with pytest.raises(DatasetError) as raised:
-        idx.parse(content, 3, "folder/images")
+        parse_idx(content, 3, "folder/images")
     assert str(raised.value).startswith(f"folder/images: {reason}")
 
 
 def test_read_returns_a_plain_file(tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
-    assert idx.read(tmp_path / "file") == CONTENT
+    assert read_idx(tmp_path / "file") == CONTENT
 
 
 @pytest.mark.parametrize("name", ["file", "file.gz"])
 def test_read_unpacks_gzip_whatever_the_name(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(CONTENT, mtime=0))
-    assert idx.read(tmp_path / name) == CONTENT
+    assert read_idx(tmp_path / name) == CONTENT
 
 
 @pytest.mark.parametrize("name", ["file", "file.gz"])
 def test_read_takes_plain_content_whatever_the_name(tmp_path, name):
     (tmp_path / name).write_bytes(CONTENT)
-    assert idx.read(tmp_path / name) == CONTENT
+    assert read_idx(tmp_path / name) == CONTENT
 
 
 def test_read_returns_nothing_for_an_empty_file(tmp_path):
     (tmp_path / "file").touch()
-    assert idx.read(tmp_path / "file") == b""
+    assert read_idx(tmp_path / "file") == b""
 
 
 def flip(content: bytes, position: int) -> bytes:
@@ -101,16 +101,16 @@ def test_read_refuses_damaged_gzip(tmp_path, content):
     path = tmp_path / "file.gz"
     path.write_bytes(content)
     with pytest.raises(DatasetError) as raised:
-        idx.read(path)
+        read_idx(path)
     assert str(raised.value).startswith(f"{path}: damaged gzip file (")
     assert "\n" not in str(raised.value)
 
 
 def test_read_refuses_a_missing_file(tmp_path):
     with pytest.raises(DatasetError, match=r"/file: No such file or directory$"):
-        idx.read(tmp_path / "file")
+        read_idx(tmp_path / "file")
 
 
 def test_read_refuses_a_folder(tmp_path):
     with pytest.raises(DatasetError, match=r"Is a directory$"):
-        idx.read(tmp_path)
+        read_idx(tmp_path)

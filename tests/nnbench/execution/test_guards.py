@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import NetworkSpec, Optimizer
-from nnbench.data.preparation import load_task
+from nnbench.data.task import load_task
 from nnbench.execution import ceiling, guards
 from nnbench.proof import judge
 from nnbench.proof.evaluation import Expected, expected_losses

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnbench import Examples, Network, Optimizer
-from nnbench.data.preparation import load_task, rows
+from nnbench.data.task import load_task, rows
 from nnbench.proof.evaluation import (
     BATCH_SIZE,
     deviation,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import Backend, catalog
-from nnbench.data.preparation import load_task
+from nnbench.data.task import load_task
 from nnbench.execution import ceiling, process
 from nnbench.execution.disturbance import REPEATS
 from nnbench.execution.process import Outcome

@@ -9,7 +9,7 @@ import pytest
 from nnbench import Backend, Option, catalog, records
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
 from nnbench.data.datasets import digest, load_toy
-from nnbench.data.preparation import load_splits, load_task
+from nnbench.data.task import load_splits, load_task
 from nnbench.execution import environment, machine, process
 from nnbench.execution.process import Outcome
 from nnbench.files import TornLineWarning

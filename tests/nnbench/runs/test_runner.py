@@ -8,7 +8,7 @@ import pytest
 
 from nnbench import Backend, catalog
 from nnbench.data import seeding
-from nnbench.data.preparation import load_task
+from nnbench.data.task import load_task
 from nnbench.execution import environment, process
 from nnbench.execution.process import Outcome
 from nnbench.proof.evaluation import expected_losses

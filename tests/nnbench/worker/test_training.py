@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnbench import Layer, Network
-from nnbench.data.preparation import load_task
+from nnbench.data.task import load_task
 from nnbench.execution import disturbance
 from nnbench.execution.disturbance import Usage
 from nnbench.proof.evaluation import Evaluation
