@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from nnbench.config.documents import key_lines
+from nnbench.config.documents import MOST_LINES, line_of
 
 DOCUMENTS = {
     "plain": "a = 1\n\nb = 3  # c = 4\n",
@@ -31,25 +31,32 @@ def leaves(value, path=()):
         yield from leaves(item, (*path, key))
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_path_is_found_and_no_other(name):
-    source = DOCUMENTS[name]
-    assert set(key_lines(source)) == {path for path, _ in leaves(tomllib.loads(source))}
-
-
 @pytest.mark.parametrize("name", sorted(DOCUMENTS.keys() - {"nothing"}))
 def test_lines_are_those_of_the_keys(name):
     source = DOCUMENTS[name]
-    lines = key_lines(source)
     numbered = {path: item for path, item in leaves(tomllib.loads(source)) if type(item) is int}
     assert len(numbered) >= 2
-    assert {path: lines[path] for path in numbered} == numbered
+    assert {path: line_of(source, path) for path in numbered} == numbered
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_path_has_a_line_and_no_other(name):
+    source = DOCUMENTS[name]
+    assert all(line_of(source, path) for path, _ in leaves(tomllib.loads(source)))
+    assert [line_of(source, path) for path in [(), ("z",), ("a", "z"), ("a", 99)]] == [None] * 4
 
 
 def test_line_of_a_value_that_goes_on_is_its_first():
-    assert key_lines('a = """\n\n"""\nb = [\n1\n]\n') == {("a",): 1, ("b",): 4, ("b", 0): 5}
+    source = 'a = """\n\n"""\nb = [\n1\n]\n'
+    assert [line_of(source, path) for path in [("a",), ("b",), ("b", 0)]] == [1, 4, 5]
 
 
 def test_table_is_where_it_is_named_first():
-    lines = key_lines("[t.u]\nx = 1\n[t]\ny = 2\n")
-    assert (lines["t",], lines["t", "u"]) == (1, 1)
+    source = "[t.u]\nx = 1\n[t]\ny = 2\n"
+    assert [line_of(source, path) for path in [("t",), ("t", "u"), ("t", "y")]] == [1, 1, 4]
+
+
+def test_line_is_not_looked_for_in_a_huge_document():
+    longest = "\n" * (MOST_LINES - 1) + "a = 1"
+    assert line_of(longest, ("a",)) == MOST_LINES
+    assert line_of("\n" + longest, ("a",)) is None
