@@ -7,15 +7,19 @@ it answers and what ``cells.jsonl`` and ``run.json`` hold are these records, and
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.backend import OptionValue
 from nnbench.data.workloads import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
 #: the workers of another one only if both have the same number. A test demands a raise with every
@@ -26,6 +30,11 @@ SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before i
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on
 OWN_NAMES = (DISTRIBUTION, FORMER)  #: of nnbench, among versions
 DEFAULT_FLOOR = 0.05  #: of a machine that has not measured its own
+
+
+def now() -> str:
+    """Return the time as records have it: UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Kind(Enum):
@@ -292,6 +301,43 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A backend of a run: what was selected, as it can be written down and sent elsewhere."""
+
+    label: str  #: its name with its parameters, as in the tables
+    backend: str
+    options: dict[str, OptionValue] = field(default_factory=dict)
+    threads: int | None = None  #: None: as many as the point says
+    variant: str = ""  #: tells it from the same backend elsewhere in the run, as in numpy@base
+    handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
+    python: str | None = None  #: the worker's interpreter, if it is another than nnbench's
+
+    def as_variant(
+        self, name: str, *, handicap: Handicap | None = None, python: str | None = None
+    ) -> Entry:
+        """Return the same backend under a name of its own."""
+        label = f"{self.label}@{name}"
+        return replace(self, label=label, variant=name, handicap=handicap, python=python)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One round of all backends, with one seed, on one machine, whose CPUs are its own choice."""
+
+    point: int = 0  #: an index into RunInfo.points
+    workload: Workload
+    threads: int
+    dataset_sha256: str = ""  #: of the dataset that it must be; empty is any
+    round: int  #: from 0
+    seed: int
+    attempt: int = 0  #: a block whose machine was lost runs again, whole
+    entries: list[Entry]  #: in the order in which they run
+    finished: list[str] = field(default_factory=list)  #: labels that need not run again
+    budget_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """What was asked of a run, and on which machines it ran.
 
@@ -352,8 +398,13 @@ class RunInfo:
     @property
     def unavailable(self) -> dict[str, str]:
         """Why backends could run on none of the machines, by label."""
-        others = [machine.unavailable for machine in self.machines.values()]
-        return {k: why for k, why in others[0].items() if all(k in other for other in others)}
+        return unavailable_on_all(self.machines)
+
+
+def unavailable_on_all(machines: Mapping[str, Machine]) -> dict[str, str]:
+    """Return why backends can run on none of some machines, by label."""
+    first, *others = (machine.unavailable for machine in machines.values())
+    return {label: why for label, why in first.items() if all(label in other for other in others)}
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -394,3 +445,26 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = Progress | Ready | EpochFinished | Finished | Failed
+
+
+class CellStarted(msgspec.Struct, frozen=True, tag=True):
+    """A cell is about to start, or to start again."""
+
+    spec: CellSpec
+
+
+class CellEvent(msgspec.Struct, frozen=True, tag=True):
+    """The worker of a cell has sent something."""
+
+    spec: CellSpec
+    event: Event
+
+
+class CellFinished(msgspec.Struct, frozen=True, tag=True):
+    """A cell, or one attempt at it, has ended and was judged."""
+
+    result: CellResult
+
+
+#: What an executor says of the blocks that it runs.
+Happening = CellStarted | CellEvent | CellFinished

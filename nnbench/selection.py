@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nnbench.contract.backend import Backend, Option, OptionValue
-    from nnbench.records import Handicap
 
 ALL = "all"
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
@@ -29,19 +28,13 @@ class Selection:
     options: dict[str, OptionValue]
     threads: int | None = None  #: every backend takes ``threads``; the harness applies it
     named: bool = True  #: False if it is one of "all"
-    variant: str = (
-        ""  #: distinguishes it from the same backend elsewhere in the run, as in numpy@base
-    )
-    handicap: Handicap | None = None  #: an injected slowdown
-    python: str | None = None  #: the interpreter of its workers, if it is another than this one
 
     @property
     def label(self) -> str:
         """The name in tables: the backend's, and its parameters in brackets."""
         given = {"threads": self.threads} if self.threads else {}
         pairs = [f"{key}={spell(value)}" for key, value in {**given, **self.options}.items()]
-        name = self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
-        return f"{name}@{self.variant}" if self.variant else name
+        return self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
 
 
 def spell(value: object) -> str:

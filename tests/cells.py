@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
+from nnbench.execution import process
 from nnbench.records import CellSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nnbench.execution.process import Outcome
+    from nnbench.records import Event
 
 TOY = catalog.workloads()["toy-sigmoid"]
 
@@ -26,3 +33,11 @@ def make_spec(backend: str = "numpy", **changes: Any) -> CellSpec:
         timeout_s=60.0,
     )
     return replace(spec, **changes)
+
+
+def run_worker(spec: CellSpec, on_event: Callable[[Event], object] = lambda _: None) -> Outcome:
+    """Run a cell in a process of its own, and return what became of it."""
+    with process.run_worker(spec) as (events, outcome):
+        for event in events:
+            on_event(event)
+    return outcome

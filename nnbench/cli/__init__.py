@@ -6,6 +6,7 @@ The modules of the commands import what they need when they run, so that help is
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import click
 from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
-from nnbench.cli.run import Terminated, run
+from nnbench.cli.run import Terminated, run, terminate
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import export_, plot, report, show
 from nnbench.cli.test import test
@@ -80,6 +81,7 @@ for command in COMMANDS:
 def main() -> NoReturn:
     """Run the command; every error of a user is one line."""
     warnings.showwarning = show_warning
+    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not every encoding has dashes
             stream.reconfigure(errors="backslashreplace")

@@ -81,10 +81,10 @@ def show_machine(*, as_json: bool) -> None:
     import msgspec
 
     from nnbench import catalog
-    from nnbench.execution import environment
+    from nnbench.execution import machine
 
     libraries = {name for b in catalog.backends().values() for name in b.libraries}
-    here = msgspec.to_builtins(environment.describe(libraries))
+    here = msgspec.to_builtins(machine.examine(libraries))
     if as_json:
         echo_json(here)
         return

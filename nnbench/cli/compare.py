@@ -129,7 +129,7 @@ def compare(
     and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
     {NOTHING_MEASURED} if one was not measured.
     """
-    from nnbench.execution import floors
+    from nnbench.execution import machine
     from nnbench.figures import metrics
     from nnbench.runs import comparison
     from nnbench.runs.run import Run
@@ -138,7 +138,7 @@ def compare(
     limits = metrics.parse_gates(gates)
     if not gates:
         limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
-    floor = floors.load(runs[1].info.environment)
+    floor = machine.noise_floor(runs[1].info.environment)
     changes = comparison.compare(*runs, limits, floor)
     PRINTERS[table_format](changes)
     if not comparison.same_machine(*runs):

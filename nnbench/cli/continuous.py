@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +11,7 @@ import click
 
 from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT
 from nnbench.cli.options import option, options
-from nnbench.cli.run import execute, terminate
+from nnbench.cli.run import execute
 from nnbench.contract.errors import NnbenchError
 
 if TYPE_CHECKING:
@@ -68,22 +67,21 @@ def continuous(
     and with its whole 95% interval; with {BACKEND_FAILED} if a backend failed, with
     {NOTHING_MEASURED} if one was not measured.
     """
-    signal.signal(signal.SIGTERM, terminate)
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
     from nnbench.runs import continuous as pair
-    from nnbench.runs import results
+    from nnbench.runs import store
 
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
     pair.check_workload(asked["workload"])
     found = find_pythons(base, head, pythons, install)
     sides = pair.Sides(*map(interpreters.examine, found))
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    info, selections = pair.plan(sides, command=command, overrides={}, **asked)
+    plan = pair.plan(sides, command=command, overrides={}, **asked)
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
-    folder = output or results.default_folder(info, "continuous")
-    sys.exit(execute(info, selections, folder, progress=progress, conclude=conclude))
+    folder = output or store.default_folder(plan.info, "continuous")
+    sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
 
 
 def find_pythons(
@@ -103,7 +101,7 @@ def find_pythons(
 
 def build(base: str, head: str, install: Sequence[str]) -> list[str]:
     """Build two revisions."""
-    from nnbench.execution.environment import git_state
+    from nnbench.execution.machine import git_state
     from nnbench.runs import environments
 
     revisions = {name: environments.find_commit(name) for name in (base, head)}
@@ -120,7 +118,6 @@ def build(base: str, head: str, install: Sequence[str]) -> list[str]:
 
 
 def report(
-    info: RunInfo,
     folder: Path,
     *,
     titles: Sequence[str],
@@ -128,25 +125,20 @@ def report(
     strict: bool,
     table_format: str,
 ) -> ExitCode:
-    """Write the tables of what was finished, show how head compares, return the exit code."""
-    from nnbench import catalog
-    from nnbench.execution import floors
+    """Show how head compares in what was finished, and return the exit code."""
+    from nnbench.execution import machine
     from nnbench.figures import metrics
     from nnbench.runs import comparison
     from nnbench.runs import continuous as pair
     from nnbench.runs.run import Run
-    from nnbench.show.text import write_tables
 
-    run = Run.open(folder)
-    write_tables(run, folder)
-    catalog.notify("nnbench_run_finished", run=info, folder=folder)
-    floor = floors.load(info.environment)
-    limits = metrics.parse_gates(gates)
+    run, limits = Run.open(folder), metrics.parse_gates(gates)
+    floor = machine.noise_floor(run.info.environment)
     if not gates:
         limits = metrics.measurable(limits, run.cells) or limits
     changes = pair.compare(run, limits, floor)
     if table_format == "md":
-        click.echo(caption(info, titles, floor) + "\n")
+        click.echo(caption(run.info, titles, floor) + "\n")
     PRINTERS[table_format](changes)
     click.echo(f"Results: {folder}", err=True)
     return comparison.exit_code(changes, strict=strict)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,10 +17,9 @@ from nnbench.contract.errors import ExitCode
 from nnbench.data.workloads import OVERRIDES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from nnbench.records import RunInfo
-    from nnbench.selection import Selection
+    from nnbench.runs.planning import Plan
 
 
 class Terminated(BaseException):
@@ -40,19 +39,19 @@ class Terminated(BaseException):
 )
 def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
-    signal.signal(signal.SIGTERM, terminate)
     if resume:
         sys.exit(go_on(resume, progress=asked["progress"]))
     asked = combine(asked, config)
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
-    from nnbench.runs import planning
+    from nnbench.runs import planning, store
 
     overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    info, selections = planning.plan(command=command, overrides=overrides, **asked)
-    sys.exit(execute(info, selections, output, progress=progress, conclude=conclude))
+    plan = planning.plan(command=command, overrides=overrides, **asked)
+    folder = output or store.default_folder(plan.info)
+    sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
 
 
 def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -85,12 +84,12 @@ def given() -> set[str]:
 
 def go_on(folder: Path, *, progress: bool) -> ExitCode:
     """Run what is missing of an interrupted run."""
-    from nnbench.runs import resuming
+    from nnbench.runs import planning
 
     if not given() <= {"resume", "progress"}:
         raise click.UsageError("--resume goes on as planned, and takes no options but --progress")
-    info, selections = resuming.plan(folder)
-    return execute(info, selections, folder, progress=progress, conclude=conclude, resume=True)
+    plan = planning.resume(folder)
+    return execute(plan, folder, progress=progress, conclude=conclude, is_resumed=True)
 
 
 def terminate(*_: object) -> NoReturn:
@@ -99,50 +98,53 @@ def terminate(*_: object) -> NoReturn:
 
 
 def execute(
-    info: RunInfo,
-    selections: Sequence[Selection],
-    output: Path | None,
+    plan: Plan,
+    folder: Path,
     *,
     progress: bool,
-    conclude: Callable[[RunInfo, Path], ExitCode],
-    resume: bool = False,
+    conclude: Callable[[Path], ExitCode],
+    is_resumed: bool = False,
 ) -> ExitCode:
     """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
 
-    from nnbench.runs import results, runner
-    from nnbench.show.progress import choose
+    from nnbench.runs import schedule, store
+    from nnbench.show.progress import shown
 
-    folder = output or results.default_folder(info)
     console = Console(stderr=True)
-    display = choose(console, len(info.backends) * info.rounds, wanted=progress)
+    start = schedule.resume if is_resumed else schedule.run
     interruption = None
     try:
-        with display:
-            start = runner.resume if resume else runner.run
-            start(info, selections, folder, display)
-    except (KeyboardInterrupt, Terminated) as error:
-        is_signal = isinstance(error, Terminated)
-        interruption = ExitCode.TERMINATED if is_signal else ExitCode.INTERRUPTED
+        with shown(console) if progress else nullcontext():
+            start(plan, folder, write_tables)
+    except KeyboardInterrupt:
+        interruption = ExitCode.INTERRUPTED
+    except Terminated:
+        interruption = ExitCode.TERMINATED
+    if interruption:
         console.print("interrupted; the finished cells are kept")
-    if interruption and not (folder / results.RUN).exists():
-        return interruption
-    code = conclude(info, folder)
+        if not (folder / store.RUN).exists():
+            return interruption
+    code = conclude(folder)
     return interruption or code
 
 
-def conclude(info: RunInfo, folder: Path) -> ExitCode:
-    """Write and show the tables of what was finished, and return the exit code."""
-    from nnbench import catalog
+def write_tables(folder: Path) -> None:
+    """Write the tables of what was finished."""
+    from nnbench.runs.run import Run
+    from nnbench.show import text
+
+    text.write_tables(Run.open(folder), folder)
+
+
+def conclude(folder: Path) -> ExitCode:
+    """Show the tables of what was finished, and return the exit code."""
     from nnbench.figures import columns
     from nnbench.proof import judge
     from nnbench.runs.run import Run
     from nnbench.show.terminal import Terminal, print_tables
-    from nnbench.show.text import write_tables
 
     run = Run.open(folder)
-    write_tables(run, folder)
-    catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
     print_tables(Terminal(), columns.tables(run.info).values(), run.frame, folder)
     click.echo(f"Results: {folder}")
-    return judge.exit_code(run.cells, info.required)
+    return judge.exit_code(run.cells, run.info.required)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nnbench.cli.options import option
+from nnbench.cli.run import execute
+from nnbench.contract.errors import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,39 +31,38 @@ def selftest(
     output: Path | None,
     progress: bool,
     **asked: Any,
-) -> None:
+) -> NoReturn:
     """Measure the noise floor of this machine, and the smallest slowdown that is found.
 
     Runs one backend under several names, three of them equal and the others slowed down by known
     shares. The floor is kept for this machine, and ``run`` and ``compare`` use it.
     """
-    from rich.console import Console
+    from nnbench.runs import selftest as known_answers
+    from nnbench.runs import store
 
-    from nnbench.execution import floors
-    from nnbench.runs import planning, results, runner
-    from nnbench.runs import selftest as trials_of
-    from nnbench.show.progress import choose
-
-    info, [selection] = planning.plan(
+    plan = known_answers.plan(
+        backend,
         command=" ".join(["nnbench", *sys.argv[1:]]),
-        backends=[backend],
         overrides={},
         budget=60.0,
         timeout=300.0,
-        baseline=None,
         **asked,
     )
-    variants = trials_of.variants(selection)
-    labels = {variant.label: selection.backend.summary for variant in variants}
-    info = replace(info, backends=labels, baseline=variants[0].label)
-    folder = output or results.default_folder(info, "selftest")
-    display = choose(Console(stderr=True), len(variants) * info.rounds, wanted=progress)
-    with display:
-        runner.run(info, variants, folder, display)
-    floor, trials = trials_of.evaluate(results.read_final(folder))
-    kept = floors.FLOORS.save(info.environment, floor)
+    folder = output or store.default_folder(plan.info, "selftest")
+    sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
+
+
+def conclude(folder: Path) -> ExitCode:
+    """Keep the floor, and print what it comes from."""
+    from nnbench.execution.machine import FLOORS
+    from nnbench.runs import selftest as known_answers
+    from nnbench.runs import store
+
+    floor, trials = known_answers.evaluate(store.read_final(folder))
+    kept = FLOORS.save(store.read_info(folder).environment, floor)
     report(floor, trials)
     click.echo(f"\nThe floor is kept in {kept}; the cells are in {folder}.")
+    return ExitCode.OK
 
 
 def report(floor: float, trials: list[Trial]) -> None:

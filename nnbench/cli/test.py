@@ -124,12 +124,17 @@ def require_pytest() -> None:
 
 def select(names: Sequence[str]) -> list[Selection]:
     """Return the backends that are tested, and print why others are not."""
-    from nnbench import selection
+    from nnbench import catalog, selection
     from nnbench.runs import planning
     from nnbench.testing.subject import required
 
     selections = selection.parse(names or [selection.ALL])
-    unavailable = planning.find_unavailable(selections)
+    unavailable = {
+        each.label: reason
+        for each in selections
+        if (reason := catalog.why_unavailable(each.backend))
+    }
+    planning.refuse_unavailable([each.label for each in selections if each.named], unavailable)
     for label, reason in unavailable.items():
         click.echo(f"{label}: not tested: {reason}")
     chosen = [s for s in selections if s.label not in unavailable]

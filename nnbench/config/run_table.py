@@ -100,6 +100,9 @@ class RunTable:
     roofline: bool | None = option(
         "Measure the machine's ceilings, and each backend's share.", default=False
     )
+    executor: Name | None = option(
+        "Where blocks run.", default="local", in_file="where blocks run: an executor's name"
+    )
     output: Name | None = option("Folder of the results.", "-o", shown="results/<time>-<workload>")
     effort: EffortName | None = option("", in_file="as --quick and --rigorous")
     progress: bool | None = option("Show how the run goes on.", default=True)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from nnbench.contract import hookspec
 from nnbench.contract.backend import Backend
+from nnbench.contract.executor import Executor
 from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
-from nnbench.records import CellResult, RunInfo
+from nnbench.records import CellResult, CellSpec, Event, RunInfo
 
 
 @hookspec
@@ -42,12 +43,33 @@ def nnbench_datasets() -> Sequence[Dataset]:
 
 
 @hookspec
+def nnbench_executors() -> Sequence[Executor]:
+    """List the executors that this plugin provides, for ``run --executor``."""
+    return ()
+
+
+@hookspec
 def nnbench_run_started(run: RunInfo, folder: Path) -> None:
     """Observe that ``run`` is about to start; its results go to ``folder``.
 
     A run that was interrupted starts again with ``--resume``: ``folder`` then holds the cells that
-    are finished, and those are not announced again.
+    are finished, and those are not announced again, but by ``nnbench_cell_kept``.
     """
+
+
+@hookspec
+def nnbench_cell_started(spec: CellSpec) -> None:
+    """Observe that a cell is about to start, or to start again since it was disturbed."""
+
+
+@hookspec
+def nnbench_cell_event(spec: CellSpec, event: Event) -> None:
+    """Observe what the worker of a cell has sent. It goes on meanwhile, so return at once."""
+
+
+@hookspec
+def nnbench_cell_kept(result: CellResult) -> None:
+    """Observe that a cell of a resumed run need not run again."""
 
 
 @hookspec
@@ -60,4 +82,7 @@ def nnbench_cell_finished(result: CellResult) -> None:
 
 @hookspec
 def nnbench_run_finished(run: RunInfo, folder: Path) -> None:
-    """Observe that the run has ended and its tables stand in ``folder``."""
+    """Observe that the run has ended and its tables stand in ``folder``.
+
+    It comes after every ``nnbench_run_started``, whatever ended the run, but for a kill.
+    """

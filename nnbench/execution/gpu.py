@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from nnbench.records import GpuSample, Progress, Ready
+from nnbench.records import EpochFinished, Failed, Finished, GpuSample, Progress, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,10 +42,16 @@ class Sampler:
 
     def __call__(self, event: Event) -> None:
         """Take a sample if training is about to start or going on, and one is due."""
-        if isinstance(event, Ready):
-            self._watches = event.setup.device == "cuda"
-        is_training = isinstance(event, Ready | Progress)
-        if self._watches and is_training and monotonic() >= self._next:
+        match event:
+            case Ready(setup=setup):
+                self._watches = setup.device == "cuda"
+            case Progress():
+                pass
+            case EpochFinished() | Finished() | Failed():
+                return
+            case unknown:
+                assert_never(unknown)
+        if self._watches and monotonic() >= self._next:
             self._next = monotonic() + INTERVAL_S
             if sample := snapshot():
                 self.samples.append(sample)

@@ -1,40 +1,26 @@
-"""Other Python interpreters: how workers are started with them, and what their nnbench has."""
+"""Other Python interpreters: what their nnbench has."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import warnings
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
+from nnbench.contract.backend import Backend
 from nnbench.contract.errors import NnbenchError
+from nnbench.execution import process
 from nnbench.records import PROTOCOL
 
 if TYPE_CHECKING:
-    from nnbench.catalog import Listing
+    from nnbench.catalog import BackendItem, Listing
     from nnbench.records import Environment
 
 T = TypeVar("T")
-LEAKS = {"PYTHONPATH", "PYTHONHOME"}  # they would put this interpreter's packages into another
-
-
-def command(python: str | None, module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module, with this interpreter if ``python`` is None.
-
-    With -P the working directory is not searched: there may be another version of a plugin in
-    it, or a file with the name of a standard module.
-    """
-    return [python or sys.executable, "-P", "-m", module, *arguments]
-
-
-def variables(python: str | None) -> dict[str, str]:
-    """Return the environment variables for that command."""
-    return {key: value for key, value in os.environ.items() if not (python and key in LEAKS)}
 
 
 class Interpreter(NamedTuple):
@@ -43,6 +29,11 @@ class Interpreter(NamedTuple):
     python: str
     listing: Listing
     environment: Environment
+
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """Its backends by name, as records: only its own workers can create their networks."""
+        return {item.name: _record(item) for item in self.listing.backends}
 
 
 def locate(text: str) -> str:
@@ -59,6 +50,22 @@ def locate(text: str) -> str:
     return str(Path(path).absolute())  # resolved, it would no longer be the environment's
 
 
+def _record(item: BackendItem) -> Backend:
+    return Backend(
+        name=item.name,
+        summary=item.summary,
+        create=_create_elsewhere,
+        unavailable=lambda: item.unavailable,
+        options=item.options,
+        device=item.device,
+    )
+
+
+def _create_elsewhere(*_: object) -> NoReturn:
+    raise NotImplementedError("its workers create the network, with another interpreter")
+
+
+@cache
 def examine(python: str) -> Interpreter:
     """Ask an interpreter what it has.
 
@@ -93,10 +100,10 @@ def ask(python: str, module: str, *arguments: str) -> bytes:
     """Run a module and return what it prints; what it complains of becomes a warning."""
     try:
         done = subprocess.run(
-            command(python, module, *arguments),
+            process.command(python, module, *arguments),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=variables(python),
+            env=process.inherited(python),
             check=False,
         )
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What may spoil a run, looked up before it starts, with what to do about it.
+"""A machine: what it is, what is known of it from earlier runs, and what may spoil times on it.
 
 Each check returns what it found, or None. The facts come from files below /proc and /sys; where
 one is missing, as on other systems, there is nothing to say.
@@ -10,15 +10,24 @@ Sources: the kernel's Documentation/admin-guide/pm/cpufreq.rst and intel_pstate.
 from __future__ import annotations
 
 import os
-import warnings
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from nnbench.execution import gpu, variables
+import msgspec
+
+from nnbench import files
+from nnbench.contract import DISTRIBUTION
+from nnbench.execution import gpu, process
+from nnbench.records import DEFAULT_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+T = TypeVar("T")
 ROOT = Path("/")
 LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
 LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it
@@ -28,12 +37,115 @@ class MachineWarning(UserWarning):
     """Something about the machine spoils times; ``PYTHONWARNINGS=ignore:machine`` hides it."""
 
 
-def warn(cpus: Sequence[int], threads: int, *, uses_gpu: bool) -> list[str]:
-    """Warn of everything that :func:`check` finds on this machine, and return it."""
-    found = check(cpus, threads, uses_gpu=uses_gpu)
-    for text in found:
-        warnings.warn(f"machine: {text}", MachineWarning, stacklevel=2)
-    return found
+def examine(libraries: Iterable[str] = ()) -> Environment:
+    """Return what this machine is, with the versions of some installed distributions."""
+    import cpuinfo
+    import psutil
+
+    names = [DISTRIBUTION, "numpy", *sorted(set(libraries) - {*OWN_NAMES, "numpy"})]
+    found = {name: installed_version(name) for name in names}
+    return Environment(
+        cpu=cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or "unknown",
+        physical_cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(),
+        usable_cores=len(usable_cpus()) or (os.cpu_count() or 1),
+        memory_bytes=psutil.virtual_memory().total,
+        gpus=gpus(),
+        system=platform.platform(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        versions={name: text for name, text in found.items() if text},
+        git=git_state(),
+    )
+
+
+def usable_cpus() -> list[int]:
+    """Return the CPUs that this process may run on; empty where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def gpus() -> list[str]:
+    """Return the names of the NVIDIA GPUs; empty without nvidia-ml-py or a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [pynvml.nvmlDeviceGetName(handle) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def git_state() -> str | None:
+    """Return ``git describe`` of the working directory, or None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """A file of the user's that survives runs: a value for each machine's fingerprint."""
+
+    name: str
+    type: type[T]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        import platformdirs
+
+        return platformdirs.user_data_path("nnbench") / self.name
+
+    def load(self, environment: Environment) -> T | None:
+        """Return what is kept of a machine, or None."""
+        return self._read().get(environment.machine_fingerprint)
+
+    def save(self, environment: Environment, value: T) -> Path:
+        """Keep a machine's value and return the file.
+
+        Raises
+        ------
+        ResultsError
+            If the file cannot be written.
+        """
+        values = {**self._read(), environment.machine_fingerprint: value}
+        files.write_output(self.path, msgspec.json.format(msgspec.json.encode(values)))
+        return self.path
+
+    def _read(self) -> dict[str, T]:
+        """Return all values; a damaged file counts as none, since it can be measured again."""
+        try:
+            content = self.path.read_bytes()
+            kind = dict[str, self.type]  # type: ignore[name-defined]  # known when this runs
+            return msgspec.json.decode(content, type=kind)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return {}
+
+
+#: What ``nnbench selftest`` measured.
+FLOORS = Kept("noise-floors.json", float)
+
+
+def noise_floor(environment: Environment) -> float:
+    """Return a machine's floor, a fraction; the default where it was never measured."""
+    floor = FLOORS.load(environment)
+    return DEFAULT_FLOOR if floor is None else floor
 
 
 def check(
@@ -126,11 +238,11 @@ def gpu_users() -> str | None:
 
 def caps(environment: Mapping[str, str]) -> str | None:
     """Look for variables that would slow some libraries down; workers do not get them."""
-    found = variables.caps(environment)
+    found = process.caps(environment)
     if not found:
         return None
     names = ",".join(found)
-    return f"cells run without {names}: {variables.INHERIT}={names} hands them on"
+    return f"cells run without {names}: {process.INHERIT}={names} hands them on"
 
 
 def _read(path: Path) -> str | None:

@@ -1,4 +1,7 @@
-"""The parent's side of a cell: start its worker, follow its events, and end it in time."""
+"""The parent's side of a cell: start its worker, follow its events, and end it in time.
+
+A worker inherits the environment, but for what would slow some libraries down and not others.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,57 @@ import os
 import selectors
 import signal
 import subprocess
-from contextlib import suppress
+import sys
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from nnbench.execution import interpreters, variables
-from nnbench.records import Epoch, EpochFinished, Event, Failed, Finished, Ready, Setup, Status
+from nnbench.records import (
+    Epoch,
+    EpochFinished,
+    Event,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Setup,
+    Status,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from nnbench.records import CellSpec
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+#: Each chooses the instructions, or the kernels, of one library: it would slow some backends down,
+#: and not others.
+CAPS = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "BLIS_ARCH_TYPE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+)
+INHERIT = "NNBENCH_INHERIT"  #: names of caps to measure with all the same, with commas
+LEAKS = {"PYTHONPATH", "PYTHONHOME"}  # they would put this interpreter's packages into another
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
 EVENT_BYTES = 1 << 24  #: a longer line is no event
 POLL_S = 0.1
@@ -48,12 +86,13 @@ class Outcome:
             case EpochFinished(epoch=epoch):
                 self.epochs.append(epoch)
             case Finished():
-                self.finished = event
-                self.status = Status.OK
+                self.finished, self.status = event, Status.OK
             case Failed(status=status, message=message):
                 self.status, self.message = status, message
-            case _:
+            case Progress():
                 pass
+            case unknown:
+                assert_never(unknown)
 
 
 class Worker:
@@ -63,11 +102,11 @@ class Worker:
         self.deadline = monotonic() + spec.timeout_s
         read_end, write_end = os.pipe()
         self.process = subprocess.Popen(
-            interpreters.command(spec.python, "nnbench.worker", str(write_end)),
+            command(spec.python, "nnbench.worker", str(write_end)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=variables.for_threads(interpreters.variables(spec.python), spec.threads),
+            env=for_threads(inherited(spec.python), spec.threads),
             pass_fds=[write_end],
             start_new_session=True,
         )
@@ -143,16 +182,18 @@ class Worker:
         return "\n".join(lines[-OUTPUT_LINES:])
 
 
-def run_worker(spec: CellSpec, on_event: Callable[[Event], Any]) -> Outcome:
-    """Run one cell in a process of its own and tell what became of it.
+@contextmanager
+def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], Outcome]]:
+    """Run one cell in a process of its own: give its events, and what becomes of it.
 
-    The worker's whole process group is dead when this returns or raises.
+    The outcome is whole once the context is left; the worker's whole process group is dead by
+    then, whatever has happened.
     """
     outcome = Outcome()
     kills_before = out_of_memory_kills()
     worker = Worker(spec)
     try:
-        follow(worker, outcome, on_event)
+        yield follow(worker, outcome), outcome
         exit_status = worker.end()
     finally:
         worker.kill()
@@ -161,16 +202,15 @@ def run_worker(spec: CellSpec, on_event: Callable[[Event], Any]) -> Outcome:
     if outcome.status is None:
         killed = out_of_memory_kills() > kills_before
         outcome.status, outcome.message = explain(exit_status, spec, out_of_memory=killed)
-    return outcome
 
 
-def follow(worker: Worker, outcome: Outcome, on_event: Callable[[Event], Any]) -> None:
-    """Take a worker's events in, up to its last one; then it has only to end."""
+def follow(worker: Worker, outcome: Outcome) -> Iterator[Event]:
+    """Yield a worker's events, up to its last one; then it has only to end."""
     for line in worker.lines():
         if outcome.status is None:
             event = decode(line)
             outcome.apply(event)
-            on_event(event)
+            yield event
         if outcome.status:
             worker.hurry()
 
@@ -208,3 +248,30 @@ def out_of_memory_kills() -> int:
         return 0
     counters = (line.split() for line in path.read_text().splitlines())
     return next((int(value) for key, value in counters if key == "oom_kill"), 0)
+
+
+def command(python: str | None, module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module, with this interpreter if ``python`` is None.
+
+    With -P the working directory is not searched: there may be another version of a plugin in
+    it, or a file with the name of a standard module.
+    """
+    return [python or sys.executable, "-P", "-m", module, *arguments]
+
+
+def inherited(python: str | None) -> dict[str, str]:
+    """Return the environment variables for that command."""
+    return {key: value for key, value in os.environ.items() if not (python and key in LEAKS)}
+
+
+def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return an environment for a process with so many threads, without caps."""
+    dropped = caps(environment)
+    kept = {name: value for name, value in environment.items() if name not in dropped}
+    return kept | dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
+def caps(environment: Mapping[str, str]) -> list[str]:
+    """Return the caps that are set and that workers shall not inherit."""
+    wanted = {name.strip() for name in environment.get(INHERIT, "").split(",")}
+    return [name for name in CAPS if name in environment and name not in wanted]

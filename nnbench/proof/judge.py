@@ -1,36 +1,84 @@
-"""Decide the status of a cell that ran, and the exit code of a run."""
+"""Decide the status of a cell that ran, and the exit code of a run.
+
+A cell's first losses are held against those of the float64 reference, its clock against what can
+be (``nnbench.proof.guards``).
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+import numpy as np
+
+from nnbench import reference
 from nnbench.contract.errors import ExitCode, gravest
-from nnbench.execution import guards
-from nnbench.proof.evaluation import deviation
+from nnbench.contract.spec import minibatches
+from nnbench.data.task import rows
+from nnbench.proof import guards
 from nnbench.records import Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
-    from nnbench.proof.evaluation import Expected
+    from nnbench.data.task import Task
     from nnbench.records import CellResult
+
+STEPS = 20  #: how many losses are held against the reference
+TOLERANCE = 1e-4  #: relative, for float32 backends
+ROUNDING_FACTOR = 10  #: how much worse than the reference in float32 a backend may be
+
+
+class Expected(NamedTuple):
+    """The reference's first losses, and what they and their rounding say of a float32 backend."""
+
+    losses: list[float]
+    tolerance: float  #: how far it may stray
+    moves: bool = True  #: whether its parameters change at all
+
+
+def expected_losses(task: Task, steps: int = STEPS) -> Expected:
+    """Train the reference on a task's first batches.
+
+    The tolerance is 1e-4, or ten times what rounding to float32 alone does to the reference
+    where that is more, as it is with a learning rate so high that training is chaotic.
+    """
+    every = (index for order in task.orders() for index in minibatches(order, task.batch_size))
+    batches = [rows(task.train, index) for index in islice(every, steps)]
+    with np.errstate(all="ignore"):
+        exact, _ = reference.train(task.network, task.layers, batches)
+        rounded, layers = reference.train(task.network, task.layers, batches, np.float32)
+    spread = deviation(rounded, exact)
+    tolerance = TOLERANCE if spread is None else max(TOLERANCE, ROUNDING_FACTOR * spread)
+    return Expected(exact, tolerance, moves=not reference.equal(layers, task.layers))
+
+
+def deviation(losses: Sequence[float | None], expected: Sequence[float]) -> float | None:
+    """Return the largest relative deviation; None if nothing finite can be compared."""
+    pairs = [
+        (loss, other)
+        for loss, other in zip(losses, expected, strict=False)
+        if loss is not None and math.isfinite(loss) and math.isfinite(other)
+    ]
+    return max((abs(a - b) / max(abs(b), 1e-12) for a, b in pairs), default=None)
 
 
 def judge(result: CellResult, expected: Expected, target: float | None) -> CellResult:
-    """Return the result with its deviation from the reference, and its status if that is bad.
+    """Return the result with its deviation, its status if that is bad, and its remarks.
 
     A cell whose worker did not end well keeps that status. Otherwise, in this order: losses
     beyond the reference's tolerance are ``invalid``, and so is what cannot be true
-    (``nnbench.execution.guards``); any loss that is not finite is ``diverged``; a complete training below the
+    (``nnbench.proof.guards``); any loss that is not finite is ``diverged``; a complete training below the
     target accuracy is ``target_missed``; one that the budget ended is ``budget``.
     """
     strayed = deviation(result.losses, expected.losses)
     result = replace(result, deviation=strayed, tolerance=expected.tolerance)
-    if result.status is not Status.OK:
-        return result
-    status, message = _verdict(result, expected, target)
-    return replace(result, status=status, message=message)
+    if result.status is Status.OK:
+        status, message = _verdict(result, expected, target)
+        result = replace(result, status=status, message=message)
+    return replace(result, flags=[*guards.remarks(result)] if result.status.counts else [])
 
 
 def _verdict(result: CellResult, expected: Expected, target: float | None) -> tuple[Status, str]:

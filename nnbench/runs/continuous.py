@@ -7,29 +7,28 @@ The cells of both are shuffled together, so whatever slows the machine down hits
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 from nnbench import selection
 from nnbench.config import files
 from nnbench.contract import DISTRIBUTION
-from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import statistics
 from nnbench.figures.metrics import Scale
 from nnbench.records import OWN_NAMES
 from nnbench.runs import comparison, planning
 from nnbench.runs.comparison import Samples
+from nnbench.runs.planning import Choice, choose
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nnbench.catalog import BackendItem
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Gate, Metric
-    from nnbench.records import CellResult, Environment, RunInfo
+    from nnbench.records import CellResult, Environment
     from nnbench.runs.comparison import Change
-    from nnbench.selection import Selection
+    from nnbench.runs.planning import Plan
 
 BASE, HEAD = "base", "head"
 
@@ -58,64 +57,40 @@ def check_workload(name: str) -> None:
         raise NnbenchError(f"{error}; {hint}") from error
 
 
-def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
-    """Return the run of two environments, and its backends in each of them.
+def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> Plan:
+    """Return the run of two environments, with the backends in each of them.
 
-    ``asked`` is what :func:`nnbench.runs.planning.describe` takes, but for the baseline.
+    ``asked`` is what :func:`nnbench.runs.planning.make` takes, but for the baseline.
 
     Raises
     ------
     NnbenchError
         If a name is unknown in both environments, or a named backend is unavailable in both.
     """
-    known = [_backends(side) for side in sides]
-    chosen = selection.parse(backends, dict(sorted({**known[0], **known[1]}.items())))
-    selections = [
-        _select(item, known[i], name, sides[i].python)
-        for item in chosen
-        for i, name in enumerate((BASE, HEAD))
-    ]
-    info = planning.describe(selections, baseline=None, **asked)
-    for item in chosen:
-        label = f"{item.label}@{HEAD}"
-        if item.named and {label, f"{item.label}@{BASE}"} <= info.unavailable.keys():
-            reason = info.unavailable[label]
-            raise BackendUnavailableError(f"{item.label} is unavailable: {reason}")
+    known = {**sides.base.backends, **sides.head.backends}
+    chosen = selection.parse(backends, dict(sorted(known.items())))
+    plan = planning.make(
+        [
+            Choice(
+                choose(each).entry.as_variant(name, python=side.python), replace(each, named=False)
+            )
+            for each in chosen
+            for name, side in zip((BASE, HEAD), sides, strict=True)
+        ],
+        baseline=None,
+        **asked,
+    )
+    for each in chosen:
+        label = f"{each.label}@{HEAD}"
+        if each.named and {label, f"{each.label}@{BASE}"} <= plan.info.unavailable.keys():
+            reason = plan.info.unavailable[label]
+            raise BackendUnavailableError(f"{each.label} is unavailable: {reason}")
     software = merge(sides.base.environment, sides.head.environment)
     machines = {
         name: replace(machine, environment=replace(machine.environment, **software))
-        for name, machine in info.machines.items()
+        for name, machine in plan.info.machines.items()
     }
-    return replace(info, machines=machines), selections
-
-
-def _backends(side: Interpreter) -> dict[str, Backend]:
-    return {item.name: _record(item) for item in side.listing.backends}
-
-
-def _record(item: BackendItem) -> Backend:
-    return Backend(
-        name=item.name,
-        summary=item.summary,
-        create=_create_elsewhere,
-        unavailable=lambda: item.unavailable,
-        options=item.options,
-        device=item.device,
-    )
-
-
-def _create_elsewhere(*_: object) -> NoReturn:
-    raise NotImplementedError("its workers create the network, with another interpreter")
-
-
-def _select(item: Selection, known: dict[str, Backend], variant: str, python: str) -> Selection:
-    """Return what was chosen as one environment has it; if it has not, as unavailable there."""
-    try:
-        [found] = selection.parse([item.label], known)
-    except NnbenchError as error:
-        reason = str(error)
-        found = replace(item, backend=replace(item.backend, unavailable=lambda: reason))
-    return replace(found, named=False, variant=variant, python=python)
+    return plan._replace(info=replace(plan.info, machines=machines))
 
 
 def merge(base: Environment, head: Environment) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from nnbench.contract import FORMER
 from nnbench.contract.errors import NnbenchError
 from nnbench.distributions import own_requirement
-from nnbench.execution import interpreters
+from nnbench.execution import process
 from nnbench.records import OWN_NAMES
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None
         source.mkdir()
         call(log, ["git", "archive", "--output", str(archive), commit])
         call(log, ["tar", "-xf", str(archive)], source)
-        call(log, interpreters.command(None, "venv", str(folder)))
+        call(log, process.command(None, "venv", str(folder)))
         pip = [*PIP, *pip_arguments(source, install)]
         python = str(folder / "bin" / "python")
-        call(log, interpreters.command(python, "pip", *pip), source)
+        call(log, process.command(python, "pip", *pip), source)
         if not is_own(source) and namesake(folder):
             again = [*PIP, "--force-reinstall", "--no-deps", *own_requirement()]
-            call(log, interpreters.command(python, "pip", "uninstall", "--yes", FORMER))
-            call(log, interpreters.command(python, "pip", *again))
+            call(log, process.command(python, "pip", "uninstall", "--yes", FORMER))
+            call(log, process.command(python, "pip", *again))
     (folder / STAMP).touch()
 
 
@@ -165,7 +165,7 @@ def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:
     with log.open("a+") as file:
         file.write(f"$ {' '.join(command)}\n")
         file.flush()
-        variables = interpreters.variables(command[0])
+        variables = process.inherited(command[0])
         try:
             done = subprocess.run(
                 command,

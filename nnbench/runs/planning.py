@@ -1,36 +1,70 @@
-"""Check what the user asked for, before anything runs, and write it down as a RunInfo."""
+"""Check what the user asked for, before anything runs, and write it down; or take up an old plan."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnbench import catalog, selection
+from nnbench import selection
 from nnbench.config import files
-from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError, ResultsError
 from nnbench.data import workloads
-from nnbench.execution import environment, floors, machine
-from nnbench.records import LOCAL, Machine, Point, RunInfo
-from nnbench.runs import results
+from nnbench.execution import executor as executors
+from nnbench.execution.machine import MachineWarning
+from nnbench.records import LOCAL, OWN_NAMES, Entry, Point, RunInfo, now, unavailable_on_all
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
+    from nnbench.contract.executor import Executor
     from nnbench.data.workloads import Workload
-    from nnbench.records import Environment, Roof
+    from nnbench.records import Environment, Machine
     from nnbench.selection import Selection
 
 
-def plan(*, backends: Sequence[str], **asked: Any) -> tuple[RunInfo, list[Selection]]:
-    """Return the run that the options of ``nnbench run`` describe, and its backends.
+class ResumeWarning(UserWarning):
+    """A run goes on with something changed that should not matter."""
 
-    ``asked`` is what :func:`describe` takes.
+
+class Plan(NamedTuple):
+    """What is to run, and where."""
+
+    info: RunInfo
+    entries: list[Entry]
+    executor: Executor
+
+
+class Choice(NamedTuple):
+    """A backend of the run, and what it was selected from."""
+
+    entry: Entry
+    selected: Selection
+
+
+def plan(*, backends: Sequence[str], **asked: Any) -> Plan:
+    """Return the run that the options of ``nnbench run`` ask for.
+
+    ``asked`` is what :func:`make` takes.
     """
-    selections = selection.parse(backends)
-    return describe(selections, **asked), selections
+    return make([choose(each) for each in selection.parse(backends)], **asked)
 
 
-def describe(
-    selections: Sequence[Selection],
+def choose(selected: Selection) -> Choice:
+    """Return a selection with the entry that it makes in a run."""
+    entry = Entry(
+        label=selected.label,
+        backend=selected.backend.name,
+        options=selected.options,
+        threads=selected.threads,
+    )
+    return Choice(entry, selected)
+
+
+def make(
+    choices: Sequence[Choice],
     *,
     command: str,
     workload: str | Workload,
@@ -42,72 +76,100 @@ def describe(
     timeout: float,
     baseline: str | None,
     roofline: bool = False,
-) -> RunInfo:
-    """Return what a run of some backends will be.
+    executor: str = LOCAL,
+) -> Plan:
+    """Return the plan of a run.
 
     Raises
     ------
     NnbenchError
         If a name is unknown, a named backend is unavailable, or there are too few CPUs.
     """
-    unavailable = find_unavailable(selections)
-    available = [s for s in selections if s.label not in unavailable]
-    warnings = check_machine(available, threads)
-    labels = {s.label: s.backend.summary for s in available}
-    libraries = {name for s in selections for name in s.backend.libraries}
-    chosen = files.find_workload(workload) if isinstance(workload, str) else workload
-    here = environment.describe(libraries)
-    return RunInfo(
-        started=results.now(),
+    found = files.find_workload(workload) if isinstance(workload, str) else workload
+    point = Point(workload=workloads.derive(found, overrides), threads=threads)
+    entries = [entry for entry, _ in choices]
+    libraries = {name for _, selected in choices for name in selected.backend.libraries}
+    chosen = executors.find(executor)
+    machines = chosen.machines(entries, threads, libraries)
+    unavailable = unavailable_on_all(machines)
+    required = [entry.label for entry, selected in choices if selected.named]
+    refuse_unavailable(required, unavailable)
+    summaries = {entry.label: selected.backend.summary for entry, selected in choices}
+    labels = {label: text for label, text in summaries.items() if label not in unavailable}
+    info = RunInfo(
+        started=now(),
         command=command,
-        points=[Point(workload=workloads.derive(chosen, overrides), threads=threads)],
+        points=[point],
         backends=labels,
-        required=[s.label for s in selections if s.named],
+        required=required,
         baseline=choose_baseline(baseline, labels),
         rounds=rounds,
         seed=seed,
         budget_s=budget,
         timeout_s=timeout,
-        machines={
-            LOCAL: Machine(
-                environment=here,
-                noise_floor=floors.load(here),
-                warnings=warnings,
-                roofs=find_roofs(here, available, threads) if roofline else [],
-                unavailable=unavailable,
-            )
-        },
+        executor=executor,
+        machines=machines,
     )
+    warn(machines)
+    if roofline:
+        info = replace(info, machines=chosen.with_roofs(machines, entries, threads))
+    return Plan(info, entries, chosen)
 
 
-def find_unavailable(selections: Sequence[Selection]) -> dict[str, str]:
-    """Return why backends can't run here; one that was named is an error."""
-    reasons = {
-        s.label: reason for s in selections if (reason := catalog.why_unavailable(s.backend))
-    }
-    for chosen in selections:
-        if chosen.named and chosen.label in reasons:
-            reason = reasons[chosen.label]
-            raise BackendUnavailableError(f"{chosen.label} is unavailable: {reason}")
-    return reasons
+def resume(folder: Path) -> Plan:
+    """Return the run that ``folder`` holds, to go on exactly as it was planned.
+
+    Raises
+    ------
+    NnbenchError
+        If there is none, or it cannot go on here, because the machine, a version or the
+        availability of a backend has changed.
+    """
+    info = store.read_info(folder)
+    if any("@" in label for label in info.backends):
+        raise ResultsError(f"{folder} holds a selftest or a continuous run; start it again")
+    entries = [choose(each).entry for each in selection.parse(info.backends)]
+    executor = executors.find(info.executor)
+    machines = executor.machines(entries, info.threads, info.environment.versions)
+    for name, machine in machines.items():
+        if name in info.machines:
+            check_environment(folder, info.machines[name].environment, machine.environment)
+    refuse_unavailable(info.backends, unavailable_on_all(machines))
+    warn(machines)
+    return Plan(info, entries, executor)
 
 
-def check_machine(selections: Sequence[Selection], threads: int) -> list[str]:
-    """Refuse more threads than there are CPUs; warn of what may spoil the run, and return it."""
-    cpus = environment.usable_cpus()
-    most = max([threads, *(s.threads or 0 for s in selections)])
-    if cpus and most > len(cpus):
-        raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
-    uses_gpu = any(s.backend.device == "cuda" for s in selections)
-    return machine.warn(cpus, most, uses_gpu=uses_gpu)
+def check_environment(folder: Path, before: Environment, here: Environment) -> None:
+    """Refuse another machine or other versions; warn of another nnbench."""
+    changed = [f.name for f in fields(here) if getattr(here, f.name) != getattr(before, f.name)]
+    if here.fingerprint != before.fingerprint:
+        text = f"the machine or the versions changed ({', '.join(changed)}); times must not mix"
+        raise ResultsError(f"{folder} cannot be resumed: {text}")
+    was, is_now = _own_version(before), _own_version(here)
+    if was != is_now:
+        text = f"{folder} was started with {was}, and goes on with {is_now}"
+        warnings.warn(text, ResumeWarning, stacklevel=2)
 
 
-def find_roofs(here: Environment, selections: Sequence[Selection], threads: int) -> list[Roof]:
-    """Return the ceilings of what the backends run on."""
-    from nnbench.execution import roofline
+def _own_version(environment: Environment) -> str:
+    found = environment.versions
+    version = next((found[name] for name in OWN_NAMES if name in found), None)
+    return f"nnbench {version} in a folder at {environment.git or 'no commit'}"
 
-    devices = {s.backend.device for s in selections}
-    return roofline.find(here, devices, [s.threads or threads for s in selections])
+
+def refuse_unavailable(labels: Collection[str], unavailable: Mapping[str, str]) -> None:
+    """Raise if a backend that must run cannot."""
+    for label in labels:
+        if label in unavailable:
+            raise BackendUnavailableError(f"{label} is unavailable: {unavailable[label]}")
+
+
+def warn(machines: Mapping[str, Machine]) -> None:
+    """Warn of everything that may spoil times."""
+    for name, machine in machines.items():
+        where = "machine" if name == LOCAL else f"machine {name}"
+        for text in machine.warnings:
+            warnings.warn(f"{where}: {text}", MachineWarning, stacklevel=2)
 
 
 def choose_baseline(wanted: str | None, labels: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nnbench.runs import results
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -58,7 +58,7 @@ class Run:
         ResultsError
             If the folder holds no run, or a damaged one; damaged cells are found when they are read.
         """
-        return cls(results.read_info(folder), folder=folder)
+        return cls(store.read_info(folder), folder=folder)
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class Run:
         if self.folder is None:
             yield from self._cells or ()
         else:
-            yield from results.read_cells(self.folder, warn=self._cells is None)
+            yield from store.read_cells(self.folder, warn=self._cells is None)
 
     def losses(self, backends: Collection[str]) -> Iterator[tuple[str, list[float | None]]]:
         """Yield each backend's losses of all steps, cell by cell, from the disk; None is not finite."""

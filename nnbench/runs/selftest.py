@@ -11,18 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import exp, log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
+from nnbench.runs import planning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult
-    from nnbench.selection import Selection
+    from nnbench.runs.planning import Plan
 
 EQUALS = ("a1", "a2", "a3")  #: the same backend under three names: three A/A comparisons
 HANDICAPS = {
@@ -53,11 +54,18 @@ class Trial:
         return self.share == 0 and self.comparison.verdict in {"slower", "faster"}
 
 
-def variants(selection: Selection) -> list[Selection]:
-    """Return a backend under every name that the selftest runs it."""
-    equal = [replace(selection, variant=name) for name in EQUALS]
-    slowed = [replace(selection, variant=n, handicap=h) for n, h in HANDICAPS.items()]
-    return equal + slowed
+def plan(backend: str, **asked: Any) -> Plan:
+    """Return a run of one backend under every name of the selftest.
+
+    ``asked`` is what :func:`nnbench.runs.planning.make` takes, but for the baseline.
+    """
+    plan = planning.plan(backends=[backend], baseline=None, **asked)
+    [entry], [summary] = plan.entries, plan.info.backends.values()
+    entries = [entry.as_variant(name) for name in EQUALS]
+    entries += [entry.as_variant(name, handicap=h) for name, h in HANDICAPS.items()]
+    labels = {each.label: summary for each in entries}
+    info = replace(plan.info, backends=labels, baseline=entries[0].label)
+    return plan._replace(info=info, entries=entries)
 
 
 def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:

@@ -1,8 +1,12 @@
-"""Show a run while it goes on: a live display on a terminal, plain lines elsewhere."""
+"""Show a run while it goes on: a live display on a terminal, plain lines elsewhere.
+
+It is an observer like any other, registered for the run.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, assert_never
 
 from rich.progress import (
     BarColumn,
@@ -14,45 +18,37 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nnbench import records
+from nnbench import catalog, records
+from nnbench.contract import hookimpl
 from nnbench.show.text import cell_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
-    from nnbench.records import CellResult, CellSpec, Event
+    from nnbench.records import CellResult, CellSpec, Event, RunInfo
 
 
-class Silent:
-    """Shows nothing, and is the base of those that do."""
-
-    def __enter__(self) -> Self:
-        """Start the display."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-
-    def cell_started(self, spec: CellSpec) -> None:
-        """See nnbench.runs.runner.Display."""
-
-    def cell_event(self, event: Event) -> None:
-        """See nnbench.runs.runner.Display."""
-
-    def cell_finished(self, result: CellResult) -> None:
-        """See nnbench.runs.runner.Display."""
-
-    def cell_kept(self, result: CellResult) -> None:
-        """See nnbench.runs.runner.Display."""
+@contextmanager
+def shown(console: Console) -> Iterator[None]:
+    """Show the runs within this context on a console."""
+    observer = Live(console) if console.is_terminal else Plain(console)
+    catalog.manager().register(observer, name=__name__)
+    try:
+        yield
+    finally:
+        catalog.manager().unregister(observer)
 
 
-class Plain(Silent):
+class Plain:
     """One line for each finished cell, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def cell_finished(self, result: CellResult) -> None:
+    @hookimpl
+    def nnbench_cell_finished(self, result: CellResult) -> None:
         """Print what became of the cell."""
         self.console.print(cell_line(result), markup=False, highlight=False, soft_wrap=True)
 
@@ -60,7 +56,7 @@ class Plain(Silent):
 class Live(Plain):
     """The finished cells, and below them a bar for the run and one for the cell."""
 
-    def __init__(self, console: Console, cells: int) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__(console)
         columns = (
             SpinnerColumn(),
@@ -71,53 +67,51 @@ class Live(Plain):
             TimeRemainingColumn(compact=True),
         )
         self.progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
-        self.run = self.progress.add_task("run", total=cells, state="")
-        self.cell: TaskID | None = None
-        self.spec: CellSpec | None = None
+        self.run = self.progress.add_task("run", state="")
+        self.cells: dict[str, TaskID] = {}  # that are running, by label
+        self.images = 0
 
-    def __enter__(self) -> Self:
-        """Start the display."""
+    @hookimpl
+    def nnbench_run_started(self, run: RunInfo) -> None:
+        """Show the bar of the run."""
+        self.progress.update(self.run, total=len(run.backends) * run.rounds)
         self.progress.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    @hookimpl
+    def nnbench_run_finished(self) -> None:
         """Take the bars away; the lines of finished cells stay."""
         self.progress.stop()
 
-    def cell_started(self, spec: CellSpec) -> None:
+    @hookimpl
+    def nnbench_cell_started(self, spec: CellSpec) -> None:
         """Add a bar for the cell; it moves with the images, or the budget."""
-        self.spec, self.images = spec, 0
-        self.cell = self.progress.add_task(spec.label, total=1.0, state="starting")
+        self.cells[spec.label] = self.progress.add_task(spec.label, total=1.0, state="starting")
 
-    def cell_event(self, event: Event) -> None:
+    @hookimpl
+    def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
         """Move the cell's bar."""
-        if self.cell is None or self.spec is None:
-            return
-        if isinstance(event, records.Ready):
-            self.images = event.setup.epoch_images * self.spec.workload.epochs
-        elif isinstance(event, records.Progress):
-            share = max(event.images / self.images, event.train_s / self.spec.budget_s)
-            rate = event.images / event.train_s
-            loss = "not finite" if event.loss is None else f"{event.loss:.4f}"
-            state = f"epoch {event.epoch}, {rate:,.0f} images/s, loss {loss}"
-            self.progress.update(self.cell, completed=share, state=state)
+        match event:
+            case records.Ready(setup=setup):
+                self.images = setup.epoch_images * spec.workload.epochs
+            case records.Progress(epoch=epoch, images=images, train_s=train_s, loss=loss):
+                share = max(images / self.images, train_s / spec.budget_s)
+                shown = "not finite" if loss is None else f"{loss:.4f}"
+                state = f"epoch {epoch}, {images / train_s:,.0f} images/s, loss {shown}"
+                self.progress.update(self.cells[spec.label], completed=share, state=state)
+            case records.EpochFinished() | records.Finished() | records.Failed():
+                pass
+            case unknown:
+                assert_never(unknown)
 
-    def cell_finished(self, result: CellResult) -> None:
+    @hookimpl
+    def nnbench_cell_finished(self, result: CellResult) -> None:
         """Replace the cell's bar by a line."""
-        if self.cell is not None:
-            self.progress.remove_task(self.cell)
-            self.cell = None
-        self.progress.advance(self.run, int(result.final))
-        super().cell_finished(result)
+        if (cell := self.cells.pop(result.backend, None)) is not None:
+            self.progress.remove_task(cell)
+            self.progress.advance(self.run, int(result.final))
+        super().nnbench_cell_finished(result)
 
-    def cell_kept(self, result: CellResult) -> None:
+    @hookimpl
+    def nnbench_cell_kept(self) -> None:
         """Move the bar of the run."""
-        del result
         self.progress.advance(self.run)
-
-
-def choose(console: Console, cells: int, *, wanted: bool) -> Silent:
-    """Return the display that fits the console."""
-    if not wanted:
-        return Silent()
-    return Live(console, cells) if console.is_terminal else Plain(console)

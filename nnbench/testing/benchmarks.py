@@ -17,7 +17,7 @@ from nnbench.contract import DISTRIBUTION
 from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.task import load_splits, make_task, rows
-from nnbench.execution import environment
+from nnbench.execution import machine
 from nnbench.testing import diagnosis
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject
@@ -184,5 +184,5 @@ def extra_info(subject: Subject, workload: str, problem: Problem) -> dict[str, o
         "batch_size": problem.batch_size,
         "epoch_images": len(problem.orders[0]),
         "threads": subject.threads,
-        "versions": {name: environment.installed_version(name) for name in sorted(libraries)},
+        "versions": {name: machine.installed_version(name) for name in sorted(libraries)},
     }

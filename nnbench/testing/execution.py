@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import interpreters, process, variables
+from nnbench.execution import process
 from nnbench.testing.session import REGRESSED, Finding, read
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def command(chosen: Selection, arguments: Sequence[str], folder: Path) -> list[s
     settings = folder / "pytest.ini"
     settings.write_text("[pytest]\n")
     plugins = [word for name in PLUGINS for word in ("-p", name)]
-    return interpreters.command(
+    return process.command(
         None,
         "nnbench.testing.session",
         str(folder),
@@ -120,7 +120,7 @@ def run(
         stdout=None if show else subprocess.PIPE,
         stderr=None if show else subprocess.STDOUT,
         env={
-            **variables.for_threads(kept, chosen.threads or 1),
+            **process.for_threads(kept, chosen.threads or 1),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         text=True,

@@ -8,23 +8,22 @@ and a budget can end it; a backend whose epoch is quicker than that gets it in o
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import numpy as np
 
 from nnbench import catalog, reference
 from nnbench.contract.backend import Network
-from nnbench.contract.spec import Examples
+from nnbench.contract.spec import Examples, minibatches
 from nnbench.data import seeding
 from nnbench.data.task import Task, load_task
-from nnbench.execution import disturbance
-from nnbench.proof.evaluation import Evaluation, evaluate, finite_or_none
 from nnbench.records import Epoch, EpochFinished, Finished, Part, Progress, Ready, Setup
-from nnbench.worker import handicap, phases
+from nnbench.worker import counters, phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,12 +31,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Backend, Model
-    from nnbench.execution.disturbance import Usage
-    from nnbench.records import CellSpec, Event
+    from nnbench.records import CellSpec, Event, Handicap
+    from nnbench.worker.counters import Usage
 
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
+BATCH_SIZE = 1000  #: of evaluation; it has no effect on the result
 WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not train
+
+
+class Evaluation(NamedTuple):
+    """How well a network does on the test split."""
+
+    loss: float | None  #: None is not finite
+    accuracy: float | None  #: None where the targets are no classes
+    seconds: float
 
 
 class Trained(NamedTuple):
@@ -66,12 +74,12 @@ class Trainer:
     def call(self, order: NDArray[np.int64]) -> Trained:
         """Train on ``order``, on the clock; what else is read here is read off it."""
         compiled = self.network.compilations() or 0
-        before = disturbance.read(self.cpus)
+        before = counters.read(self.cpus)
         start = perf_counter()
         losses = self.network.train_epoch(self.data, order, self.batch_size)
         self.network.synchronize()
         seconds = perf_counter() - start
-        usage = disturbance.between(before, disturbance.read(self.cpus))
+        usage = counters.between(before, counters.read(self.cpus))
         self.pace_s = seconds / max(1, len(losses))
         return Trained(
             images=len(order),
@@ -101,7 +109,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     backend = catalog.find("backend", spec.backend, catalog.backends())
     network = backend.network(task.network, task.batch_size, **spec.options)
     if spec.handicap:
-        handicap.slow_down(network, spec.handicap)
+        slow_down(network, spec.handicap)
     setup_s = perf_counter() - start
 
     start = perf_counter()
@@ -124,6 +132,36 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     index = np.arange(min(task.batch_size, len(task.train.inputs)))
     measured = phases.measure(network, data, index) if isinstance(network, Network) else None
     send(Finished(measured, peak_memory_bytes(), complete, changed))
+
+
+def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
+    """Make every later ``train_epoch`` take longer by the handicap's share, as ``selftest`` asks."""
+    train = network.train_epoch
+
+    def slowed(data: Any, order: NDArray[np.int64], batch_size: int) -> NDArray[np.float32]:
+        start = perf_counter()
+        losses = train(data, order, batch_size)
+        network.synchronize()
+        extra = handicap.share * (perf_counter() - start)
+        match handicap.kind:
+            case "sleep":
+                sleep(extra)
+            case "work":
+                keep_busy(extra)
+            case unknown:
+                assert_never(unknown)
+        return losses
+
+    network.train_epoch = slowed  # type: ignore[method-assign]  # of this network alone
+    # The device's clock knows nothing of it, and would be found to disagree with the host's.
+    network.device_seconds = lambda: None  # type: ignore[method-assign]  # likewise
+
+
+def keep_busy(seconds: float) -> None:
+    """Keep the CPU busy for so many seconds."""
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        pass
 
 
 def copy_wanted(examples: Examples) -> Examples:
@@ -168,6 +206,27 @@ def train(trainer: Trainer, task: Task, test_data: Any, send: Callable[[Event], 
         if epoch.images < len(order) or None in epoch.losses:
             return False
     return True
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a Python float of seven digits, all that float32 has; None for NaN and infinity."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+def evaluate(network: Model[Any, Any], data: Any, task: Task) -> Evaluation:
+    """Evaluate a network on the whole test split, placed as ``data``."""
+    start = perf_counter()
+    order = np.arange(len(task.test.inputs))
+    logits = np.concatenate(
+        [network.predict(network.batch(data, i)) for i in minibatches(order, BATCH_SIZE)]
+    )
+    seconds = perf_counter() - start
+    with np.errstate(all="ignore"):  # a diverged network is a result, not a warning
+        loss, _ = reference.output_loss(task.network, logits.astype(np.float64), task.test)
+    accuracy = None
+    if task.labels is not None:
+        accuracy = float((logits.argmax(axis=1) == task.labels).mean())
+    return Evaluation(finite_or_none(loss), accuracy, seconds)
 
 
 def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoch:

@@ -26,7 +26,7 @@ from nnbench.records import (
     Setup,
     Status,
 )
-from nnbench.runs import results
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,9 +184,9 @@ def write_run(tmp_path):
     def write(*cells, name="run", **changes):
         labels = dict.fromkeys(cell.backend for cell in cells)
         folder = tmp_path / name
-        results.create(folder, _make_info(*labels, **changes))
+        store.create(folder, _make_info(*labels, **changes))
         for cell in cells:
-            results.append(folder, cell)
+            store.append(folder, cell)
         return folder
 
     return write

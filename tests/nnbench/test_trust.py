@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nnbench as package
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 
 ROOT = Path(package.__file__).parent
@@ -88,5 +88,5 @@ def test_each_worker_imports_it_once(heavy_run):
 def test_limit_of_plugins_holds_in_parent_and_worker(heavy_run):
     folder, done = heavy_run
     assert "unimportable" not in done.stderr
-    outputs = {cell.output for cell in results.read_cells(folder / "run")}
+    outputs = {cell.output for cell in store.read_cells(folder / "run")}
     assert outputs == {""}  # no worker warned of the plugin that cannot be imported

@@ -18,7 +18,7 @@ import numpy as np
 
 from nnbench import minibatches, reference
 from nnbench.data.task import load_splits, make_task, rows
-from nnbench.runs import results
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from nnbench.data.datasets import Splits
@@ -36,7 +36,7 @@ def main() -> None:
 
 def study(folder: Path) -> list[float]:
     """Print a line for each backend of a run, and return how far the means are off, in points."""
-    workload = results.read_info(folder).workload
+    workload = store.read_info(folder).workload
     splits = load_splits(workload)
     expected = cache(lambda seed: train(workload, splits, seed))
     gaps = []
@@ -52,7 +52,7 @@ def study(folder: Path) -> list[float]:
 def complete(folder: Path) -> dict[str, list[CellResult]]:
     """Return the cells of each backend that were trained to the end."""
     found = defaultdict(list)
-    for cell in results.read_final(folder):
+    for cell in store.read_final(folder):
         if cell.complete:
             found[cell.backend].append(cell)
     return found

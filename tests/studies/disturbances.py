@@ -20,8 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from nnbench.execution import disturbance
-from nnbench.runs import planning, results, runner
-from nnbench.show.progress import Silent
+from nnbench.runs import planning, schedule, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ def main() -> None:
 
 def run(backends: str, rounds: int) -> list[CellResult]:
     """Run cells of three epochs and return every attempt."""
-    info, selections = planning.plan(
+    plan = planning.plan(
         command="study",
         backends=[backends],
         workload="mnist",
@@ -64,8 +63,8 @@ def run(backends: str, rounds: int) -> list[CellResult]:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
-        runner.run(info, selections, folder, Silent())
-        return list(results.read_cells(folder))
+        schedule.run(plan, folder, lambda _: None)
+        return list(store.read_cells(folder))
 
 
 def summarize(cells: Sequence[CellResult]) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.plugins.helpers import NNBENCH, environment, survivors, wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TABLES = ("accuracy.csv", "timing.csv")
 MEASURED = re.compile(
-    r".*(_s|_us|_bytes|_per_s|gflops)|train_s_.*|ratio.*|p_value|verdict|unstable|flags|ceiling.*"
+    r".*(_s|_us|_bytes|_per_s|gflops)|train_s_.*|ratio.*|p_value|verdict|unstable|flags|ceilings.*"
 )
 
 
@@ -52,13 +52,13 @@ class Study:
         """Make one run, with kills as long as more are wanted."""
         while not self._start(folder):
             self.kills += 1
-            self.early += not (folder / results.RUN).exists()
-            if (path := folder / results.CELLS).exists():
+            self.early += not (folder / store.RUN).exists()
+            if (path := folder / store.CELLS).exists():
                 self._look(path)
 
     def _start(self, folder: Path) -> bool:
         """Start or resume a run; return whether it came to its end."""
-        resumed = (folder / results.RUN).exists()
+        resumed = (folder / store.RUN).exists()
         arguments = ["--resume", str(folder)] if resumed else [*self.arguments, "-o", str(folder)]
         process = start(arguments, folder)
         limit = self.rng.uniform(0, self.longest_s) if self.kills < self.kills_wanted else None
@@ -107,8 +107,8 @@ def outcome(cell: CellResult) -> tuple[object, ...]:
 def differences(folder: Path, unbroken: Path) -> list[str]:
     """Name what differs between two runs."""
     found = [t for t in TABLES if not columns(folder, t).equals(columns(unbroken, t))]
-    cells, others = ([*map(outcome, results.read_final(f))] for f in (folder, unbroken))
-    return found + ([results.CELLS] if cells != others else [])
+    cells, others = ([*map(outcome, store.read_final(f))] for f in (folder, unbroken))
+    return found + ([store.CELLS] if cells != others else [])
 
 
 def main() -> None:

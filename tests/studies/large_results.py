@@ -23,8 +23,8 @@ import msgspec
 import numpy as np
 
 from nnbench.figures import metrics
-from nnbench.records import CellResult, Epoch, Phases, Setup, Status
-from nnbench.runs import planning, results
+from nnbench.records import CellResult, Epoch, Phases, Setup, Status, now
+from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,9 +58,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         run = options.run or Path(scratch, "run")
-        if not (run / results.RUN).exists():
+        if not (run / store.RUN).exists():
             write(run, options.backends, options.rounds, options.epochs)
-        megabytes = (run / results.CELLS).stat().st_size / 1e6
+        megabytes = (run / store.CELLS).stat().st_size / 1e6
         print(f"{options.backends * options.rounds:,} cells, {megabytes:,.0f} MB")  # noqa: T201 - a script
         measured = [
             measure(text.format(run=run, out=Path(scratch, "out")).split())
@@ -72,15 +72,15 @@ def main() -> int:
 def write(folder: Path, backends: int, rounds: int, epochs: int) -> None:
     """Write a run whose backends differ by 10% from one to the next, with 2% of noise."""
     names = [f"backend-{number}" for number in range(backends)]
-    results.create(folder, describe(names, rounds, epochs))
-    with (folder / results.CELLS).open("wb") as file:
+    store.create(folder, describe(names, rounds, epochs))
+    with (folder / store.CELLS).open("wb") as file:
         for result in cells(names, rounds, epochs):
             file.write(msgspec.json.encode(result) + b"\n")
 
 
 def describe(names: Sequence[str], rounds: int, epochs: int) -> RunInfo:
     """Return what such a run would have been asked."""
-    info, _ = planning.plan(
+    info, *_ = planning.plan(
         command="nnbench run",
         backends=["numpy"],
         workload="mnist",
@@ -130,7 +130,7 @@ def cell(
         seed=round_,
         threads=1,
         position=position,
-        started=results.now(),
+        started=now(),
         wall_s=rng.normal(3.0, 0.1),
         status=Status.OK,
         setup=setup,

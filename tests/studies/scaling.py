@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import altair as alt
 import pandas as pd
 
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.show import text
 from nnbench.show.charts import base
 
@@ -105,7 +105,7 @@ def winners(times: pd.DataFrame) -> pd.DataFrame:
 
 def caption() -> str:
     """Say how the study was made, and where."""
-    machine = text.caption(results.read_info(next(RAW.iterdir()))).splitlines()[-1]
+    machine = text.caption(store.read_info(next(RAW.iterdir()))).splitlines()[-1]
     return f"`{shlex.join(['python', '-m', 'tests.studies.scaling', *sys.argv[1:]])}`\n{machine}"
 
 

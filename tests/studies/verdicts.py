@@ -20,18 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnbench.data.datasets import MNIST_FOLDER
-from nnbench.execution import floors
+from nnbench.execution.machine import noise_floor
 from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
-from nnbench.runs import planning, results, runner
-from nnbench.show.progress import Silent
+from nnbench.runs import planning, schedule, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import RunInfo
-    from nnbench.selection import Selection
+    from nnbench.runs.planning import Plan
 
 EQUALS = ("a0", "a1", "a2", "a3", "a4")
 SLOWED = {"w1": "a0", "w2": "a2"}  # each with the equal one that it is compared with
@@ -82,7 +80,7 @@ def run(
     number: int, rounds: int, overrides: dict[str, Any], folder: Path
 ) -> tuple[dict[str, list[float]], float]:
     """Make one run and return the times of each variant, and the noise floor."""
-    info, [selection] = planning.plan(
+    plan = planning.plan(
         command="study",
         backends=["numpy"],
         workload="mnist",
@@ -94,18 +92,19 @@ def run(
         timeout=300.0,
         baseline=None,
     )
-    return measure(info, selection, folder), floors.load(info.environment)
+    return measure(plan, folder), noise_floor(plan.info.environment)
 
 
-def measure(info: RunInfo, selection: Selection, folder: Path) -> dict[str, list[float]]:
+def measure(plan: Plan, folder: Path) -> dict[str, list[float]]:
     """Run every variant and return its seconds an epoch, by block."""
-    variants = [replace(selection, variant=name) for name in EQUALS]
-    variants += [replace(selection, variant=n, handicap=SLOWDOWN) for n in SLOWED]
+    [entry] = plan.entries
+    variants = [entry.as_variant(name) for name in EQUALS]
+    variants += [entry.as_variant(name, handicap=SLOWDOWN) for name in SLOWED]
     labels = {variant.label: "" for variant in variants}
-    info = replace(info, backends=labels, baseline=variants[0].label)
-    runner.run(info, variants, folder, Silent())
+    info = replace(plan.info, backends=labels, baseline=variants[0].label)
+    schedule.run(plan._replace(info=info, entries=variants), folder, lambda _: None)
     times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *SLOWED)}
-    for cell in sorted(results.read_final(folder), key=lambda cell: cell.round):
+    for cell in sorted(store.read_final(folder), key=lambda cell: cell.round):
         seconds = metrics.epoch_s(cell)
         assert seconds, cell.message
         times[cell.backend.rpartition("@")[2]].append(seconds)

@@ -16,7 +16,7 @@ import msgspec
 
 from nnbench.contract.errors import NnbenchError, install_hint
 from nnbench.figures import metrics
-from nnbench.runs import results
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -159,7 +159,7 @@ def to_parquet(run: Run) -> bytes:
         raise NnbenchError(text) from error
     fields = [pa.field(name, getattr(pa, column.kind)()) for name, column in COLUMNS.items()]
     schema = pa.schema([*fields, pa.field("losses", pa.list_(pa.float64()))])
-    whole = (run.folder / results.RUN).read_bytes() if run.folder else msgspec.json.encode(run.info)
+    whole = (run.folder / store.RUN).read_bytes() if run.folder else msgspec.json.encode(run.info)
     schema = schema.with_metadata({"nnbench": whole})
     file, attempts = io.BytesIO(), run.attempts()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

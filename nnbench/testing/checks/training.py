@@ -10,7 +10,7 @@ import pytest
 
 from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
-from nnbench.proof.evaluation import deviation, expected_losses
+from nnbench.proof.judge import deviation, expected_losses
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses

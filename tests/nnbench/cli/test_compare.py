@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench.runs import results
+from nnbench.runs import store
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +22,10 @@ def write(tmp_path, make_cell, make_info):
 
     def run(name, seconds=1.0, accuracy=0.96, status="ok", **changes):
         folder, rng = tmp_path / name, np.random.default_rng(len(name))
-        results.create(folder, make_info("numpy", "a", **changes))
+        store.create(folder, make_info("numpy", "a", **changes))
         for round_ in range(8):
             at = {"round": round_, "seed": round_}
-            results.append(folder, make_cell("numpy", train_s=rng.normal(1, 0.01), **at))
+            store.append(folder, make_cell("numpy", train_s=rng.normal(1, 0.01), **at))
             cell = make_cell(
                 "a",
                 train_s=seconds * rng.normal(1, 0.01),
@@ -34,7 +34,7 @@ def write(tmp_path, make_cell, make_info):
                 message="" if status == "ok" else "the first losses stray",
                 **at,
             )
-            results.append(folder, cell)
+            store.append(folder, cell)
         return folder
 
     return run
@@ -106,11 +106,11 @@ def test_other_machine_is_said(call, write, make_info):
 def test_dataset_without_classes_is_compared_by_time(call, write):
     base, new = write("base", accuracy=np.nan), write("again", accuracy=np.nan)
     for folder in (base, new):
-        cells = list(results.read_cells(folder))
-        (folder / results.CELLS).unlink()
+        cells = list(store.read_cells(folder))
+        (folder / store.CELLS).unlink()
         for cell in cells:
             epochs = [replace(epoch, accuracy=None) for epoch in cell.epochs]
-            results.append(folder, replace(cell, epochs=epochs))
+            store.append(folder, replace(cell, epochs=epochs))
     done = call("compare", base, new)
     assert done.code == 0
     assert "| a | train_s:5% |" in done.stdout

@@ -7,7 +7,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.config import files
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.nnbench.config.examples import TOY
 
 SMALL = TOY + 'loss = "squared_error"\nepochs = 1\n'
@@ -22,8 +22,8 @@ def planned(tmp_path, monkeypatch, call):
         (tmp_path / "nnbench.toml").write_text(config)
         seen = []
 
-        def execute(info, selections, output, **_):
-            seen.append((info, [s.label for s in selections], output))
+        def execute(plan, folder, **_):
+            seen.append((plan.info, [entry.label for entry in plan.entries], folder))
             return 0
 
         monkeypatch.setattr(import_module("nnbench.cli.run"), "execute", execute)
@@ -106,12 +106,12 @@ def test_run_of_a_workload_file_needs_it_no_more(call, tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     done = call("run", "-b", "numpy", "-w", "small.toml", "-o", "run", "-r", "2", "--no-progress")
     assert done.code == 0, done.stderr
-    assert results.read_info(tmp_path / "run").workload.name == "small"
+    assert store.read_info(tmp_path / "run").workload.name == "small"
     (tmp_path / "small.toml").unlink()
     cells = tmp_path / "run" / "cells.jsonl"
     cells.write_bytes(cells.read_bytes().splitlines(keepends=True)[0])
     assert call("run", "--resume", "run", "--no-progress").code == 0
-    assert [cell.round for cell in results.read_final(tmp_path / "run")] == [0, 1]
+    assert [cell.round for cell in store.read_final(tmp_path / "run")] == [0, 1]
     assert call("compare", "run", "run").code == 0
 
 

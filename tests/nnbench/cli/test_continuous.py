@@ -147,7 +147,7 @@ def builds(monkeypatch):
 
     monkeypatch.setattr(environments, "find_commit", commits.__getitem__)
     monkeypatch.setattr(environments, "build", record)
-    monkeypatch.setattr("nnbench.execution.environment.git_state", lambda: "abc-dirty")
+    monkeypatch.setattr("nnbench.execution.machine.git_state", lambda: "abc-dirty")
     return found
 
 

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.show.exports import FORMATS
 from tests.plugins.helpers import environment, nnbench
 
@@ -76,13 +76,13 @@ def test_device_is_written_to_not_replaced(write_run, make_cell):
 
 
 def damage_middle(folder):
-    lines = (folder / results.CELLS).read_text().splitlines()
-    (folder / results.CELLS).write_text("\n".join([lines[0], lines[1][:40], *lines[2:]]) + "\n")
+    lines = (folder / store.CELLS).read_text().splitlines()
+    (folder / store.CELLS).write_text("\n".join([lines[0], lines[1][:40], *lines[2:]]) + "\n")
 
 
 def newer_schema(folder):
-    info = json.loads((folder / results.RUN).read_text())
-    (folder / results.RUN).write_text(json.dumps({**info, "schema_version": 99}))
+    info = json.loads((folder / store.RUN).read_text())
+    (folder / store.RUN).write_text(json.dumps({**info, "schema_version": 99}))
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def read(call, tmp_path, request):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / results.RUN).unlink(), " holds no run (run.json: No such file"),
-        (lambda folder: (folder / results.RUN).write_text("{"), "/run.json is damaged: "),
-        (lambda folder: (folder / results.RUN).write_text("[]"), "/run.json is damaged: "),
+        (lambda folder: (folder / store.RUN).unlink(), " holds no run (run.json: No such file"),
+        (lambda folder: (folder / store.RUN).write_text("{"), "/run.json is damaged: "),
+        (lambda folder: (folder / store.RUN).write_text("[]"), "/run.json is damaged: "),
         (newer_schema, "/run.json has schema version 99, and this nnbench reads 1"),
         (damage_middle, "/cells.jsonl:2 is damaged: "),
     ],
@@ -127,7 +127,7 @@ def test_folder_that_holds_no_whole_run_is_one_line(read, run, spoil, message):
 
 @pytest.mark.filterwarnings("default::nnbench.files.TornLineWarning")
 def test_torn_end_is_a_warning(read, run):
-    with (run / results.CELLS).open("a") as file:
+    with (run / store.CELLS).open("a") as file:
         file.write('{"backend": "num')
     done = read(run)
     assert done.code == 0

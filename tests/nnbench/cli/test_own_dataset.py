@@ -10,7 +10,7 @@ import pytest
 from nnbench import reference
 from nnbench.contract.spec import minibatches
 from nnbench.data.task import load_task, rows
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 
 TRAIN, TEST, BATCH_SIZE = 600, 90, 64
@@ -47,7 +47,7 @@ def run_folder(done, dataset):
 
 @pytest.fixture(scope="module")
 def cell(run_folder):
-    (found,) = results.read_cells(run_folder)
+    (found,) = store.read_cells(run_folder)
     return found
 
 
@@ -89,7 +89,7 @@ def test_cell_is_the_whole_training(cell):
 
 
 def test_cell_follows_the_reference(cell, run_folder):
-    task = load_task(results.read_info(run_folder).workload, seed=0)
+    task = load_task(store.read_info(run_folder).workload, seed=0)
     (order,) = task.orders()
     batches = [rows(task.train, index) for index in minibatches(order, BATCH_SIZE)]
     losses, layers = reference.train(task.network, task.layers, batches)
@@ -149,5 +149,5 @@ def test_batch_larger_than_the_dataset_is_the_whole_dataset(tmp_path):
     options = ["--batch-size", 10**12, "--epochs", 2, "--rounds", 1, "--output", tmp_path / "run"]
     done = nnbench("run", "-w", "toy-sigmoid", "-b", "numpy", *options, env=environment())
     assert done.returncode == 0
-    (cell,) = results.read_cells(tmp_path / "run")
+    (cell,) = store.read_cells(tmp_path / "run")
     assert (cell.status, cell.images, len(cell.losses)) == ("ok", 10, 2)

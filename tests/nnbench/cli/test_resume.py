@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nnbench.data import seeding
-from nnbench.runs import lock, results
+from nnbench.runs import store
 from tests.plugins.helpers import NNBENCH, environment, nnbench, wait_until
 
 TOY = ["run", "-w", "toy-sigmoid"]
@@ -22,7 +22,7 @@ main()
 
 
 def cells(folder):
-    return [(c.round, c.backend, c.position, c.status) for c in results.read_cells(folder)]
+    return [(c.round, c.backend, c.position, c.status) for c in store.read_cells(folder)]
 
 
 def kill_when(condition, command, env):
@@ -44,7 +44,7 @@ def finished_run(tmp_path_factory):
 def test_killed_run_is_finished(tmp_path):
     folder, env = tmp_path / "run", environment("faulty")
     command = [*TOY, "-b", "numpy,steady", "-r", "2", "-o", str(folder)]
-    kill_when((folder / results.CELLS).exists, command, env)
+    kill_when((folder / store.CELLS).exists, command, env)
     kept = cells(folder)
     done = nnbench("run", "--resume", folder, env=env)
     assert done.returncode == 0
@@ -67,19 +67,19 @@ def test_torn_line_is_a_warning_of_one_line(finished_run, tmp_path):
     _, folder = finished_run
     copy = tmp_path / "run"
     copy.mkdir()
-    for name in (results.RUN, results.CELLS):
+    for name in (store.RUN, store.CELLS):
         (copy / name).write_bytes((folder / name).read_bytes())
-    with (copy / results.CELLS).open("ab") as file:
+    with (copy / store.CELLS).open("ab") as file:
         file.write(b'{"backend":')
     done = nnbench("run", "--resume", copy, env=environment())
-    text = f"{copy / results.CELLS}: the last line is torn, as by a kill, and left out"
+    text = f"{copy / store.CELLS}: the last line is torn, as by a kill, and left out"
     assert (done.returncode, done.stderr) == (0, f"nnbench: warning: {text}\n")
     assert cells(copy) == cells(folder)
 
 
 def test_finished_run_is_shown_again(finished_run):
     done, folder = finished_run
-    files = [folder / name for name in (*TABLES, results.RUN, results.CELLS)]
+    files = [folder / name for name in (*TABLES, store.RUN, store.CELLS)]
     before = [file.read_bytes() for file in files]
     (folder / "timing.md").unlink()
     again = nnbench("run", "--resume", folder, env=environment())
@@ -102,7 +102,7 @@ def test_full_disk_is_one_line_and_loses_no_finished_cell(tmp_path):
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     *shown, message = done.stderr.splitlines()
-    assert message == f"{REFUSED}cannot write to {folder / results.CELLS}: File too large"
+    assert message == f"{REFUSED}cannot write to {folder / store.CELLS}: File too large"
     assert len(cells(folder)) == len(shown) == 1
     assert nnbench("run", "--resume", folder, env=env).returncode == 0
     assert len(cells(folder)) == 2
@@ -129,9 +129,9 @@ def test_folder_without_a_run_is_refused(call, tmp_path):
 def test_second_run_at_once_is_refused(finished_run, way):
     _, folder = finished_run
     others = TOY[1:] if way == "--output" else []
-    before = (folder / results.CELLS).read_bytes()
-    with lock.hold(folder):
+    before = (folder / store.CELLS).read_bytes()
+    with store.hold(folder):
         done = nnbench("run", way, folder, *others, "--no-progress", env=environment())
     assert done.returncode == 2
     assert (done.stdout, done.stderr) == ("", f"{REFUSED}{folder} is in use by another run\n")
-    assert (folder / results.CELLS).read_bytes() == before
+    assert (folder / store.CELLS).read_bytes() == before

@@ -14,7 +14,7 @@ import pytest
 from nnbench.data import seeding
 from nnbench.execution.process import OUTPUT_BYTES
 from nnbench.proof import judge
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 
 FINISHED_EPOCHS = 4  # before the fault
@@ -45,7 +45,7 @@ def arguments(folder, *backends, **options):
 
 
 def read_cells(folder):
-    return {cell.backend: cell for cell in results.read_cells(folder)}
+    return {cell.backend: cell for cell in store.read_cells(folder)}
 
 
 def read_rows(path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.runs import results
+from nnbench.runs import store
 
 DOCS = Path(__file__).parents[3] / "docs"
 BLOCK = re.compile(r"^```(?:toml|python)\n# ([\w.]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -26,17 +26,17 @@ def test_run_of_the_page_runs(call, examples):
     shorter = ["--backends", "numpy", "--rounds", "1", "--budget", "0.2"]
     done = call("run", "--config", "nnbench.toml", *shorter)
     assert done.code in {0, 6}, done.stderr  # 6: so short a training may miss the target
-    info = results.read_info(examples / "out" / "small")
+    info = store.read_info(examples / "out" / "small")
     assert (info.workload.hidden, info.workload.optimizer.kind) == ((16,), "sgd")
     assert info.workload.name == "small+batch_size=64,epochs=1,target_accuracy=0.5"
-    [cell] = results.read_final(examples / "out" / "small")
+    [cell] = store.read_final(examples / "out" / "small")
     assert cell.status.counts
 
 
 def test_workload_in_the_run_runs(call, examples):
     done = call("run", "--config", "inline.toml", "-o", "out")
     assert done.code == 0, done.stderr
-    [cell] = results.read_final(examples / "out")
+    [cell] = store.read_final(examples / "out")
     assert (cell.workload, cell.status) == ("toy-small", "ok")
 
 

@@ -22,7 +22,7 @@ def plan_toy():
     """Give a function that plans one round of the toy, on the backends that a user named."""
 
     def plan(*backends):
-        info, _ = planning.plan(
+        return planning.plan(
             command="nnbench run",
             backends=backends,
             workload="toy-sigmoid",
@@ -33,7 +33,6 @@ def plan_toy():
             budget=1.0,
             timeout=60.0,
             baseline=None,
-        )
-        return info
+        ).info
 
     return plan

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from nnbench.execution import environment
-from nnbench.execution.environment import describe, git_state
+from nnbench.execution import machine
+from nnbench.execution.machine import examine, git_state
 from nnbench.records import Environment
 
 IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
@@ -25,7 +25,7 @@ def git(*arguments):
 
 @pytest.fixture(scope="module")
 def here():
-    return describe(["numpy", "click", "no-such-distribution"])
+    return examine(["numpy", "click", "no-such-distribution"])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_description_survives_json(here):
 
 
 def test_usable_cpus_are_sorted_and_distinct():
-    cpus = environment.usable_cpus()
+    cpus = machine.usable_cpus()
     assert cpus == sorted(set(cpus))
 
 
@@ -72,14 +72,14 @@ def test_usable_cpus_are_those_of_this_process():
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {max(before)})
-        assert environment.usable_cpus() == [max(before)]
+        assert machine.usable_cpus() == [max(before)]
     finally:
         os.sched_setaffinity(0, before)
 
 
 @pytest.mark.parametrize("name", ["no-such-distribution", "definitely not"])
 def test_distribution_that_is_missing_has_no_version(name):
-    assert environment.installed_version(name) is None
+    assert machine.installed_version(name) is None
 
 
 class NoDriverError(Exception):
@@ -103,7 +103,7 @@ def nvml(monkeypatch):
 
 
 def test_gpus_are_asked_for_their_names(nvml):
-    assert environment.gpus() == ["A GPU", "Another"]
+    assert machine.gpus() == ["A GPU", "Another"]
     assert nvml[1] == ["init", "shutdown"]
 
 
@@ -112,9 +112,9 @@ def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
         raise NoDriverError
 
     monkeypatch.setattr(nvml[0], "nvmlInit", fail)
-    assert environment.gpus() == []
+    assert machine.gpus() == []
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert environment.gpus() == []
+    assert machine.gpus() == []
     assert nvml[1] == []
 
 

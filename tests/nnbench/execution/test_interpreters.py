@@ -8,10 +8,10 @@ import pytest
 
 from nnbench import catalog, records
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import interpreters, process
-from nnbench.execution.interpreters import ask, check_protocol, examine, locate, variables
+from nnbench.execution import process
+from nnbench.execution.interpreters import ask, check_protocol, examine, locate
 from nnbench.records import EpochFinished, Event
-from tests.cells import make_spec
+from tests.cells import make_spec, run_worker
 
 
 @pytest.fixture
@@ -94,13 +94,13 @@ def test_missing_interpreter_is_refused(tmp_path):
 
 def test_packages_of_this_process_do_not_leak_into_another(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/here")
-    assert "PYTHONPATH" not in variables("/other/python")
-    assert variables(None)["PYTHONPATH"] == "/here"
+    assert "PYTHONPATH" not in process.inherited("/other/python")
+    assert process.inherited(None)["PYTHONPATH"] == "/here"
 
 
 def test_worker_runs_with_the_interpreter_of_its_cell(script, tmp_path):
     path = script(f"echo \"$@\" > '{tmp_path}/arguments'; exec '{sys.executable}' \"$@\"")
-    outcome = process.run_worker(make_spec(python=path), lambda _: None)
+    outcome = run_worker(make_spec(python=path))
     assert outcome.status == "ok"
     assert (tmp_path / "arguments").read_text().startswith("-P -m nnbench.worker ")
 
@@ -109,7 +109,7 @@ def test_files_of_the_working_directory_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "ctypes.py").write_text("raise RuntimeError('not the real one')")
     monkeypatch.chdir(tmp_path)
     events: list[Event] = []
-    assert process.run_worker(make_spec(), events.append).status == "ok"
+    assert run_worker(make_spec(), events.append).status == "ok"
     assert any(isinstance(event, EpochFinished) for event in events)
 
 
@@ -123,4 +123,4 @@ def test_list_prints_json(call):
 
 
 def test_command_of_this_interpreter():
-    assert interpreters.command(None, "x", "y") == [sys.executable, "-P", "-m", "x", "y"]
+    assert process.command(None, "x", "y") == [sys.executable, "-P", "-m", "x", "y"]

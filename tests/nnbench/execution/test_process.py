@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench.execution import environment, process, variables
+from nnbench.execution import machine, process
 from nnbench.records import EpochFinished, Event, Failed, Progress, Ready
 from nnbench.worker import __main__ as worker
-from tests.cells import TOY, make_spec
+from tests.cells import TOY, make_spec, run_worker
 from tests.plugins import helpers
 
 NEEDS_REAL_TIME_SIGNALS = pytest.mark.skipif(
@@ -40,7 +40,7 @@ SPECS = [
     make_spec("gets-nameless-signal"),
     make_spec("slow", workload=replace(TOY, batch_size=1), budget_s=0.25),
     make_spec("gets-slower", budget_s=0.25),
-    make_spec("talks", cpus=tuple(environment.usable_cpus()[-1:])),
+    make_spec("talks", cpus=tuple(machine.usable_cpus()[-1:])),
 ]
 
 
@@ -52,7 +52,7 @@ def faults(tmp_path_factory):
     def run(spec):
         start = time.monotonic()
         events: list[Event] = []
-        outcome = process.run_worker(spec, events.append)
+        outcome = run_worker(spec, events.append)
         return outcome, events, time.monotonic() - start
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(3) as pool:
@@ -168,9 +168,9 @@ def test_budget_ends_a_training_that_gets_slower(outcomes):
 
 def test_threads_and_affinity_reach_the_worker(outcomes):
     told = json.loads(outcomes["talks"].output)
-    expected = dict.fromkeys(variables.THREAD_VARIABLES, "1")
+    expected = dict.fromkeys(process.THREAD_VARIABLES, "1")
     assert {key: told["variables"].get(key) for key in expected} == expected
-    assert told["cpus"] == environment.usable_cpus()[-1:]
+    assert told["cpus"] == machine.usable_cpus()[-1:]
     assert set(outcomes["talks"].setup.thread_pools.values()) == {1}
 
 
@@ -191,7 +191,7 @@ def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process.run_worker(make_spec("talks"), interrupt)
+        run_worker(make_spec("talks"), interrupt)
     assert len(seen) == 1
     assert helpers.survivors(tmp_path) == []
 

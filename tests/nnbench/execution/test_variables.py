@@ -2,14 +2,14 @@
 
 import pytest
 
-from nnbench.execution import variables
+from nnbench.execution import process
 
 CAPPED = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2", "HOME": "/somewhere"}
 
 
 def test_threads_overrule_the_users():
-    found = variables.for_threads({"OMP_NUM_THREADS": "7"}, 2)
-    assert found == dict.fromkeys(variables.THREAD_VARIABLES, "2")
+    found = process.for_threads({"OMP_NUM_THREADS": "7"}, 2)
+    assert found == dict.fromkeys(process.THREAD_VARIABLES, "2")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_threads_overrule_the_users():
     ],
 )
 def test_a_cap_is_inherited_only_where_wanted(wanted, kept):
-    environment = CAPPED | {variables.INHERIT: wanted}
-    found = variables.for_threads(environment, 1)
+    environment = CAPPED | {process.INHERIT: wanted}
+    found = process.for_threads(environment, 1)
     assert {name for name in CAPPED if name in found} == kept
-    assert set(variables.caps(environment)) == CAPPED.keys() - kept
+    assert set(process.caps(environment)) == CAPPED.keys() - kept

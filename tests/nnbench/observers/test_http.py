@@ -15,7 +15,7 @@ from nnbench import catalog
 from nnbench.contract.errors import PluginWarning
 from nnbench.observers import http
 from nnbench.records import RunInfo
-from nnbench.runs import results
+from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 
 EVENTS = ["run_started", "cell_finished", "run_finished"]
@@ -220,7 +220,7 @@ def test_run_of_the_command_is_posted(endpoint, call, tmp_path):
     assert endpoint.events == EVENTS
     started, finished, _ = (body for _, _, body in endpoint.requests)
     run = msgspec.convert(started["run"], RunInfo)
-    assert run == results.read_info(tmp_path / "run")
+    assert run == store.read_info(tmp_path / "run")
     assert (finished["result"]["backend"], finished["result"]["status"]) == ("numpy", "ok")
 
 

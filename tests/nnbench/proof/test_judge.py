@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench.contract.errors import ExitCode
-from nnbench.proof.evaluation import Expected
-from nnbench.proof.judge import exit_code, judge
+from nnbench.proof.judge import Expected, exit_code, judge
 from nnbench.records import Kind, Status
 
 EXPECTED = Expected(losses=[2.0, 1.0], tolerance=1e-4)

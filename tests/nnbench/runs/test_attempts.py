@@ -4,18 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import Backend, catalog
+from nnbench import catalog, hookimpl
 from nnbench.data.task import load_task
-from nnbench.execution import ceiling, process
+from nnbench.execution import ceilings
 from nnbench.execution.disturbance import REPEATS
 from nnbench.execution.process import Outcome
-from nnbench.proof.evaluation import expected_losses
+from nnbench.proof.judge import expected_losses
 from nnbench.records import Epoch, Finished, Setup, Status
-from nnbench.runs import results, runner
-from nnbench.runs.resuming import finished
+from nnbench.runs import schedule, store
 from nnbench.runs.run import Run
-from nnbench.selection import Selection
-from nnbench.show.progress import Silent
+from nnbench.runs.schedule import finished
 from nnbench.show.text import cell_line
 
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
@@ -52,26 +50,25 @@ CALM, BUSY = outcome(), outcome(waited_s=0.5)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, make_info):
+def run(tmp_path, monkeypatch, make_info, make_plan, answer):
     """Return a function that runs a backend whose workers report one outcome after the other."""
-    monkeypatch.setattr(ceiling, "measure", lambda *_: 100.0)
+    monkeypatch.setattr(ceilings, "measure", lambda *_: 100.0)
     folder = tmp_path / "run"
 
-    def run_with(*outcomes, rounds=1, display=None):
+    def run_with(*outcomes, rounds=1):
         rest = iter(outcomes)
 
-        def run_worker(spec, _):
+        def outcome_of(spec):
             following = next(rest)
             if isinstance(following, BaseException):
                 raise following
             return with_right_losses(following, spec.seed)
 
-        monkeypatch.setattr(process, "run_worker", run_worker)
+        answer(outcome_of)
         info = make_info("numpy", workload=TOY, rounds=rounds)
-        selection = Selection(Backend(name="numpy", summary="", create=pytest.fail), {})
-        runner.run(info, [selection], folder, display or Silent())
+        schedule.run(make_plan(info), folder, lambda _: None)
         assert next(rest, None) is None
-        return list(results.read_cells(folder))
+        return list(store.read_cells(folder))
 
     return run_with
 
@@ -89,13 +86,13 @@ def test_disturbed_cell_runs_again_until_it_is_calm(run, tmp_path):
         (1, False, True),
     ]
     assert cells[0].flags == ["disturbed: 50% of the time without a CPU"]
-    assert results.read_final(tmp_path / "run") == [cells[1]]
+    assert store.read_final(tmp_path / "run") == [cells[1]]
 
 
 def test_cell_that_stays_disturbed_is_flagged(run, tmp_path):
     cells = run(*[BUSY] * (REPEATS + 1))
     assert [c.final for c in cells] == [False] * REPEATS + [True]
-    [final] = results.read_final(tmp_path / "run")
+    [final] = store.read_final(tmp_path / "run")
     assert final.disturbed
     assert final.flags
 
@@ -116,39 +113,40 @@ def test_tables_and_comparisons_have_one_attempt_of_each_cell(run, tmp_path):
 def test_every_attempt_is_on_disk_before_the_next(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(BUSY, KeyboardInterrupt())
-    [cell] = results.read_cells(tmp_path / "run")
+    [cell] = store.read_cells(tmp_path / "run")
     assert not cell.final
 
 
 def test_interrupted_repetition_is_not_finished(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(CALM, BUSY, KeyboardInterrupt(), rounds=2)
-    assert finished(results.read_cells(tmp_path / "run")).keys() == {(0, "numpy")}
+    assert finished(store.read_cells(tmp_path / "run")).keys() == {(0, "numpy")}
 
 
 def test_training_that_the_budget_ended_is_flagged_and_not_repeated(run):
     slow = outcome(waited_s=0.5, complete=False)
-    cells = run(*[slow] * runner.SLOW_ROUNDS, rounds=runner.SLOW_ROUNDS + 2)
+    cells = run(*[slow] * schedule.SLOW_ROUNDS, rounds=schedule.SLOW_ROUNDS + 2)
     assert [(c.round, c.attempt, c.disturbed, c.final) for c in cells] == [
-        (round_, 0, True, True) for round_ in range(runner.SLOW_ROUNDS)
+        (round_, 0, True, True) for round_ in range(schedule.SLOW_ROUNDS)
     ]
     assert all(any(flag.startswith("disturbed") for flag in c.flags) for c in cells)
 
 
-def test_every_attempt_is_announced(run):
-    class Listening(Silent):
-        def __init__(self):
-            self.heard = []
+def test_every_attempt_is_announced(run, observe):
+    class Listening:
+        heard: list[object] = []  # noqa: RUF012 - one observer, one list
 
-        def cell_started(self, spec):
+        @hookimpl
+        def nnbench_cell_started(self, spec):
             self.heard.append(spec.label)
 
-        def cell_finished(self, result):
+        @hookimpl
+        def nnbench_cell_finished(self, result):
             self.heard.append(result.attempt)
 
-    display = Listening()
-    run(BUSY, CALM, display=display)
-    assert display.heard == ["numpy", 0, "numpy", 1]
+    seen = observe(Listening())
+    run(BUSY, CALM)
+    assert seen.heard == ["numpy", 0, "numpy", 1]
 
 
 def test_line_of_an_attempt_says_that_another_follows(run):

@@ -7,6 +7,7 @@ import pytest
 from nnbench import Option
 from nnbench.catalog import BackendItem, Listing
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
+from nnbench.execution import interpreters
 from nnbench.execution.interpreters import Interpreter
 from nnbench.figures.metrics import parse_gate
 from nnbench.runs import continuous
@@ -38,7 +39,7 @@ def item(name, *, unavailable=None, options=()):
 
 
 @pytest.fixture
-def sides(make_info):
+def sides(make_info, monkeypatch):
     """Give a function that makes two environments with some backends."""
     environment = make_info().environment
 
@@ -47,34 +48,35 @@ def sides(make_info):
             Interpreter(name, Listing(backends=items, workloads=[], datasets=[]), environment)
             for name, items in (("/base/python", base), ("/head/python", head))
         ]
+        monkeypatch.setattr(interpreters, "examine", {each.python: each for each in made}.get)
         return Sides(*made)
 
     return make
 
 
 def test_each_backend_runs_in_both(sides):
-    info, selections = continuous.plan(
+    info, entries, _ = continuous.plan(
         sides([item("one"), item("two")], [item("two"), item("one")]), backends=["all"], **ASKED
     )
     labels = ["one@base", "one@head", "two@base", "two@head"]
-    assert [s.label for s in selections] == list(info.backends) == labels
-    assert [s.python for s in selections] == ["/base/python", "/head/python"] * 2
+    assert [s.label for s in entries] == list(info.backends) == labels
+    assert [s.python for s in entries] == ["/base/python", "/head/python"] * 2
     assert info.baseline == "one@base"
     assert (info.rounds, info.seed, info.workload.name) == (10, 3, "toy-sigmoid")
 
 
 def test_options_are_handed_on(sides):
     tunable = [item("one", options=["x"])]
-    info, selections = continuous.plan(
+    info, entries, _ = continuous.plan(
         sides(tunable, tunable), backends=["one[x=2,threads=1]"], **ASKED
     )
     assert list(info.backends) == ["one[threads=1,x=2]@base", "one[threads=1,x=2]@head"]
-    assert [(s.options, s.threads) for s in selections] == [({"x": 2}, 1)] * 2
+    assert [(s.options, s.threads) for s in entries] == [({"x": 2}, 1)] * 2
 
 
 @pytest.mark.parametrize("backends", ["all", "one,fresh"])
 def test_backend_of_one_side_is_unavailable_on_the_other(sides, backends):
-    info, _ = continuous.plan(
+    info, *_ = continuous.plan(
         sides([item("one")], [item("one"), item("fresh")]), backends=[backends], **ASKED
     )
     assert set(info.backends) == {"one@base", "one@head", "fresh@head"}
@@ -82,7 +84,7 @@ def test_backend_of_one_side_is_unavailable_on_the_other(sides, backends):
 
 
 def test_option_of_one_side_is_unavailable_on_the_other(sides):
-    info, _ = continuous.plan(
+    info, *_ = continuous.plan(
         sides([item("one")], [item("one", options=["x"])]), backends=["one[x=2]"], **ASKED
     )
     reason = "one has no parameter 'x'; known: threads"
@@ -93,13 +95,13 @@ def test_named_backend_must_be_available_somewhere(sides):
     absent = [item("one", unavailable="no device")]
     with pytest.raises(BackendUnavailableError, match=r"^one is unavailable: no device$"):
         continuous.plan(sides(absent, absent), backends=["one"], **ASKED)
-    info, _ = continuous.plan(sides(absent, [item("one")]), backends=["one"], **ASKED)
+    info, *_ = continuous.plan(sides(absent, [item("one")]), backends=["one"], **ASKED)
     assert info.unavailable == {"one@base": "no device"}
 
 
 def test_unavailable_backend_among_all_is_left_out(sides):
     items = [item("one"), item("two", unavailable="no device")]
-    info, _ = continuous.plan(sides(items, items), backends=["all"], **ASKED)
+    info, *_ = continuous.plan(sides(items, items), backends=["all"], **ASKED)
     assert list(info.backends) == ["one@base", "one@head"]
     assert info.unavailable == {"two@base": "no device", "two@head": "no device"}
 

@@ -8,11 +8,11 @@ import signal
 import pytest
 
 from nnbench.contract.errors import ExitCode, ResultsError
-from nnbench.runs import lock
+from nnbench.runs import store
 
 
 def test_second_run_is_refused(tmp_path):
-    with lock.hold(tmp_path), pytest.raises(ResultsError) as raised, lock.hold(tmp_path):
+    with store.hold(tmp_path), pytest.raises(ResultsError) as raised, store.hold(tmp_path):
         pytest.fail("two runs hold the same lock")
     assert str(raised.value) == f"{tmp_path} is in use by another run"
     assert raised.value.exit_code == ExitCode.USAGE
@@ -20,24 +20,24 @@ def test_second_run_is_refused(tmp_path):
 
 def test_lock_can_be_taken_again(tmp_path):
     for _ in range(2):
-        with lock.hold(tmp_path):
+        with store.hold(tmp_path):
             pass
 
 
 def test_lock_is_given_back_after_an_error(tmp_path):
-    with pytest.raises(OSError, match="of the run"), lock.hold(tmp_path):
+    with pytest.raises(OSError, match="of the run"), store.hold(tmp_path):
         raise OSError("of the run")
-    with lock.hold(tmp_path):
+    with store.hold(tmp_path):
         pass
 
 
 def test_other_folders_are_free(tmp_path):
-    with lock.hold(tmp_path / "a"), lock.hold(tmp_path / "b" / "c"):
+    with store.hold(tmp_path / "a"), store.hold(tmp_path / "b" / "c"):
         assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
 def hold_and_die(folder):
-    with lock.hold(folder):
+    with store.hold(folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -46,12 +46,12 @@ def test_kill_leaves_no_lock(tmp_path):
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    with lock.hold(tmp_path):
+    with store.hold(tmp_path):
         pass
 
 
 def test_folder_that_cannot_be_made_is_refused(plain_file):
-    with pytest.raises(ResultsError) as raised, lock.hold(plain_file / "run"):
+    with pytest.raises(ResultsError) as raised, store.hold(plain_file / "run"):
         pytest.fail("there is no such folder")
     assert str(raised.value) == f"cannot write to {plain_file / 'run'}: Not a directory"
 
@@ -61,6 +61,6 @@ def test_file_system_without_locks_is_refused(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(ResultsError) as raised, lock.hold(tmp_path):
+    with pytest.raises(ResultsError) as raised, store.hold(tmp_path):
         pytest.fail("nobody else is kept out")
     assert str(raised.value) == f"cannot lock {tmp_path}: No locks available"

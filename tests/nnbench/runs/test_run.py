@@ -6,7 +6,7 @@ import pytest
 
 from nnbench import files
 from nnbench.files import TornLineWarning
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.runs.run import Run
 
 
@@ -75,11 +75,11 @@ def test_cells_are_not_read_before_something_asks_and_then_once(folder, readings
         assert len(run.frame) == len(run.timing) == len(run.accuracy) == 3
         assert len(run.cells) == 8
         assert run.warnings == []
-    assert readings == [results.CELLS]
+    assert readings == [store.CELLS]
 
 
 def test_torn_line_is_warned_of_once_and_kept(folder):
-    with (folder / results.CELLS).open("a") as file:
+    with (folder / store.CELLS).open("a") as file:
         file.write('{"backend": "num')
     run = Run.open(folder)
     with pytest.warns(TornLineWarning):
@@ -109,4 +109,4 @@ def test_torn_line_is_warned_of_once_and_kept(folder):
 )
 def test_commands_read_cells_once(call, folder, readings, tmp_path, arguments, times):
     call(*arguments.format(run=folder, out=tmp_path / "out").split())
-    assert readings == [results.CELLS] * times
+    assert readings == [store.CELLS] * times

@@ -9,8 +9,7 @@ from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import Handicap
 from nnbench.runs import selftest
-from nnbench.selection import Selection
-from nnbench.worker.handicap import slow_down
+from nnbench.worker.training import slow_down
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
 ROUNDS = 10
@@ -60,10 +59,13 @@ def test_failed_cell_ends_the_selftest(cells, make_failed):
 
 
 def test_every_variant_has_a_name_of_its_own():
-    selection = Selection(catalog.backends()["numpy"], {})
-    variants = selftest.variants(selection)
-    assert len({v.label for v in variants}) == len(variants) == 7
-    assert [v.handicap is None for v in variants] == [True] * 3 + [False] * 4
+    asked = {"command": "nnbench selftest", "workload": "toy-sigmoid", "overrides": {}, "rounds": 6}
+    limits = {"seed": 0, "threads": 1, "budget": 1.0, "timeout": 60.0}
+    info, entries, _ = selftest.plan("numpy", **asked, **limits)
+    assert list(info.backends) == [entry.label for entry in entries]
+    assert len(info.backends) == 7
+    assert info.baseline == "numpy@a1"
+    assert [entry.handicap is None for entry in entries] == [True] * 3 + [False] * 4
 
 
 @pytest.mark.parametrize("kind", ["work", "sleep"])

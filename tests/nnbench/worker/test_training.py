@@ -9,12 +9,10 @@ import pytest
 
 from nnbench import Layer, Network
 from nnbench.data.task import load_task
-from nnbench.execution import disturbance
-from nnbench.execution.disturbance import Usage
-from nnbench.proof.evaluation import Evaluation
 from nnbench.records import EpochFinished, Finished, Ready
-from nnbench.worker import training
-from nnbench.worker.training import Trained, Trainer
+from nnbench.worker import counters, training
+from nnbench.worker.counters import Usage
+from nnbench.worker.training import Evaluation, Trained, Trainer
 from tests.cells import TOY, make_spec
 
 NOTHING = Usage(cpu_s=0.0, involuntary_switches=0, waited_s=None, steal_s=0.0)
@@ -93,7 +91,7 @@ def reads(monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     count(training, "perf_counter")
-    count(disturbance, "read")
+    count(counters, "read")
     return found
 
 

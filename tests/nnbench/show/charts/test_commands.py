@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nnbench import catalog
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.show import charts
 from nnbench.show.charts import CHARTS, chart
 from tests.plugins.helpers import environment, nnbench
@@ -121,7 +121,7 @@ def toy(make):
 
 def torn(make):
     folder = make.run(make.cell("numpy"), make.cell("other"))
-    with (folder / results.CELLS).open("a") as file:
+    with (folder / store.CELLS).open("a") as file:
         file.write('{"backend": "num')
     return folder
 
@@ -164,7 +164,7 @@ def test_plot_of_odd_runs_is_a_picture_or_one_line(call, make, tmp_path, odd):
 
 
 def damaged_in_the_middle(folder):
-    cells = folder / results.CELLS
+    cells = folder / store.CELLS
     first, *rest = cells.read_bytes().splitlines(keepends=True)
     cells.write_bytes(first[: len(first) // 2] + b"\n" + b"".join(rest))
 
@@ -173,8 +173,8 @@ def damaged_in_the_middle(folder):
     ("spoil", "problem"),
     [
         (damaged_in_the_middle, "cells.jsonl:1 is damaged"),
-        (lambda folder: (folder / results.RUN).unlink(), "holds no run"),
-        (lambda folder: (folder / results.RUN).write_text("{"), "run.json is damaged"),
+        (lambda folder: (folder / store.RUN).unlink(), "holds no run"),
+        (lambda folder: (folder / store.RUN).write_text("{"), "run.json is damaged"),
     ],
 )
 @pytest.mark.parametrize("command", ["report", "plot"])

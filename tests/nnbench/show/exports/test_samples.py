@@ -10,7 +10,7 @@ import pytest
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import RunInfo
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show.exports import samples
 
@@ -91,7 +91,7 @@ def test_parquet_has_types_the_losses_and_the_run(write_run, make_failed):
     }
     assert kinds["losses"] == "list<element: double>"
     info = msgspec.json.decode(schema.metadata[b"nnbench"], type=RunInfo)
-    assert info == results.read_info(folder)
+    assert info == store.read_info(folder)
 
 
 def test_missing_pyarrow_is_said_with_the_way_out(write_run, make_cell, monkeypatch):

@@ -6,9 +6,10 @@ two files and never edited.
 
 from __future__ import annotations
 
+import fcntl
 import re
+from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,12 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
-RUN, CELLS = "run.json", "cells.jsonl"
-
-
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+RUN, CELLS, LOCK = "run.json", "cells.jsonl", ".lock"
 
 
 def default_folder(info: RunInfo, name: str = "") -> Path:
@@ -161,3 +157,30 @@ def _decode(content: bytes, kind: type[T], where: object) -> T:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ResultsError(f"{where} is damaged: {error}") from error
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if need be.
+
+    The system gives the lock back when this process ends, even by ``kill -9``. The empty file
+    stays: whoever removed it could remove a lock that another run has just taken.
+
+    Raises
+    ------
+    ResultsError
+        If another run holds the lock, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("ab")
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResultsError(f"{folder} is in use by another run") from error
+        except OSError as error:
+            raise ResultsError(f"cannot lock {folder}: {error.strerror}") from error
+        yield

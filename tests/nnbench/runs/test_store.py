@@ -10,15 +10,15 @@ import pytest
 from nnbench import records
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.files import TornLineWarning
-from nnbench.runs import results
-from nnbench.runs.results import CELLS, RUN
+from nnbench.runs import store
+from nnbench.runs.store import CELLS, RUN
 
 
 @pytest.fixture
 def run_folder(tmp_path, make_info):
     """Give a folder that holds a run of nothing."""
     folder = tmp_path / "run"
-    results.create(folder, make_info())
+    store.create(folder, make_info())
     return folder
 
 
@@ -33,13 +33,13 @@ def one_line(raised) -> str:
 
 def test_info_is_read_back_as_it_was(tmp_path, make_info):
     info = make_info("numpy", "torch-cpu[threads=2]", unavailable={"x": "no device"}, seed=10**30)
-    results.create(tmp_path / "run", info)
-    assert results.read_info(tmp_path / "run") == info
+    store.create(tmp_path / "run", info)
+    assert store.read_info(tmp_path / "run") == info
 
 
 @pytest.mark.parametrize("path", ["run", "a/b/run", ".", "mit Umlaut ä/[x] | y"])
 def test_folder_is_made_with_its_parents(tmp_path, make_info, path):
-    results.create(tmp_path / path, make_info())
+    store.create(tmp_path / path, make_info())
     assert (tmp_path / path / RUN).is_file()
 
 
@@ -56,14 +56,14 @@ def test_no_temporary_file_is_left(run_folder):
 def test_folder_that_holds_a_run_is_refused(run_folder, make_info):
     before = (run_folder / RUN).read_bytes()
     with pytest.raises(ResultsError) as raised:
-        results.create(run_folder, make_info(seed=7))
+        store.create(run_folder, make_info(seed=7))
     assert one_line(raised) == f"{run_folder} already holds a run; give another --output"
     assert (run_folder / RUN).read_bytes() == before
 
 
 def test_folder_with_other_files_is_accepted(tmp_path, make_info):
     (tmp_path / "notes.txt").write_text("mine")
-    results.create(tmp_path, make_info())
+    store.create(tmp_path, make_info())
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -79,7 +79,7 @@ def test_folder_with_other_files_is_accepted(tmp_path, make_info):
 def test_folder_that_cannot_be_made_is_refused(plain_file, make_info, below, reason):
     parent = plain_file.parent if len(below) > 255 else plain_file
     with pytest.raises(ResultsError) as raised:
-        results.create(parent / below, make_info())
+        store.create(parent / below, make_info())
     assert one_line(raised) == f"cannot write to {parent / below}: {reason}"
     assert raised.value.exit_code == ExitCode.USAGE
 
@@ -90,7 +90,7 @@ def test_read_only_parent_is_refused(tmp_path, make_info):
         if os.access(tmp_path, os.W_OK):
             pytest.skip("root writes everywhere")
         with pytest.raises(ResultsError, match=r"^cannot write to .*/run: Permission denied$"):
-            results.create(tmp_path / "run", make_info())
+            store.create(tmp_path / "run", make_info())
     finally:
         tmp_path.chmod(0o700)
 
@@ -104,12 +104,12 @@ def test_read_only_parent_is_refused(tmp_path, make_info):
     ],
 )
 def test_default_folder_is_time_and_workload(make_info, mnist, workload, name):
-    folder = results.default_folder(make_info(workload=replace(mnist, name=workload)))
+    folder = store.default_folder(make_info(workload=replace(mnist, name=workload)))
     assert folder.as_posix() == f"results/{name}"
 
 
 def test_default_folder_is_not_too_long(make_info, mnist):
-    folder = results.default_folder(make_info(workload=replace(mnist, name="x" * 500)))
+    folder = store.default_folder(make_info(workload=replace(mnist, name="x" * 500)))
     assert len(folder.name) == 120
 
 
@@ -121,15 +121,15 @@ def test_cells_are_read_back_in_order(run_folder, make_cell, make_failed):
         make_failed("torch-cpu", "timeout", tolerance=None),
     ]
     for cell in cells:
-        results.append(run_folder, cell)
-    assert list(results.read_cells(run_folder)) == cells
+        store.append(run_folder, cell)
+    assert list(store.read_cells(run_folder)) == cells
 
 
 def test_each_cell_is_one_line_of_strict_json(run_folder, make_cell):
     numbers = {"losses": [float("nan"), float("inf"), None, 1.0]}
     cell = make_cell(message="a\nb\rc", tolerance=float("inf"), **numbers)
     for _ in range(3):
-        results.append(run_folder, cell)
+        store.append(run_folder, cell)
     lines = (run_folder / CELLS).read_text().splitlines()
     assert len(lines) == 3
     decoded = json.loads(lines[0], parse_constant=fail_on_constant)
@@ -137,12 +137,12 @@ def test_each_cell_is_one_line_of_strict_json(run_folder, make_cell):
 
 
 def test_run_without_cells_has_none(run_folder):
-    assert list(results.read_cells(run_folder)) == []
+    assert list(store.read_cells(run_folder)) == []
 
 
 def test_append_names_what_it_cannot_write(plain_file, make_cell):
     with pytest.raises(ResultsError) as raised:
-        results.append(plain_file, make_cell())
+        store.append(plain_file, make_cell())
     assert one_line(raised) == f"cannot write to {plain_file / CELLS}: Not a directory"
     assert raised.value.exit_code == ExitCode.INTERNAL
 
@@ -151,7 +151,7 @@ def test_append_names_what_it_cannot_write(plain_file, make_cell):
 def test_damaged_run_is_refused(run_folder, content):
     (run_folder / RUN).write_bytes(content)
     with pytest.raises(ResultsError) as raised:
-        results.read_info(run_folder)
+        store.read_info(run_folder)
     assert one_line(raised).startswith(f"{run_folder / RUN} is damaged: ")
 
 
@@ -172,7 +172,7 @@ def test_run_with_a_wrong_field_is_refused(run_folder, key, value):
     content = json.loads((run_folder / RUN).read_text())
     (run_folder / RUN).write_text(json.dumps({**content, key: value}))
     with pytest.raises(ResultsError) as raised:
-        results.read_info(run_folder)
+        store.read_info(run_folder)
     assert one_line(raised).startswith(f"{run_folder / RUN} is damaged: ")
     assert f"$.{key}" in one_line(raised)
 
@@ -182,7 +182,7 @@ def test_other_schema_version_is_refused(run_folder, version):
     content = json.loads((run_folder / RUN).read_text())
     (run_folder / RUN).write_text(json.dumps({**content, "schema_version": version}))
     with pytest.raises(ResultsError) as raised:
-        results.read_info(run_folder)
+        store.read_info(run_folder)
     versions = f"schema version {version}, and this nnbench reads 1 to 2"
     assert one_line(raised) == f"{run_folder / RUN} has {versions}"
 
@@ -191,18 +191,18 @@ def test_other_schema_version_is_refused(run_folder, version):
 def test_folder_without_a_run_is_refused(tmp_path, name):
     folder = tmp_path / name
     with pytest.raises(ResultsError) as raised:
-        results.read_info(folder)
+        store.read_info(folder)
     assert one_line(raised) == f"{folder} holds no run (run.json: No such file or directory)"
 
 
 @pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}", b'{"backend": "\xff"}', b"", b"\0"])
 def test_damaged_cell_is_named_by_its_line(run_folder, make_cell, damaged):
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     with (run_folder / CELLS).open("ab") as file:
         file.write(damaged + b"\n")
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     with pytest.raises(ResultsError) as raised:
-        list(results.read_cells(run_folder))
+        list(store.read_cells(run_folder))
     assert one_line(raised).startswith(f"{run_folder / CELLS}:2 is damaged: ")
 
 
@@ -210,40 +210,40 @@ def test_damaged_cell_is_named_by_its_line(run_folder, make_cell, damaged):
 def test_last_cell_of_another_kind_is_no_torn_one(run_folder, wrong):
     (run_folder / CELLS).write_bytes(wrong + b"\n")
     with pytest.raises(ResultsError) as raised:
-        list(results.read_cells(run_folder))
+        list(store.read_cells(run_folder))
     assert one_line(raised).startswith(f"{run_folder / CELLS}:1 is damaged: ")
 
 
 def test_cells_before_a_damaged_one_are_read(run_folder, make_cell):
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     with (run_folder / CELLS).open("ab") as file:
         file.write(b'{"backend": "num\n{}\n')
-    cells = results.read_cells(run_folder)
+    cells = store.read_cells(run_folder)
     assert next(cells) == make_cell()
     with pytest.raises(ResultsError):
         next(cells)
 
 
 def test_torn_cell_is_left_out_with_a_warning_and_cut_off_before_the_next(run_folder, make_cell):
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     with (run_folder / CELLS).open("ab") as file:
         file.write(b'{"backend": "num')
     with pytest.warns(TornLineWarning, match=r"/cells\.jsonl: the last line is torn"):
-        assert list(results.read_cells(run_folder)) == [make_cell()]
+        assert list(store.read_cells(run_folder)) == [make_cell()]
     with pytest.warns(TornLineWarning):
-        results.mend(run_folder)
-    results.append(run_folder, make_cell(round=1))
-    assert [cell.round for cell in results.read_cells(run_folder)] == [0, 1]
+        store.mend(run_folder)
+    store.append(run_folder, make_cell(round=1))
+    assert [cell.round for cell in store.read_cells(run_folder)] == [0, 1]
 
 
 def test_mend_names_what_it_cannot_write(run_folder, make_cell, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     monkeypatch.setattr(os, "truncate", refuse)
     with pytest.raises(ResultsError) as raised:
-        results.mend(run_folder)
+        store.mend(run_folder)
     assert one_line(raised) == f"cannot write to {run_folder / CELLS}: Read-only file system"
 
 
@@ -251,10 +251,10 @@ def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_c
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    results.append(run_folder, make_cell())
+    store.append(run_folder, make_cell())
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ResultsError) as raised:
-        results.append(run_folder, make_cell(round=1))
+        store.append(run_folder, make_cell(round=1))
     assert one_line(raised) == f"cannot write to {run_folder / CELLS}: No space left on device"
     assert raised.value.exit_code == ExitCode.INTERNAL
-    assert list(results.read_cells(run_folder)) == [make_cell()]
+    assert list(store.read_cells(run_folder)) == [make_cell()]

@@ -1,6 +1,6 @@
 """What a machine can do at most: dense float32 matrix products, and copies in its memory.
 
-No honest backend is faster than the best product. ``python -m nnbench.execution.ceiling WHAT LIBRARY DEVICE
+No honest backend is faster than the best product. ``python -m nnbench.execution.ceilings WHAT LIBRARY DEVICE
 CPUS`` measures in a process of its own, which has the threads and the CPUs of a worker, and prints
 GFLOP/s of a ``product``, or GB/s of a ``copy`` (read and written). Small products are among those
 tried, because they fit into a time slice and so are right even on a busy machine.
@@ -11,35 +11,59 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnbench.execution import interpreters, variables
+from nnbench.contract.errors import ResultsError
+from nnbench.execution import machine, process
+from nnbench.execution.machine import Kept
+from nnbench.proof.guards import SLACK
+from nnbench.records import Roof, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from nnbench.records import CellSpec
+    from nnbench.records import CellResult, CellSpec, Environment
 
 MEASURE_S = 0.3  #: for all sizes together
 TIMEOUT_S = 60.0  #: with the import of torch
+ROOFS: Kept[list[Roof]] = Kept("ceilings.json", list[Roof])
 LIBRARIES = {"cpu": ("numpy", "torch", "jax"), "cuda": ("torch",)}
+COPIERS = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
 SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}
 COPY_FLOATS = 1 << 26  #: 256 MB, beyond every cache
 
 
-def find(spec: CellSpec, device: str, achieved: float, slack: float) -> float | None:
+def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
+    """Return the result with the speed that it achieved, and the machine's ceiling for it.
+
+    Both count the multiplications by zero. Backends that skip these may be faster than dense
+    products by the inverse of the share that is not zero.
+    """
+    setup = result.setup
+    if setup is None or not result.train_s or result.status is not Status.OK:
+        return result
+    achieved = result.images * setup.operations / result.train_s * 1e-9
+    dense = for_cell(spec, setup.device, achieved * setup.nonzero_share)
+    limit = dense and dense / setup.nonzero_share
+    return replace(result, achieved_gflops=achieved, ceiling_gflops=limit)
+
+
+def for_cell(spec: CellSpec, device: str, achieved: float) -> float | None:
     """Return the ceiling of a cell in GFLOP/s, or None if it cannot be measured.
 
     The ceiling is NumPy's, on the CPU. A library may have better products than the BLAS of this
-    NumPy: where a backend was faster than that (by ``slack``), others are asked as well.
+    NumPy: where a backend was faster than that (by ``SLACK``), others are asked as well.
     """
     best = None
     for library in LIBRARIES[device]:
         found = measure("product", library, device, spec.threads, spec.cpus, spec.python)
         best = max(filter(None, (best, found)), default=None)
-        if best is not None and achieved <= slack * best:
+        if best is not None and achieved <= SLACK * best:
             break
     return best
 
@@ -57,8 +81,8 @@ def measure(
     arguments = (what, library, device, ",".join(map(str, cpus)))
     try:
         done = subprocess.run(
-            interpreters.command(python, "nnbench.execution.ceiling", *arguments),
-            env=variables.for_threads(interpreters.variables(python), threads),
+            process.command(python, "nnbench.execution.ceilings", *arguments),
+            env=process.for_threads(process.inherited(python), threads),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -67,6 +91,49 @@ def measure(
         return float(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[int]) -> list[Roof]:
+    """Return the roofs of a machine, with one, some and all threads.
+
+    What is not kept is measured, and so is what other versions of the libraries reached.
+    """
+    versions = installed()
+    cores = environment.usable_cores
+    wanted = [("cpu", count) for count in sorted({1, cores, *threads})]
+    wanted += [(device, 1) for device in sorted(set(devices) - {"cpu"})]
+    kept = [each for each in ROOFS.load(environment) or [] if each.libraries == versions]
+    known = {(each.device, each.threads): each for each in kept}
+    missing = {key: roof(*key) for key in wanted if key not in known}
+    if missing:
+        with suppress(ResultsError):  # then they are measured again, the next time
+            ROOFS.save(environment, [*known.values(), *missing.values()])
+    found = known | missing
+    return [found[key] for key in wanted]
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of the libraries that are asked for ceilings."""
+    names = sorted(set(chain.from_iterable(LIBRARIES.values())))
+    found = {name: machine.installed_version(name) for name in names}
+    return {name: version for name, version in found.items() if version}
+
+
+def roof(device: str, threads: int) -> Roof:
+    """Measure a roof: the best of the libraries that are there."""
+    cpus = tuple(machine.usable_cpus()[-threads:])
+
+    def ask(what: Literal["product", "copy"], libraries: Iterable[str]) -> float | None:
+        found = (measure(what, name, device, threads, cpus) for name in libraries)
+        return max(filter(None, found), default=None)
+
+    return Roof(
+        device=device,
+        threads=threads,
+        gflops=ask("product", LIBRARIES[device]),
+        gb_per_s=ask("copy", COPIERS[device]),
+        libraries=installed(),
+    )
 
 
 def main() -> None:
@@ -130,7 +197,7 @@ def torch_product(size: int, device: str) -> Callable[[], Any]:
 def jax_product(size: int, _: str) -> Callable[[], Any]:
     """Return a function that multiplies with JAX, on the CPU."""
     os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["NPROC"] = os.environ[variables.THREAD_VARIABLES[0]]
+    os.environ["NPROC"] = os.environ[process.THREAD_VARIABLES[0]]
     import jax
     import jax.numpy as jnp
 
@@ -145,7 +212,7 @@ def numpy_copy(_: str) -> Callable[[], Any]:
 
     import numpy as np
 
-    threads = int(os.environ[variables.THREAD_VARIABLES[0]])
+    threads = int(os.environ[process.THREAD_VARIABLES[0]])
     source = np.ones(COPY_FLOATS, np.float32)
     target = np.ones_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))

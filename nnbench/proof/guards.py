@@ -7,34 +7,15 @@ parameters as they were. What is physically impossible, or contradicts itself, m
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from nnbench.execution import ceiling, disturbance, gpu
-from nnbench.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.records import CellResult, CellSpec
+    from nnbench.records import CellResult
 
 SLACK = 1.1  #: the ceiling's own noise: an achieved speed up to this much above it passes
 DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of all, and each call
-
-
-def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
-    """Return the result with the speed that it achieved, and the machine's ceiling for it.
-
-    Both count the multiplications by zero. Backends that skip these may be faster than dense
-    products by the inverse of the share that is not zero.
-    """
-    setup = result.setup
-    if setup is None or not result.train_s or result.status is not Status.OK:
-        return result
-    achieved = result.images * setup.operations / result.train_s * 1e-9
-    dense = ceiling.find(spec, setup.device, achieved * setup.nonzero_share, SLACK)
-    limit = dense and dense / setup.nonzero_share
-    return replace(result, achieved_gflops=achieved, ceiling_gflops=limit)
 
 
 def problem(result: CellResult, *, moves: bool) -> str | None:
@@ -62,16 +43,8 @@ def _clocks_disagree(result: CellResult) -> str | None:
     return f"trained {result.train_s:.4g} s by the host's clock, {sum(by_device):.4g} s by the device's"
 
 
-def flags(result: CellResult) -> list[str]:
-    """Return remarks on a cell: what makes its times less sure, or could not be checked."""
-    return list(_remarks(result)) if result.status.counts else []
-
-
-def _remarks(result: CellResult) -> Iterator[str]:
-    if result.disturbed:
-        reasons = ", ".join(gpu.throttle_reasons(result.gpu))
-        lost = f"{disturbance.lost_share(result):.0%} of the time without a CPU"
-        yield f"disturbed: {f'GPU throttled, {reasons}' if reasons else lost}"
+def remarks(result: CellResult) -> Iterator[str]:
+    """Yield what makes the times of a cell less sure, or could not be checked."""
     if compiled := sum(epoch.compilations for epoch in result.epochs):
         yield f"compiled {compiled} time{'s' if compiled > 1 else ''} while timed"
     for name, threads in (result.setup.thread_pools if result.setup else {}).items():

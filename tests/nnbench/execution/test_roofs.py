@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from nnbench import NetworkSpec, Optimizer
-from nnbench.execution import ceiling, environment, roofline
+from nnbench.execution import ceilings, machine
 from nnbench.figures import metrics
 from nnbench.records import Roof
-from nnbench.runs import results
+from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show import text
 from tests.plugins import helpers
@@ -35,8 +35,8 @@ def measured(monkeypatch):
         assert len(cpus) == threads
         return {"product": 100.0, "copy": 20.0}[what] if library == "numpy" else None
 
-    monkeypatch.setattr(ceiling, "measure", measure)
-    monkeypatch.setattr(environment, "usable_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(ceilings, "measure", measure)
+    monkeypatch.setattr(machine, "usable_cpus", lambda: list(range(8)))
     return asked
 
 
@@ -64,38 +64,38 @@ def test_bytes_of_a_step_are_counted(spec, batch_size, floats):
 
 
 def test_roofs_are_measured_once_for_each_machine(machine, measured):
-    first = roofline.find(machine, ["cpu"], [1])
+    first = ceilings.roofs(machine, ["cpu"], [1])
     assert {roof.threads for roof in first} == {1, machine.usable_cores}
     assert replace(first[0], libraries={}) == ROOF
     count = len(measured)
     assert count > 0
-    assert roofline.find(machine, ["cpu"], [1]) == first
+    assert ceilings.roofs(machine, ["cpu"], [1]) == first
     assert len(measured) == count
 
 
 def test_another_version_of_a_library_measures_again(machine, measured, monkeypatch):
-    roofline.find(machine, ["cpu"], [1])
+    ceilings.roofs(machine, ["cpu"], [1])
     before = len(measured)
-    monkeypatch.setattr(environment, "installed_version", lambda name: f"{name}-next")
-    found = roofline.find(machine, ["cpu"], [1])
+    monkeypatch.setattr("nnbench.execution.machine.installed_version", lambda name: f"{name}-next")
+    found = ceilings.roofs(machine, ["cpu"], [1])
     assert len(measured) == 2 * before
     assert found[0].libraries["numpy"] == "numpy-next"
 
 
 def test_only_what_is_missing_is_measured(machine, measured):
-    roofline.find(machine, ["cpu"], [1])
+    ceilings.roofs(machine, ["cpu"], [1])
     del measured[:]
-    found = roofline.find(machine, ["cpu", "cuda"], [3])
+    found = ceilings.roofs(machine, ["cpu", "cuda"], [3])
     assert {(device, threads) for _, _, device, threads in measured} == {("cpu", 3), ("cuda", 1)}
     assert (found[-1].device, found[-1].gflops) == ("cuda", None)  # torch gave nothing
-    assert roofline.find(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
+    assert ceilings.roofs(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
 
 
 @pytest.mark.usefixtures("measured")
 def test_a_home_that_cannot_be_written_costs_only_time(machine, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-    assert roofline.find(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
+    assert ceilings.roofs(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
 
 
 def test_shares_are_of_the_roof_of_the_same_threads(cell):
@@ -143,7 +143,7 @@ def test_a_run_measures_the_ceilings_if_asked(tmp_path):
     done = helpers.nnbench("run", *what, "--output", tmp_path / "run", env=env)
     assert done.returncode == 0, done.stderr
     assert "Share of the ceilings: 1 thread " in done.stdout
-    roofs = results.read_info(tmp_path / "run").roofs
+    roofs = store.read_info(tmp_path / "run").roofs
     assert roofs
     assert all(0 < roof.gflops < 1e6 for roof in roofs)
     assert all(0 < roof.gb_per_s < 1e5 for roof in roofs)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from nnbench.execution import ceiling
-from nnbench.execution.variables import THREAD_VARIABLES
+from nnbench.execution import ceilings
+from nnbench.execution.process import THREAD_VARIABLES
 from tests.cells import make_spec
 
 ASKED_ALL = ["numpy cpu", "torch cpu", "jax cpu"]
@@ -27,34 +27,34 @@ def measured(monkeypatch):
             asked.append(f"{library} {device}")
             return figures.get(library)
 
-        monkeypatch.setattr(ceiling, "measure", measure)
+        monkeypatch.setattr(ceilings, "measure", measure)
         return asked
 
     return install
 
 
 def test_ceiling_is_measured_once_in_a_process_of_its_own(spec):
-    found = ceiling.find(spec, "cpu", 0.0, 1.1)
+    found = ceilings.for_cell(spec, "cpu", 0.0)
     assert math.isfinite(found)
     assert found > 0.1  # a computer of this century
-    assert ceiling.find(spec, "cpu", 0.0, 1.1) == found  # kept: no two measurements agree
+    assert ceilings.for_cell(spec, "cpu", 0.0) == found  # kept: no two measurements agree
 
 
 @pytest.mark.parametrize("what", ["product", "copy"])
 def test_library_that_is_missing_has_no_ceiling(what):
-    assert ceiling.measure(what, "tenser", "cpu", 1, ()) is None
+    assert ceilings.measure(what, "tenser", "cpu", 1, ()) is None
 
 
 def test_interpreter_that_is_missing_has_no_ceiling():
-    assert ceiling.measure("product", "numpy", "cpu", 1, (), "/nowhere/python") is None
+    assert ceilings.measure("product", "numpy", "cpu", 1, (), "/nowhere/python") is None
 
 
 @pytest.mark.parametrize(("library", "threads"), [("numpy", 1), ("numpy", 2), ("torch", 1)])
 def test_copies_have_a_ceiling(library, threads, monkeypatch):
     monkeypatch.setenv(THREAD_VARIABLES[0], str(threads))
-    monkeypatch.setattr(ceiling, "COPY_FLOATS", 1 << 16)
-    monkeypatch.setattr(ceiling, "MEASURE_S", 0.02)
-    assert 0.1 < ceiling.best_copy(library, "cpu") < 1e5  # GB/s, of a small array in the cache
+    monkeypatch.setattr(ceilings, "COPY_FLOATS", 1 << 16)
+    monkeypatch.setattr(ceilings, "MEASURE_S", 0.02)
+    assert 0.1 < ceilings.best_copy(library, "cpu") < 1e5  # GB/s, of a small array in the cache
 
 
 def test_the_shortest_of_several_times_counts(monkeypatch):
@@ -64,8 +64,8 @@ def test_the_shortest_of_several_times_counts(monkeypatch):
     def action():
         clock[0] += next(durations)
 
-    monkeypatch.setattr(ceiling, "perf_counter", lambda: clock[0])
-    assert ceiling.shortest_s(action, 8.0) == pytest.approx(2.0)
+    monkeypatch.setattr(ceilings, "perf_counter", lambda: clock[0])
+    assert ceilings.shortest_s(action, 8.0) == pytest.approx(2.0)
     assert list(durations) == [1.0]
 
 
@@ -85,11 +85,11 @@ def test_others_are_asked_where_numpy_is_not_enough(
     spec, measured, figures, achieved, expected, asked
 ):
     seen = measured(**figures)
-    assert ceiling.find(spec, "cpu", achieved, 1.1) == expected
+    assert ceilings.for_cell(spec, "cpu", achieved) == expected
     assert seen == asked
 
 
 def test_gpu_has_a_ceiling_of_its_own(spec, measured):
     seen = measured(torch=40_000.0)
-    assert ceiling.find(spec, "cuda", 3000.0, 1.1) == 40_000
+    assert ceilings.for_cell(spec, "cuda", 3000.0) == 40_000
     assert seen == ["torch cuda"]

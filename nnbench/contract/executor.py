@@ -1,0 +1,77 @@
+"""What runs the blocks of a run: on this machine, or on others through an engine.
+
+A plugin lists its executors with the hook ``nnbench_executors``. What goes in and comes out are
+records (:mod:`nnbench.records`), so that both can be sent to another machine as JSON.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from nnbench.data.workloads import Workload
+    from nnbench.records import Block, Entry, Happening, Machine
+
+
+class Executor(ABC):
+    """Knows its machines, and runs blocks on them. Making one costs nothing: commands list it."""
+
+    name: str  #: that users type after ``--executor``
+    summary: str
+
+    @abstractmethod
+    def machines(
+        self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
+    ) -> dict[str, Machine]:
+        """Look at the machines before a run: what they are, and what they cannot run.
+
+        Parameters
+        ----------
+        entries
+            The backends of the run. What of them cannot run on a machine is in its
+            ``unavailable``.
+        threads
+            CPU threads of an entry that has none of its own.
+        libraries
+            Distributions whose versions belong into the environment.
+
+        Returns
+        -------
+            Each machine by its name, without ceilings; one at least.
+
+        Raises
+        ------
+        NnbenchError
+            If no machine can be reached, or none has so many CPUs.
+        """
+
+    @abstractmethod
+    def with_roofs(
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+    ) -> dict[str, Machine]:
+        """Return the machines with their ceilings, for the devices and threads of entries."""
+
+    @abstractmethod
+    def dataset_sha256(self, workload: Workload) -> str:
+        """Load the dataset of a workload, and return the SHA-256 of its content.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be loaded, or does not fit the workload.
+        """
+
+    @abstractmethod
+    def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
+        """Run blocks and yield what happens, each thing when it happens.
+
+        The next block is taken when a machine is free for it, and no sooner: whoever gives the
+        blocks leaves out the backends that have turned out too slow. A block chooses neither its
+        machine nor its CPUs; a result names its machine. Every cell of a block yields a
+        ``CellStarted``, some ``CellEvent`` and a ``CellFinished``, and so again if it is repeated;
+        what the backend did is never an exception here. When the iterator is closed, or raises,
+        nothing that it started is left running.
+        """

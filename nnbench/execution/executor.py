@@ -1,0 +1,190 @@
+"""Run blocks on this machine: the executor that is always there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from nnbench import catalog, selection
+from nnbench.contract.errors import DatasetError, NnbenchError
+from nnbench.contract.executor import Executor
+from nnbench.data import datasets
+from nnbench.data.task import load_splits, make_task
+from nnbench.execution import ceilings, disturbance, gpu, interpreters, machine, process
+from nnbench.proof import judge
+from nnbench.records import (
+    LOCAL,
+    CellEvent,
+    CellFinished,
+    CellResult,
+    CellSpec,
+    CellStarted,
+    Machine,
+    now,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from nnbench.contract.backend import Backend
+    from nnbench.data.datasets import Splits
+    from nnbench.data.workloads import Workload
+    from nnbench.proof.judge import Expected
+    from nnbench.records import Block, Entry, Happening
+
+
+def find(name: str) -> Executor:
+    """Return the executor of a name.
+
+    Raises
+    ------
+    NnbenchError
+        If there is none.
+    """
+    known = catalog.listed(Executor)  # type: ignore[type-abstract]  # none is made of it
+    known[LOCAL] = LocalExecutor()
+    return catalog.find("executor", name, known)
+
+
+class LocalExecutor(Executor):
+    """Runs one cell after the other on this machine, on the last CPUs that it may use."""
+
+    name = LOCAL
+    summary = "this machine, one cell at a time"
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Workload, Splits, str] | None = None  # one: MNIST has 200 MB
+
+    def machines(
+        self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
+    ) -> dict[str, Machine]:
+        """Look at this machine."""
+        unavailable = {e.label: why for e in entries if (why := _why_unavailable(e))}
+        able = [entry for entry in entries if entry.label not in unavailable]
+        cpus = machine.usable_cpus()
+        most = max([threads, *(entry.threads or 0 for entry in able)])
+        if cpus and most > len(cpus):
+            raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
+        here = machine.examine(libraries)
+        found = Machine(
+            environment=here,
+            noise_floor=machine.noise_floor(here),
+            warnings=machine.check(cpus, most, uses_gpu="cuda" in _devices(able)),
+            unavailable=unavailable,
+        )
+        return {LOCAL: found}
+
+    def with_roofs(
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+    ) -> dict[str, Machine]:
+        """Measure the ceilings of this machine, if they are not kept."""
+        [here] = machines.values()
+        able = [entry for entry in entries if entry.label not in here.unavailable]
+        counts = [entry.threads or threads for entry in able]
+        return {
+            LOCAL: replace(here, roofs=ceilings.roofs(here.environment, _devices(able), counts))
+        }
+
+    def dataset_sha256(self, workload: Workload) -> str:
+        """Load a dataset, once for all blocks."""
+        return self._load(workload)[1]
+
+    def _load(self, workload: Workload) -> tuple[Splits, str]:
+        if self._loaded is None or self._loaded[0] != workload:
+            splits = load_splits(workload)
+            self._loaded = workload, splits, datasets.digest(splits)
+        return self._loaded[1:]
+
+    def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
+        """Run blocks one after the other."""
+        for block in blocks:
+            yield from self._run(block)
+
+    def _run(self, block: Block) -> Iterator[Happening]:
+        splits, digest = self._load(block.workload)
+        if block.dataset_sha256 not in {"", digest}:
+            raise DatasetError(f"{block.workload.dataset} is another dataset here than in the run")
+        expected = judge.expected_losses(make_task(block.workload, splits, block.seed))
+        for position, entry in enumerate(block.entries):
+            if entry.label not in block.finished:
+                yield from _run_cell(block, entry, position, expected)
+
+
+def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> Iterator[Happening]:
+    """Run a cell, and again if it was disturbed; the last attempt is final."""
+    spec = _spec(block, entry)
+    for attempt in range(disturbance.REPEATS + 1):
+        yield CellStarted(spec)
+        started, start, sampler = now(), monotonic(), gpu.Sampler()
+        with process.run_worker(spec) as (events, outcome):
+            for event in events:
+                sampler(event)
+                yield CellEvent(spec, event)
+        wall_s, finished = monotonic() - start, outcome.finished
+        assert outcome.status  # noqa: S101 - set by every path of run_worker
+        result = CellResult(
+            backend=spec.label,
+            workload=spec.workload.name,
+            round=spec.round,
+            seed=spec.seed,
+            threads=spec.threads,
+            position=position,
+            started=started,
+            wall_s=wall_s,
+            status=outcome.status,
+            message=outcome.message,
+            setup=outcome.setup,
+            epochs=outcome.epochs,
+            phases=finished.phases if finished else None,
+            peak_memory_bytes=finished.peak_memory_bytes if finished else None,
+            complete=bool(finished and finished.complete),
+            changed=finished.changed if finished else None,
+            output=outcome.output,
+            gpu=sampler.samples,
+            point=block.point,
+            block_attempt=block.attempt,
+        )
+        result = ceilings.measure_speed(result, spec)
+        result = judge.judge(result, expected, spec.workload.target_accuracy)
+        result = disturbance.mark(result, attempt)
+        yield CellFinished(result)
+        if result.final:
+            return
+
+
+def _spec(block: Block, entry: Entry) -> CellSpec:
+    threads = entry.threads or block.threads
+    return CellSpec(
+        label=entry.label,
+        backend=entry.backend,
+        options=entry.options,
+        handicap=entry.handicap,
+        workload=block.workload,
+        round=block.round,
+        seed=block.seed,
+        threads=threads,
+        # The last CPUs: the first ones serve most interrupts, and this process.
+        cpus=tuple(machine.usable_cpus()[-threads:]),
+        budget_s=block.budget_s,
+        timeout_s=block.timeout_s,
+        python=entry.python,
+    )
+
+
+def _why_unavailable(entry: Entry) -> str | None:
+    """Return why a backend can't run here, or None; with its own interpreter, if it has one."""
+    try:
+        return catalog.why_unavailable(_backend(entry))
+    except NnbenchError as error:
+        return str(error)
+
+
+def _devices(entries: Iterable[Entry]) -> set[str]:
+    return {_backend(entry).device for entry in entries}
+
+
+def _backend(entry: Entry) -> Backend:
+    known = interpreters.examine(entry.python).backends if entry.python else catalog.backends()
+    [found] = selection.parse([entry.label.removesuffix(f"@{entry.variant}")], known)
+    return found.backend

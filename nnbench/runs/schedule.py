@@ -1,0 +1,163 @@
+"""Run the blocks of a run, write down what comes, and announce it.
+
+In a block every backend runs once, with the same seed, in an order that depends on the seed alone.
+All events of a run are announced here, whatever command started it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from nnbench import catalog
+from nnbench.contract.errors import NnbenchError, ResultsError
+from nnbench.data import seeding
+from nnbench.records import (
+    Block,
+    CellEvent,
+    CellFinished,
+    CellResult,
+    CellStarted,
+    Status,
+    now,
+)
+from nnbench.runs import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nnbench.records import RunInfo
+    from nnbench.runs.planning import Plan
+
+    Conclude = Callable[[Path], object]  #: writes the tables of the run in a folder
+
+SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
+
+
+def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
+    """Run every cell, in a folder without a run, and write each result as it comes.
+
+    Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells finished by then
+    are in ``folder``, ``conclude`` was called with it, and the end of the run was announced.
+    """
+    digest = plan.executor.dataset_sha256(plan.info.workload)
+    plan = plan._replace(info=replace(plan.info, dataset_sha256=digest))
+    with store.hold(folder):
+        store.create(folder, plan.info)
+        with _announced(plan.info, folder, conclude):
+            _Schedule(plan, folder).run()
+
+
+def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
+    """Run the cells that are missing in ``folder``, whose run is that of ``plan``."""
+    info = plan.info
+    if plan.executor.dataset_sha256(info.workload) != info.dataset_sha256:
+        name = info.workload.dataset
+        raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
+    with store.hold(folder):
+        store.mend(folder)
+        schedule = _Schedule(plan, folder)
+        with _announced(info, folder, conclude):
+            schedule.run()
+
+
+@contextmanager
+def _announced(info: RunInfo, folder: Path, conclude: Conclude) -> Iterator[None]:
+    catalog.notify("nnbench_run_started", run=info, folder=folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(NnbenchError, OSError):  # what ended the run is the one to report
+            conclude(folder)
+        raise
+    else:
+        conclude(folder)
+    finally:
+        catalog.notify("nnbench_run_finished", run=info, folder=folder)
+
+
+class _Schedule:
+    """Gives the executor one block after the other, and takes in what comes of them."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.info, self.folder, self.executor = plan.info, folder, plan.executor
+        unavailable = self.info.unavailable
+        self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
+        self.kept = finished(store.read_cells(folder))
+
+    def run(self) -> None:
+        for label, reason in self.info.unavailable.items():
+            if (0, label) not in self.kept:
+                self.record(self.skipped(label, reason))
+        with closing(self.executor.run(self.blocks())) as happenings:
+            for happening in happenings:
+                match happening:
+                    case CellStarted(spec=spec):
+                        catalog.notify("nnbench_cell_started", spec=spec)
+                    case CellEvent(spec=spec, event=event):
+                        catalog.notify("nnbench_cell_event", spec=spec, event=event)
+                    case CellFinished(result=result):
+                        self.record(result)
+                        self.drop_if_slow(result)
+                    case unknown:
+                        assert_never(unknown)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks in which something is left to run, and announce what was kept."""
+        labels = [*self.info.backends, *self.info.unavailable]
+        for round_ in range(self.info.rounds):
+            seed = self.info.seed + round_
+            order = seeding.block_order(labels, seed)
+            entries = [self.remaining[label] for label in order if label in self.remaining]
+            kept = [cell for e in entries if (cell := self.kept.get((round_, e.label)))]
+            for cell in kept:
+                catalog.notify("nnbench_cell_kept", result=cell)
+                self.drop_if_slow(cell)
+            if len(kept) < len(entries):
+                yield Block(
+                    workload=self.info.workload,
+                    threads=self.info.threads,
+                    dataset_sha256=self.info.dataset_sha256,
+                    round=round_,
+                    seed=seed,
+                    entries=entries,
+                    finished=[cell.backend for cell in kept],
+                    budget_s=self.info.budget_s,
+                    timeout_s=self.info.timeout_s,
+                )
+
+    def drop_if_slow(self, result: CellResult) -> None:
+        """Leave a backend out of further blocks if it can't run, or is too slow for more.
+
+        Variants of one backend are there to be compared, and need all their pairs.
+        """
+        entry = self.remaining.get(result.backend)
+        is_slow = result.status is Status.BUDGET and result.final
+        has_had_enough = is_slow and result.round + 1 >= SLOW_ROUNDS
+        if entry and (result.status is Status.SKIPPED or (has_had_enough and not entry.variant)):
+            del self.remaining[result.backend]
+
+    def record(self, result: CellResult) -> None:
+        store.append(self.folder, result)
+        catalog.notify("nnbench_cell_finished", result=result)
+
+    def skipped(self, label: str, reason: str) -> CellResult:
+        return CellResult(
+            backend=label,
+            workload=self.info.workload.name,
+            round=0,
+            seed=self.info.seed,
+            threads=self.info.threads,
+            position=0,
+            started=now(),
+            wall_s=0.0,
+            status=Status.SKIPPED,
+            message=reason,
+        )
+
+
+def finished(cells: Iterator[CellResult]) -> dict[tuple[int, str], CellResult]:
+    """Return the cells that need not run again, by round and backend."""
+    return {(cell.round, cell.backend): cell for cell in cells if cell.final}

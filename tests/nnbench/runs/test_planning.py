@@ -1,0 +1,161 @@
+"""A run is planned before it starts, and an interrupted one goes on as it was planned."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnbench import Backend, Option, catalog, records
+from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
+from nnbench.execution import machine
+from nnbench.execution.machine import MachineWarning
+from nnbench.runs import planning, store
+from nnbench.runs.planning import ResumeWarning
+from nnbench.selection import parse
+
+TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
+LABELS = [
+    "numpy",
+    "numpy[threads=2]",
+    "torch-cpu[fused=true]",
+    "torch-cpu[threads=1,fused=false]",
+    "faulty[flag=true,name=a b,number=3,share=0.25]",
+    "faulty[name=,share=1e+16]",
+]
+
+
+@pytest.fixture
+def start(tmp_path, make_info, monkeypatch):
+    """Give a function that writes what a run of some backends has written when it starts."""
+
+    def write(*backends, **changes):
+        info = make_info(*backends, workload=TOY, **changes)
+        monkeypatch.setattr(machine, "examine", lambda _: info.environment)
+        monkeypatch.setattr(machine, "usable_cpus", lambda: [0, 1])
+        monkeypatch.setattr(machine, "check", lambda *_, **__: [])
+        store.create(tmp_path / "run", info)
+        return tmp_path / "run", info
+
+    return write
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_backend_is_known_again_by_its_label(label, start, monkeypatch):
+    options = {"flag": False, "name": "", "number": 1, "share": 0.5}
+    taken = {key: Option(default, "") for key, default in options.items()}
+    faulty = Backend(name="faulty", summary="", create=pytest.fail, options=taken)
+    known = {**catalog.backends(), "faulty": faulty}
+    monkeypatch.setattr(catalog, "backends", lambda: known)
+    (chosen,) = parse([label])
+    folder, info = start(chosen.label)
+    plan = planning.resume(folder)
+    assert (plan.info, plan.entries) == (info, [planning.choose(chosen).entry])
+
+
+@pytest.mark.parametrize(
+    ("texts", "required"),
+    [(["all"], []), (["numpy,all"], ["numpy"]), (["python,numpy"], ["python", "numpy"])],
+)
+def test_plan_says_which_backends_were_named(texts, required, monkeypatch, make_info, plan_toy):
+    monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)
+    assert plan_toy(*texts).required == required
+
+
+def check_refused(folder, message, error: type[NnbenchError] = ResultsError):
+    with pytest.raises(error) as raised:
+        planning.resume(folder)
+    assert str(raised.value) == message
+    assert raised.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"cpu": "Another CPU"}, "cpu"),
+        ({"gpus": []}, "gpus"),
+        ({"system": "Linux 7"}, "system"),
+        ({"python": "CPython 3.12", "usable_cores": 1}, "usable_cores, python"),
+        ({"versions": {"nnbench": "0.1", "numpy": "2.1"}}, "versions"),
+    ],
+)
+def test_other_machine_or_version_is_refused(start, monkeypatch, changes, named):
+    folder, info = start()
+    monkeypatch.setattr(machine, "examine", lambda _: replace(info.environment, **changes))
+    reason = f"the machine or the versions changed ({named}); times must not mix"
+    check_refused(folder, f"{folder} cannot be resumed: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ({"git": "abc"}, "nnbench 0.1 in a folder at abc"),
+        ({"versions": {"nnbench": "0.2", "numpy": "2.0"}}, "nnbench 0.2 in a folder at no commit"),
+    ],
+)
+def test_other_nnbench_is_a_warning(start, monkeypatch, changes, now):
+    folder, info = start()
+    monkeypatch.setattr(machine, "examine", lambda _: replace(info.environment, **changes))
+    with pytest.warns(ResumeWarning) as caught:
+        assert planning.resume(folder).info == info
+    before = "nnbench 0.1 in a folder at no commit"
+    (warning,) = caught
+    assert str(warning.message) == f"{folder} was started with {before}, and goes on with {now}"
+
+
+def test_versions_are_those_that_the_run_depends_on(start, monkeypatch):
+    folder, info = start()
+    asked = []
+
+    def describe(libraries):
+        asked.extend(libraries)
+        return info.environment
+
+    monkeypatch.setattr(machine, "examine", describe)
+    planning.resume(folder)
+    assert asked == ["nnbench", "numpy"]
+
+
+def test_machine_is_looked_at_again(start, monkeypatch):
+    folder, _ = start("numpy[threads=2]")
+    seen = []
+
+    def check(*given, **more):
+        seen.append((*given, more))
+        return ["too hot"]
+
+    monkeypatch.setattr(machine, "check", check)
+    with pytest.warns(MachineWarning, match="^machine: too hot$"):
+        planning.resume(folder)
+    assert seen == [([0, 1], 2, {"uses_gpu": False})]
+
+
+def test_backend_that_is_gone_is_refused(start):
+    folder, _ = start("numpi")
+    with pytest.raises(NnbenchError, match="no backend named 'numpi'; did you mean numpy"):
+        planning.resume(folder)
+
+
+def test_backend_that_is_no_longer_available_is_refused(start, monkeypatch):
+    folder, _ = start("numpy")
+    monkeypatch.setattr(catalog, "why_unavailable", lambda _: "no driver")
+    check_refused(folder, "numpy is unavailable: no driver", BackendUnavailableError)
+
+
+def test_backend_that_was_never_available_may_be_gone(start):
+    folder, info = start("numpy", unavailable={"jax": "no device"})
+    assert planning.resume(folder).info == info
+
+
+@pytest.mark.parametrize(("backend", "threads"), [("numpy", 3), ("numpy[threads=3]", 1)])
+def test_too_few_cpus_are_refused(start, backend, threads):
+    folder, _ = start(backend, threads=threads)
+    message = "3 threads are more than the 2 CPUs nnbench may use"
+    check_refused(folder, message, NnbenchError)
+
+
+def test_other_schema_version_is_refused(start):
+    folder, _ = start()
+    content = (folder / "run.json").read_text()
+    content = content.replace(f'"schema_version": {records.SCHEMA_VERSION}', '"schema_version": 9')
+    (folder / "run.json").write_text(content)
+    versions = f"schema version 9, and this nnbench reads 1 to {records.SCHEMA_VERSION}"
+    check_refused(folder, f"{folder / 'run.json'} has {versions}")
