@@ -11,6 +11,7 @@ from nnbench.records import Kind, Status
 from tests import documents
 
 BEGIN = re.compile(r"<!-- generated: ")
+FILE = re.compile(r"`((?:nnbench|backends|tests|docs)/[\w/.-]+)`")
 STATUS = re.compile(r"^\| `(\w+)` \| [^|]+ \| (\d+) \|$", re.MULTILINE)
 
 
@@ -54,3 +55,15 @@ def test_gravest_finding_decides(graver, code):
 @pytest.mark.parametrize("findings", [[], [None], [None, None]])
 def test_findings_without_a_code_measured_nothing(findings):
     assert gravest(findings) is ExitCode.NOTHING_MEASURED
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/life-of-a-cell.md"])
+def test_files_that_are_named_exist(name):
+    named = FILE.findall((documents.ROOT / name).read_text("utf-8"))
+    assert named
+    assert [path for path in named if not (documents.ROOT / path).exists()] == []
+
+
+def test_life_of_a_cell_passes_few_files():
+    text = (documents.ROOT / "docs" / "life-of-a-cell.md").read_text("utf-8")
+    assert len(set(FILE.findall(text))) <= 25

@@ -13,13 +13,14 @@ from typing import get_args
 import pytest
 
 from nnbench import catalog
-from nnbench.contract.errors import ExitCode
+from nnbench.contract.errors import GRAVITY, ExitCode
+from nnbench.contract.executor import Executor
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
 from nnbench.figures.columns import COLUMNS, TABLES
 from nnbench.figures.metrics import PHASES
 from nnbench.records import Status
 from nnbench.runs.comparison import Outcome
-from nnbench.show.charts import CHARTS
+from nnbench.show.charts import CHARTS, chart
 from nnbench.show.exports import FORMATS
 from nnbench.testing.problems import SPECS, make_problem
 from nnbench.worker.phases import measure
@@ -78,6 +79,43 @@ def test_worker_measures_every_phase():
     network.load(problem.layers)
     phases = measure(network, network.place(problem.examples), problem.index)
     assert [phase.field for phase in PHASES if not getattr(phases, phase.field)] == []
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_has_its_function(name):
+    assert callable(chart(name))
+
+
+def test_every_code_has_its_gravity_or_ends_a_command():
+    errors = {ExitCode.INTERNAL, ExitCode.USAGE}
+    signals = {ExitCode.INTERRUPTED, ExitCode.PIPE_CLOSED, ExitCode.TERMINATED}
+    assert set(GRAVITY) | errors | signals == set(ExitCode)
+
+
+def test_every_event_is_announced_in_one_place():
+    announced = {
+        path: re.findall(r"notify\(\s*\"nnbench_(\w+)\"", path.read_text("utf-8"))
+        for path in ROOT.glob("nnbench/**/*.py")
+    }
+    [(path, events)] = [(path, events) for path, events in announced.items() if events]
+    assert path.relative_to(ROOT).as_posix() == "nnbench/runs/schedule.py"
+    assert set(events) == set(catalog.events())
+
+
+def test_executor_must_do_all_that_is_asked_of_one():
+    class Half(Executor):
+        name, summary = "half", "does nothing"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half()  # type: ignore[abstract]  # mypy names it, too
+
+
+def test_contributing_names_tests_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    tests = "".join(path.read_text("utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
 
 
 def with_member(enum, line):
