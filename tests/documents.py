@@ -14,6 +14,7 @@ from pathlib import Path
 from nnbench import catalog
 from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
+from nnbench.contract.spec import RULES
 from nnbench.figures.columns import TABLES
 from nnbench.runs.comparison import Outcome
 
@@ -65,10 +66,17 @@ def columns():
     return table(("`--table`", "`--columns` and `--sort`"), *rows)
 
 
+def optimizers():
+    """Return the table of the kinds of optimizers."""
+    rows = ((f"`{kind}`", f"`{rule.formula}`", rule.words) for kind, rule in RULES.items())
+    return table(("kind", "update of a parameter θ with the gradient g", "in words"), *rows)
+
+
 PARTS = {
     "columns": columns,
     "exit codes": exit_codes,
     "hooks that observe": observing_hooks,
+    "optimizers": optimizers,
     "outcomes": outcomes,
 }
 

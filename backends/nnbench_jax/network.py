@@ -125,12 +125,12 @@ class JaxNetwork(Network[Data, Data]):
             count = min(steps, whole - start)
             some = np.zeros((steps, batch_size), np.int32)
             some[:count] = index[start * batch_size :][: count * batch_size].reshape(count, -1)
-            self._state, found = train(self.spec, self._state, data, some, count)
-            losses.append((found, count))
+            self._state, made = train(self.spec, self._state, data, some, count)
+            losses.append((made, count))
         if len(rest := index[whole * batch_size :]):
-            self._state, found = train(self.spec, self._state, data, rest[None], 1)
-            losses.append((found, 1))
-        return np.concatenate([np.asarray(found)[:count] for found, count in losses])
+            self._state, made = train(self.spec, self._state, data, rest[None], 1)
+            losses.append((made, 1))
+        return np.concatenate([np.asarray(made)[:count] for made, count in losses])
 
     def compilations(self) -> int:
         return events[COMPILED]

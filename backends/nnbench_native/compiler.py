@@ -2,7 +2,7 @@
 
 A library's name holds two digests. One is of what it is made from: the sources, the flags, and the
 macros that the compiler predefines, which tell its version and the processor's instructions. The
-other is of the library itself, so that a damaged file is found out before it is loaded (loading a
+other is of the library itself, so that a damaged file shows before it is loaded (loading a
 truncated library kills the process) and built again. It comes to its place by renaming, so
 two processes that build at once do not see each other's halves.
 """

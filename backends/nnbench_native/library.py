@@ -84,7 +84,7 @@ def load(instructions: str) -> ctypes.CDLL:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load a library into this process, and tell ctypes what its functions take."""
+    """Load a library into this process, and declare its functions."""
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

@@ -14,7 +14,7 @@ enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
 enum array { PARAMETERS, GRADIENTS };
 
-#define API __attribute__((visibility("default"))) /* the compiler is told to hide the rest */
+#define API __attribute__((visibility("default"))) /* -fvisibility hides the rest */
 
 /* A struct of this kind crosses the border, so that its fields are named on both sides. */
 struct spec {
@@ -204,7 +204,7 @@ static void update_job(void *context, int thread) {
     optimize(w, own.begin, net->gradient + own.begin, own.end - own.begin);
 }
 
-/* The loss of the batch, L2 term included: what all workers found. */
+/* The loss of the batch, L2 term included: the sum of all workers' shares. */
 static float total_loss(const struct network *net) {
     double loss = 0, squares = 0;
     for (int t = 0; t < net->threads; t++) {

@@ -185,7 +185,7 @@ static uint64_t moving(struct worker *w, size_t word, uint64_t set) {
     return (set | before) & own_bits(w, word);
 }
 
-/* Finish the rows of gradients that `bits` tells, in runs as long as memory has them. */
+/* Finish the rows of gradients whose bits are set, in runs as long as memory has them. */
 static void finish_rows(struct worker *w, size_t word, size_t column, size_t width, uint64_t bits,
                         int fused) {
     const struct layer *layer = &w->network->layers[0];

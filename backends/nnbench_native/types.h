@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kinds are numbered as in library.py. Each is told from the others by a switch without a default:
-   the compiler refuses one that leaves a kind out. */
+/* Kinds are numbered as in library.py. A switch over them has no
+   default: the compiler refuses one that leaves a kind out. */
 enum activation { RELU, SIGMOID };
 enum loss { CROSS_ENTROPY, SQUARED_ERROR };
 enum kind { SGD, ADAM, FRESH_ADAM }; /* of optimizer */

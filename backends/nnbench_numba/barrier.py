@@ -59,7 +59,8 @@ def meet(arrivals: Integers, threads: int) -> None:
     """Wait until all threads have come here as often as this one.
 
     They wait by spinning, as that is shorter than it takes to wake a thread, and then sleep: where
-    others use the CPUs, a thread that only yields waits for their whole time slices. ``arrivals``, shape (1,), counts who came, and is never reset.
+    others use the CPUs, a thread that only yields waits for their whole time slices. ``arrivals``,
+    shape (1,), counts how often threads have come, and is never reset.
     """
     wanted = (fetch_add(arrivals, 1) // threads + 1) * threads
     spins = 0

@@ -1,4 +1,4 @@
-"""Whether a GPU and a compiler are there for PyTorch, found out without importing torch (which takes seconds)."""
+"""What PyTorch needs besides itself: a GPU, a compiler; without importing torch, which takes seconds."""
 
 from __future__ import annotations
 

@@ -91,18 +91,27 @@ class Optimizer:
 class Rule(NamedTuple):
     """What holds for a kind of optimizer, whatever its hyper-parameters."""
 
-    formula: str  #: the update of a parameter θ with the gradient g
+    formula: str  #: the update of a parameter θ with its gradient g
+    words: str
     touched: int  #: values that an update reads or writes for each parameter
     keeps_moments: bool  #: whether a step depends on more than the parameters and its gradients
 
 
 RULES: dict[OptimizerKind, Rule] = {
-    "sgd": Rule("θ ← θ − η·g", touched=3, keeps_moments=False),
-    # Kingma and Ba (2015), algorithm 1: m̂ and v̂ are the running means of g and g² (β1 and β2 are
-    # their decays), both corrected for their start at zero.
-    "adam": Rule("θ ← θ − η·m̂ / (√v̂ + ε)", touched=7, keeps_moments=True),
-    # Adam whose moments and step count restart at zero in every step: m̂ = g and v̂ = g².
-    "adam-fresh": Rule("θ ← θ − η·g / (|g| + ε)", touched=3, keeps_moments=False),
+    "sgd": Rule("θ ← θ − η·g", "gradient descent", touched=3, keeps_moments=False),
+    "adam": Rule(
+        "θ ← θ − η·m̂ / (√v̂ + ε)",
+        "Kingma and Ba (2015), algorithm 1: m̂ and v̂ are running means of g and g², with decays "
+        "`beta1` and `beta2`, both corrected for their start at zero",
+        touched=7,
+        keeps_moments=True,
+    ),
+    "adam-fresh": Rule(
+        "θ ← θ − η·g / (|g| + ε)",
+        "Adam whose moments and count of steps restart at zero in every step",
+        touched=3,
+        keeps_moments=False,
+    ),
 }
 require_all(RULES, OptimizerKind, "RULES")
 

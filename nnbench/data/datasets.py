@@ -41,12 +41,12 @@ def digest(splits: Splits) -> str:
 
     import numpy as np
 
-    found = hashlib.sha256(str(splits.outputs).encode())
+    total = hashlib.sha256(str(splits.outputs).encode())
     for array in (*splits.train, *splits.test):
         if array is not None:
-            found.update(f"{array.shape} {array.dtype}".encode())
-            found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+            total.update(f"{array.shape} {array.dtype}".encode())
+            total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
