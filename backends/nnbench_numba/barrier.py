@@ -16,7 +16,7 @@ from nnbench_numba.compilation import compiled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench_numba.kernels import Integers
+    from numpy.typing import NDArray
 
 SPINS = 200_000  #: some fifty microseconds, half a step; then another thread may need this CPU
 NAP_US = 10
@@ -55,7 +55,7 @@ def load(_: Any, array: Any) -> Any:
 
 
 @compiled
-def meet(arrivals: Integers, threads: int) -> None:
+def meet(arrivals: NDArray[np.int64], threads: int) -> None:
     """Wait until all threads have come here as often as this one.
 
     They wait by spinning, as that is shorter than it takes to wake a thread, and then sleep: where
