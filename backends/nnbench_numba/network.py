@@ -171,13 +171,8 @@ def make_model(spec: NetworkSpec) -> Model:
 
 def make_rule(spec: Optimizer) -> Rule:
     """Write an optimizer down for the kernels."""
-    return Rule(
-        OPTIMIZERS[spec.kind],
-        float(spec.learning_rate),
-        float(spec.beta1),
-        float(spec.beta2),
-        float(spec.epsilon),
-    )
+    numbers = (spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon)
+    return Rule(OPTIMIZERS[spec.kind], *map(float, numbers))
 
 
 def make_state(spec: NetworkSpec, chunks: int) -> State:

@@ -34,13 +34,6 @@ class Data(NamedTuple):
     targets: Tensor  #: int64, shape (N,), for classes; otherwise float32, shape (N, K)
 
 
-class Events(NamedTuple):
-    """The ends of a ``train_epoch`` on the device's clock."""
-
-    start: torch.cuda.Event
-    end: torch.cuda.Event
-
-
 class TorchNetwork(Network[Data, Data]):
     """The part of a network that does not depend on how it trains."""
 
@@ -50,7 +43,8 @@ class TorchNetwork(Network[Data, Data]):
         torch.set_float32_matmul_precision("highest")  # no TF32, no bfloat16
         self.spec = spec
         self.device = torch.device(device)
-        self._events = make_events() if device == "cuda" else None
+        #: the ends of a train_epoch on the device's clock
+        self._ends = [torch.cuda.Event(enable_timing=True) for _ in range(2 * (device == "cuda"))]
 
     def place(self, examples: Examples) -> Data:
         inputs, labels, targets = examples
@@ -89,16 +83,17 @@ class TorchNetwork(Network[Data, Data]):
     @contextmanager
     def _device_clock(self) -> Iterator[None]:
         """Record both ends on the current stream, where all the work in between is queued."""
-        if self._events:
-            self._events.start.record()
+        for start in self._ends[:1]:
+            start.record()
         yield
-        if self._events:
-            self._events.end.record()
+        for end in self._ends[1:]:
+            end.record()
 
     def device_seconds(self) -> float | None:
-        if not self._events:
+        if not self._ends:
             return None
-        return float(self._events.start.elapsed_time(self._events.end)) / 1e3
+        start, end = self._ends
+        return float(start.elapsed_time(end)) / 1e3
 
     def compilations(self) -> int:
         dynamo = sys.modules.get("torch._dynamo.utils")  # imported by the first torch.compile
@@ -131,12 +126,6 @@ class DenseNetwork(TorchNetwork):
 
     def gradients(self) -> list[Layer]:
         return export_all(pair(self.spec, self._gradients))
-
-
-def make_events() -> Events:
-    """Return two events that have not happened yet."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    return Events(start, end)
 
 
 def export(weight: Tensor, bias: Tensor | None) -> Layer:
