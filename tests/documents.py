@@ -48,16 +48,31 @@ def outcomes():
 
 def observing_hooks():
     """Return the table of the hooks that observe."""
-    specifications = {name: getattr(hooks, f"nnbench_{name}") for name in catalog.events()}
     rows = (
         (
-            f"`nnbench_{name}`",
+            f"`{hook.__name__}`",
             ", ".join(f"`{argument}`" for argument in inspect.signature(hook).parameters),
-            hook.__doc__.splitlines()[0].replace("``", "`"),
+            purpose(hook),
         )
-        for name, hook in specifications.items()
+        for hook in specifications(catalog.events())
     )
     return table(("hook", "arguments", "what it is for"), *rows)
+
+
+def listing_hooks():
+    """Return the table of the hooks that list."""
+    rows = ((f"`{hook.__name__}`", purpose(hook)) for hook in specifications(catalog.kinds()))
+    return table(("hook", "what it is for"), *rows)
+
+
+def specifications(names):
+    """Return the hooks of some names."""
+    return [getattr(hooks, f"nnbench_{name}") for name in names]
+
+
+def purpose(hook):
+    """Return the first line of a hook's docstring, as Markdown."""
+    return hook.__doc__.splitlines()[0].replace("``", "`")
 
 
 def columns():
@@ -75,6 +90,7 @@ def optimizers():
 PARTS = {
     "columns": columns,
     "exit codes": exit_codes,
+    "hooks that list": listing_hooks,
     "hooks that observe": observing_hooks,
     "optimizers": optimizers,
     "outcomes": outcomes,

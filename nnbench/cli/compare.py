@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nnbench.figures.metrics import Gate
+    from nnbench.records import CellResult
     from nnbench.runs.comparison import Change
 
 FAIL = click.option(
@@ -34,6 +36,14 @@ STRICT = click.option(
     help=f"End with {ExitCode.INCONCLUSIVE:d} if a comparison is inconclusive.",
 )
 HEADINGS = ["backend", "limit", "base", "new", "change", "95% interval", "verdict", "outcome"]
+
+
+def chosen_limits(texts: Sequence[str], cells: Sequence[CellResult]) -> Sequence[Gate]:
+    """Return the limits that were typed, or else the default ones that some cells have figures for."""
+    from nnbench.figures import metrics
+
+    limits = metrics.parse_gates(texts)
+    return limits if texts else metrics.measurable(limits, cells) or limits
 
 
 def record(change: Change) -> dict[str, object]:
@@ -130,14 +140,11 @@ def compare(
     {NOTHING_MEASURED} if one was not measured.
     """
     from nnbench.execution import machine
-    from nnbench.figures import metrics
     from nnbench.runs import comparison
     from nnbench.runs.run import Run
 
     runs = Run.open(base), Run.open(new)
-    limits = metrics.parse_gates(gates)
-    if not gates:
-        limits = metrics.measurable(limits, [cell for run in runs for cell in run.cells]) or limits
+    limits = chosen_limits(gates, [cell for run in runs for cell in run.cells])
     floor = machine.noise_floor(runs[1].info.environment)
     changes = comparison.compare(*runs, limits, floor)
     PRINTERS[table_format](changes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT
+from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
 from nnbench.cli.options import option, options
 from nnbench.cli.run import execute
 from nnbench.contract.errors import NnbenchError
@@ -127,16 +127,13 @@ def report(
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
     from nnbench.execution import machine
-    from nnbench.figures import metrics
     from nnbench.runs import comparison
     from nnbench.runs import continuous as pair
     from nnbench.runs.run import Run
 
-    run, limits = Run.open(folder), metrics.parse_gates(gates)
+    run = Run.open(folder)
     floor = machine.noise_floor(run.info.environment)
-    if not gates:
-        limits = metrics.measurable(limits, run.cells) or limits
-    changes = pair.compare(run, limits, floor)
+    changes = pair.compare(run, chosen_limits(gates, run.cells), floor)
     if table_format == "md":
         click.echo(caption(run.info, titles, floor) + "\n")
     PRINTERS[table_format](changes)
