@@ -130,7 +130,7 @@ def with_member(enum, line):
     [
         (Status, 'NEW = "new"'),
         (Status, 'NEW = "new", Kind.FAILED'),
-        (ExitCode, "NEW = 9"),
+        (ExitCode, "NEW = 99"),
         (Outcome, 'NEW_ONE = "new one"'),
         (Outcome, 'NEW_ONE = "new one", ExitCode.OK'),
     ],
@@ -144,7 +144,7 @@ def test_member_must_say_what_it_is(enum, line):
     ("enum", "line"),
     [
         (Status, 'NEW = "new", Kind.FAILED, False'),
-        (ExitCode, 'NEW = 9, "new"'),
+        (ExitCode, 'NEW = 99, "new"'),
         (Outcome, 'NEW_ONE = "new one", ExitCode.OK, "new"'),
     ],
 )
