@@ -77,24 +77,42 @@ def _write_all(file: FileIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def read_lines(path: Path, *, warn: bool = True) -> Iterator[bytes]:
+def read_lines(path: Path, *, warn: bool = True, mend: bool = False) -> Iterator[bytes]:
     """Yield the lines of a file that may be missing, without a torn last one.
 
-    They are read one by one, because the file of a long run has hundreds of megabytes. Whoever
-    reads it again need not be warned of the torn line again.
+    They are read one by one, because the file of a long run has hundreds of megabytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    warn
+        Of a torn line; whoever reads it again need not be warned again.
+    mend
+        Cut it off in the end, so that the next line is not glued to it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or cut off.
     """
     if not path.exists():
         return
+    whole = 0
     with path.open("rb", buffering=READ_AT_ONCE) as file:
         last = next(file, b"")
         for line in file:
             yield last.removesuffix(b"\n")
+            whole += len(last)
             last = line
     if last.endswith(b"\n") and _is_json(last):
         yield last.removesuffix(b"\n")
-    elif last and warn:
-        text = f"{path}: the last line is torn, as by a kill, and left out"
-        warnings.warn(text, TornLineWarning, stacklevel=2)
+    elif last:
+        if warn:
+            text = f"{path}: the last line is torn, as by a kill, and left out"
+            warnings.warn(text, TornLineWarning, stacklevel=2)
+        if mend:
+            os.truncate(path, whole)
 
 
 def _is_json(line: bytes) -> bool:
@@ -103,12 +121,6 @@ def _is_json(line: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut off a torn last line, so that the next one is not glued to it."""
-    if path.exists():
-        os.truncate(path, sum(len(line) + 1 for line in read_lines(path)))
 
 
 def check_output(path: Path) -> None:

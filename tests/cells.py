@@ -1,4 +1,4 @@
-"""Cells for tests to run."""
+"""Cells for tests to run, and those that did."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from nnbench import catalog
 from nnbench.execution import process
 from nnbench.records import CellSpec
+from nnbench.runs import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from nnbench.execution.process import Outcome
-    from nnbench.records import Event
+    from nnbench.records import CellResult, Event
 
 TOY = catalog.workloads()["toy-sigmoid"]
 
@@ -41,3 +43,8 @@ def run_worker(spec: CellSpec, on_event: Callable[[Event], object] = lambda _: N
         for event in events:
             on_event(event)
     return outcome
+
+
+def read_final(folder: Path) -> list[CellResult]:
+    """Return the attempts that count, with all their losses."""
+    return [cell for cell in store.read_cells(folder) if cell.final]

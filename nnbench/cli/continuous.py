@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.errors import ExitCode
     from nnbench.records import RunInfo
+    from nnbench.runs.run import Run
 
 
 @click.command()
@@ -118,7 +119,7 @@ def build(base: str, head: str, install: Sequence[str]) -> list[str]:
 
 
 def report(
-    folder: Path,
+    run: Run,
     *,
     titles: Sequence[str],
     gates: Sequence[str],
@@ -129,15 +130,13 @@ def report(
     from nnbench.execution import machine
     from nnbench.runs import comparison
     from nnbench.runs import continuous as pair
-    from nnbench.runs.run import Run
 
-    run = Run.open(folder)
     floor = machine.noise_floor(run.info.environment)
     changes = pair.compare(run, chosen_limits(gates, run.cells), floor)
     if table_format == "md":
         click.echo(caption(run.info, titles, floor) + "\n")
     PRINTERS[table_format](changes)
-    click.echo(f"Results: {folder}", err=True)
+    click.echo(f"Results: {run.folder}", err=True)
     return comparison.exit_code(changes, strict=strict)
 
 

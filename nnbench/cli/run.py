@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnbench.runs.planning import Plan
+    from nnbench.runs.run import Run
 
 
 class Terminated(BaseException):
@@ -102,49 +103,46 @@ def execute(
     folder: Path,
     *,
     progress: bool,
-    conclude: Callable[[Path], ExitCode],
+    conclude: Callable[[Run], ExitCode],
     is_resumed: bool = False,
 ) -> ExitCode:
     """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
 
-    from nnbench.runs import schedule, store
-    from nnbench.show.progress import shown
+    from nnbench.runs import schedule
+    from nnbench.show import text
+    from nnbench.show.terminal import shown
 
     console = Console(stderr=True)
     start = schedule.resume if is_resumed else schedule.run
     interruption = None
+    runs: list[Run] = []
+
+    def keep(run: Run) -> None:
+        runs.append(run)
+        text.write_tables(run, folder)
+
     try:
         with shown(console) if progress else nullcontext():
-            start(plan, folder, write_tables)
+            start(plan, folder, keep)
     except KeyboardInterrupt:
         interruption = ExitCode.INTERRUPTED
     except Terminated:
         interruption = ExitCode.TERMINATED
     if interruption:
         console.print("interrupted; the finished cells are kept")
-        if not (folder / store.RUN).exists():
+        if not runs:
             return interruption
-    code = conclude(folder)
+    code = conclude(runs[0])
     return interruption or code
 
 
-def write_tables(folder: Path) -> None:
-    """Write the tables of what was finished."""
-    from nnbench.runs.run import Run
-    from nnbench.show import text
-
-    text.write_tables(Run.open(folder), folder)
-
-
-def conclude(folder: Path) -> ExitCode:
+def conclude(run: Run) -> ExitCode:
     """Show the tables of what was finished, and return the exit code."""
     from nnbench.figures import columns
     from nnbench.proof import judge
-    from nnbench.runs.run import Run
     from nnbench.show.terminal import Terminal, print_tables
 
-    run = Run.open(folder)
-    print_tables(Terminal(), columns.tables(run.info).values(), run.frame, folder)
-    click.echo(f"Results: {folder}")
+    print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
+    click.echo(f"Results: {run.folder}")
     return judge.exit_code(run.cells, run.info.required)

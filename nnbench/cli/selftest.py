@@ -14,6 +14,7 @@ from nnbench.contract.errors import ExitCode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nnbench.runs.run import Run
     from nnbench.runs.selftest import Trial
 
 
@@ -52,16 +53,15 @@ def selftest(
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
 
 
-def conclude(folder: Path) -> ExitCode:
+def conclude(run: Run) -> ExitCode:
     """Keep the floor, and print what it comes from."""
     from nnbench.execution.machine import FLOORS
     from nnbench.runs import selftest as known_answers
-    from nnbench.runs import store
 
-    floor, trials = known_answers.evaluate(store.read_final(folder))
-    kept = FLOORS.save(store.read_info(folder).environment, floor)
+    floor, trials = known_answers.evaluate(run.cells)
+    kept = FLOORS.save(run.info.environment, floor)
     report(floor, trials)
-    click.echo(f"\nThe floor is kept in {kept}; the cells are in {folder}.")
+    click.echo(f"\nThe floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.OK
 
 

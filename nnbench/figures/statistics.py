@@ -170,7 +170,7 @@ def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return the ends of the middle part that CONFIDENCE asks for."""
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [outside, 1 - outside])
+    low, high = np.percentile(values, [outside * 100, (1 - outside) * 100])
     return float(low), float(high)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,24 @@ class Run:
         """
         return cls(store.read_info(folder), folder=folder)
 
+    @classmethod
+    def go_on(cls, folder: Path) -> Self:
+        """Open a run to add cells to it: a torn last line is cut off, and the cells are read now.
+
+        Raises
+        ------
+        ResultsError
+            As :meth:`open`, and if the folder cannot be written.
+        """
+        cells = store.read_cells(folder, mend=True)
+        return cls(store.read_info(folder), _read(cells), folder)
+
+    def add(self, cell: CellResult) -> None:
+        """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
+        if cell.final:
+            epochs = [replace(epoch, losses=[]) for epoch in cell.epochs]
+            self.cells.append(replace(cell, epochs=epochs))
+
     @property
     def name(self) -> str:
         """The name of the folder."""
@@ -69,9 +87,9 @@ class Run:
     def cells(self) -> list[CellResult]:
         """The attempt at each cell that counts, in the order in which they ran, without its losses."""
         if self._cells is None:
-            with warnings.catch_warnings(record=True) as caught, _without_collection():
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                self._cells = [_without_losses(cell) for cell in self.attempts() if cell.final]
+                self._cells = _read(self.attempts())
             self._warnings = [str(warning.message) for warning in caught]
             for warning in caught:
                 warnings.warn(warning.message, stacklevel=2)
@@ -138,20 +156,22 @@ class Run:
         return "no backend was measured" if self.groups else "no cell was finished"
 
 
-def _without_losses(cell: CellResult) -> CellResult:
-    """Let go of the losses of a cell that was just read; nobody else has it yet."""
-    for epoch in cell.epochs:
-        epoch.losses.clear()
-    return cell
+def _read(attempts: Iterable[CellResult]) -> list[CellResult]:
+    """Read the attempts that count, and let go of their losses, which nobody else has yet.
 
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Look for no circles of garbage: in a million records there are none, and looking takes long."""
+    Python looks for no circles of garbage meanwhile: in a million records there are none, and
+    looking takes long.
+    """
+    cells = []
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        for cell in attempts:
+            if cell.final:
+                for epoch in cell.epochs:
+                    epoch.losses.clear()
+                cells.append(cell)
     finally:
         if was_enabled:
             gc.enable()
+    return cells

@@ -23,15 +23,15 @@ from nnbench.records import (
     now,
 )
 from nnbench.runs import store
+from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from nnbench.records import RunInfo
     from nnbench.runs.planning import Plan
 
-    Conclude = Callable[[Path], object]  #: writes the tables of the run in a folder
+    Conclude = Callable[[Run], object]  #: writes the tables of the run
 
 SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
 
@@ -40,14 +40,14 @@ def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
     """Run every cell, in a folder without a run, and write each result as it comes.
 
     Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells finished by then
-    are in ``folder``, ``conclude`` was called with it, and the end of the run was announced.
+    are in ``folder``, ``conclude`` was called with the run, and the end of the run was announced.
     """
     digest = plan.executor.dataset_sha256(plan.info.workload)
     plan = plan._replace(info=replace(plan.info, dataset_sha256=digest))
     with store.hold(folder):
         store.create(folder, plan.info)
-        with _announced(plan.info, folder, conclude):
-            _Schedule(plan, folder).run()
+        with _announced(Run(plan.info, [], folder), folder, conclude) as run:
+            _Schedule(plan, run, folder).execute()
 
 
 def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
@@ -56,38 +56,36 @@ def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
     if plan.executor.dataset_sha256(info.workload) != info.dataset_sha256:
         name = info.workload.dataset
         raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
-    with store.hold(folder):
-        store.mend(folder)
-        schedule = _Schedule(plan, folder)
-        with _announced(info, folder, conclude):
-            schedule.run()
+    with store.hold(folder), _announced(Run.go_on(folder), folder, conclude) as run:
+        _Schedule(plan, run, folder).execute()
 
 
 @contextmanager
-def _announced(info: RunInfo, folder: Path, conclude: Conclude) -> Iterator[None]:
-    catalog.notify("nnbench_run_started", run=info, folder=folder)
+def _announced(run: Run, folder: Path, conclude: Conclude) -> Iterator[Run]:
+    catalog.notify("nnbench_run_started", run=run.info, folder=folder)
     try:
-        yield
+        yield run
     except BaseException:
         with suppress(NnbenchError, OSError):  # what ended the run is the one to report
-            conclude(folder)
+            conclude(run)
         raise
     else:
-        conclude(folder)
+        conclude(run)
     finally:
-        catalog.notify("nnbench_run_finished", run=info, folder=folder)
+        catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
 
 
 class _Schedule:
     """Gives the executor one block after the other, and takes in what comes of them."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, run: Run, folder: Path) -> None:
         self.info, self.folder, self.executor = plan.info, folder, plan.executor
+        self.run = run
         unavailable = self.info.unavailable
         self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
-        self.kept = finished(store.read_cells(folder))
+        self.kept = finished(run.cells)
 
-    def run(self) -> None:
+    def execute(self) -> None:
         for label, reason in self.info.unavailable.items():
             if (0, label) not in self.kept:
                 self.record(self.skipped(label, reason))
@@ -141,6 +139,7 @@ class _Schedule:
 
     def record(self, result: CellResult) -> None:
         store.append(self.folder, result)
+        self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)
 
     def skipped(self, label: str, reason: str) -> CellResult:
@@ -158,6 +157,6 @@ class _Schedule:
         )
 
 
-def finished(cells: Iterator[CellResult]) -> dict[tuple[int, str], CellResult]:
+def finished(cells: Iterable[CellResult]) -> dict[tuple[int, str], CellResult]:
     """Return the cells that need not run again, by round and backend."""
     return {(cell.round, cell.backend): cell for cell in cells if cell.final}

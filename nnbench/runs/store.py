@@ -74,20 +74,6 @@ def append(folder: Path, result: CellResult) -> None:
         raise problem from error
 
 
-def mend(folder: Path) -> None:
-    """Cut off a last line that a kill has torn, with a warning, so that cells can be added.
-
-    Raises
-    ------
-    ResultsError
-        If the folder cannot be written.
-    """
-    try:
-        files.cut_torn_line(folder / CELLS)
-    except OSError as error:
-        raise ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}") from error
-
-
 def read_info(folder: Path) -> RunInfo:
     """Read ``run.json``.
 
@@ -129,27 +115,28 @@ def upgrade(first: dict[str, Any]) -> dict[str, Any]:
     return {"points": [take(Point)], "machines": {LOCAL: take(Machine)}, **rest}
 
 
-def read_cells(folder: Path, *, warn: bool = True) -> Iterator[CellResult]:
+def read_cells(folder: Path, *, warn: bool = True, mend: bool = False) -> Iterator[CellResult]:
     """Yield the finished cells, in the order in which they ran.
 
-    A last line that a kill has torn is left out, with a warning if that is wanted.
+    A last line that a kill has torn is left out, with a warning if that is wanted, and cut off if
+    cells are to be added.
 
     Raises
     ------
     ResultsError
-        If any other line is damaged.
+        If any other line is damaged, or the last one cannot be cut off.
     """
     path = folder / CELLS
-    for number, line in enumerate(files.read_lines(path, warn=warn), start=1):
-        cell = _decode(line, CellResult, f"{path}:{number}")
-        if cell.status is Status.OK and not cell.complete:  # before it had a status of its own
-            cell = replace(cell, status=Status.BUDGET)
-        yield cell
-
-
-def read_final(folder: Path) -> list[CellResult]:
-    """Return the one attempt at each finished cell that counts: see nnbench.execution.disturbance."""
-    return [cell for cell in read_cells(folder) if cell.final]
+    try:
+        for number, line in enumerate(files.read_lines(path, warn=warn, mend=mend), start=1):
+            cell = _decode(line, CellResult, f"{path}:{number}")
+            if cell.status is Status.OK and not cell.complete:  # before it had its own status
+                cell = replace(cell, status=Status.BUDGET)
+            yield cell
+    except OSError as error:
+        if not mend:
+            raise
+        raise ResultsError(f"cannot write to {path}: {error.strerror}") from error
 
 
 def _decode(content: bytes, kind: type[T], where: object) -> T:

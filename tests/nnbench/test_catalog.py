@@ -7,7 +7,7 @@ import pytest
 
 from nnbench import Backend, NnbenchError, catalog
 from nnbench.contract import hooks
-from nnbench.runs import store
+from tests.cells import read_final
 from tests.plugins.helpers import environment, nnbench
 
 
@@ -87,7 +87,7 @@ def test_dataset_and_workload_of_a_plugin_are_run(tmp_path):
     folder = tmp_path / "run"
     done = nnbench("run", "-b", "numpy", "-w", "garden", "-r", "1", "-o", folder, env=env)
     assert done.returncode == 0, done.stderr
-    [cell] = store.read_final(folder)
+    [cell] = read_final(folder)
     assert (cell.workload, cell.status, len(cell.epochs)) == ("garden", "ok", 20)
     assert cell.epochs[-1].accuracy >= 0.9
 

@@ -44,7 +44,7 @@ def test_lines_are_read_back(path):
 
 
 def test_missing_file_has_no_lines(path):
-    files.cut_torn_line(path)
+    list(files.read_lines(path, mend=True))
     assert list(files.read_lines(path)) == []
     assert not path.exists()
 
@@ -56,7 +56,7 @@ def test_file_that_a_kill_has_cut_keeps_its_whole_lines(path, size):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert list(files.read_lines(path)) == LINES[:whole]
-        files.cut_torn_line(path)
+        list(files.read_lines(path, mend=True))
         files.append_line(path, b"{}")
         assert list(files.read_lines(path)) == [*LINES[:whole], b"{}"]
     torn = not (b"\n" + CONTENT[:size]).endswith(b"\n")
@@ -67,7 +67,7 @@ def test_file_that_a_kill_has_cut_keeps_its_whole_lines(path, size):
 def test_last_line_that_is_no_json_is_torn(path, rest):
     path.write_bytes(CONTENT + rest + b"\n")
     with pytest.warns(TornLineWarning, match="^.*/lines: the last line is torn, as by a kill"):
-        files.cut_torn_line(path)
+        list(files.read_lines(path, mend=True))
     assert path.read_bytes() == CONTENT
 
 
@@ -81,7 +81,7 @@ def test_other_lines_are_left_to_the_reader(path, end):
 
 def test_mending_changes_nothing_where_nothing_is_torn(path):
     path.write_bytes(CONTENT)
-    files.cut_torn_line(path)
+    list(files.read_lines(path, mend=True))
     assert path.read_bytes() == CONTENT
 
 

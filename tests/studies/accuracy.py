@@ -19,6 +19,7 @@ import numpy as np
 from nnbench import minibatches, reference
 from nnbench.data.task import load_splits, make_task, rows
 from nnbench.runs import store
+from tests.cells import read_final
 
 if TYPE_CHECKING:
     from nnbench.data.datasets import Splits
@@ -52,7 +53,7 @@ def study(folder: Path) -> list[float]:
 def complete(folder: Path) -> dict[str, list[CellResult]]:
     """Return the cells of each backend that were trained to the end."""
     found = defaultdict(list)
-    for cell in store.read_final(folder):
+    for cell in read_final(folder):
         if cell.complete:
             found[cell.backend].append(cell)
     return found

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nnbench.runs import store
+from tests.cells import read_final
 from tests.plugins.helpers import NNBENCH, environment, survivors, wait_until
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def outcome(cell: CellResult) -> tuple[object, ...]:
 def differences(folder: Path, unbroken: Path) -> list[str]:
     """Name what differs between two runs."""
     found = [t for t in TABLES if not columns(folder, t).equals(columns(unbroken, t))]
-    cells, others = ([*map(outcome, store.read_final(f))] for f in (folder, unbroken))
+    cells, others = ([*map(outcome, read_final(f))] for f in (folder, unbroken))
     return found + ([store.CELLS] if cells != others else [])
 
 

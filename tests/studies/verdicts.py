@@ -23,7 +23,8 @@ from nnbench.data.datasets import MNIST_FOLDER
 from nnbench.execution.machine import noise_floor
 from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
-from nnbench.runs import planning, schedule, store
+from nnbench.runs import planning, schedule
+from tests.cells import read_final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def measure(plan: Plan, folder: Path) -> dict[str, list[float]]:
     info = replace(plan.info, backends=labels, baseline=variants[0].label)
     schedule.run(plan._replace(info=info, entries=variants), folder, lambda _: None)
     times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *SLOWED)}
-    for cell in sorted(store.read_final(folder), key=lambda cell: cell.round):
+    for cell in sorted(read_final(folder), key=lambda cell: cell.round):
         seconds = metrics.epoch_s(cell)
         assert seconds, cell.message
         times[cell.backend.rpartition("@")[2]].append(seconds)

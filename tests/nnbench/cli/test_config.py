@@ -8,6 +8,7 @@ import pytest
 from nnbench import catalog
 from nnbench.config import files
 from nnbench.runs import store
+from tests.cells import read_final
 from tests.nnbench.config.examples import TOY
 
 SMALL = TOY + 'loss = "squared_error"\nepochs = 1\n'
@@ -111,7 +112,7 @@ def test_run_of_a_workload_file_needs_it_no_more(call, tmp_path):
     cells = tmp_path / "run" / "cells.jsonl"
     cells.write_bytes(cells.read_bytes().splitlines(keepends=True)[0])
     assert call("run", "--resume", "run", "--no-progress").code == 0
-    assert [cell.round for cell in store.read_final(tmp_path / "run")] == [0, 1]
+    assert [cell.round for cell in read_final(tmp_path / "run")] == [0, 1]
     assert call("compare", "run", "run").code == 0
 
 

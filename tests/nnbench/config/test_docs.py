@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnbench.runs import store
+from tests.cells import read_final
 
 DOCS = Path(__file__).parents[3] / "docs"
 BLOCK = re.compile(r"^```(?:toml|python)\n# ([\w.]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -29,14 +30,14 @@ def test_run_of_the_page_runs(call, examples):
     info = store.read_info(examples / "out" / "small")
     assert (info.workload.hidden, info.workload.optimizer.kind) == ((16,), "sgd")
     assert info.workload.name == "small+batch_size=64,epochs=1,target_accuracy=0.5"
-    [cell] = store.read_final(examples / "out" / "small")
+    [cell] = read_final(examples / "out" / "small")
     assert cell.status.counts
 
 
 def test_workload_in_the_run_runs(call, examples):
     done = call("run", "--config", "inline.toml", "-o", "out")
     assert done.code == 0, done.stderr
-    [cell] = store.read_final(examples / "out")
+    [cell] = read_final(examples / "out")
     assert (cell.workload, cell.status) == ("toy-small", "ok")
 
 

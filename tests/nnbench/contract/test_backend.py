@@ -10,8 +10,8 @@ import pytest
 
 from nnbench import Backend, BackendUnavailableError, Network, distributions
 from nnbench.contract.errors import ExitCode
-from nnbench.runs import store
 from nnbench_numpy.network import NumpyNetwork
+from tests.cells import read_final
 from tests.plugins.helpers import environment, nnbench
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
@@ -94,7 +94,7 @@ def test_a_distribution_need_not_be_called_as_its_module(name, installed):
 def test_a_backend_that_owns_its_step_is_run_without_phases(whole, tmp_path):
     done = run(tmp_path / "run", whole, "whole", "numpy")
     assert done.returncode == 0, done.stderr
-    cells = {cell.backend: cell for cell in store.read_final(tmp_path / "run")}
+    cells = {cell.backend: cell for cell in read_final(tmp_path / "run")}
     assert cells["whole"].status == "ok"
     assert cells["whole"].phases is None
     assert cells["whole"].losses == cells["numpy"].losses
@@ -117,14 +117,14 @@ def test_a_backend_that_owns_its_step_is_tested_but_for_its_phases(whole):
 
 def test_a_network_or_batch_that_is_not_supported_is_skipped_with_the_reason(whole, tmp_path):
     run(tmp_path / "run", whole, "single", "numpy")
-    [cell] = (c for c in store.read_final(tmp_path / "run") if c.backend == "single")
+    [cell] = (c for c in read_final(tmp_path / "run") if c.backend == "single")
     assert cell.status == "skipped"
     assert cell.message == "it trains one example at a time, not 5"
 
 
 def test_a_path_that_leads_nowhere_is_a_crash_that_names_it(whole, tmp_path):
     run(tmp_path / "run", whole, "nowhere", "numpy")
-    [cell] = (c for c in store.read_final(tmp_path / "run") if c.backend == "nowhere")
+    [cell] = (c for c in read_final(tmp_path / "run") if c.backend == "nowhere")
     assert cell.status == "crashed"
     assert "Misspelt" in cell.message
 

@@ -9,8 +9,7 @@ from nnbench.data.task import load_task
 from nnbench.execution import ceilings
 from nnbench.proof import guards, judge
 from nnbench.proof.judge import Expected, expected_losses
-from nnbench.runs import store
-from tests.cells import TOY, make_spec
+from tests.cells import TOY, make_spec, read_final
 from tests.plugins.helpers import environment, nnbench
 
 EXPECTED = Expected(losses=[2.0, 1.0], tolerance=1e-4)
@@ -22,7 +21,7 @@ def run(folder, *backends, **options):
     pairs = (text for key, value in options.items() for text in (f"--{key}", str(value)))
     command = ["run", "-b", ",".join(backends), "-w", TOY.name, "-r", 1, "-o", folder, *pairs]
     nnbench(*command, env=environment("faulty"))
-    return {cell.backend: cell for cell in store.read_final(folder)}
+    return {cell.backend: cell for cell in read_final(folder)}
 
 
 @pytest.fixture(scope="module")

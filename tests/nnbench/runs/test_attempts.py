@@ -15,6 +15,7 @@ from nnbench.runs import schedule, store
 from nnbench.runs.run import Run
 from nnbench.runs.schedule import finished
 from nnbench.show.text import cell_line
+from tests.cells import read_final
 
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
 SETUP = Setup(
@@ -86,13 +87,13 @@ def test_disturbed_cell_runs_again_until_it_is_calm(run, tmp_path):
         (1, False, True),
     ]
     assert cells[0].flags == ["disturbed: 50% of the time without a CPU"]
-    assert store.read_final(tmp_path / "run") == [cells[1]]
+    assert read_final(tmp_path / "run") == [cells[1]]
 
 
 def test_cell_that_stays_disturbed_is_flagged(run, tmp_path):
     cells = run(*[BUSY] * (REPEATS + 1))
     assert [c.final for c in cells] == [False] * REPEATS + [True]
-    [final] = store.read_final(tmp_path / "run")
+    [final] = read_final(tmp_path / "run")
     assert final.disturbed
     assert final.flags
 

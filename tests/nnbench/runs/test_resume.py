@@ -14,6 +14,7 @@ from nnbench.files import TornLineWarning
 from nnbench.proof.judge import expected_losses
 from nnbench.records import Epoch, Finished, Status
 from nnbench.runs import schedule, store
+from tests.cells import read_final
 
 NAMES = ["first", "second", "third"]
 ROUNDS = 4
@@ -191,7 +192,7 @@ def test_cell_with_an_interrupted_repetition_starts_over(make_run):
     run.go(schedule.resume)
     found = [(c.round, c.backend, c.final) for c in run.cells()]
     assert found[1:3] == [(0, second.backend, False), (0, second.backend, True)]
-    assert len(store.read_final(run.folder)) == ROUNDS * len(NAMES)
+    assert len(read_final(run.folder)) == ROUNDS * len(NAMES)
 
 
 def test_damaged_cell_is_refused_before_anything_runs(make_run):

@@ -91,6 +91,36 @@ def test_torn_line_is_warned_of_once_and_kept(folder):
     assert warning.endswith("the last line is torn, as by a kill, and left out")
 
 
+def test_cells_are_added_to_a_run_without_their_losses(folder, make_cell):
+    run = Run.go_on(folder)
+    cell = make_cell("numpy", round=4)
+    store.append(folder, cell)
+    run.add(cell)
+    run.add(make_cell("numpy", round=4, final=False))
+    assert run.cells[8].losses == []
+    assert run.cells == Run.open(folder).cells
+    assert cell.losses == [2.0, 1.0]  # observers have it, too
+
+
+def test_torn_line_is_cut_off_before_cells_are_added(folder):
+    before = (folder / store.CELLS).read_bytes()
+    (folder / store.CELLS).write_bytes(before + b'{"backend"')
+    with pytest.warns(TornLineWarning):
+        assert len(Run.go_on(folder).cells) == 8
+    assert (folder / store.CELLS).read_bytes() == before
+
+
+def test_run_reads_no_cells_and_resuming_it_reads_them_once(call, readings, tmp_path):
+    asked = ["-w", "toy-sigmoid", "-b", "numpy", "-r", "2", "--no-progress"]
+    assert call("run", *asked, "-o", tmp_path / "run").code == 0
+    assert readings == []
+    cells = tmp_path / "run" / store.CELLS
+    cells.write_bytes(cells.read_bytes().splitlines(keepends=True)[0])
+    assert call("run", "--resume", tmp_path / "run").code == 0
+    assert readings == [store.CELLS]
+    assert len(cells.read_bytes().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "times"),
     [
