@@ -239,8 +239,6 @@ def is_unstable(times: Sequence[float]) -> bool:
 
 
 def _has_two_groups(values: NDArray[np.float64], middle: float) -> bool:
-    if len(values) < 4:
-        return False
     gaps = np.diff(values)
     cut = int(np.argmax(gaps)) + 1
     if min(cut, len(values) - cut) < 2:
