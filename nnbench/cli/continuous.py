@@ -70,15 +70,14 @@ def continuous(
     """
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
-    from nnbench.runs import continuous as pair
-    from nnbench.runs import store
+    from nnbench.runs import continuous, store
 
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
-    pair.check_workload(asked["workload"])
-    found = find_pythons(base, head, pythons, install)
-    sides = pair.Sides(*map(interpreters.examine, found))
+    continuous.check_workload(asked["workload"])
+    both = find_pythons(base, head, pythons, install)
+    sides = continuous.Sides(*map(interpreters.examine, both))
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    plan = pair.plan(sides, command=command, overrides={}, **asked)
+    plan = continuous.plan(sides, command=command, overrides={}, **asked)
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
     folder = output or store.default_folder(plan.info, "continuous")
@@ -128,11 +127,10 @@ def report(
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
     from nnbench.execution import machine
-    from nnbench.runs import comparison
-    from nnbench.runs import continuous as pair
+    from nnbench.runs import comparison, continuous
 
     floor = machine.noise_floor(run.info.environment)
-    changes = pair.compare(run, chosen_limits(gates, run.cells), floor)
+    changes = continuous.compare(run, chosen_limits(gates, run.cells), floor)
     if table_format == "md":
         click.echo(caption(run.info, titles, floor) + "\n")
     PRINTERS[table_format](changes)

@@ -38,10 +38,9 @@ def selftest(
     Runs one backend under several names, three of them equal and the others slowed down by known
     shares. The floor is kept for this machine, and ``run`` and ``compare`` use it.
     """
-    from nnbench.runs import selftest as known_answers
-    from nnbench.runs import store
+    from nnbench.runs import selftest, store
 
-    plan = known_answers.plan(
+    plan = selftest.plan(
         backend,
         command=" ".join(["nnbench", *sys.argv[1:]]),
         overrides={},
@@ -56,9 +55,9 @@ def selftest(
 def conclude(run: Run) -> ExitCode:
     """Keep the floor, and print what it comes from."""
     from nnbench.execution.machine import FLOORS
-    from nnbench.runs import selftest as known_answers
+    from nnbench.runs import selftest
 
-    floor, trials = known_answers.evaluate(run.cells)
+    floor, trials = selftest.evaluate(run.cells)
     kept = FLOORS.save(run.info.environment, floor)
     report(floor, trials)
     click.echo(f"\nThe floor is kept in {kept}; the cells are in {run.folder}.")
