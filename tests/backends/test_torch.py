@@ -11,7 +11,7 @@ import pytest
 
 from nnbench import catalog, minibatches, reference
 from nnbench.data.task import rows
-from nnbench_torch.availability import why_no_compiler
+from nnbench_torch import why_no_compiler
 from tests.backends.expected import train_reference
 from tests.conftest import give
 from tests.problems import (
