@@ -117,7 +117,8 @@ def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
 def side(run: Run, name: str) -> Run:
     """Return one environment's part of a run, under the backends' own names."""
     end = f"@{name}"
-    labels = {k.removesuffix(end): v for k, v in run.info.backends.items() if k.endswith(end)}
+    every = {**run.info.backends, **run.info.unavailable}
+    labels = {k.removesuffix(end): v for k, v in every.items() if k.endswith(end)}
     cells = [c for c in run.cells if c.backend.endswith(end)]
     own = [replace(c, backend=c.backend.removesuffix(end)) for c in cells]
     return Run(replace(run.info, backends=labels), own)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -169,9 +170,8 @@ def test_equal_revisions_are_refused(builds, call):
 
 
 def test_caption_names_the_versions_that_differ(make_info):
-    info = make_info(rounds=10)
     versions = {"nnbench": "0.1", "numpy@base": "2.0", "numpy@head": "2.1"}
-    info.environment.versions.clear()
-    info.environment.versions.update(versions)
+    machine = replace(make_info().environment, versions=versions)
+    info = make_info(rounds=10, environment=machine)
     text = caption(info, ("v1", "HEAD"), 0.02)
     assert text.endswith("noise floor 2.0%. Versions that differ: numpy@base 2.0, numpy@head 2.1.")
