@@ -104,6 +104,21 @@ def test_shares_are_of_the_roof_of_the_same_threads(cell):
     assert found == pytest.approx((10.0, 0.1, 1.0, 0.05))
 
 
+def test_gpu_has_one_roof_and_each_number_of_threads_has_its_own(cell):
+    three, gpu = replace(ROOF, threads=3), Roof(device="cuda", threads=1, gflops=40.0, gb_per_s=2.0)
+    found = metrics.shares(replace(cell, threads=3), [three, gpu])
+    assert found == pytest.approx((10.0, 0.1, 1.0, 0.05))
+    on_gpu = replace(cell, threads=3, setup=replace(cell.setup, device="cuda"))
+    assert metrics.shares(on_gpu, [three, gpu]) == pytest.approx((10.0, 0.25, 1.0, 0.5))
+
+
+def test_shares_are_those_of_the_time_that_it_took(cell):
+    slow = replace(cell, epochs=[replace(epoch, train_s=2.0) for epoch in cell.epochs])
+    assert metrics.shares(slow, [ROOF]) == pytest.approx((5.0, 0.05, 0.5, 0.025))
+    assert metrics.shares(replace(cell, epochs=[]), [ROOF]) is None
+    assert metrics.shares(replace(cell, setup=None), [ROOF]) is None
+
+
 def test_a_roof_may_be_unknown_in_part(cell):
     found = metrics.shares(cell, [Roof(device="cpu", threads=1, gflops=None, gb_per_s=20.0)])
     assert (found.gflops_share, found.gb_per_s_share) == (None, pytest.approx(0.05))
