@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnbench_torch.network import Data, DenseNetwork, pair, split
+from nnbench_torch.network import Data, DenseNetwork, activation_of, pair, sigmoid_slope, split
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class HandwrittenNetwork(DenseNetwork):
         self._gradients = split(spec, self._flat_gradients)
         self._layer_gradients = pair(spec, self._gradients)
         self._transposed = [layer.weight.t() for layer in self._layers]
-        self._activate, self._slope = in_place(spec)
+        self._activation = activation_of(spec)
         self._loss = loss_of(spec)
         self._workspaces: dict[int, Workspace] = {}
         self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
@@ -84,7 +84,7 @@ class HandwrittenNetwork(DenseNetwork):
             else:
                 torch.addmm(bias, weight, value, out=output)
             if output is not work.outputs[-1]:
-                self._activate(output)
+                self._activation.in_place(output)
         return work.logits
 
     def backprop(self, batch: Data) -> Tensor:
@@ -112,7 +112,7 @@ class HandwrittenNetwork(DenseNetwork):
         """Carry delta down through a layer and the activation below it."""
         below, slope = work.deltas[depth - 1], work.slopes[depth - 1]
         torch.mm(self._transposed[depth], work.deltas[depth], out=below)
-        self._slope(work.outputs[depth - 1], out=slope)
+        self._activation.slope(work.outputs[depth - 1], out=slope)
         below.mul_(slope)
 
     def _penalty(self) -> Tensor:
@@ -154,17 +154,6 @@ def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace
     )
 
 
-def in_place(spec: NetworkSpec) -> tuple[Callable[[Tensor], Tensor], Callable[..., object]]:
-    """Return the activation of the hidden layers, and what writes its derivative, given its value."""
-    match spec.activation:
-        case "relu":
-            return torch.relu_, torch.sign
-        case "sigmoid":
-            return torch.sigmoid_, sigmoid_slope
-        case _:
-            assert_never(spec.activation)
-
-
 def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Tensor], Tensor]:
     """Return the function that gives the mean loss of the outputs, and writes its derivative."""
     match spec.loss:
@@ -174,11 +163,6 @@ def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Tensor], Tensor]:
             return squared_error
         case _:
             assert_never(spec.loss)
-
-
-def sigmoid_slope(value: Tensor, out: Tensor) -> None:
-    """Write the sigmoid's derivative a · (1 − a), given its value a."""
-    torch.addcmul(value, value, value, value=-1, out=out)
 
 
 def cross_entropy(work: Workspace, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, assert_never, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nnbench import BackendUnavailableError, Layer, Network
@@ -160,7 +160,7 @@ def export_all(layers: list[Dense]) -> list[Layer]:
 
 def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor]:
     """Return the function of parameters and inputs that gives the logits, shape (N, K)."""
-    activate = activation_of(spec)
+    activate = activation_of(spec).function
 
     def feedforward(parameters: Parameters, inputs: Tensor) -> Tensor:
         *hidden, last = pair(spec, parameters)
@@ -172,15 +172,29 @@ def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor
     return feedforward
 
 
-def activation_of(spec: NetworkSpec) -> Callable[[Tensor], Tensor]:
-    """Return the activation of the hidden layers."""
+class Activation(NamedTuple):
+    """An activation of the hidden layers, in the forms that PyTorch has."""
+
+    module: type[nn.Module]
+    function: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor]
+    slope: Callable[..., Tensor]  #: its derivative, given its value, into ``out``
+
+
+def activation_of(spec: NetworkSpec) -> Activation:
+    """Return the activation of a network."""
     match spec.activation:
         case "relu":
-            return torch.relu
+            return Activation(nn.ReLU, torch.relu, torch.relu_, torch.sign)
         case "sigmoid":
-            return torch.sigmoid
+            return Activation(nn.Sigmoid, torch.sigmoid, torch.sigmoid_, sigmoid_slope)
         case _:
             assert_never(spec.activation)
+
+
+def sigmoid_slope(value: Tensor, out: Tensor) -> Tensor:
+    """Write the sigmoid's derivative a · (1 − a), given its value a."""
+    return torch.addcmul(value, value, value, value=-1, out=out)
 
 
 def product(layer: Dense, value: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from nnbench_torch.network import Data, TorchNetwork, export, make_loss
+from nnbench_torch.network import Data, TorchNetwork, activation_of, export, make_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,19 +94,8 @@ def make_model(spec: NetworkSpec) -> nn.Sequential:
     modules: list[nn.Module] = []
     for fan_in, fan_out in spec.shapes:
         modules += [nn.Linear(fan_in, fan_out, bias=spec.bias)]
-        modules += [make_activation(spec)]
+        modules += [activation_of(spec).module()]
     return nn.Sequential(*modules[:-1])
-
-
-def make_activation(spec: NetworkSpec) -> nn.Module:
-    """Return the activation of a hidden layer."""
-    match spec.activation:
-        case "relu":
-            return nn.ReLU()
-        case "sigmoid":
-            return nn.Sigmoid()
-        case _:
-            assert_never(spec.activation)
 
 
 def make_optimizer(spec: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
