@@ -69,7 +69,10 @@ def nnbench_cell_event(spec: CellSpec, event: Event) -> None:
 
 @hookspec
 def nnbench_cell_kept(result: CellResult) -> None:
-    """Observe that a cell of a resumed run need not run again."""
+    """Observe that a cell of a resumed run need not run again.
+
+    The losses of its steps are left on disk: ``result.losses`` is empty.
+    """
 
 
 @hookspec

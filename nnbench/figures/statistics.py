@@ -168,10 +168,18 @@ def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the ends of the middle part that CONFIDENCE asks for."""
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.percentile(values, [outside * 100, (1 - outside) * 100])
-    return float(low), float(high)
+    """Return the ends of the middle part that CONFIDENCE asks for, as numpy.quantile.
+
+    That rounds the last digit otherwise from version to version.
+    """
+    ordered, outside = np.sort(values), (1 - CONFIDENCE) / 2
+
+    def end(share: float) -> float:
+        place = share * len(ordered) + (1 - share)  # from 1
+        below, part = int(place) - 1, place % 1
+        return float((1 - part) * ordered[below] + part * ordered[below + 1])
+
+    return end(outside), end(1 - outside)
 
 
 def _welch(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

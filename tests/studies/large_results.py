@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from nnbench.records import RunInfo
 
-SECONDS, GIGABYTES = 10.0, 1.0
+SECONDS, GIGABYTES = 15.0, 1.0
 STEPS, IMAGES, STEP_US = 938, 60_000, 200.0
 COMMANDS = [
     "show {run}",
