@@ -70,11 +70,12 @@ def test_folder_holds_the_files_of_a_run(run_folder):
 
 def test_run_tells_what_was_asked(run_folder, dataset):
     run = json.loads((run_folder / "run.json").read_text())
-    assert run["workload"]["name"] == "mnist+dataset=my shapes,epochs=1"
-    assert run["workload"]["dataset"] == str(dataset)
-    assert run["workload"]["target_accuracy"] is None
+    [point] = run["points"]
+    assert point["workload"]["name"] == "mnist+dataset=my shapes,epochs=1"
+    assert point["workload"]["dataset"] == str(dataset)
+    assert point["workload"]["target_accuracy"] is None
     assert (run["backends"].keys(), run["baseline"]) == ({"numpy"}, "numpy")
-    assert (run["rounds"], run["seed"], run["threads"]) == (1, 0, 1)
+    assert (run["rounds"], run["seed"], point["threads"]) == (1, 0, 1)
     assert f"--dataset '{dataset}'" in run["command"]  # as a shell takes it
 
 
