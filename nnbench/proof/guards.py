@@ -21,7 +21,7 @@ DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of a
 def problem(result: CellResult, *, moves: bool) -> str | None:
     """Return why a cell's clock cannot be right, or None.
 
-    ``moves`` tells whether the parameters of the reference change, if rounded to float32.
+    ``moves``: whether the parameters of the reference change, if rounded to float32.
     """
     achieved, limit = result.achieved_gflops, result.ceiling_gflops
     if moves and result.changed is False and result.losses:

@@ -112,7 +112,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None:
-    """Build an environment; what came of an earlier attempt is removed."""
+    """Build an environment; the rest of an earlier attempt is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     log.unlink(missing_ok=True)
     with TemporaryDirectory(prefix="nnbench-") as temporary:

@@ -1,4 +1,4 @@
-"""Measure what this machine can tell apart, by runs whose right answer is known.
+"""Measure what this machine can distinguish, by runs whose right answer is known.
 
 One backend runs under several names in every block. Between those that are equal every
 difference is noise (A/A): the noise floor is how far from 1 such a comparison's interval
@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def false_alarm(self) -> bool:
-        """Whether equal backends were told apart."""
+        """Whether equal backends were found to differ."""
         return self.share == 0 and self.comparison.verdict in {"slower", "faster"}
 
 

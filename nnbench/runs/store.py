@@ -1,4 +1,4 @@
-"""A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what came.
+"""A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what happened.
 
 Every finished cell is one line, on disk before the next cell starts. Tables are derived from these
 two files and never edited.

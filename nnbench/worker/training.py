@@ -125,7 +125,7 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     network.load(task.layers)  # forget the warm-up
     network.synchronize()
     warmup_s = perf_counter() - start
-    send(Ready(describe(task, backend, setup_s, transfer_s, warmup_s)))
+    send(Ready(make_setup(task, backend, setup_s, transfer_s, warmup_s)))
 
     complete = train(trainer, task, test_data, send)
     changed = not reference.equal(network.dump(), task.layers)
@@ -256,7 +256,7 @@ def total(values: Iterable[float | None]) -> float | None:
     return None if None in known else sum(filter(None, known))
 
 
-def describe(
+def make_setup(
     task: Task, backend: Backend, setup_s: float, transfer_s: float, warmup_s: float
 ) -> Setup:
     """Collect what happened before training, and what its speed can be judged by."""

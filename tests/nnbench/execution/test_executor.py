@@ -1,0 +1,68 @@
+"""Executors: the one that is always there, and those of plugins."""
+
+import pytest
+
+from nnbench import catalog, hookimpl
+from nnbench.contract.errors import NnbenchError
+from nnbench.contract.executor import Executor
+from nnbench.execution import executor, machine
+from nnbench.execution.executor import LocalExecutor
+from nnbench.records import LOCAL, Entry
+
+
+class Elsewhere(LocalExecutor):
+    """Runs blocks here, under another name."""
+
+    name = "elsewhere"
+    summary = "as if on another machine"
+
+
+@pytest.fixture
+def plugin():
+    """Register a plugin that lists an executor."""
+
+    class Plugin:
+        @hookimpl
+        def nnbench_executors(self):
+            return [Elsewhere()]
+
+    found = Plugin()
+    catalog.manager().register(found, name="elsewhere")
+    yield found
+    catalog.manager().unregister(found)
+
+
+def test_local_executor_is_always_there():
+    assert isinstance(executor.find(LOCAL), LocalExecutor)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_executor_of_a_plugin_is_there_too():
+    assert isinstance(executor.find("elsewhere"), Elsewhere)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_unknown_executor_is_refused():
+    with pytest.raises(NnbenchError, match="no executor named 'elswhere'; did you mean elsewhere"):
+        executor.find("elswhere")
+
+
+def test_executor_must_know_its_machines():
+    with pytest.raises(TypeError, match="abstract"):
+        Executor()  # type: ignore[abstract]  # that is the point
+
+
+def test_machine_says_what_it_cannot_run(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cpus", lambda: [0, 1])
+    monkeypatch.setattr(
+        catalog, "why_unavailable", lambda b: "no time" if b.name == "python" else None
+    )
+    entries = [Entry(label=name, backend=name) for name in ("numpy", "python", "nump")]
+    found = LocalExecutor().machines(entries, 1, ["numpy"])
+    assert found.keys() == {LOCAL}
+    reasons = found[LOCAL].unavailable
+    assert reasons.keys() == {"python", "nump"}
+    assert reasons["python"] == "no time"
+    assert reasons["nump"].startswith("no backend named 'nump'; did you mean numpy?")
+    assert found[LOCAL].environment.versions.keys() >= {"numpy"}
+    assert found[LOCAL].roofs == []
