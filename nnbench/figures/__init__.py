@@ -1,1 +1,1 @@
-"""From samples to claims: statistics, tables of numbers, columns by name."""
+"""From samples to claims: statistics, tables of numbers, columns by name. A figure is a number."""

@@ -1,7 +1,8 @@
 """Charts of a run, for the HTML page, and as pictures for papers and READMEs.
 
-Numbers come from ``nnbench.figures``; here they are only drawn. The libraries for that are an extra,
-and imported where they are used.
+A chart is a drawing; only ``plot --figure``, which users type, calls it otherwise. Numbers come from
+``nnbench.figures``; here they are only drawn. The libraries for that are an extra, and imported where
+they are used.
 """
 
 from __future__ import annotations
