@@ -41,7 +41,7 @@ def test_interval_covers_the_true_ratio_nearly_always(pairs):
     assert covered > 0.9
 
 
-@pytest.mark.parametrize("pairs", [6, 7, 50])
+@pytest.mark.parametrize("pairs", [6, 7, 50, 200])
 def test_interval_of_six_pairs_is_the_percentile_bootstrap(pairs):
     times, others = noisy(1.2, pairs, 0.05)
     found = statistics.compare(times, others).interval
@@ -214,7 +214,7 @@ def test_interval_of_few_is_that_of_scipys_bootstrap(size):
     assert np.log([interval.low, interval.high]).tolist() == pytest.approx([low, high])
 
 
-@pytest.mark.parametrize("size", [41, 42])
+@pytest.mark.parametrize("size", [41, 42, 44])
 def test_medians_of_many_have_the_distribution_of_resampled_ones(monkeypatch, size):
     values = np.random.default_rng(size).normal(size=size)
     whole = statistics.resampled_medians(values, np.random.default_rng(1))
