@@ -16,7 +16,7 @@ import numpy as np
 from nnbench.contract.spec import RULES, Examples, Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +41,9 @@ def activate(spec: NetworkSpec, z: Array) -> Array:
             assert_never(spec.activation)
 
 
-def activation_slope(spec: NetworkSpec, a: Array) -> Array:
-    """Return the activation's derivative, given its value ``a``."""
+def activation_slope(spec: NetworkSpec, values: Sequence[Array], depth: int) -> Array:
+    """Return the derivative of the activation below layer ``depth``, given its value."""
+    a = values[depth]
     match spec.activation:
         case "relu":
             return (a > 0).astype(a.dtype)
@@ -87,17 +88,25 @@ def penalty(spec: NetworkSpec, layers: Sequence[Layer]) -> float:
 
 
 def backprop(
-    spec: NetworkSpec, layers: Sequence[Layer], examples: Examples
+    spec: NetworkSpec,
+    layers: Sequence[Layer],
+    examples: Examples,
+    output: Callable[[NetworkSpec, Array, Examples], tuple[float, Array]] = output_loss,
+    slope: Callable[[NetworkSpec, list[Array], int], Array] = activation_slope,
 ) -> tuple[float, list[Layer]]:
-    """Return the loss (L2 term included) and its gradients."""
+    """Return the loss (L2 term included) and its gradients.
+
+    ``output`` and ``slope`` are replaced where a mistake is made on purpose.
+    """
     values = feedforward(spec, layers, examples.inputs)
-    loss, delta = output_loss(spec, values[-1], examples)
+    loss, delta = output(spec, values[-1], examples)
     gradients = []
-    for layer, a in zip(reversed(layers), reversed(values[:-1]), strict=True):
-        weight = a.T @ delta + spec.l2 * layer.weight
+    for depth in reversed(range(len(layers))):
+        layer = layers[depth]
+        weight = values[depth].T @ delta + spec.l2 * layer.weight
         bias = None if layer.bias is None else delta.sum(axis=0)
         gradients.append(Layer(weight, bias))
-        delta = (delta @ layer.weight.T) * activation_slope(spec, a)
+        delta = (delta @ layer.weight.T) * slope(spec, values, depth)
     return loss + penalty(spec, layers), gradients[::-1]
 
 

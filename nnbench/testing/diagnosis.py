@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench.testing import mistakes
-from nnbench.testing.mistakes import HALF, RIGHT
+from nnbench.testing.mistakes import HALF, MISTAKES, RIGHT
 from nnbench.testing.problems import deviation
 from nnbench.testing.session import LIKELY, NOTHING_FITS
 
@@ -178,7 +177,7 @@ def training(
 
 def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[Candidate]:
     """Yield what every known mistake gives, and what half precision does."""
-    for mistake in (*mistakes.known(problem), HALF):
+    for mistake in (*MISTAKES, HALF):
         with np.errstate(all="ignore"):  # a mistake may overflow
             outcome = mistake.train(problem)
         yield Candidate(mistake.hint, named(outcome), mistake is HALF)

@@ -11,7 +11,7 @@ import pytest
 from nnbench import Examples, Optimizer, catalog, reference
 from nnbench.contract import spec as contract
 from nnbench.testing import problems
-from nnbench.testing.mistakes import known
+from nnbench.testing.mistakes import MISTAKES
 from tests.conftest import variants
 from tests.problems import KINDS, make_layers, make_spec
 
@@ -55,7 +55,7 @@ def test_the_reference_refuses_a_kind_that_it_does_not_know(kind):
 def test_no_known_mistake_is_made_with_a_kind_that_is_not_known(kind):
     right = problems.make_problem(SPEC)
     problem = replace(right, spec=UNKNOWN[kind])
-    for mistake in known(problem):
+    for mistake in MISTAKES:
         with pytest.raises((AssertionError, KeyError), match=kind):
             mistake.train(problem)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nnbench import reference
-from nnbench.testing import diagnosis, mistakes
-from nnbench.testing.mistakes import RIGHT
+from nnbench.testing import diagnosis
+from nnbench.testing.mistakes import MISTAKES, RIGHT
 from nnbench.testing.problems import SPECS, make_problem
 
 PROBLEMS = [
@@ -37,12 +37,11 @@ def test_the_right_training_is_the_references():
         assert judge(outcome, problem) == []
 
 
-@pytest.mark.parametrize("position", range(len(mistakes.known(PROBLEMS[0]))))
-def test_a_mistake_is_explained_by_itself(position):
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.hint)
+def test_a_mistake_is_explained_by_itself(mistake):
     """At least one of the networks shows it, and what is said there is its own hint."""
     texts = []
     for problem in PROBLEMS:
-        mistake = mistakes.known(problem)[position]
         with np.errstate(all="ignore"):
             outcome = mistake.train(problem)
         texts += judge(outcome, problem)
