@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
-from nnbench.contract.spec import RULES, Examples, Layer
+from nnbench.contract.spec import RULES, Layer, map_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import NetworkSpec, Optimizer
+    from nnbench.contract.spec import Examples, NetworkSpec, Optimizer
 
     Array = NDArray[np.floating]
 
@@ -204,13 +204,9 @@ def equal(layers: Sequence[Layer], others: Sequence[Layer]) -> bool:
 
 def cast_layer(layer: Layer, dtype: type[np.floating]) -> Layer:
     """Copy a layer to another precision."""
-    weight, bias = layer
-    return Layer(weight.astype(dtype), None if bias is None else bias.astype(dtype))
+    return map_arrays(lambda array: array.astype(dtype), layer)
 
 
 def cast_examples(examples: Examples, dtype: type[np.floating]) -> Examples:
     """Copy a batch to another precision; labels are integers and stay."""
-    inputs, labels, targets = examples
-    return Examples(
-        inputs.astype(dtype), labels, None if targets is None else targets.astype(dtype)
-    )
+    return map_arrays(lambda a: a.astype(dtype), examples)._replace(labels=examples.labels)

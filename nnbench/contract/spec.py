@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 from msgspec import Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -54,6 +54,9 @@ class Examples(NamedTuple):
     inputs: NDArray[np.float32]  #: shape (M, D), C-contiguous
     labels: NDArray[np.int64] | None  #: shape (M,): classes; set if the loss is cross_entropy
     targets: NDArray[np.float32] | None  #: shape (M, K); set if the loss is squared_error
+
+
+Arrays = TypeVar("Arrays", Layer, Examples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +174,13 @@ class NetworkSpec:
         first, *_ = [i * o for i, o in self.shapes]
         update = RULES[self.optimizer.kind].touched
         return 4 * (batch_size * values + (3 + update) * self.parameter_count - first)
+
+
+def map_arrays(function: Callable[..., Any], *parts: Arrays) -> Arrays:
+    """Apply a function to the arrays that stand at the same place of layers, or of splits."""
+    places = zip(*parts, strict=True)
+    made = (None if place[0] is None else function(*place) for place in places)
+    return type(parts[0])._make(made)
 
 
 def minibatches(order: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from nnbench import catalog
 from nnbench.contract.errors import DatasetError
-from nnbench.contract.spec import Examples
+from nnbench.contract.spec import Examples, map_arrays
 from nnbench.data import seeding
 from nnbench.data.datasets import Splits, load_folder
 
@@ -102,12 +103,7 @@ def load_task(workload: Workload, seed: int) -> Task:
 
 def rows(examples: Examples, index: slice | NDArray[np.int64]) -> Examples:
     """Return some of the examples."""
-    inputs, labels, targets = examples
-    return Examples(
-        inputs[index],
-        None if labels is None else labels[index],
-        None if targets is None else targets[index],
-    )
+    return map_arrays(itemgetter(index), examples)
 
 
 def fit(examples: Examples, network: NetworkSpec) -> Examples:

@@ -9,13 +9,13 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import numpy as np
 from scipy import special
 
 from nnbench import reference
-from nnbench.contract.spec import Examples, Layer, Optimizer
+from nnbench.contract.spec import Examples, Layer, Optimizer, map_arrays
 from nnbench.reference import Update, flatten
 from nnbench.testing.problems import Problem
 
@@ -89,8 +89,8 @@ class Training:
     reported: Callable[[Array], Array] = unchanged
     #: whether the optimizer is cleared in each epoch
     restarts: bool = False
-    #: what ``load`` leaves as it was after an earlier training
-    survives: Collection[Literal["parameters", "moments", "steps"]] = ()
+    #: "parameters", "moments", "steps": what ``load`` leaves as it was after an earlier training
+    survives: Collection[str] = ()
     #: the arithmetic
     dtype: type[np.floating] = np.float64
 
@@ -139,29 +139,21 @@ class Training:
         if self.weights is None:
             return loss, gradients
         sizes = Sizes(len(batch.inputs), problem.batch_size, spec.sizes[-1], is_squared(spec))
-        weights = self.weights(sizes)
+        by = self.weights(sizes)
         penalty = reference.penalty(spec, layers)
-        on_biases = weights.gradient * weights.biases
-        return weights.loss * (loss - penalty) + weights.penalty * penalty, [
-            Layer(
-                weights.gradient * by_w + (weights.decay - weights.gradient) * spec.l2 * w,
-                None if b is None else on_biases * by_b + weights.biases_decay * spec.l2 * b,
+        factors = (by.gradient, by.decay - by.gradient), (by.gradient * by.biases, by.biases_decay)
+        return by.loss * (loss - penalty) + by.penalty * penalty, [
+            Layer._make(
+                None if slope is None or array is None else factor * slope + decay * spec.l2 * array
+                for (factor, decay), slope, array in zip(factors, *pair, strict=True)
             )
-            for (by_w, by_b), (w, b) in zip(gradients, layers, strict=True)
+            for pair in zip(gradients, layers, strict=True)
         ]
 
 
 def layerwise(function: Callable[..., Any], *networks: Layers) -> list[Layer]:
-    """Apply a function to the arrays of networks, or of their gradients, at each place."""
-    return [
-        Layer(
-            *(
-                None if arrays[0] is None else function(*arrays)
-                for arrays in zip(*layers, strict=True)
-            )
-        )
-        for layers in zip(*networks, strict=True)
-    ]
+    """Apply a function to the arrays at the same place of networks, or of their gradients."""
+    return [map_arrays(function, *layers) for layers in zip(*networks, strict=True)]
 
 
 def added(*networks: Layers) -> list[Layer]:
@@ -307,8 +299,7 @@ def zero_padded(problem: Problem) -> Iterator[Examples]:
     """Fill the last batch up with zeros."""
     for batch in problem.batches():
         pads = (0, problem.batch_size - len(batch.inputs)), (0, 0)
-        parts = (None if part is None else np.pad(part, pads[: part.ndim]) for part in batch)
-        yield Examples(*parts)
+        yield map_arrays(lambda part, pads=pads: np.pad(part, pads[: part.ndim]), batch)
 
 
 def relabelled(shift: int) -> Training:

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnbench.contract.spec import Layer
 from nnbench.reference import flatten
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
+from nnbench.testing.mistakes import layerwise
 from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Model
-    from nnbench.contract.spec import Examples, NetworkSpec
+    from nnbench.contract.spec import Examples, Layer, NetworkSpec
 
 SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
 
@@ -92,7 +90,7 @@ class ContractChecks(Checks):
     def test_loaded_arrays_are_copied(self) -> None:
         """What happens to the given arrays after ``load`` is nothing to the network."""
         problem = make_problem(self.subject.spec)
-        given = copy_layers(problem.layers)
+        given = layerwise(np.copy, problem.layers)
         network = self.subject.network(problem.spec, given)
         self._verify_apart("given to load", network, given)
 
@@ -101,7 +99,7 @@ class ContractChecks(Checks):
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
         dumped = network.dump()
-        before = copy_layers(dumped)
+        before = layerwise(np.copy, dumped)
         network.train_epoch(data, problem.orders[0], problem.batch_size)
         network.synchronize()
         if not same_bits(dumped, before):
@@ -117,7 +115,7 @@ class ContractChecks(Checks):
         network, data = self.start(problem)
         backprop(network, data, problem.index)
         first = network.gradients()
-        before = copy_layers(first)
+        before = layerwise(np.copy, first)
         backprop(network, data, problem.first_step(skip=BATCH_SIZE).index)
         if not same_bits(first, before):
             fail(
@@ -127,7 +125,7 @@ class ContractChecks(Checks):
 
     def _verify_apart(self, what: str, network: Model[Any, Any], arrays: list[Layer]) -> None:
         """Write over arrays that a network must not share."""
-        before = copy_layers(network.dump())
+        before = layerwise(np.copy, network.dump())
         for array in flatten(arrays):
             if array.flags.writeable:
                 array[...] = SCRIBBLE
@@ -142,8 +140,3 @@ class ContractChecks(Checks):
 def arrays_of(examples: Examples) -> list[NDArray[Any]]:
     """List what a split consists of."""
     return [array for array in examples if array is not None]
-
-
-def copy_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """Copy the arrays of a network."""
-    return [Layer(w.copy(), None if b is None else b.copy()) for w, b in layers]
