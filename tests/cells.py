@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nnbench.execution.process import Outcome
     from nnbench.records import CellResult, Event
 
 TOY = catalog.workloads()["toy-sigmoid"]
@@ -37,12 +37,14 @@ def make_spec(backend: str = "numpy", **changes: Any) -> CellSpec:
     return replace(spec, **changes)
 
 
-def run_worker(spec: CellSpec, on_event: Callable[[Event], object] = lambda _: None) -> Outcome:
-    """Run a cell in a process of its own, and return what became of it."""
-    with process.run_worker(spec) as (events, outcome):
+def run_worker(
+    spec: CellSpec, on_event: Callable[[Event], object] = lambda _: None
+) -> SimpleNamespace:
+    """Run a cell in a process of its own, and return what its result has of its events."""
+    with process.run_worker(spec) as (events, values):
         for event in events:
             on_event(event)
-    return outcome
+    return SimpleNamespace(**values)
 
 
 def read_final(folder: Path) -> list[CellResult]:

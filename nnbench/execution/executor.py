@@ -117,12 +117,10 @@ def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> 
     for attempt in range(disturbance.REPEATS + 1):
         yield CellStarted(spec)
         started, start, sampler = now(), monotonic(), gpu.Sampler()
-        with process.run_worker(spec) as (events, outcome):
+        with process.run_worker(spec) as (events, values):
             for event in events:
                 sampler(event)
                 yield CellEvent(spec, event)
-        wall_s, finished = monotonic() - start, outcome.finished
-        assert outcome.status  # noqa: S101 - set by every path of run_worker
         result = CellResult(
             backend=spec.label,
             workload=spec.workload.name,
@@ -131,19 +129,11 @@ def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> 
             threads=spec.threads,
             position=position,
             started=started,
-            wall_s=wall_s,
-            status=outcome.status,
-            message=outcome.message,
-            setup=outcome.setup,
-            epochs=outcome.epochs,
-            phases=finished.phases if finished else None,
-            peak_memory_bytes=finished.peak_memory_bytes if finished else None,
-            complete=bool(finished and finished.complete),
-            changed=finished.changed if finished else None,
-            output=outcome.output,
+            wall_s=monotonic() - start,
             gpu=sampler.samples,
             point=block.point,
             block_attempt=block.attempt,
+            **values,
         )
         result = ceilings.measure_speed(result, spec)
         result = judge.judge(result, expected, spec.workload.target_accuracy)

@@ -11,24 +11,14 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
+from msgspec.structs import asdict
 
-from nnbench.records import (
-    Epoch,
-    EpochFinished,
-    Event,
-    Failed,
-    Finished,
-    Progress,
-    Ready,
-    Setup,
-    Status,
-)
+from nnbench.records import EpochFinished, Event, Failed, Finished, Progress, Ready, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,34 +57,6 @@ CHUNK = 1 << 16
 GRACE_S = 10.0  #: for a worker that has sent its last event, and for pipes that outlive it
 
 
-@dataclass
-class Outcome:
-    """What is known of a cell so far; the worker's events fill it in."""
-
-    status: Status | None = None
-    message: str = ""
-    setup: Setup | None = None
-    epochs: list[Epoch] = field(default_factory=list)
-    finished: Finished | None = None
-    output: str = ""
-
-    def apply(self, event: Event) -> None:
-        """Take an event in."""
-        match event:
-            case Ready(setup=setup):
-                self.setup = setup
-            case EpochFinished(epoch=epoch):
-                self.epochs.append(epoch)
-            case Finished():
-                self.finished, self.status = event, Status.OK
-            case Failed(status=status, message=message):
-                self.status, self.message = status, message
-            case Progress():
-                pass
-            case unknown:
-                assert_never(unknown)
-
-
 class Worker:
     """A running worker process with its two pipes: events, and whatever it prints."""
 
@@ -114,9 +76,6 @@ class Worker:
         self.events = read_end
         self.pending = b""
         self.printed = b""
-        self._hand_over(spec)
-
-    def _hand_over(self, spec: CellSpec) -> None:
         assert self.process.stdin  # noqa: S101 - it was asked for
         with suppress(BrokenPipeError):  # it died at once; its status will say so
             self.process.stdin.write(msgspec.json.encode(spec))
@@ -164,13 +123,10 @@ class Worker:
             return None
 
     def kill(self) -> None:
-        """Kill the whole process group, and collect the worker."""
+        """Kill the whole process group, collect the worker, and close the pipes."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def close(self) -> None:
-        """Close the pipes."""
         os.close(self.events)
         if self.process.stdout:
             self.process.stdout.close()
@@ -183,36 +139,50 @@ class Worker:
 
 
 @contextmanager
-def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], Outcome]]:
-    """Run one cell in a process of its own: give its events, and what becomes of it.
+def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], dict[str, Any]]]:
+    """Run one cell in a process of its own: give its events, and what its result has of them.
 
-    The outcome is whole once the context is left; the worker's whole process group is dead by
-    then, whatever has happened.
+    The values of the result are whole once the context is left; the worker's whole process group
+    is dead by then, whatever has happened.
     """
-    outcome = Outcome()
+    values: dict[str, Any] = {"epochs": []}  # a status comes with the last event
     kills_before = out_of_memory_kills()
     worker = Worker(spec)
     try:
-        yield follow(worker, outcome), outcome
+        yield follow(worker, values), values
         exit_status = worker.end()
     finally:
         worker.kill()
-        worker.close()
-    outcome.output = worker.output
-    if outcome.status is None:
+    if "status" not in values:
         killed = out_of_memory_kills() > kills_before
-        outcome.status, outcome.message = explain(exit_status, spec, out_of_memory=killed)
+        take_in(explain(exit_status, spec, out_of_memory=killed), values)
+    values["output"] = worker.output
 
 
-def follow(worker: Worker, outcome: Outcome) -> Iterator[Event]:
+def follow(worker: Worker, values: dict[str, Any]) -> Iterator[Event]:
     """Yield a worker's events, up to its last one; then it has only to end."""
     for line in worker.lines():
-        if outcome.status is None:
+        if "status" not in values:
             event = decode(line)
-            outcome.apply(event)
+            take_in(event, values)
             yield event
-        if outcome.status:
+        if "status" in values:
             worker.hurry()
+
+
+def take_in(event: Event, values: dict[str, Any]) -> None:
+    """Add what an event says to the values of a :class:`CellResult`, which has the same names."""
+    match event:
+        case Ready() | Failed():
+            values |= asdict(event)
+        case Finished():
+            values |= {"status": Status.OK, **asdict(event)}
+        case EpochFinished(epoch=epoch):
+            values["epochs"].append(epoch)
+        case Progress():
+            pass
+        case unknown:
+            assert_never(unknown)
 
 
 def decode(line: bytes) -> Event:
@@ -224,15 +194,16 @@ def decode(line: bytes) -> Event:
     return event
 
 
-def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> tuple[Status, str]:
-    """Return the status and a message for a worker that ended without a last event."""
+def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> Failed:
+    """Return the last event of a worker that ended without one."""
     if exit_status is None:
-        return Status.TIMEOUT, f"still running after {spec.timeout_s:g} s, and was killed"
+        text = f"still running after {spec.timeout_s:g} s, and was killed"
+        return Failed(Status.TIMEOUT, text)
     if exit_status >= 0:
-        return Status.CRASHED, f"exited with status {exit_status} before it was done"
+        return Failed(Status.CRASHED, f"exited with status {exit_status} before it was done")
     if exit_status == -signal.SIGKILL and out_of_memory:
-        return Status.OOM, "killed by the kernel, which was out of memory"
-    return Status.CRASHED, f"killed by {name_signal(-exit_status)}"
+        return Failed(Status.OOM, "killed by the kernel, which was out of memory")
+    return Failed(Status.CRASHED, f"killed by {name_signal(-exit_status)}")
 
 
 def name_signal(number: int) -> str:

@@ -5,12 +5,12 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from nnbench.execution import machine, process
-from nnbench.records import EpochFinished, Event, Failed, Progress, Ready
+from nnbench.records import CellResult, EpochFinished, Event, Failed, Finished, Progress, Ready
 from nnbench.worker import __main__ as worker
 from tests.cells import TOY, make_spec, run_worker
 from tests.plugins import helpers
@@ -91,7 +91,7 @@ def test_hanging_worker_is_killed_in_time(outcomes, backend, seconds, epochs):
 def test_what_outlives_the_last_event_does_not_block(faults, backend):
     outcome, _, seconds = faults[0][backend]
     assert outcome.status == "ok"
-    assert outcome.finished.complete
+    assert outcome.complete
     assert seconds < make_spec().timeout_s / 2
 
 
@@ -107,7 +107,7 @@ def test_garbage_in_the_pipe_of_events_is_the_last_event(faults, backend, start)
     outcome, events, _ = faults[0][backend]
     assert outcome.status == "crashed"
     assert outcome.message.startswith(f"wrote to the pipe of events: {start}")
-    assert outcome.finished is None
+    assert not hasattr(outcome, "complete")
     assert len(outcome.epochs) == FINISHED_EPOCHS
     assert isinstance(events[-1], Failed)
 
@@ -153,7 +153,7 @@ def test_endless_line_and_message_are_bounded(outcomes):
 def test_budget_ends_the_training_inside_an_epoch(outcomes):
     outcome = outcomes["slow"]
     assert outcome.status == "ok"
-    assert not outcome.finished.complete
+    assert not outcome.complete
     (epoch,) = outcome.epochs
     assert 0 < epoch.images < outcome.setup.epoch_images
     assert epoch.test_loss is not None
@@ -162,7 +162,7 @@ def test_budget_ends_the_training_inside_an_epoch(outcomes):
 def test_budget_ends_a_training_that_gets_slower(outcomes):
     outcome = outcomes["gets-slower"]
     assert outcome.status == "ok"
-    assert not outcome.finished.complete
+    assert not outcome.complete
     assert 0 < len(outcome.epochs) < TOY.epochs
 
 
@@ -179,6 +179,11 @@ def test_events_come_in_order(faults):
     assert [type(event) for event in events[:3]] == [Ready, Progress, EpochFinished]
     numbers = [event.epoch.number for event in events if isinstance(event, EpochFinished)]
     assert numbers == list(range(1, TOY.epochs + 1))
+
+
+@pytest.mark.parametrize("event", [Ready, Finished, Failed])
+def test_a_result_has_all_that_an_event_says(event):
+    assert set(event.__struct_fields__) <= {field.name for field in fields(CellResult)}
 
 
 def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
@@ -209,4 +214,4 @@ def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
 )
 def test_exit_status_is_explained(exit_status, out_of_memory, expected):
     spec = make_spec("numpy")
-    assert process.explain(exit_status, spec, out_of_memory=out_of_memory) == expected
+    assert process.explain(exit_status, spec, out_of_memory=out_of_memory) == Failed(*expected)

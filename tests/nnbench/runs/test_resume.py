@@ -9,18 +9,17 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.contract.errors import ResultsError
 from nnbench.data.task import load_task
-from nnbench.execution.process import Outcome
 from nnbench.files import TornLineWarning
 from nnbench.proof.judge import expected_losses
-from nnbench.records import Epoch, Finished, Status
+from nnbench.records import Epoch, Status
 from nnbench.runs import schedule, store
 from tests.cells import read_final
 
 NAMES = ["first", "second", "third"]
 ROUNDS = 4
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
-CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV")
-SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
+CRASHED = {"status": Status.CRASHED, "message": "killed by SIGSEGV"}
+SKIPPED = {"status": Status.SKIPPED, "message": "no device"}
 
 
 def test_only_a_final_attempt_finishes_a_cell(make_cell):
@@ -38,7 +37,7 @@ def stop_early(spec):
     (loss,) = expected_losses(load_task(spec.workload, spec.seed)).losses
     numbers = {"images": 5, "train_s": 0.01, "evaluate_s": 0.1}
     epoch = Epoch(number=1, losses=[loss], test_loss=loss, accuracy=None, **numbers)
-    return Outcome(Status.OK, epochs=[epoch], finished=Finished(None, 1, complete=False))
+    return {"status": Status.OK, "epochs": [epoch], "complete": False}
 
 
 class Observing:

@@ -13,15 +13,14 @@ from nnbench.data import seeding
 from nnbench.data.datasets import digest, load_toy
 from nnbench.data.task import load_task
 from nnbench.execution import machine
-from nnbench.execution.process import Outcome
 from nnbench.proof.judge import expected_losses
-from nnbench.records import Block, Entry, Epoch, Finished, Handicap, Happening, Setup, Status
+from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Setup, Status
 from nnbench.runs import schedule, store
 
 NAMES = ["first", "second", "third", "fourth"]
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
-CRASHED = Outcome(status=Status.CRASHED, message="killed by SIGSEGV", output="last words")
-SKIPPED = Outcome(status=Status.SKIPPED, message="no device")
+CRASHED = {"status": Status.CRASHED, "message": "killed by SIGSEGV", "output": "last words"}
+SKIPPED = {"status": Status.SKIPPED, "message": "no device"}
 
 
 def select(name, threads=None):
@@ -119,7 +118,7 @@ def test_failure_is_kept_with_what_came_before_it(run, make_info):
     epoch = Epoch(
         number=1, images=5, train_s=0.1, losses=[9.0], test_loss=9.0, accuracy=None, evaluate_s=0.1
     )
-    outcome = replace(CRASHED, epochs=[epoch])
+    outcome = {**CRASHED, "epochs": [epoch]}
     _, (cell,) = run(make_info(rounds=1), [select("first")], {"first": outcome})
     assert (cell.status, cell.message, cell.output) == (
         "crashed",
@@ -151,7 +150,7 @@ def test_finished_cell_is_judged(run, make_info):
             accuracy=None,
             evaluate_s=0.1,
         )
-        return Outcome(Status.OK, setup=setup, epochs=[epoch], finished=Finished(None, 1, True))
+        return {"status": Status.OK, "setup": setup, "epochs": [epoch], "complete": True}
 
     outcomes = {"first": finish(losses[0]), "second": finish(losses[0] * 1.01)}
     _, cells = run(make_info(rounds=1), [select("first"), select("second")], outcomes)
