@@ -16,7 +16,7 @@ from nnbench.contract import DISTRIBUTION, FORMER, NAME
 from nnbench.contract.errors import PluginError, PluginWarning, install_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from importlib.metadata import Distribution, EntryPoint
 
 EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
@@ -28,6 +28,11 @@ def get(name: str) -> Distribution | None:
         return distribution(name)
     except PackageNotFoundError:
         return None
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those distributions that are installed."""
+    return {name: found.version for name in names if (found := get(name))}
 
 
 def is_installed(name: str) -> bool:

@@ -18,6 +18,7 @@ from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from nnbench import distributions
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine, process
 from nnbench.execution.machine import Kept
@@ -32,10 +33,20 @@ if TYPE_CHECKING:
 MEASURE_S = 0.3  #: for all sizes together
 TIMEOUT_S = 60.0  #: with the import of torch
 ROOFS: Kept[list[Roof]] = Kept("ceilings.json", list[Roof])
-LIBRARIES = {"cpu": ("numpy", "torch", "jax"), "cuda": ("torch",)}
-COPIERS = {"cpu": ("numpy", "torch"), "cuda": ("torch",)}
-SIZES = {"cpu": (256, 512, 1024), "cuda": (4096, 8192)}
-COPY_FLOATS = 1 << 26  #: 256 MB, beyond every cache
+What = Literal["product", "copy"]
+LIBRARIES: dict[tuple[What, str], tuple[str, ...]] = {
+    ("product", "cpu"): ("numpy", "torch", "jax"),
+    ("product", "cuda"): ("torch",),
+    ("copy", "cpu"): ("numpy", "torch"),
+    ("copy", "cuda"): ("torch",),
+}
+#: Of square matrices; 8192 make 256 MB, beyond every cache.
+SIZES = {
+    ("product", "cpu"): (256, 512, 1024),
+    ("product", "cuda"): (4096, 8192),
+    ("copy", "cpu"): (8192,),
+    ("copy", "cuda"): (8192,),
+}
 
 
 def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
@@ -60,7 +71,7 @@ def for_cell(spec: CellSpec, device: str, achieved: float) -> float | None:
     NumPy: where a backend was faster than that (by ``SLACK``), others are asked as well.
     """
     best = None
-    for library in LIBRARIES[device]:
+    for library in LIBRARIES["product", device]:
         found = measure("product", library, device, spec.threads, spec.cpus, spec.python)
         best = max(filter(None, (best, found)), default=None)
         if best is not None and achieved <= SLACK * best:
@@ -70,7 +81,7 @@ def for_cell(spec: CellSpec, device: str, achieved: float) -> float | None:
 
 @cache
 def measure(
-    what: Literal["product", "copy"],
+    what: What,
     library: str,
     device: str,
     threads: int,
@@ -114,24 +125,22 @@ def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[in
 
 def installed() -> dict[str, str]:
     """Return the versions of the libraries that are asked for ceilings."""
-    names = sorted(set(chain.from_iterable(LIBRARIES.values())))
-    found = {name: machine.installed_version(name) for name in names}
-    return {name: version for name, version in found.items() if version}
+    return distributions.versions(sorted(set(chain.from_iterable(LIBRARIES.values()))))
 
 
 def roof(device: str, threads: int) -> Roof:
     """Measure a roof: the best of the libraries that are there."""
     cpus = tuple(machine.usable_cpus()[-threads:])
 
-    def ask(what: Literal["product", "copy"], libraries: Iterable[str]) -> float | None:
-        found = (measure(what, name, device, threads, cpus) for name in libraries)
+    def ask(what: What) -> float | None:
+        found = (measure(what, name, device, threads, cpus) for name in LIBRARIES[what, device])
         return max(filter(None, found), default=None)
 
     return Roof(
         device=device,
         threads=threads,
-        gflops=ask("product", LIBRARIES[device]),
-        gb_per_s=ask("copy", COPIERS[device]),
+        gflops=ask("product"),
+        gb_per_s=ask("copy"),
         libraries=installed(),
     )
 
@@ -141,22 +150,16 @@ def main() -> None:
     what, library, device, cpus = sys.argv[1:]
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, cpus.split(",")))
-    best = best_copy(library, device) if what == "copy" else best_product(library, device)
-    sys.stdout.write(f"{best}\n")
+    sys.stdout.write(f"{best(what, library, device)}\n")
 
 
-def best_product(library: str, device: str) -> float:
-    """Return the best GFLOP/s of products of square matrices."""
-    make = {"numpy": numpy_product, "torch": torch_product, "jax": jax_product}[library]
-    seconds = MEASURE_S / len(SIZES[device])
-    shortest = {size: shortest_s(make(size, device), seconds) for size in SIZES[device]}
-    return max(2 * size**3 / s for size, s in shortest.items()) * 1e-9
-
-
-def best_copy(library: str, device: str) -> float:
-    """Return the best GB/s of copies of a large array, counting what is read and written."""
-    make = {"numpy": numpy_copy, "torch": torch_copy}[library]
-    return 2 * 4 * COPY_FLOATS / shortest_s(make(device), MEASURE_S) * 1e-9
+def best(what: str, library: str, device: str) -> float:
+    """Return the best GFLOP/s of products, or GB/s of copies, which are read and written."""
+    sizes = SIZES[what, device]
+    act = {"numpy": with_numpy, "torch": with_torch, "jax": with_jax}[library]
+    shortest = {n: shortest_s(act(what, n, device), MEASURE_S / len(sizes)) for n in sizes}
+    work = {"product": lambda n: 2 * n**3, "copy": lambda n: 2 * 4 * n**2}[what]
+    return max(work(n) / seconds for n, seconds in shortest.items()) * 1e-9
 
 
 def shortest_s(action: Callable[[], Any], seconds: float) -> float:
@@ -170,33 +173,43 @@ def shortest_s(action: Callable[[], Any], seconds: float) -> float:
     return shortest
 
 
-def numpy_product(size: int, _: str) -> Callable[[], Any]:
-    """Return a function that multiplies with NumPy."""
+def with_numpy(what: str, size: int, _: str) -> Callable[[], Any]:
+    """Return a function that multiplies or copies with NumPy, each thread its part of a copy."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     a = np.full((size, size), 0.5, np.float32)
-    out = np.empty_like(a)
-    return lambda: np.matmul(a, a, out=out)
+    out = np.ones_like(a)
+    if what == "product":
+        return lambda: np.matmul(a, a, out=out)
+    threads = int(os.environ[process.THREAD_VARIABLES[0]])
+    parts = list(zip(np.array_split(out, threads), np.array_split(a, threads), strict=True))
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
 
 
-def torch_product(size: int, device: str) -> Callable[[], Any]:
-    """Return a function that multiplies with PyTorch, in its default precision."""
+def with_torch(what: str, size: int, device: str) -> Callable[[], Any]:
+    """Return a function that multiplies or copies with PyTorch, in its default precision."""
     import torch
 
     a = torch.full((size, size), 0.5, device=device)
-    out = torch.empty_like(a)
+    out = torch.ones_like(a)
 
-    def product() -> None:
-        torch.mm(a, a, out=out)
+    def act() -> None:
+        if what == "product":
+            torch.mm(a, a, out=out)
+        else:
+            out.copy_(a)
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return product
+    return act
 
 
-def jax_product(size: int, _: str) -> Callable[[], Any]:
-    """Return a function that multiplies with JAX, on the CPU."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
+def with_jax(_: str, size: int, device: str) -> Callable[[], Any]:
+    """Return a function that multiplies with JAX."""
+    os.environ["JAX_PLATFORMS"] = device
     os.environ["NPROC"] = os.environ[process.THREAD_VARIABLES[0]]
     import jax
     import jax.numpy as jnp
@@ -204,35 +217,6 @@ def jax_product(size: int, _: str) -> Callable[[], Any]:
     a = jnp.full((size, size), 0.5, jnp.float32)
     product = jax.jit(jnp.matmul)
     return lambda: product(a, a).block_until_ready()
-
-
-def numpy_copy(_: str) -> Callable[[], Any]:
-    """Return a function that copies with NumPy, each thread its part."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
-
-    threads = int(os.environ[process.THREAD_VARIABLES[0]])
-    source = np.ones(COPY_FLOATS, np.float32)
-    target = np.ones_like(source)
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    pool = ThreadPoolExecutor(threads)
-    return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
-
-
-def torch_copy(device: str) -> Callable[[], Any]:
-    """Return a function that copies with PyTorch."""
-    import torch
-
-    source = torch.ones(COPY_FLOATS, device=device)
-    target = torch.ones_like(source)
-
-    def copy() -> None:
-        target.copy_(source)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return copy
 
 
 if __name__ == "__main__":

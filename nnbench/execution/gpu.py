@@ -57,6 +57,11 @@ class Sampler:
                 self.samples.append(sample)
 
 
+def names() -> list[str]:
+    """Return the names of all GPUs."""
+    return ask(_names) or []
+
+
 def snapshot() -> GpuSample | None:
     """Return the GPU's clock, its temperature, and why it is throttled."""
     return ask(_sample)
@@ -72,8 +77,8 @@ def throttle_reasons(samples: Iterable[GpuSample]) -> list[str]:
     return sorted({reason for sample in samples for reason in sample.throttled})
 
 
-def ask(question: Callable[[Any, Any], T]) -> T | None:
-    """Call a function with pynvml and the handle of the GPU that a backend gets."""
+def ask(question: Callable[[Any], T]) -> T | None:
+    """Call a function with pynvml."""
     try:
         import pynvml
     except ImportError:
@@ -81,22 +86,28 @@ def ask(question: Callable[[Any, Any], T]) -> T | None:
     try:
         pynvml.nvmlInit()
         try:
-            return question(pynvml, _device(pynvml))
+            return question(pynvml)
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return None
 
 
+def _names(nvml: Any) -> list[str]:
+    handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+    return [nvml.nvmlDeviceGetName(handle) for handle in handles]
+
+
 def _device(nvml: Any) -> Any:
-    """Return the first GPU that CUDA may use, as CUDA_VISIBLE_DEVICES names it."""
+    """Return the handle of the first GPU that CUDA may use, as CUDA_VISIBLE_DEVICES names it."""
     name = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
     if name.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(name))
     return nvml.nvmlDeviceGetHandleByUUID(name)
 
 
-def _sample(nvml: Any, device: Any) -> GpuSample:
+def _sample(nvml: Any) -> GpuSample:
+    device = _device(nvml)
     bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
     return GpuSample(
         clock_mhz=nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM),
@@ -105,5 +116,5 @@ def _sample(nvml: Any, device: Any) -> GpuSample:
     )
 
 
-def _users(nvml: Any, device: Any) -> list[int]:
-    return [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(device)]
+def _users(nvml: Any) -> list[int]:
+    return [each.pid for each in nvml.nvmlDeviceGetComputeRunningProcesses(_device(nvml))]

@@ -1,7 +1,7 @@
 """A machine: what it is, what is known of it from earlier runs, and what may spoil times on it.
 
-Each check returns what it found, or None. The facts come from files below /proc and /sys; where
-one is missing, as on other systems, there is nothing to say.
+The facts come from files below /proc and /sys; where one is missing, as on other systems, there is
+nothing to say.
 
 Sources: the kernel's Documentation/admin-guide/pm/cpufreq.rst and intel_pstate.rst; V. Stinner,
 *pyperf*, "Tune the system for benchmarks".
@@ -13,13 +13,12 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from nnbench import files
+from nnbench import distributions, files
 from nnbench.contract import DISTRIBUTION
 from nnbench.execution import gpu, process
 from nnbench.records import DEFAULT_FLOOR, OWN_NAMES, Environment
@@ -31,6 +30,14 @@ T = TypeVar("T")
 ROOT = Path("/")
 LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
 LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it
+CPUS = "sys/devices/system/cpu"
+TURBO = "turbo is on, times depend on the temperature"
+#: Files below CPUS: what each says where it spoils times, why it does, and what to write to which.
+SWITCHES = (
+    ("intel_pstate/no_turbo", "0", TURBO, "1", "intel_pstate/no_turbo"),
+    ("cpufreq/boost", "1", TURBO, "0", "cpufreq/boost"),
+    ("smt/active", "1", "SMT is on, a busy sibling slows a CPU down", "off", "smt/control"),
+)
 
 
 class MachineWarning(UserWarning):
@@ -43,17 +50,16 @@ def examine(libraries: Iterable[str] = ()) -> Environment:
     import psutil
 
     names = [DISTRIBUTION, "numpy", *sorted(set(libraries) - {*OWN_NAMES, "numpy"})]
-    found = {name: installed_version(name) for name in names}
     return Environment(
         cpu=cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or "unknown",
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         usable_cores=len(usable_cpus()) or (os.cpu_count() or 1),
         memory_bytes=psutil.virtual_memory().total,
-        gpus=gpus(),
+        gpus=gpu.names(),
         system=platform.platform(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        versions={name: text for name, text in found.items() if text},
+        versions=distributions.versions(names),
         git=git_state(),
     )
 
@@ -61,31 +67,6 @@ def examine(libraries: Iterable[str] = ()) -> Environment:
 def usable_cpus() -> list[int]:
     """Return the CPUs that this process may run on; empty where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
-def installed_version(distribution: str) -> str | None:
-    """Return the version of an installed distribution, or None."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def gpus() -> list[str]:
-    """Return the names of the NVIDIA GPUs; empty without nvidia-ml-py or a driver."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def git_state() -> str | None:
@@ -171,82 +152,31 @@ def check(
     environment
         Variables that workers might inherit.
     """
-    found = [
-        governor(cpus[-threads:], root),
-        turbo(root),
-        smt(root),
-        load(len(cpus), threads, root),
-        memory(root),
-        gpu_users() if uses_gpu else None,
-        caps(environment),
-    ]
-    return [text for text in found if text]
-
-
-def governor(cpus: Sequence[int], root: Path = ROOT) -> str | None:
-    """Look for a CPU whose clock follows the load."""
-    for cpu in cpus:
-        name = _read(root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")
-        if name and name != "performance":
-            return f"CPU governor is {name}: sudo cpupower frequency-set -g performance"
-    return None
-
-
-def turbo(root: Path = ROOT) -> str | None:
-    """Look for clocks that rise as long as the CPU is cool, under Intel's driver or another's."""
-    folder = root / "sys/devices/system/cpu"
-    for switch, on, off in (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0")):
-        if _read(folder / switch) == on:
-            how = f"echo {off} | sudo tee /sys/devices/system/cpu/{switch}"
-            return f"turbo is on, times depend on the temperature: {how}"
-    return None
-
-
-def smt(root: Path = ROOT) -> str | None:
-    """Look for CPUs that are two halves of a core."""
-    if _read(root / "sys/devices/system/cpu/smt/active") != "1":
-        return None
-    how = "echo off | sudo tee /sys/devices/system/cpu/smt/control"
-    return f"SMT is on, a busy sibling slows a CPU down: {how}"
-
-
-def load(cpus: int, threads: int, root: Path = ROOT) -> str | None:
-    """Look for too few idle CPUs, by the load average of the last minute."""
-    text = _read(root / "proc/loadavg")
-    average = float(text.split()[0]) if text else 0.0
-    if not cpus or average <= cpus - threads + LOAD_SLACK:
-        return None
-    return f"load average is {average:.1f} on {cpus} CPUs: stop other programs, or wait a minute"
-
-
-def memory(root: Path = ROOT) -> str | None:
-    """Look for too little memory; the files count it in KiB."""
-    lines = map(str.split, (_read(root / "proc/meminfo") or "").splitlines())
+    found = []
+    governors = [_read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
+    if others := [name for name in governors[-threads:] if name not in {"", "performance"}]:
+        found.append(f"CPU governor is {others[0]}: sudo cpupower frequency-set -g performance")
+    for file, bad, why, value, switch in SWITCHES:
+        if _read(root / CPUS / file) == bad:
+            found.append(f"{why}: echo {value} | sudo tee /{CPUS}/{switch}")
+    load = float((_read(root / "proc/loadavg") or "0").split()[0])  # of the last minute
+    if cpus and load > len(cpus) - threads + LOAD_SLACK:
+        how = "stop other programs, or wait a minute"
+        found.append(f"load average is {load:.1f} on {len(cpus)} CPUs: {how}")
+    lines = map(str.split, _read(root / "proc/meminfo").splitlines())
     free = next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), LEAST_MEMORY)
-    if free >= LEAST_MEMORY:
-        return None
-    return f"only {free / 2**20:.0f} MiB of memory are free: stop other programs"
+    if free < LEAST_MEMORY:
+        found.append(f"only {free / 2**20:.0f} MiB of memory are free: stop other programs")
+    if uses_gpu and (users := gpu.other_processes()):
+        pids = ", ".join(map(str, users))
+        found.append(f"the GPU is used by process {pids}: stop it (see nvidia-smi)")
+    if caps := ",".join(process.caps(environment)):
+        found.append(f"cells run without {caps}: {process.INHERIT}={caps} hands them on")
+    return found
 
 
-def gpu_users() -> str | None:
-    """Look for others on the GPU."""
-    users = gpu.other_processes()
-    if not users:
-        return None
-    return f"the GPU is used by process {', '.join(map(str, users))}: stop it (see nvidia-smi)"
-
-
-def caps(environment: Mapping[str, str]) -> str | None:
-    """Look for variables that would slow some libraries down; workers do not get them."""
-    found = process.caps(environment)
-    if not found:
-        return None
-    names = ",".join(found)
-    return f"cells run without {names}: {process.INHERIT}={names} hands them on"
-
-
-def _read(path: Path) -> str | None:
+def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError):
-        return None
+        return ""

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, get_args
 
 import pytest
 
-from nnbench import catalog
+from nnbench import catalog, distributions
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.task import load_splits, make_task, rows
-from nnbench.execution import machine
 from nnbench.testing import diagnosis
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject
@@ -177,12 +176,12 @@ def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
 
 def extra_info(subject: Subject, workload: str, problem: Problem) -> dict[str, object]:
     """Return what a reader of the JSON needs to know."""
-    libraries = {DISTRIBUTION, "numpy", *subject.backend.libraries}
+    libraries = sorted({DISTRIBUTION, "numpy", *subject.backend.libraries})
     return {
         "backend": subject.label,
         "workload": workload,
         "batch_size": problem.batch_size,
         "epoch_images": len(problem.orders[0]),
         "threads": subject.threads,
-        "versions": {name: machine.installed_version(name) for name in sorted(libraries)},
+        "versions": {**dict.fromkeys(libraries), **distributions.versions(libraries)},
     }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from nnbench import distributions
@@ -142,3 +143,8 @@ def test_nnbench_comes_from_where_this_one_came_from(monkeypatch, origin, argume
     own = SimpleNamespace(version="0.7", read_text={"direct_url.json": record}.__getitem__)
     monkeypatch.setattr(distributions, "distribution", lambda _: own)
     assert distributions.own_requirement() == arguments
+
+
+@pytest.mark.parametrize("name", ["no-such-distribution", "definitely not"])
+def test_distribution_that_is_missing_has_no_version(name):
+    assert distributions.versions([name, "numpy"]) == {"numpy": np.__version__}

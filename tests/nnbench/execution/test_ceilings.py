@@ -52,9 +52,9 @@ def test_interpreter_that_is_missing_has_no_ceiling():
 @pytest.mark.parametrize(("library", "threads"), [("numpy", 1), ("numpy", 2), ("torch", 1)])
 def test_copies_have_a_ceiling(library, threads, monkeypatch):
     monkeypatch.setenv(THREAD_VARIABLES[0], str(threads))
-    monkeypatch.setattr(ceilings, "COPY_FLOATS", 1 << 16)
+    monkeypatch.setitem(ceilings.SIZES, ("copy", "cpu"), (256,))
     monkeypatch.setattr(ceilings, "MEASURE_S", 0.02)
-    assert 0.1 < ceilings.best_copy(library, "cpu") < 1e5  # GB/s, of a small array in the cache
+    assert 0.1 < ceilings.best("copy", library, "cpu") < 1e5  # GB/s, of a small array in the cache
 
 
 def test_the_shortest_of_several_times_counts(monkeypatch):

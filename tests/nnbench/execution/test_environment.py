@@ -3,8 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -75,47 +73,6 @@ def test_usable_cpus_are_those_of_this_process():
         assert machine.usable_cpus() == [max(before)]
     finally:
         os.sched_setaffinity(0, before)
-
-
-@pytest.mark.parametrize("name", ["no-such-distribution", "definitely not"])
-def test_distribution_that_is_missing_has_no_version(name):
-    assert machine.installed_version(name) is None
-
-
-class NoDriverError(Exception):
-    """Raised by a stand-in for pynvml."""
-
-
-@pytest.fixture
-def nvml(monkeypatch):
-    """Put a stand-in with two GPUs in pynvml's place; return what is called."""
-    calls = []
-    stand_in = SimpleNamespace(
-        NVMLError=NoDriverError,
-        nvmlInit=lambda: calls.append("init"),
-        nvmlShutdown=lambda: calls.append("shutdown"),
-        nvmlDeviceGetCount=lambda: 2,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=["A GPU", "Another"].__getitem__,
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", stand_in)
-    return stand_in, calls
-
-
-def test_gpus_are_asked_for_their_names(nvml):
-    assert machine.gpus() == ["A GPU", "Another"]
-    assert nvml[1] == ["init", "shutdown"]
-
-
-def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
-    def fail():
-        raise NoDriverError
-
-    monkeypatch.setattr(nvml[0], "nvmlInit", fail)
-    assert machine.gpus() == []
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert machine.gpus() == []
-    assert nvml[1] == []
 
 
 @pytest.mark.usefixtures("repository")

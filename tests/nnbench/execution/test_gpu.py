@@ -35,6 +35,12 @@ class Nvml(SimpleNamespace):
     def nvmlShutdown(self):  # noqa: N802 - as NVML has it
         self.open -= 1
 
+    def nvmlDeviceGetCount(self):  # noqa: N802 - as NVML has it
+        return 2
+
+    def nvmlDeviceGetName(self, device):  # noqa: N802 - as NVML has it
+        return {"GPU 0": "A GPU", "GPU 1": "Another"}[device]
+
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802 - as NVML has it
         if index > 1:
             raise NVMLError("invalid argument")
@@ -121,10 +127,28 @@ def test_real_package_gives_a_sample_or_none():
     assert found is None or found.clock_mhz > 0
 
 
-def test_other_users_of_the_gpu_are_a_warning(nvml):
-    assert machine.gpu_users() is None
+@pytest.mark.usefixtures("nvml")
+def test_gpus_are_asked_for_their_names():
+    assert gpu.names() == ["A GPU", "Another"]
+
+
+def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
+    def fail():
+        raise NVMLError
+
+    monkeypatch.setattr(nvml, "nvmlInit", fail)
+    assert gpu.names() == []
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu.names() == []
+
+
+def test_other_users_of_the_gpu_are_a_warning(nvml, tmp_path):
+    def check():
+        return machine.check([0], 1, uses_gpu=True, root=tmp_path, environment={})
+
+    assert check() == []
     nvml.users = (4711, 4712)
-    assert machine.gpu_users() == "the GPU is used by process 4711, 4712: stop it (see nvidia-smi)"
+    assert check() == ["the GPU is used by process 4711, 4712: stop it (see nvidia-smi)"]
 
 
 @pytest.mark.usefixtures("nvml")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.execution import machine
+from nnbench.execution import gpu, machine
 
 CPU = "sys/devices/system/cpu"
 TURBO = "turbo is on, times depend on the temperature"
@@ -106,7 +106,7 @@ def test_warnings_are_shown_and_kept_with_the_run(monkeypatch, recwarn, plan_toy
 
 def test_gpu_is_asked_about_only_if_one_is_used(monkeypatch):
     asked = []
-    monkeypatch.setattr(machine, "gpu_users", lambda: asked.append(True))
+    monkeypatch.setattr(gpu, "other_processes", lambda: asked.append(True))
     machine.check([0], 1, uses_gpu=False)
     assert not asked
     machine.check([0], 1, uses_gpu=True)

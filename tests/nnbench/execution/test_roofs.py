@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import NetworkSpec, Optimizer
+from nnbench import NetworkSpec, Optimizer, distributions
 from nnbench.execution import ceilings, machine
 from nnbench.figures import metrics
 from nnbench.records import Roof
@@ -76,7 +76,7 @@ def test_roofs_are_measured_once_for_each_machine(machine, measured):
 def test_another_version_of_a_library_measures_again(machine, measured, monkeypatch):
     ceilings.roofs(machine, ["cpu"], [1])
     before = len(measured)
-    monkeypatch.setattr("nnbench.execution.machine.installed_version", lambda name: f"{name}-next")
+    monkeypatch.setattr(distributions, "versions", lambda names: {n: f"{n}-next" for n in names})
     found = ceilings.roofs(machine, ["cpu"], [1])
     assert len(measured) == 2 * before
     assert found[0].libraries["numpy"] == "numpy-next"
