@@ -157,9 +157,9 @@ def best(what: str, library: str, device: str) -> float:
     """Return the best GFLOP/s of products, or GB/s of copies, which are read and written."""
     sizes = SIZES[what, device]
     act = {"numpy": with_numpy, "torch": with_torch, "jax": with_jax}[library]
-    shortest = {n: shortest_s(act(what, n, device), MEASURE_S / len(sizes)) for n in sizes}
-    work = {"product": lambda n: 2 * n**3, "copy": lambda n: 2 * 4 * n**2}[what]
-    return max(work(n) / seconds for n, seconds in shortest.items()) * 1e-9
+    work = {n: 2 * n**3 if what == "product" else 2 * 4 * n**2 for n in sizes}
+    seconds = MEASURE_S / len(sizes)
+    return max(work[n] / shortest_s(act(what, n, device), seconds) for n in sizes) * 1e-9
 
 
 def shortest_s(action: Callable[[], Any], seconds: float) -> float:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import gc
 import math
+import resource
 import sys
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
@@ -26,13 +30,12 @@ from nnbench.records import Epoch, EpochFinished, Finished, Part, Progress, Read
 from nnbench.worker import counters, phases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Backend, Model
     from nnbench.records import CellSpec, Event, Handicap
-    from nnbench.worker.counters import Usage
 
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
@@ -41,20 +44,23 @@ WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not tra
 
 
 class Evaluation(NamedTuple):
-    """How well a network does on the test split."""
+    """How well a network does on the test split: fields of an epoch."""
 
-    loss: float | None  #: None is not finite
+    test_loss: float | None  #: None is not finite
     accuracy: float | None  #: None where the targets are no classes
-    seconds: float
+    evaluate_s: float
 
 
 class Trained(NamedTuple):
-    """What one call of train_epoch, or several, did."""
+    """What one call of train_epoch did: fields of an epoch, which has their sums."""
 
     images: int
-    seconds: float
+    train_s: float
     losses: list[float | None]
-    usage: Usage
+    cpu_s: float
+    involuntary_switches: int
+    waited_s: float | None
+    steal_s: float
     compilations: int
     device_s: float | None  #: by the device's own clock
 
@@ -83,9 +89,9 @@ class Trainer:
         self.pace_s = seconds / max(1, len(losses))
         return Trained(
             images=len(order),
-            seconds=seconds,
+            train_s=seconds,
             losses=[finite_or_none(loss) for loss in losses.tolist()],
-            usage=usage,
+            **usage._asdict(),
             compilations=(self.network.compilations() or 0) - compiled,
             device_s=self.network.device_seconds(),
         )
@@ -97,7 +103,7 @@ class Trainer:
             seconds = min(self.budget_s - self.spent_s, PART_S)
             steps = max(1, int(seconds / self.pace_s))
             part = self.call(order[done : done + steps * self.batch_size])
-            self.spent_s += part.seconds
+            self.spent_s += part.train_s
             done += part.images
             yield part
 
@@ -114,7 +120,8 @@ def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
 
     start = perf_counter()
     data = network.place(task.train)
-    test_data = network.place(copy_wanted(task.test))
+    inputs, labels, targets = task.test  # a backend cannot change what it is judged by:
+    test_data = network.place(Examples(inputs, deepcopy(labels), deepcopy(targets)))
     network.synchronize()
     transfer_s = perf_counter() - start
 
@@ -164,16 +171,6 @@ def keep_busy(seconds: float) -> None:
         pass
 
 
-def copy_wanted(examples: Examples) -> Examples:
-    """Copy what the network is judged by, so that a backend cannot change it."""
-    inputs, labels, targets = examples
-    return Examples(
-        inputs,
-        None if labels is None else labels.copy(),
-        None if targets is None else targets.copy(),
-    )
-
-
 def warm_up(trainer: Trainer, task: Task) -> None:
     """Run every shape that training will meet, until the pace is known.
 
@@ -184,7 +181,7 @@ def warm_up(trainer: Trainer, task: Task) -> None:
     ragged = len(order) % task.batch_size
     trainer.call(order[: task.batch_size + ragged])
     images = task.batch_size
-    while trainer.call(np.resize(order, images)).seconds < WARM_UP_S and images < WARM_UP_IMAGES:
+    while trainer.call(np.resize(order, images)).train_s < WARM_UP_S and images < WARM_UP_IMAGES:
         images *= 2
 
 
@@ -230,30 +227,16 @@ def evaluate(network: Model[Any, Any], data: Any, task: Task) -> Evaluation:
 
 
 def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoch:
-    """Join the parts of an epoch and its evaluation."""
+    """Join the parts of an epoch and its evaluation; what one part does not know is unknown."""
+    columns = zip(Trained._fields, zip(*parts, strict=True), strict=True)
+    sums: dict[str, Any] = {n: None if None in each else reduce(add, each) for n, each in columns}
     return Epoch(
         number=number,
-        images=sum(part.images for part in parts),
-        train_s=sum(part.seconds for part in parts),
-        losses=[loss for part in parts for loss in part.losses],
-        test_loss=evaluation.loss,
-        accuracy=evaluation.accuracy,
-        evaluate_s=evaluation.seconds,
         calls=len(parts),
-        cpu_s=sum(part.usage.cpu_s for part in parts),
-        involuntary_switches=sum(part.usage.involuntary_switches for part in parts),
-        waited_s=total(part.usage.waited_s for part in parts),
-        steal_s=sum(part.usage.steal_s for part in parts),
-        compilations=sum(part.compilations for part in parts),
-        device_s=total(part.device_s for part in parts),
-        parts=[Part(images=part.images, train_s=part.seconds) for part in parts],
+        parts=[Part(images=part.images, train_s=part.train_s) for part in parts],
+        **sums,
+        **evaluation._asdict(),
     )
-
-
-def total(values: Iterable[float | None]) -> float | None:
-    """Return the sum of values; None if one is unknown."""
-    known = list(values)
-    return None if None in known else sum(filter(None, known))
 
 
 def make_setup(
@@ -262,25 +245,21 @@ def make_setup(
     """Collect what happened before training, and what its speed can be judged by."""
     from threadpoolctl import threadpool_info
 
+    inputs = task.train.inputs
     pools = {Path(pool["filepath"]).name: pool for pool in threadpool_info()}
     return Setup(
         setup_s=setup_s,
         transfer_s=transfer_s,
         warmup_s=warmup_s,
-        epoch_images=len(task.train.inputs),
+        epoch_images=len(inputs),
         parameters=task.network.parameter_count,
         thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
         kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
         device=backend.device,
         operations=task.network.operations,
         traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,
-        nonzero_share=nonzero_share(task.train) if backend.skips_zeros else 1.0,
+        nonzero_share=np.count_nonzero(inputs) / inputs.size if backend.skips_zeros else 1.0,
     )
-
-
-def nonzero_share(examples: Examples) -> float:
-    """Return which share of the inputs is not zero."""
-    return float(np.count_nonzero(examples.inputs) / examples.inputs.size)
 
 
 def peak_memory_bytes() -> int:
@@ -293,7 +272,5 @@ def peak_memory_bytes() -> int:
     if status.exists():
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
-    import resource
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

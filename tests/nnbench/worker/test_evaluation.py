@@ -82,23 +82,23 @@ def test_accuracy_is_the_share_of_largest_logits(make_task, labels, accuracy):
 
 def test_loss_is_the_mean_cross_entropy(make_task):
     found = evaluate_logits(make_task(), [[0, 0, 0], [math.log(2), 0, 0]], [0, 0])
-    assert found.loss == pytest.approx((math.log(3) + math.log(2)) / 2)
+    assert found.test_loss == pytest.approx((math.log(3) + math.log(2)) / 2)
 
 
 def test_loss_is_the_mean_squared_error_of_a_sigmoid(make_task):
     task = make_task(loss="squared_error")
     found = evaluate_logits(task, [[0, 0, 0], [100, -100, -100]], [0, 0])
-    assert found.loss == pytest.approx(3 * 0.25 / 6)
+    assert found.test_loss == pytest.approx(3 * 0.25 / 6)
     assert found.accuracy == 1.0
 
 
 def test_huge_logits_have_a_finite_loss(make_task):
-    assert evaluate_logits(make_task(), [[1e30, 0, 0]], [0]).loss == 0.0
+    assert evaluate_logits(make_task(), [[1e30, 0, 0]], [0]).test_loss == 0.0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_that_are_not_finite_have_no_loss(make_task, bad):
-    assert evaluate_logits(make_task(), [[bad, bad, 0], [1, 0, 0]], [0, 0]).loss is None
+    assert evaluate_logits(make_task(), [[bad, bad, 0], [1, 0, 0]], [0, 0]).test_loss is None
 
 
 def test_targets_that_are_no_classes_have_no_accuracy(mnist):
@@ -108,13 +108,13 @@ def test_targets_that_are_no_classes_have_no_accuracy(mnist):
     test = Examples(np.zeros((2, 1), np.float32), None, targets)
     found = evaluate(Fixed(), test, replace(task, test=test))
     assert found.accuracy is None
-    assert found.loss == pytest.approx(0.25**2 / 2)
+    assert found.test_loss == pytest.approx(0.25**2 / 2)
 
 
 def test_seconds_of_an_evaluation_lie_within_it(make_task):
     task, start = make_task(), perf_counter()
     found = evaluate_logits(task, [[0, 0, 0]], [0])
-    assert 0 < found.seconds <= perf_counter() - start
+    assert 0 < found.evaluate_s <= perf_counter() - start
 
 
 @pytest.mark.parametrize("count", [1, BATCH_SIZE, BATCH_SIZE + 1])
