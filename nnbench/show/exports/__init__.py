@@ -5,10 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nnbench.contract.errors import ExitCode, ResultsError
+import msgspec
+
+from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError, install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sized
+    from types import ModuleType
     from typing import TypeVar
 
     from nnbench.runs.run import Run
@@ -54,3 +57,23 @@ def require(run: Run, content: SizedT) -> SizedT:
         problem.exit_code = ExitCode.NOTHING_MEASURED
         raise problem
     return content
+
+
+def library(module: str, package: str, *, extra: str) -> ModuleType:
+    """Import what a format needs beyond nnbench's own requirements.
+
+    Raises
+    ------
+    NnbenchError
+        If it is not installed; the message says which extra brings it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        text = f"the format needs {package}, which is not installed: {install_hint(extra)}"
+        raise NnbenchError(text) from error
+
+
+def encode(content: object) -> bytes:
+    """Return JSON that people can read, too."""
+    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"

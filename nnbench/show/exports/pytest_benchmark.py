@@ -1,18 +1,11 @@
-"""The JSON of pytest-benchmark: each backend is a benchmark, each round one of its rounds.
-
-Its statistics are those of ``pytest_benchmark.stats``, with its two methods for quartiles.
-"""
+"""The JSON of pytest-benchmark: each backend is a benchmark, each round one of its rounds."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from nnbench.figures import metrics
-from nnbench.show.exports import require
+from nnbench.show.exports import encode, library, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +23,7 @@ def to_json(run: Run) -> bytes:
     Raises
     ------
     NnbenchError
-        If no backend has figures.
+        If no backend has figures, or pytest-benchmark is not installed.
     """
     info = run.info
     groups = require(run, {name: group for name, group in run.groups.items() if group.times})
@@ -41,7 +34,7 @@ def to_json(run: Run) -> bytes:
         "datetime": info.started,
         "version": VERSION,
     }
-    return msgspec.json.format(msgspec.json.encode(saved)) + b"\n"
+    return encode(saved)
 
 
 def machine(environment: Environment) -> dict[str, Any]:
@@ -81,51 +74,13 @@ def benchmark(info: RunInfo, label: str, group: Group) -> dict[str, Any]:
 
 
 def statistics(times: Sequence[float]) -> dict[str, Any]:
-    """Return pytest-benchmark's statistics of at least one time."""
-    data, middle = sorted(times), mean(times)
-    spread = stdev(data) if data[1:] else 0.0
-    q1, q3 = quartile(data), -quartile([-value for value in reversed(data)])
-    fence = 1.5 * (q3 - q1)
-    by_stdev = outside(data, middle - spread, middle + spread)
-    by_iqr = outside(data, q1 - fence, q3 + fence)
-    return {
-        "min": data[0],
-        "max": data[-1],
-        "mean": middle,
-        "stddev": spread,
-        "rounds": len(data),
-        "median": median(data),
-        "iqr": q3 - q1,
-        "q1": q1,
-        "q3": q3,
-        "iqr_outliers": by_iqr,
-        "stddev_outliers": by_stdev,
-        "outliers": f"{by_stdev};{by_iqr}",
-        "ld15iqr": data[bisect_left(data, q1 - fence)],
-        "hd15iqr": data[bisect_right(data, q3 + fence) - 1],
-        "ops": len(data) / sum(data),
-        "total": sum(data),
-        "data": list(times),
-        "iterations": 1,
-    }
+    """Return pytest-benchmark's own statistics of at least one time.
 
-
-def quartile(data: Sequence[float]) -> float:
-    """Return the first quartile of sorted values: of an odd number between two of them.
-
-    Sources: Tukey's hinges for even numbers; for odd ones, "method 3" of the article on quartiles
-    in Wikipedia.
+    Raises
+    ------
+    NnbenchError
+        If pytest-benchmark is not installed.
     """
-    n, rest = divmod(len(data), 4)
-    if len(data) == 1:
-        return data[0]
-    if rest == 1:
-        return 0.25 * data[n - 1] + 0.75 * data[n]
-    if rest == 3:
-        return 0.75 * data[n] + 0.25 * data[n + 1]
-    return median(data[: len(data) // 2])
-
-
-def outside(data: Sequence[float], low: float, high: float) -> int:
-    """Count the values beyond two limits."""
-    return sum(not low <= value <= high for value in data)
+    stats = library("pytest_benchmark.stats", "pytest-benchmark", extra="test").Stats()
+    stats.data = sorted(times)  # a sum does not depend on the order of the rounds
+    return {**stats.as_dict(), "data": list(times), "iterations": 1}

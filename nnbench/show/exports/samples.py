@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from nnbench.contract.errors import NnbenchError, install_hint
 from nnbench.figures import metrics
 from nnbench.runs import store
+from nnbench.show.exports import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -151,12 +151,8 @@ def to_parquet(run: Run) -> bytes:
     NnbenchError
         If pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        text = f"parquet needs pyarrow, which is not installed: {install_hint('parquet')}"
-        raise NnbenchError(text) from error
+    pa = library("pyarrow", "pyarrow", extra="parquet")
+    parquet = library("pyarrow.parquet", "pyarrow", extra="parquet")
     fields = [pa.field(name, getattr(pa, column.kind)()) for name, column in COLUMNS.items()]
     schema = pa.schema([*fields, pa.field("losses", pa.list_(pa.float64()))])
     whole = (run.folder / store.RUN).read_bytes() if run.folder else msgspec.json.encode(run.info)

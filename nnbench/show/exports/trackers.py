@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 import pandas as pd
 
 from nnbench.figures.columns import significant
-from nnbench.show.exports import require
+from nnbench.show.exports import encode, require
 from nnbench.show.text import compared
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def to_github_action_benchmark(run: Run) -> bytes:
     It draws one chart for each name. The range of a time is that of the round that is the
     furthest from the median.
     """
-    return _encode([entry for each in tracked(run) for entry in _entries(each)])
+    return encode([entry for each in tracked(run) for entry in _entries(each)])
 
 
 def _entries(backend: Tracked) -> Iterator[dict[str, Any]]:
@@ -96,7 +95,7 @@ def to_bencher(run: Run) -> bytes:
 
     Lower and upper value are the fastest and the slowest round.
     """
-    return _encode({each.name: _measures(each) for each in tracked(run)})
+    return encode({each.name: _measures(each) for each in tracked(run)})
 
 
 def _measures(backend: Tracked) -> dict[str, dict[str, float]]:
@@ -112,7 +111,3 @@ def _measures(backend: Tracked) -> dict[str, dict[str, float]]:
     }
     known = {slug: {"value": value} for slug, value in others.items() if value is not None}
     return {"latency": latency, **known}
-
-
-def _encode(content: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
-from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
 from nnbench.runs.run import Run
 from nnbench.show.exports import pytest_benchmark
 
@@ -61,6 +61,13 @@ def test_outliers_are_counted_as_pytest_benchmark_does():
     stats.data = [1.0, 1.1, 1.2, 1.3, 9.0]
     found = pytest_benchmark.statistics(stats.data)
     assert found["outliers"] == stats.outliers == "1;1"
+
+
+def test_missing_library_is_said_with_the_way_out(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytest_benchmark.stats", None)
+    hint = r"needs pytest-benchmark, .*: pip install 'nnbench-harness\[test\]'$"
+    with pytest.raises(NnbenchError, match=hint):
+        pytest_benchmark.to_json(Run.open(run))
 
 
 def test_compare_reads_the_file(run, save, tmp_path):
