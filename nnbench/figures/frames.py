@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from nnbench.figures import metrics, statistics
-from nnbench.figures.metrics import PHASES
+from nnbench.figures.metrics import PARTS, PHASES
 from nnbench.records import Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult, RunInfo, Setup
+    from nnbench.records import CellResult, RunInfo
 
     Row = dict[str, object]
 
@@ -79,17 +79,16 @@ def _against_baseline(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
     known = groups.get(info.baseline, Group([], [], []))
     baseline = {c.round: s for c, s in zip(*known[:2], strict=True) if s is not None}
-    compared = [compare(group, baseline, info.noise_floor) for group in groups.values()]
-    others = [
-        c if name != info.baseline else None for name, c in zip(groups, compared, strict=True)
-    ]
-    p_values = statistics.holm([c.p_value if c else None for c in others])
+    compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
+    ratios = [c.ratio if c else None for c in compared.values()]
+    others = [c if name != info.baseline else None for name, c in compared.items()]
+    intervals = [c.interval if c else None for c in others]
     return pd.DataFrame(
         {
-            "ratio": [c.ratio if c else None for c in compared],
-            "ratio_low": [c.interval.low if c and c.interval else None for c in others],
-            "ratio_high": [c.interval.high if c and c.interval else None for c in others],
-            "p_value": p_values,
+            "ratio": ratios,
+            "ratio_low": [i.low if i else None for i in intervals],
+            "ratio_high": [i.high if i else None for i in intervals],
+            "p_value": statistics.holm([c.p_value if c else None for c in others]),
             "verdict": [c.verdict if c else None for c in others],
         },
     )
@@ -104,19 +103,19 @@ def compare(group: Group, baseline: dict[int, float], floor: float) -> Compariso
     return statistics.compare([own for own, _ in pairs], [base for _, base in pairs], floor)
 
 
-def _status(group: Group) -> Row:
-    """Sum up the statuses: the worst one, how often, and its first message."""
+def _head(name: str, group: Group) -> Row:
+    """Sum up a backend: its worst status, how often, and the first message of that."""
+    head: Row = {"backend": name, "rounds": len(group.cells)}
     measured = zip(group.cells, group.seconds, strict=True)
     worst, _ = min(measured, key=lambda pair: _severity(*pair))
     if worst.status is Status.OK:
-        return {"status": Status.OK.value, "message": ""}
+        return head | {"status": Status.OK.value, "message": ""}
     if worst.status is Status.BUDGET:
-        images = f"{worst.images:,} images"
-        message = f"the budget ended training after {images}; ~ is extrapolated"
-        return {"status": Status.BUDGET.value, "message": message}
+        message = f"the budget ended training after {worst.images:,} images; ~ is extrapolated"
+        return head | {"status": Status.BUDGET.value, "message": message}
     bad = sum(c.status is worst.status for c in group.cells)
     count = f" {bad}/{len(group.cells)}" if group.cells[1:] else ""
-    return {"status": worst.status + count, "message": worst.message}
+    return head | {"status": worst.status + count, "message": worst.message}
 
 
 def _severity(cell: CellResult, seconds: float | None) -> tuple[bool, bool, bool]:
@@ -125,57 +124,50 @@ def _severity(cell: CellResult, seconds: float | None) -> tuple[bool, bool, bool
     return seconds is not None, status.kind is Kind.MEASURED, status is Status.OK
 
 
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
 def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
-    cells = group.cells
-    deviations = [c.deviation for c in cells if c.deviation is not None]
-    row: Row = {"backend": name, "rounds": len(cells), **_status(group)}
-    row["deviation"] = max(deviations, default=None)
-    row["tolerance"] = cells[0].tolerance
+    cells, target = group.cells, info.workload.target_accuracy
+    row = _head(name, group) | {
+        "deviation": max(_known(c.deviation for c in cells), default=None),
+        "tolerance": cells[0].tolerance,
+    }
     if not group.times:
         return row
-    final = [c.epochs[-1] for c in cells]
-    accuracies = [e.accuracy for e in final if e.accuracy is not None]
-    if accuracies:
+    if accuracies := _known(metrics.accuracy(c) for c in cells):
         row["accuracy"] = fmean(accuracies)
         row["accuracy_stdev"] = stdev(accuracies) if accuracies[1:] else None
-    losses = [e.test_loss for e in final if e.test_loss is not None]
+    losses = _known(c.epochs[-1].test_loss for c in cells)
     row["final_loss"] = fmean(losses) if losses else None
     row["images"] = median(c.images for c in cells)
-    row |= _target(info, cells)
+    if target is not None:
+        times = _known(c.time_to(target) for c in cells)
+        row |= {"target_reached": len(times), "target_s": median(times) if times else None}
     return row
-
-
-def _target(info: RunInfo, cells: Sequence[CellResult]) -> Row:
-    target = info.workload.target_accuracy
-    if target is None:
-        return {}
-    times = [t for c in cells if (t := c.time_to(target)) is not None]
-    return {"target_reached": len(times), "target_s": median(times) if times else None}
 
 
 def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
     cells, _, times = group
-    row: Row = {"backend": name, "rounds": len(cells), **_status(group)}
+    row = _head(name, group)
     if not times:
         return row
-    phases = {phase.field: _phase(cells, phase.field) for phase in PHASES}
-    measured = [value for value in phases.values() if value is not None]
-    peaks = [c.peak_memory_bytes for c in cells if c.peak_memory_bytes is not None]
-    row |= {
+    phases = {phase.field: phase.of(*cells) for phase in PHASES}
+    measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
+    setups = [c.setup for c in cells if c.setup]
+    return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
         "remarks": ", ".join(_remarks(group)),
         "images_per_s": median(c.images / c.train_s for c in cells),
-        "setup_s": _median(cells, lambda s: s.setup_s),
-        "transfer_s": _median(cells, lambda s: s.transfer_s),
-        "warmup_s": _median(cells, lambda s: s.warmup_s),
+        **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
         "step_us": median(c.train_s / c.steps * 1e6 for c in cells),
         **{name: nan if value is None else value for name, value in phases.items()},
         "phases_us": sum(measured) if measured else nan,
         "peak_memory_bytes": median(peaks) if peaks else None,
         **_roofline(info, cells),
     }
-    return row
 
 
 def _roofline(info: RunInfo, cells: Sequence[CellResult]) -> Row:
@@ -189,13 +181,3 @@ def _remarks(group: Group) -> list[str]:
     """Return what makes the times of a backend suspicious, each remark once."""
     unstable = ["unstable"] if statistics.is_unstable(group.times) else []
     return list(dict.fromkeys([*unstable, *(flag for cell in group.cells for flag in cell.flags)]))
-
-
-def _median(cells: Sequence[CellResult], field: Callable[[Setup], float]) -> float:
-    return median(field(c.setup) for c in cells if c.setup)
-
-
-def _phase(cells: Sequence[CellResult], field: str) -> float | None:
-    """Return the median of a phase, over all values of all cells; older runs may have none."""
-    values = [v for c in cells if c.phases for v in getattr(c.phases, field)]
-    return median(values) if values else None

@@ -36,6 +36,11 @@ class Phase(NamedTuple):
     heading: str
     color: str
 
+    def of(self, *cells: CellResult) -> float | None:
+        """Return the median over all values of some cells; None if there are none, as in older runs."""
+        values = [v for cell in cells if cell.phases for v in getattr(cell.phases, self.field)]
+        return median(values) if values else None
+
 
 PHASES = tuple(
     Phase(field.name, field.name.removesuffix("_us"), COLORS[i % len(COLORS)])
@@ -64,26 +69,6 @@ def accuracy(cell: CellResult) -> float | None:
     return cell.epochs[-1].accuracy if cell.epochs else None
 
 
-def peak_memory(cell: CellResult) -> float | None:
-    """Return the worker's peak memory in bytes."""
-    return cell.peak_memory_bytes
-
-
-def phase(field: str) -> Callable[[CellResult], float | None]:
-    """Return a function that gives a cell's median of one phase; None if it was not measured."""
-
-    def value(cell: CellResult) -> float | None:
-        values = getattr(cell.phases, field, None)
-        return median(values) if values else None
-
-    return value
-
-
-def part(name: str) -> Callable[[CellResult], float | None]:
-    """Return a function that gives a cell's seconds of one part before training."""
-    return lambda cell: getattr(cell.setup, name) if cell.setup else None
-
-
 class Shares(NamedTuple):
     """What a cell reached; shares are fractions of its roof, None where it is unknown."""
 
@@ -109,11 +94,12 @@ def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
     images_per_s = cell.images / cell.train_s
     gflops = setup.operations * images_per_s * 1e-9
     gb_per_s = setup.traffic_bytes * images_per_s * 1e-9
-    return Shares(gflops, _share(gflops, roof.gflops), gb_per_s, _share(gb_per_s, roof.gb_per_s))
-
-
-def _share(value: float, limit: float | None) -> float | None:
-    return value / limit if limit else None
+    return Shares(
+        gflops,
+        gflops / roof.gflops if roof.gflops else None,
+        gb_per_s,
+        gb_per_s / roof.gb_per_s if roof.gb_per_s else None,
+    )
 
 
 METRICS = {
@@ -121,9 +107,11 @@ METRICS = {
     for metric in (
         Metric("train_s", epoch_s),
         Metric("accuracy", accuracy, Scale.DIFFERENCE),
-        Metric("peak_memory", peak_memory),
-        *(Metric(name, phase(name)) for name, *_ in PHASES),
-        *(Metric(name, part(name)) for name in PARTS),
+        Metric("peak_memory", lambda cell: cell.peak_memory_bytes),
+        *(Metric(phase.field, phase.of) for phase in PHASES),
+        Metric("setup_s", lambda cell: cell.setup.setup_s if cell.setup else None),
+        Metric("transfer_s", lambda cell: cell.setup.transfer_s if cell.setup else None),
+        Metric("warmup_s", lambda cell: cell.setup.warmup_s if cell.setup else None),
     )
 }
 DEFAULT_GATES = ("train_s:5%", "accuracy:0.5pp")
