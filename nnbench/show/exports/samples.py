@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import fields
 from itertools import chain, islice
 from statistics import fmean
 from types import SimpleNamespace
@@ -14,19 +15,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from nnbench.figures import metrics
+from nnbench.figures.metrics import PHASES
+from nnbench.records import CellResult, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.records import CellResult, Epoch
     from nnbench.runs.run import Run
 
-    Value = Callable[[CellResult, Epoch | None], object]
+    Value = Callable[[CellResult, Setup | None, Epoch | None], object]
 
 CELLS_AT_ONCE = 1000  #: that are held with all their losses
+RECORDS = (CellResult, Setup, Epoch)  #: that a row is made of; the last two can be missing
+#: Arrow's name of the type that a field begins with; whatever may be None has a second one.
+KINDS = {"str": "string", "Status": "string", "bool": "bool_", "int": "int64", "float": "float64"}
 
 
 class Column(NamedTuple):
@@ -36,33 +40,17 @@ class Column(NamedTuple):
     value: Value
 
 
-def of_cell(name: str) -> Value:
-    """Return a function that gives a field of the cell."""
-    return lambda cell, _: getattr(cell, name)
+def of(record: type, names: str) -> dict[str, Column]:
+    """Return columns of some fields of one of RECORDS."""
+    place = RECORDS.index(record)
+    types = {field.name: str(field.type).partition(" ")[0] for field in fields(record)}
+    return {
+        name: Column(KINDS[types[name]], lambda *row, name=name: getattr(row[place], name, None))
+        for name in names.split()
+    }
 
 
-def of_setup(name: str) -> Value:
-    """Return a function that gives a field of the cell's set-up."""
-    return lambda cell, _: getattr(cell.setup, name, None)
-
-
-def of_phases(name: str) -> Value:
-    """Return a function that gives a phase of the cell."""
-    median = metrics.phase(name)
-    return lambda cell, _: median(cell)
-
-
-def of_epoch(name: str) -> Value:
-    """Return a function that gives a field of the epoch."""
-    return lambda _, epoch: getattr(epoch, name, None)
-
-
-def flags(cell: CellResult, _: Epoch | None) -> str:
-    """Return the remarks on a cell."""
-    return "; ".join(cell.flags)
-
-
-def train_loss(_: CellResult, epoch: Epoch | None) -> float | None:
+def train_loss(epoch: Epoch | None) -> float | None:
     """Return the mean loss of the steps of an epoch; None if one is not finite."""
     losses = epoch.losses if epoch else []
     finite = [loss for loss in losses if loss is not None]
@@ -71,46 +59,22 @@ def train_loss(_: CellResult, epoch: Epoch | None) -> float | None:
 
 #: The columns in their order; the units are in their names.
 COLUMNS = {
-    "workload": Column("string", of_cell("workload")),
-    "backend": Column("string", of_cell("backend")),
-    "round": Column("int64", of_cell("round")),
-    "seed": Column("int64", of_cell("seed")),
-    "threads": Column("int64", of_cell("threads")),
-    "position": Column("int64", of_cell("position")),
-    "started": Column("string", of_cell("started")),
-    "attempt": Column("int64", of_cell("attempt")),
-    "final": Column("bool_", of_cell("final")),
-    "disturbed": Column("bool_", of_cell("disturbed")),
-    "status": Column("string", of_cell("status")),
-    "message": Column("string", of_cell("message")),
-    "complete": Column("bool_", of_cell("complete")),
-    "wall_s": Column("float64", of_cell("wall_s")),
-    "peak_memory_bytes": Column("int64", of_cell("peak_memory_bytes")),
-    "deviation": Column("float64", of_cell("deviation")),
-    "tolerance": Column("float64", of_cell("tolerance")),
-    "achieved_gflops": Column("float64", of_cell("achieved_gflops")),
-    "ceiling_gflops": Column("float64", of_cell("ceiling_gflops")),
-    "flags": Column("string", flags),
-    "device": Column("string", of_setup("device")),
-    "parameters": Column("int64", of_setup("parameters")),
-    "epoch_images": Column("int64", of_setup("epoch_images")),
-    "setup_s": Column("float64", of_setup("setup_s")),
-    "transfer_s": Column("float64", of_setup("transfer_s")),
-    "warmup_s": Column("float64", of_setup("warmup_s")),
-    **{phase.field: Column("float64", of_phases(phase.field)) for phase in metrics.PHASES},
-    "epoch": Column("int64", of_epoch("number")),
-    "images": Column("int64", of_epoch("images")),
-    "train_s": Column("float64", of_epoch("train_s")),
-    "train_loss": Column("float64", train_loss),
-    "test_loss": Column("float64", of_epoch("test_loss")),
-    "accuracy": Column("float64", of_epoch("accuracy")),
-    "evaluate_s": Column("float64", of_epoch("evaluate_s")),
-    "cpu_s": Column("float64", of_epoch("cpu_s")),
-    "waited_s": Column("float64", of_epoch("waited_s")),
-    "steal_s": Column("float64", of_epoch("steal_s")),
-    "device_s": Column("float64", of_epoch("device_s")),
-    "involuntary_switches": Column("int64", of_epoch("involuntary_switches")),
-    "compilations": Column("int64", of_epoch("compilations")),
+    **of(
+        CellResult, "workload backend round seed threads position started attempt final disturbed"
+    ),
+    **of(CellResult, "status message complete wall_s peak_memory_bytes deviation tolerance"),
+    **of(CellResult, "achieved_gflops ceiling_gflops"),
+    "flags": Column("string", lambda cell, *_: "; ".join(cell.flags)),
+    **of(Setup, "device parameters epoch_images setup_s transfer_s warmup_s"),
+    **{
+        phase.field: Column("float64", lambda cell, *_, phase=phase: phase.of(cell))
+        for phase in PHASES
+    },
+    "epoch": of(Epoch, "number")["number"],
+    **of(Epoch, "images train_s"),
+    "train_loss": Column("float64", lambda *row: train_loss(row[-1])),
+    **of(Epoch, "test_loss accuracy evaluate_s cpu_s waited_s steal_s device_s"),
+    **of(Epoch, "involuntary_switches compilations"),
 }
 
 
@@ -118,7 +82,7 @@ def rows(cells: Iterable[CellResult]) -> Iterator[list[Any]]:
     """Yield the values of each row, in the order of COLUMNS."""
     for cell in cells:
         for epoch in epochs(cell):
-            yield [column.value(cell, epoch) for column in COLUMNS.values()]
+            yield [column.value(cell, cell.setup, epoch) for column in COLUMNS.values()]
 
 
 def epochs(cell: CellResult) -> Sequence[Epoch | None]:
