@@ -7,6 +7,7 @@ are cheap to import, so that the command line can offer the names.
 from __future__ import annotations
 
 import math
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nnbench.records import Roof, RunInfo
-
-    Text = Callable[["Row"], str]
 
 MISSING = "–"
 BARS = "▁▂▃▄▅▆▇█"
@@ -33,14 +32,9 @@ class Column(NamedTuple):
     name: str  #: as users type it
     heading: str  #: may name {baseline} and {target}
     text: Callable[[Row], str]
-    parts: tuple[str, ...] | None = None  #: fields of the frame, if not that of the same name
+    fields: tuple[str, ...]  #: of the frame
     wraps: bool = False  #: words, on several lines if need be; not a figure
     drop: int = 0  #: on a narrow terminal 1 goes first, then 2; 0 stays
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the frame that it is made of."""
-        return (self.name,) if self.parts is None else self.parts
 
     @property
     def sortable(self) -> bool:
@@ -63,32 +57,25 @@ class Layout(NamedTuple):
     drops: tuple[str, ...] = ()  #: columns that a narrow terminal has no room for, the first first
 
 
-def _value(row: Row, field: str) -> Any:
-    """Return a field of a row, or None where it is missing."""
+def written(row: Row, field: str, spec: str = "", scale: float = 1) -> str:
+    """Write a field of a row: words as they are, a figure by a format, or a dash where it is missing.
+
+    Without a format, a figure has three significant digits.
+    """
     import pandas as pd  # half a second, which whoever needs the names only does not wait
 
     value = getattr(row, field, None)
-    return None if pd.isna(value) else value
+    if pd.isna(value) or value == "":
+        return MISSING
+    if isinstance(value, str):
+        return value
+    return f"{value * scale:{spec}}" if spec else significant(value)
 
 
-def number(field: str, spec: str, scale: float = 1) -> Text:
-    """Format a field, or a dash where it is missing."""
-
-    def text(row: Row) -> str:
-        value = _value(row, field)
-        return MISSING if value is None else f"{value * scale:{spec}}"
-
-    return text
-
-
-def rounded(field: str) -> Text:
-    """Format a field with three significant digits."""
-
-    def text(row: Row) -> str:
-        value = _value(row, field)
-        return MISSING if value is None else significant(value)
-
-    return text
+def plain(name: str, heading: str, spec: str = "", scale: float = 1, **look: bool) -> Column:
+    """Return a column of the field of the same name."""
+    text = partial(written, field=name, spec=spec, scale=scale)
+    return Column(name, heading, text, (name,), **look)
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -99,37 +86,26 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
-def words(field: str) -> Text:
-    """Write a field that is text."""
-
-    def text(row: Row) -> str:
-        value = getattr(row, field, None)
-        return value if isinstance(value, str) and value else MISSING
-
-    return text
-
-
 def _accuracy(row: Row) -> str:
     """Write the accuracy, with its spread over the rounds."""
-    mean = number("accuracy", ".2f", 100)(row)
-    spread = number("accuracy_stdev", ".2f", 100)(row)
+    mean, spread = (written(row, name, ".2f", 100) for name in ("accuracy", "accuracy_stdev"))
     return mean if spread == MISSING else f"{mean} ± {spread}"
 
 
 def _reached(row: Row) -> str:
     """Write in how many rounds the target was reached."""
-    count = number("target_reached", ".0f")(row)
+    count = written(row, "target_reached", ".0f")
     return count if count == MISSING else f"{count}/{row.rounds}"
 
 
 def _epoch(row: Row) -> str:
     """Write the time of an epoch, marked where the budget cut the training short."""
-    return ("~" if row.status == Status.BUDGET else "") + rounded("train_s_per_epoch")(row)
+    return ("~" if row.status == Status.BUDGET else "") + written(row, "train_s_per_epoch")
 
 
 def _interval(row: Row) -> str:
     """Write both ends of the ratio's interval."""
-    low, high = rounded("ratio_low")(row), rounded("ratio_high")(row)
+    low, high = written(row, "ratio_low"), written(row, "ratio_high")
     return MISSING if low == MISSING else f"{low} to {high}"
 
 
@@ -170,35 +146,35 @@ def sparkline(values: Sequence[float]) -> str:
 COLUMNS = {
     column.name: column
     for column in (
-        Column("backend", "backend", lambda row: row.backend, wraps=True),
-        Column("rounds", "n", number("rounds", "d")),
-        Column("status", "status", lambda row: row.status),
+        plain("backend", "backend", wraps=True),
+        plain("rounds", "n", "d"),
+        plain("status", "status"),
         Column("accuracy", "accuracy %", _accuracy, ("accuracy", "accuracy_stdev")),
-        Column("final_loss", "loss", number("final_loss", ".4f")),
-        Column("target_reached", "≥ {target}%", _reached),
-        Column("target_s", "after s", rounded("target_s")),
-        Column("images", "images", number("images", ",.0f")),
-        Column("deviation", "deviation", number("deviation", ".0e")),
-        Column("train_s_per_epoch", "train s/epoch", _epoch),
-        Column("images_per_s", "images/s", number("images_per_s", ",.0f")),
-        Column("ratio", "× {baseline}", rounded("ratio")),
+        plain("final_loss", "loss", ".4f"),
+        Column("target_reached", "≥ {target}%", _reached, ("target_reached",)),
+        plain("target_s", "after s"),
+        plain("images", "images", ",.0f"),
+        plain("deviation", "deviation", ".0e"),
+        Column("train_s_per_epoch", "train s/epoch", _epoch, ("train_s_per_epoch",)),
+        plain("images_per_s", "images/s", ",.0f"),
+        plain("ratio", "× {baseline}"),
         Column("interval", "95% interval", _interval, ("ratio_low", "ratio_high")),
-        Column("verdict", "verdict", words("verdict")),
-        Column("train_s_rounds", "every round", _every_round, wraps=True),
+        plain("verdict", "verdict"),
+        Column("train_s_rounds", "every round", _every_round, ("train_s_rounds",), wraps=True),
         Column("sparkline", "in order", _round_bars, ()),
-        Column("p_value", "p", number("p_value", ".3f")),
-        Column("remarks", "remarks", words("remarks"), wraps=True),
-        Column("setup_s", "set-up s", rounded("setup_s")),
-        Column("transfer_s", "transfer s", rounded("transfer_s")),
-        Column("warmup_s", "warm-up s", rounded("warmup_s")),
-        Column("peak_memory_bytes", "peak MB", number("peak_memory_bytes", ",.0f", 1e-6)),
-        *(Column(field, heading, number(field, ",.0f")) for field, heading, _ in PHASES),
-        Column("phases_us", "sum", number("phases_us", ",.0f")),
-        Column("step_us", "whole step", number("step_us", ",.0f")),
-        Column("gflops", "GFLOP/s", rounded("gflops")),
-        Column("gflops_share", "% of products", number("gflops_share", ".0f", 100)),
-        Column("gb_per_s", "GB/s", rounded("gb_per_s")),
-        Column("gb_per_s_share", "% of copies", number("gb_per_s_share", ".0f", 100)),
+        plain("p_value", "p", ".3f"),
+        plain("remarks", "remarks", wraps=True),
+        plain("setup_s", "set-up s"),
+        plain("transfer_s", "transfer s"),
+        plain("warmup_s", "warm-up s"),
+        plain("peak_memory_bytes", "peak MB", ",.0f", 1e-6),
+        *(plain(phase.field, phase.heading, ",.0f") for phase in PHASES),
+        plain("phases_us", "sum", ",.0f"),
+        plain("step_us", "whole step", ",.0f"),
+        plain("gflops", "GFLOP/s"),
+        plain("gflops_share", "% of products", ".0f", 100),
+        plain("gb_per_s", "GB/s"),
+        plain("gb_per_s_share", "% of copies", ".0f", 100),
     )
 }
 TABLES = {
@@ -252,29 +228,25 @@ def tables(info: RunInfo) -> dict[str, Table]:
     return {
         name: Table(
             layout.title.format(**named),
-            [_column(info, each, layout.drops) for each in layout.names if _is_of(info, each)],
+            [
+                column(info, each, layout.drops)
+                for each in layout.names
+                if each not in OF_TARGET or info.workload.target_accuracy is not None
+            ],
         )
         for name, layout in TABLES.items()
         if name != "ceilings" or info.roofs
     }
 
 
-def column(info: RunInfo, name: str) -> Column:
+def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:
     """Return a column as a run has it."""
-    return _column(info, name, ())
-
-
-def _column(info: RunInfo, name: str, drops: Sequence[str]) -> Column:
     general = COLUMNS[name]
     target = f"{(info.workload.target_accuracy or 0) * 100:g}"
     return general._replace(
         heading=general.heading.format(baseline=info.baseline, target=target),
         drop=drops.index(name) + 1 if name in drops else 0,
     )
-
-
-def _is_of(info: RunInfo, name: str) -> bool:
-    return name not in OF_TARGET or info.workload.target_accuracy is not None
 
 
 def roof_text(roof: Roof) -> str:
