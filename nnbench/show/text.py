@@ -13,7 +13,7 @@ from nnbench.figures import metrics
 from nnbench.figures.columns import MISSING, column, significant, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -146,3 +146,33 @@ def write_tables(run: Run, folder: Path) -> None:
         files.write_whole(folder / f"{name}.csv", frame.to_csv(index=False).encode())
         text = markdown_page(caption(run.info), parts[name], notes(run.timing))
         files.write_whole(folder / f"{name}.md", text.encode())
+
+
+def step_summary(run: Run) -> bytes:
+    """Return a summary for a step of GitHub Actions: who wins, two tables, and the rest folded away."""
+    info, rest = run.info, sheets(run)
+    blocks = [
+        f"### nnbench: {escape(info.workload.name)}",
+        bullets(_verdicts(run)) or "No backend was measured.",
+        *(markdown_block(rest.pop(name)) for name in ("accuracy", "timing")),
+        bullets(map(escape, notes(run.frame))),
+        _folded("Every round, and other times", map(markdown_block, rest.values())),
+        _folded("Machine", [caption(info), bullets(map(escape, info.warnings))]),
+    ]
+    return ("\n\n".join(filter(None, blocks)) + "\n").encode()
+
+
+def _verdicts(run: Run) -> Iterator[str]:
+    """Say of each backend that has figures how long an epoch takes, and how that compares."""
+    seconds = column(run.info, "train_s_per_epoch")
+    rows: Iterable[Row] = run.frame.itertuples()
+    for row in rows:
+        if (text := seconds.text(row)) != MISSING:
+            pace = ", ".join(filter(None, [f"{text} s/epoch", compared(run.info, row)]))
+            yield f"**{escape(row.backend)}**: {escape(pace)}"
+
+
+def _folded(title: str, blocks: Iterable[str]) -> str:
+    """Return blocks that are shown on a click; the empty lines let them be Markdown."""
+    inner = "\n\n".join(filter(None, blocks))
+    return f"<details><summary>{title}</summary>\n\n{inner}\n\n</details>"

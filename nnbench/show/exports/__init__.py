@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: The formats by the name that users type: the module and the function that make the bytes of a run.
 FORMATS = {
-    "parquet": "samples:to_parquet",
-    "csv": "samples:to_csv",
-    "pytest-benchmark": "pytest_benchmark:to_json",
-    "github-action-benchmark": "trackers:to_github_action_benchmark",
-    "bencher": "trackers:to_bencher",
-    "junit": "junit:to_xml",
-    "step-summary": "step_summary:to_markdown",
+    "parquet": "exports.samples:to_parquet",
+    "csv": "exports.samples:to_csv",
+    "pytest-benchmark": "exports.pytest_benchmark:to_json",
+    "github-action-benchmark": "exports.trackers:to_github_action_benchmark",
+    "bencher": "exports.trackers:to_bencher",
+    "junit": "exports.junit:to_xml",
+    "step-summary": "text:step_summary",
 }
 BINARY = {"parquet"}
 
@@ -40,7 +40,7 @@ def convert(run: Run, name: str) -> bytes:
         If the run holds nothing that the format could hold.
     """
     module, _, function = FORMATS[name].partition(":")
-    converted: bytes = getattr(import_module(f"{__name__}.{module}"), function)(run)
+    converted: bytes = getattr(import_module(f"nnbench.show.{module}"), function)(run)
     return converted
 
 
