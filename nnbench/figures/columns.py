@@ -57,19 +57,26 @@ class Layout(NamedTuple):
     drops: tuple[str, ...] = ()  #: columns that a narrow terminal has no room for, the first first
 
 
+def value(row: Row, field: str) -> Any:
+    """Return a field of a row, or None where it is missing."""
+    import pandas as pd  # half a second, which whoever needs the names only does not wait
+
+    found = getattr(row, field, None)
+    return None if pd.isna(found) else found
+
+
 def written(row: Row, field: str, spec: str = "", scale: float = 1) -> str:
     """Write a field of a row: words as they are, a figure by a format, or a dash where it is missing.
 
     Without a format, a figure has three significant digits.
     """
-    import pandas as pd  # half a second, which whoever needs the names only does not wait
-
-    value = getattr(row, field, None)
-    if pd.isna(value) or value == "":
-        return MISSING
-    if isinstance(value, str):
-        return value
-    return f"{value * scale:{spec}}" if spec else significant(value)
+    match value(row, field):
+        case None | "":
+            return MISSING
+        case str() as words:
+            return words
+        case number:
+            return f"{number * scale:{spec}}" if spec else significant(number)
 
 
 def plain(name: str, heading: str, spec: str = "", scale: float = 1, **look: bool) -> Column:

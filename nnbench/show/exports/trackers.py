@@ -6,37 +6,29 @@ backend without figures is left out, because a missing point is better than a wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from nnbench.figures.columns import significant
+from nnbench.figures.columns import significant, value
 from nnbench.show.exports import encode, require
 from nnbench.show.text import compared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nnbench.figures.columns import Row
     from nnbench.runs.run import Run
 
 NANOSECONDS = 1e9
+#: Bencher's names of fields of the tables.
+MEASURES = {
+    "throughput": "images_per_s",
+    "accuracy": "accuracy",
+    "peak-memory": "peak_memory_bytes",
+}
 
 
-class Tracked(NamedTuple):
-    """The figures of a backend; None is missing."""
-
-    name: str
-    train_s: float  #: an epoch, the median of the rounds
-    rounds: list[float]  #: the same, of each
-    images_per_s: float
-    accuracy: float | None  #: a fraction
-    peak_memory_bytes: float | None
-    compared: str  #: with the baseline
-
-
-def tracked(run: Run) -> Iterator[Tracked]:
-    """Yield the backends that have figures.
+def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
+    """Yield the name, the figures and the times of each backend that has some.
 
     Raises
     ------
@@ -47,20 +39,7 @@ def tracked(run: Run) -> Iterator[Tracked]:
     rows: Iterable[Row] = run.frame.itertuples()
     for row in rows:
         if row.backend in ranked:
-            yield Tracked(
-                name=f"{run.info.workload.name}/{row.backend}",
-                train_s=row.train_s_per_epoch,
-                rounds=run.groups[row.backend].times,
-                images_per_s=row.images_per_s,
-                accuracy=_value(row, "accuracy"),
-                peak_memory_bytes=_value(row, "peak_memory_bytes"),
-                compared=compared(run.info, row),
-            )
-
-
-def _value(row: Row, field: str) -> float | None:
-    value = getattr(row, field, None)
-    return None if value is None or pd.isna(value) else float(value)
+            yield f"{run.info.workload.name}/{row.backend}", row, run.groups[row.backend].times
 
 
 def to_github_action_benchmark(run: Run) -> bytes:
@@ -69,25 +48,23 @@ def to_github_action_benchmark(run: Run) -> bytes:
     It draws one chart for each name. The range of a time is that of the round that is the
     furthest from the median.
     """
-    return encode([entry for each in tracked(run) for entry in _entries(each)])
-
-
-def _entries(backend: Tracked) -> Iterator[dict[str, Any]]:
-    furthest = max(abs(seconds - backend.train_s) for seconds in backend.rounds)
-    extra = f"n = {len(backend.rounds)}\n{significant(backend.images_per_s)} images/s"
-    yield {
-        "name": f"{backend.name}: train",
-        "unit": "s/epoch",
-        "value": backend.train_s,
-        "range": f"± {furthest:.3g}",
-        "extra": f"{extra}\n{backend.compared}".strip(),
-    }
-    if backend.accuracy is not None:
-        error = 100 * (1 - backend.accuracy)
-        yield {"name": f"{backend.name}: test error", "unit": "%", "value": round(error, 6)}
-    if backend.peak_memory_bytes is not None:
-        megabytes = backend.peak_memory_bytes / 1e6
-        yield {"name": f"{backend.name}: peak memory", "unit": "MB", "value": megabytes}
+    entries: list[dict[str, object]] = []
+    for name, row, times in tracked(run):
+        pace = f"{significant(row.images_per_s)} images/s"
+        train = {
+            "name": f"{name}: train",
+            "unit": "s/epoch",
+            "value": row.train_s_per_epoch,
+            "range": f"± {max(abs(seconds - row.train_s_per_epoch) for seconds in times):.3g}",
+            "extra": f"n = {len(times)}\n{pace}\n{compared(run.info, row)}".strip(),
+        }
+        entries.append(train)
+        if (accuracy := value(row, "accuracy")) is not None:
+            error = round(100 * (1 - accuracy), 6)
+            entries.append({"name": f"{name}: test error", "unit": "%", "value": error})
+        if (peak := value(row, "peak_memory_bytes")) is not None:
+            entries.append({"name": f"{name}: peak memory", "unit": "MB", "value": peak / 1e6})
+    return encode(entries)
 
 
 def to_bencher(run: Run) -> bytes:
@@ -95,19 +72,16 @@ def to_bencher(run: Run) -> bytes:
 
     Lower and upper value are the fastest and the slowest round.
     """
-    return encode({each.name: _measures(each) for each in tracked(run)})
+    return encode({name: dict(_measures(row, times)) for name, row, times in tracked(run)})
 
 
-def _measures(backend: Tracked) -> dict[str, dict[str, float]]:
+def _measures(row: Row, times: Sequence[float]) -> Iterator[tuple[str, dict[str, float]]]:
     latency = {
-        "value": backend.train_s * NANOSECONDS,
-        "lower_value": min(backend.rounds) * NANOSECONDS,
-        "upper_value": max(backend.rounds) * NANOSECONDS,
+        "value": row.train_s_per_epoch,
+        "lower_value": min(times),
+        "upper_value": max(times),
     }
-    others = {
-        "throughput": backend.images_per_s,
-        "accuracy": backend.accuracy,
-        "peak-memory": backend.peak_memory_bytes,
-    }
-    known = {slug: {"value": value} for slug, value in others.items() if value is not None}
-    return {"latency": latency, **known}
+    yield "latency", {name: seconds * NANOSECONDS for name, seconds in latency.items()}
+    for slug, field in MEASURES.items():
+        if (figure := value(row, field)) is not None:
+            yield slug, {"value": float(figure)}
