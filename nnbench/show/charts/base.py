@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 VIBRANT = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#BBBBBB")
 MUTED = ("#882255", "#117733", "#DDCC77", "#AA4499", "#999933")
 BACKENDS = (*VIBRANT, *MUTED)
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 PAGE = "currentColor"  #: of the text around a chart, so that it follows the page's theme
 INK: dict[Theme, str] = {"light": "#1d232b", "dark": "#e6e9ee"}
 PAPER: dict[Theme, str] = {"light": "#ffffff", "dark": "#14181e"}
@@ -36,8 +35,6 @@ ROW = 46  #: pixels for a backend: its name above, its marks below
 NAME_LINE, MARK_LINE = -12, 9  #: pixels from the middle of a row
 MARK_HEIGHT = 22
 PADDING = 10  #: pixels between the marks and the ends of an axis
-MOST_LINES = 12  #: backends in a chart of lines
-LINES_HEIGHT = 300  #: pixels
 LEGEND_WIDTH = 330  #: pixels that a phone has
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])  #: that Altair writes
 NUMBER = ".3~r"  #: three significant digits, no exponent
@@ -67,22 +64,6 @@ class Chart:
         return {**spec, "datasets": self.records}
 
 
-def lines(run: Run) -> list[str]:
-    """Return the backends that a chart of lines shows: the fastest dozen of those with figures."""
-    names = [row.backend for row in run.ranked]
-    if not names:
-        raise NothingToDrawError(run.why_nothing())
-    return names[:MOST_LINES]
-
-
-def left_out(run: Run) -> str:
-    """Say which backends a chart of lines does not show."""
-    count = len(run.ranked)
-    if count <= MOST_LINES:
-        return ""
-    return f" Only the {MOST_LINES} fastest of {count} backends are drawn."
-
-
 def column(records: Sequence[Record], name: str) -> list[float | None]:
     """Return one field of all records."""
     return [record[name] for record in records]
@@ -108,10 +89,14 @@ def color_of(names: Sequence[str], colors: dict[str, str], *, legend: bool = Fal
     return alt.Color("backend:N", scale=scale, legend=look if legend else None)
 
 
-def shape_of(names: Sequence[str]) -> alt.Shape:
-    """Encode backends by shape as well."""
-    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
-    return alt.Shape("backend:N", scale=alt.Scale(domain=list(names), range=shapes))
+def tooltip(*fields: str | tuple[str, ...]) -> list[alt.Tooltip]:
+    """Show fields when pointed at; a tuple has the format too, and perhaps a title."""
+    names, shown = ("shorthand", "format", "title"), []
+    for field in fields:
+        parts = (field,) if isinstance(field, str) else field
+        options: dict[str, Any] = dict(zip(names, parts, strict=False))
+        shown.append(alt.Tooltip(**options))
+    return shown
 
 
 def row_of(names: Sequence[str]) -> alt.Y:
@@ -120,31 +105,32 @@ def row_of(names: Sequence[str]) -> alt.Y:
     return alt.Y("backend:N", scale=scale, axis=None)
 
 
-def row_bands(low: float, middle: float, high: float, data: str, y: alt.Y) -> list[alt.Chart]:
-    """Mark the same place and its surroundings in every row."""
-    base = alt.Chart(alt.NamedData(data)).encode(y=y)
-    return [
-        base.mark_bar(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.14).encode(
-            x=alt.XDatum(low), x2=alt.X2Datum(high)
-        ),
-        base.mark_tick(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.7).encode(
-            x=alt.XDatum(middle)
-        ),
-    ]
-
-
-def row_texts(names: Sequence[str], data: str) -> list[alt.Chart]:
-    """Write each backend's name, and the field ``text`` to the right, above its marks.
+def in_rows(names: Sequence[str], data: str, *marks: alt.Chart) -> Layers:
+    """Draw marks in rows; above them stand the backend's name and, to the right, the field ``text``.
 
     Long names would leave no room for marks beside them on a phone.
     """
     base = alt.Chart(alt.NamedData(data)).encode(y=row_of(names))
     left = base.mark_text(align="left", dy=NAME_LINE, fontWeight="bold", limit=230)
     right = base.mark_text(align="right", dy=NAME_LINE)
-    return [
+    texts = (
         left.encode(x=alt.value(0), text="backend:N"),
         right.encode(x=alt.value("width"), text="text:N"),
-    ]
+    )
+    return alt.layer(*marks, *texts).properties(height=ROW * len(names))
+
+
+def bands(
+    names: Sequence[str], data: str, low: float, middle: float, high: float
+) -> tuple[alt.Chart, alt.Chart]:
+    """Mark the same place and its surroundings in every row."""
+    base = alt.Chart(alt.NamedData(data)).encode(y=row_of(names))
+    bar = base.mark_bar(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.14)
+    tick = base.mark_tick(height=MARK_HEIGHT, yOffset=MARK_LINE, opacity=0.7)
+    return (
+        bar.encode(x=alt.XDatum(low), x2=alt.X2Datum(high)),
+        tick.encode(x=alt.XDatum(middle)),
+    )
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:

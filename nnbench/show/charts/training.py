@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from itertools import accumulate
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import altair as alt
 import numpy as np
-import pandas as pd
 
-from nnbench.figures.columns import significant
+from nnbench.figures.columns import significant, value
 from nnbench.show.charts.base import (
-    LINES_HEIGHT,
-    MOST_LINES,
     NUMBER,
     Chart,
     NothingToDrawError,
     color_of,
     column,
-    left_out,
-    lines,
     scale_of,
-    shape_of,
+    tooltip,
 )
 
 if TYPE_CHECKING:
@@ -31,10 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.figures.columns import Row
-    from nnbench.records import CellResult, Epoch
+    from nnbench.records import CellResult
     from nnbench.runs.run import Run
     from nnbench.show.charts.base import Record
 
+MOST_LINES = 12  #: backends in a chart
+LINES_HEIGHT = 300  #: pixels
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 MOST_ROUNDS = 20  #: drawn of each backend, over time
 MOST_EPOCHS = 100  #: drawn of each round
 ROOM = 1.3  #: between two times that are written beside each other
@@ -42,66 +40,50 @@ BINS = 120  #: of steps
 THICKEST = 12.0  #: line of losses, pixels
 
 
-class Quality(NamedTuple):
-    """What tells how well a network does."""
-
-    title: str
-    unit: str
-    field: str
-    scale: float
-
-    def of(self, epoch: Epoch) -> float | None:
-        """Return the value after an epoch, or None."""
-        value = getattr(epoch, self.field)
-        return None if value is None else value * self.scale
-
-
-ACCURACY = Quality("Accuracy", "test accuracy, %", "accuracy", 100)
-TEST_LOSS = Quality("Test loss", "test loss", "test_loss", 1)
-
-
 def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     """Show accuracy over training time; the test loss where there are no classes."""
-    names = lines(run)
+    names = [row.backend for row in run.ranked[:MOST_LINES]]
+    if not names:
+        raise NothingToDrawError(run.why_nothing())
     cells = [cell for name in names for cell in run.of(name)[:MOST_ROUNDS]]
-    quality = _quality(cells)
-    records = [record for cell in cells for record in _epochs(cell, quality)]
+    has_classes = any(epoch.accuracy is not None for cell in cells for epoch in cell.epochs)
+    unit = "test accuracy, %" if has_classes else "test loss"
+    field, scale = ("accuracy", 100) if has_classes else ("test_loss", 1)
+    records = [record for cell in cells for record in _epochs(cell, field, scale)]
     if not records:
         raise NothingToDrawError("no epoch was evaluated")
-    goal = (run.info.workload.target_accuracy or 0) * 100 if quality is ACCURACY else 0
+    goal = (run.info.workload.target_accuracy or 0) * 100 if has_classes else 0
     targets = _targets(run, names, goal) if goal else []
-    scale = scale_of([*column(records, "seconds"), *column(targets, "seconds")])
-    x = alt.X("seconds:Q", scale=scale, axis=alt.Axis(format=NUMBER, title="training time, s"))
-    y_scale = alt.Scale(zero=False) if quality is ACCURACY else scale_of(column(records, "value"))
-    y = alt.Y("value:Q", scale=y_scale, title=quality.unit)
+    x = alt.X(
+        "seconds:Q",
+        scale=scale_of([*column(records, "seconds"), *column(targets, "seconds")]),
+        axis=alt.Axis(format=NUMBER, title="training time, s"),
+    )
+    heights = alt.Scale(zero=False) if has_classes else scale_of(column(records, "value"))
+    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
     pick = alt.selection_point(fields=["backend"], bind="legend")
     base = alt.Chart(alt.NamedData("epochs")).encode(
-        x=x, y=y, color=color_of(names, colors, legend=True)
+        x=x,
+        y=alt.Y("value:Q", scale=heights, title=unit),
+        color=color_of(names, colors, legend=True),
     )
-    layers = [
-        base.mark_line(strokeWidth=1.5).encode(
-            detail="round:N", opacity=alt.condition(pick, alt.value(0.55), alt.value(0.08))
+    line = base.mark_line(strokeWidth=1.5).encode(
+        detail="round:N", opacity=alt.condition(pick, alt.value(0.55), alt.value(0.08))
+    )
+    points = base.mark_point(filled=True, size=40).encode(
+        shape=alt.Shape("backend:N", scale=alt.Scale(domain=names, range=shapes)),
+        opacity=alt.condition(pick, alt.value(0.9), alt.value(0.08)),
+        tooltip=tooltip(
+            *("backend:N", "round:Q", "epoch:Q", ("seconds:Q", NUMBER, "training time, s")),
+            ("value:Q", ".4~f", unit),
         ),
-        base.mark_point(filled=True, size=40).encode(
-            shape=shape_of(names),
-            opacity=alt.condition(pick, alt.value(0.9), alt.value(0.08)),
-            tooltip=[
-                alt.Tooltip("backend:N"),
-                alt.Tooltip("round:Q"),
-                alt.Tooltip("epoch:Q"),
-                alt.Tooltip("seconds:Q", format=NUMBER, title="training time, s"),
-                alt.Tooltip("value:Q", format=".4~f", title=quality.unit),
-            ],
-        ),
-        *(_target_layers(x, names, colors) if goal else ()),
-    ]
+    )
+    marks = [line.add_params(pick), points, *(_target_layers(x, names, colors) if goal else ())]
     target = " ◎ marks the median time at which the target was reached." if targets else ""
     return Chart(
-        title=f"{quality.title} over training time",
-        caption=f"A point after each epoch of each round.{target}"
-        + _thinned(run, names)
-        + left_out(run),
-        layers=alt.layer(layers[0].add_params(pick), *layers[1:]).properties(height=LINES_HEIGHT),
+        title=f"{'Accuracy' if has_classes else 'Test loss'} over training time",
+        caption=f"A point after each epoch of each round.{target}{_left_out(run, names)}",
+        layers=alt.layer(*marks).properties(height=LINES_HEIGHT),
         records={
             "epochs": records,
             "targets": targets,
@@ -110,12 +92,7 @@ def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     )
 
 
-def _quality(cells: Sequence[CellResult]) -> Quality:
-    has_classes = any(e.accuracy is not None for cell in cells for e in cell.epochs)
-    return ACCURACY if has_classes else TEST_LOSS
-
-
-def _epochs(cell: CellResult, quality: Quality) -> list[Record]:
+def _epochs(cell: CellResult, field: str, scale: float) -> list[Record]:
     """Return the epochs of a cell, at most MOST_EPOCHS of them, the last one always."""
     ends = accumulate(epoch.train_s for epoch in cell.epochs)
     step = -(-len(cell.epochs) // MOST_EPOCHS)
@@ -125,17 +102,17 @@ def _epochs(cell: CellResult, quality: Quality) -> list[Record]:
             "round": cell.round + 1,
             "epoch": epoch.number,
             "seconds": float(f"{end:.6g}"),
-            "value": value,
+            "value": quality * scale,
         }
         for epoch, end in list(zip(cell.epochs, ends, strict=True))[::-step][::-1]
-        if (value := quality.of(epoch)) is not None
+        if (quality := getattr(epoch, field)) is not None
     ]
 
 
 def _targets(run: Run, names: Sequence[str], goal: float) -> list[Record]:
     """Return when each backend reached the goal, in percent, as the accuracy table has it."""
     rows: list[Row] = list(run.accuracy.itertuples())
-    reached = [row for row in rows if row.backend in names and not pd.isna(row.target_s)]
+    reached = [row for row in rows if row.backend in names and value(row, "target_s") is not None]
     targets: list[Record] = []
     written = 0.0
     for row in sorted(reached, key=lambda row: row.target_s):
@@ -159,11 +136,7 @@ def _target_layers(x: alt.X, names: Sequence[str], colors: dict[str, str]) -> li
     base = alt.Chart(alt.NamedData("targets")).encode(
         x=x,
         color=color_of(names, colors, legend=True),
-        tooltip=[
-            alt.Tooltip("backend:N"),
-            alt.Tooltip("seconds:Q", format=NUMBER, title="target reached after, s"),
-            alt.Tooltip("reached:N"),
-        ],
+        tooltip=tooltip("backend:N", ("seconds:Q", NUMBER, "target reached after, s"), "reached:N"),
     )
     time = base.mark_text(align="left", dx=4, dy=-8, fontWeight="bold")
     return [
@@ -175,16 +148,17 @@ def _target_layers(x: alt.X, names: Sequence[str], colors: dict[str, str]) -> li
     ]
 
 
-def _thinned(run: Run, names: Sequence[str]) -> str:
-    """Say what was left out so that the file stays small."""
+def _left_out(run: Run, names: Sequence[str]) -> str:
+    """Say what was left out so that the file stays small, and the lines can be told apart."""
     cells = [run.of(name) for name in names]
-    most = max(map(len, cells))
-    text = (
-        f" Only the first {MOST_ROUNDS} of {most} rounds are drawn." if most > MOST_ROUNDS else ""
-    )
+    most, text = max(map(len, cells)), ""
+    if most > MOST_ROUNDS:
+        text = f" Only the first {MOST_ROUNDS} of {most} rounds are drawn."
     epochs = max(len(cell.epochs) for group in cells for cell in group)
     if epochs > MOST_EPOCHS:
         text += f" One epoch in {-(-epochs // MOST_EPOCHS)} is drawn."
+    if (count := len(run.ranked)) > MOST_LINES:
+        text += f" Only the {MOST_LINES} fastest of {count} backends are drawn."
     return text
 
 
@@ -200,9 +174,9 @@ def losses(run: Run, colors: dict[str, str]) -> Chart:
     for name, curve in run.losses(names):
         bins[name].add(np.array(curve, dtype=np.float64))
     records: list[Record] = [
-        {"backend": name, "step": step, "loss": value, "width": 2 + thicker * i}
+        {"backend": name, "step": step, "loss": loss, "width": 2 + thicker * i}
         for i, name in reversed(list(enumerate(reversed(names))))
-        for step, value in bins[name].means()
+        for step, loss in bins[name].means()
     ]
     pick = alt.selection_point(fields=["backend"], bind="legend")
     axis = alt.Axis(format=",d", title="step")
@@ -216,11 +190,7 @@ def losses(run: Run, colors: dict[str, str]) -> Chart:
             color=color_of(names, colors, legend=True),
             strokeWidth=alt.StrokeWidth("width:Q", scale=None),
             opacity=alt.condition(pick, alt.value(1), alt.value(0.08)),
-            tooltip=[
-                alt.Tooltip("backend:N"),
-                alt.Tooltip("step:Q", format=".1~f"),
-                alt.Tooltip("loss:Q", format=".4~f"),
-            ],
+            tooltip=tooltip("backend:N", ("step:Q", ".1~f"), ("loss:Q", ".4~f")),
         )
         .add_params(pick)
         .properties(height=LINES_HEIGHT)
