@@ -22,9 +22,10 @@ from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from importlib.metadata import EntryPoint
 
+    from nnbench.contract.executor import Executor
     from nnbench.data.datasets import Dataset
     from nnbench.data.workloads import Workload
 
@@ -46,7 +47,7 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A workload or a dataset."""
+    """A workload, a dataset or an executor."""
 
     name: str
     summary: str
@@ -86,10 +87,15 @@ class Listing:
     workloads: list[Item]
     datasets: list[Item]
     plugins: list[Plugin] = field(default_factory=list)
+    executors: list[Item] = field(default_factory=list)
 
 
-def installed() -> Listing:
-    """List what is installed here."""
+def installed(executors: Iterable[Executor]) -> Listing:
+    """List what is installed here, with executors: those of plugins, and what is always there."""
+
+    def items(known: Iterable[Workload | Dataset | Executor]) -> list[Item]:
+        return [Item(name=each.name, summary=each.summary) for each in known]
+
     return Listing(
         backends=[
             BackendItem(
@@ -101,9 +107,10 @@ def installed() -> Listing:
             )
             for backend in backends().values()
         ],
-        workloads=[Item(name=w.name, summary=w.summary) for w in workloads().values()],
-        datasets=[Item(name=d.name, summary=d.summary) for d in datasets().values()],
+        workloads=items(workloads().values()),
+        datasets=items(datasets().values()),
         plugins=plugins(),
+        executors=items(executors),
     )
 
 

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plugins", is_flag=True, help="Show also what brings them.")
 def list_(*, as_json: bool, plugins: bool) -> None:
-    """List backends (and why one can't run here), workloads and datasets."""
+    """List backends (and why one can't run here), workloads, datasets and executors."""
     from nnbench.catalog import installed
+    from nnbench.execution import executor
     from nnbench.selection import spell
 
-    everything = installed()
+    everything = installed(executor.known().values())
     if as_json:
         echo_json(everything)
         return
@@ -33,6 +34,7 @@ def list_(*, as_json: bool, plugins: bool) -> None:
             click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
     section("Workloads", [(w.name, None, w.summary) for w in everything.workloads])
     section("Datasets", [(d.name, None, d.summary) for d in everything.datasets])
+    section("Executors", [(e.name, None, e.summary) for e in everything.executors])
     if plugins:
         section("Plugins", [(p.name, None, explain(p)) for p in everything.plugins])
 

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from nnbench import Backend, Option, catalog
+from nnbench.execution import executor
 from tests.plugins.helpers import environment, nnbench
 
 KINDS: dict[str, Any] = {
     "Backends:": catalog.backends,
     "Workloads:": catalog.workloads,
     "Datasets:": catalog.datasets,
+    "Executors:": executor.known,
 }
 
 
@@ -41,7 +43,7 @@ def test_every_name_is_listed(listed, title):
     assert names == list(KINDS[title]())
 
 
-@pytest.mark.parametrize("title", ["Workloads:", "Datasets:"])
+@pytest.mark.parametrize("title", ["Workloads:", "Datasets:", "Executors:"])
 def test_names_have_their_summary(listed, title):
     items = KINDS[title]().values()
     assert [line.split(maxsplit=1)[1] for line in listed[title]] == [i.summary for i in items]

@@ -8,7 +8,7 @@ import pytest
 
 from nnbench import catalog, records
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import process
+from nnbench.execution import executor, process
 from nnbench.execution.interpreters import ask, check_protocol, examine, locate
 from nnbench.records import EpochFinished, Event
 from tests.cells import make_spec, run_worker
@@ -29,7 +29,7 @@ def script(tmp_path):
 
 def test_own_interpreter_has_what_is_here():
     found = examine(sys.executable)
-    assert found.listing == catalog.installed()
+    assert found.listing == catalog.installed(executor.known().values())
     assert found.environment.versions["numpy"]
 
 
@@ -120,6 +120,7 @@ def test_list_prints_json(call):
     assert [b["name"] for b in found["backends"]] == list(catalog.backends())
     assert [w["name"] for w in found["workloads"]] == list(catalog.workloads())
     assert [d["name"] for d in found["datasets"]] == list(catalog.datasets())
+    assert [e["name"] for e in found["executors"]] == ["local"]
 
 
 def test_command_of_this_interpreter():

@@ -159,3 +159,11 @@ def test_other_schema_version_is_refused(start):
     (folder / "run.json").write_text(content)
     versions = f"schema version 9, and this nnbench reads 1 to {records.SCHEMA_VERSION}"
     check_refused(folder, f"{folder / 'run.json'} has {versions}")
+
+
+@pytest.mark.usefixtures("home")
+def test_unknown_executor_is_refused():
+    asked = {"command": "", "workload": "mnist", "overrides": {}, "rounds": 1, "seed": 0}
+    limits = {"threads": 1, "budget": 1.0, "timeout": 1.0, "baseline": None}
+    with pytest.raises(NnbenchError, match="no executor named 'locale'; did you mean local"):
+        planning.plan(backends=["numpy"], executor="locale", **asked, **limits)
