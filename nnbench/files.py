@@ -133,7 +133,7 @@ def check_output(path: Path) -> None:
     """
     if path == STDOUT:
         return
-    with _named(path):
+    with named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         wanted = path if path.exists() else path.parent
         if not os.access(wanted, os.W_OK):
@@ -161,7 +161,7 @@ def write_output(path: Path, content: bytes, *, add: bool = False) -> None:
     BrokenPipeError
         If it is a pipe whose reader has left.
     """
-    with _named(path):
+    with named(path):
         if path == STDOUT or _is_stdout(path):
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
@@ -200,7 +200,7 @@ def _is_stdout(path: Path) -> bool:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Say of an error which file could not be written; a reader who leaves is not one of them."""
     try:
         yield

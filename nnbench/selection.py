@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
+from nnbench.records import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +36,16 @@ class Selection:
         given = {"threads": self.threads} if self.threads else {}
         pairs = [f"{key}={spell(value)}" for key, value in {**given, **self.options}.items()]
         return self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
+
+    @property
+    def entry(self) -> Entry:
+        """What it is in a run."""
+        return Entry(
+            label=self.label,
+            backend=self.backend.name,
+            options=self.options,
+            threads=self.threads,
+        )
 
 
 def spell(value: object) -> str:

@@ -113,7 +113,7 @@ def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[in
     cores = environment.usable_cores
     wanted = [("cpu", count) for count in sorted({1, cores, *threads})]
     wanted += [(device, 1) for device in sorted(set(devices) - {"cpu"})]
-    kept = [each for each in ROOFS.load(environment) or [] if each.libraries == versions]
+    kept = [each for each in ROOFS.load(environment, []) if each.libraries == versions]
     known = {(each.device, each.threads): each for each in kept}
     missing = {key: roof(*key) for key in wanted if key not in known}
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -137,22 +137,13 @@ def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> 
 
 
 def _spec(block: Block, entry: Entry) -> CellSpec:
+    """Return what a worker is asked: what the block and the entry say under the same names."""
+    said = {f.name: getattr(each, f.name) for each in (block, entry) for f in fields(each)}
+    asked = {f.name: said[f.name] for f in fields(CellSpec) if f.name in said}
     threads = entry.threads or block.threads
-    return CellSpec(
-        label=entry.label,
-        backend=entry.backend,
-        options=entry.options,
-        handicap=entry.handicap,
-        workload=block.workload,
-        round=block.round,
-        seed=block.seed,
-        threads=threads,
-        # The last CPUs: the first ones serve most interrupts, and this process.
-        cpus=tuple(machine.usable_cpus()[-threads:]),
-        budget_s=block.budget_s,
-        timeout_s=block.timeout_s,
-        python=entry.python,
-    )
+    # The last CPUs: the first ones serve most interrupts, and this process.
+    cpus = tuple(machine.usable_cpus()[-threads:])
+    return CellSpec(**{**asked, "threads": threads, "cpus": cpus})
 
 
 def _why_unavailable(entry: Entry) -> str | None:

@@ -93,9 +93,9 @@ class Kept(Generic[T]):
 
         return platformdirs.user_data_path("nnbench") / self.name
 
-    def load(self, environment: Environment) -> T | None:
-        """Return what is kept of a machine, or None."""
-        return self._read().get(environment.machine_fingerprint)
+    def load(self, environment: Environment, default: T) -> T:
+        """Return what is kept of a machine, or the default."""
+        return self._read().get(environment.machine_fingerprint, default)
 
     def save(self, environment: Environment, value: T) -> Path:
         """Keep a machine's value and return the file.
@@ -125,8 +125,7 @@ FLOORS = Kept("noise-floors.json", float)
 
 def noise_floor(environment: Environment) -> float:
     """Return a machine's floor, a fraction; the default where it was never measured."""
-    floor = FLOORS.load(environment)
-    return DEFAULT_FLOOR if floor is None else floor
+    return FLOORS.load(environment, DEFAULT_FLOOR)
 
 
 def check(

@@ -131,12 +131,6 @@ class Worker:
         if self.process.stdout:
             self.process.stdout.close()
 
-    @property
-    def output(self) -> str:
-        """The last lines that the worker printed."""
-        lines = self.printed.decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-OUTPUT_LINES:])
-
 
 @contextmanager
 def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], dict[str, Any]]]:
@@ -156,7 +150,8 @@ def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], dict[str, Any]
     if "status" not in values:
         killed = out_of_memory_kills() > kills_before
         take_in(explain(exit_status, spec, out_of_memory=killed), values)
-    values["output"] = worker.output
+    lines = worker.printed.decode(errors="replace").strip().splitlines()
+    values["output"] = "\n".join(lines[-OUTPUT_LINES:])
 
 
 def follow(worker: Worker, values: dict[str, Any]) -> Iterator[Event]:

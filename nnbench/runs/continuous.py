@@ -18,7 +18,6 @@ from nnbench.figures.metrics import Scale
 from nnbench.records import OWN_NAMES
 from nnbench.runs import comparison, planning
 from nnbench.runs.comparison import Samples
-from nnbench.runs.planning import Choice, choose
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
@@ -71,9 +70,7 @@ def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> Plan:
     chosen = selection.parse(backends, dict(sorted(known.items())))
     plan = planning.make(
         [
-            Choice(
-                choose(each).entry.as_variant(name, python=side.python), replace(each, named=False)
-            )
+            (each.entry.as_variant(name, python=side.python), replace(each, named=False))
             for each in chosen
             for name, side in zip((BASE, HEAD), sides, strict=True)
         ],

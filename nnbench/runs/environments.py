@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from nnbench.execution import process
 from nnbench.records import OWN_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PINS = "constraints.txt"
 STAMP = "complete"  # written last, so that an interrupted build starts again
@@ -85,7 +84,9 @@ def build(commit: str, install: Sequence[str] = ()) -> Path:
     """
     folder = cache() / identity(commit, install)
     python, log = folder / "bin" / "python", folder.with_suffix(".log")
-    with locked(folder.with_suffix(".lock")):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may build the same environment
         if not ((folder / STAMP).exists() and python.exists()):
             try:
                 create(folder, commit, install, log)
@@ -102,15 +103,6 @@ def identity(commit: str, install: Sequence[str]) -> str:
     return f"{commit}-{digest[:8]}"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process builds the same environment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None:
     """Build an environment; the rest of an earlier attempt is removed."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -124,7 +116,10 @@ def create(folder: Path, commit: str, install: Sequence[str], log: Path) -> None
         pip = [*PIP, *pip_arguments(source, install)]
         python = str(folder / "bin" / "python")
         call(log, process.command(python, "pip", *pip), source)
-        if not is_own(source) and namesake(folder):
+        # A plugin of before may ask for "nnbench", which is another project's on package indexes, and
+        # was installed over this one's files.
+        namesakes = folder.glob(f"lib/python*/site-packages/{FORMER}-*.dist-info")
+        if not is_own(source) and any(namesakes):
             again = [*PIP, "--force-reinstall", "--no-deps", *own_requirement()]
             call(log, process.command(python, "pip", "uninstall", "--yes", FORMER))
             call(log, process.command(python, "pip", *again))
@@ -140,24 +135,11 @@ def pip_arguments(source: Path, install: Sequence[str]) -> list[str]:
 
 def is_own(source: Path) -> bool:
     """Tell whether a revision is one of nnbench itself, under its name or the former one."""
-    return project_name(source) in OWN_NAMES
-
-
-def namesake(folder: Path) -> bool:
-    """Tell whether another project's ``nnbench`` was installed over this one's files.
-
-    A plugin of before asks for that name, which package indexes give to another project.
-    """
-    return any(folder.glob(f"lib/python*/site-packages/{FORMER}-*.dist-info"))
-
-
-def project_name(source: Path) -> str | None:
-    """Return the name in ``pyproject.toml``; None if it has none, which pip will judge."""
     try:
         found = tomllib.loads((source / "pyproject.toml").read_text())
-        return str(found["project"]["name"])
-    except (OSError, ValueError, KeyError):
-        return None
+        return found["project"]["name"] in OWN_NAMES
+    except (OSError, ValueError, KeyError):  # pip will judge what has no name
+        return False
 
 
 def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:
@@ -165,12 +147,11 @@ def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:
     with log.open("a+") as file:
         file.write(f"$ {' '.join(command)}\n")
         file.flush()
-        variables = process.inherited(command[0])
         try:
             done = subprocess.run(
                 command,
                 cwd=folder,
-                env=variables,
+                env=process.inherited(command[0]),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

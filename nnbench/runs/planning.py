@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import catalog, selection
@@ -12,7 +12,7 @@ from nnbench.contract.errors import BackendUnavailableError, NnbenchError, Resul
 from nnbench.data import workloads
 from nnbench.execution.executor import known
 from nnbench.execution.machine import MachineWarning
-from nnbench.records import LOCAL, OWN_NAMES, Entry, Point, RunInfo, now, unavailable_on_all
+from nnbench.records import LOCAL, OWN_NAMES, Point, RunInfo, now, unavailable_on_all
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.executor import Executor
     from nnbench.data.workloads import Workload
-    from nnbench.records import Environment, Machine
+    from nnbench.records import Entry, Environment, Machine
     from nnbench.selection import Selection
 
 
@@ -37,34 +37,16 @@ class Plan(NamedTuple):
     executor: Executor
 
 
-class Choice(NamedTuple):
-    """A backend of the run, and what it was selected from."""
-
-    entry: Entry
-    selected: Selection
-
-
 def plan(*, backends: Sequence[str], **asked: Any) -> Plan:
     """Return the run that the options of ``nnbench run`` ask for.
 
     ``asked`` is what :func:`make` takes.
     """
-    return make([choose(each) for each in selection.parse(backends)], **asked)
-
-
-def choose(selected: Selection) -> Choice:
-    """Return a selection with the entry that it makes in a run."""
-    entry = Entry(
-        label=selected.label,
-        backend=selected.backend.name,
-        options=selected.options,
-        threads=selected.threads,
-    )
-    return Choice(entry, selected)
+    return make([(each.entry, each) for each in selection.parse(backends)], **asked)
 
 
 def make(
-    choices: Sequence[Choice],
+    choices: Sequence[tuple[Entry, Selection]],
     *,
     command: str,
     workload: str | Workload,
@@ -78,7 +60,7 @@ def make(
     roofline: bool = False,
     executor: str = LOCAL,
 ) -> Plan:
-    """Return the plan of a run.
+    """Return the plan of a run; its ``choices`` are entries, with what they were selected from.
 
     Raises
     ------
@@ -96,13 +78,17 @@ def make(
     refuse_unavailable(required, unavailable)
     summaries = {entry.label: selected.backend.summary for entry, selected in choices}
     labels = {label: text for label, text in summaries.items() if label not in unavailable}
+    baseline = choose_baseline(baseline, labels)
+    warn(machines)
+    if roofline:
+        machines = chosen.with_roofs(machines, entries, threads)
     info = RunInfo(
         started=now(),
         command=command,
         points=[point],
         backends=labels,
         required=required,
-        baseline=choose_baseline(baseline, labels),
+        baseline=baseline,
         rounds=rounds,
         seed=seed,
         budget_s=budget,
@@ -110,9 +96,6 @@ def make(
         executor=executor,
         machines=machines,
     )
-    warn(machines)
-    if roofline:
-        info = replace(info, machines=chosen.with_roofs(machines, entries, threads))
     return Plan(info, entries, chosen)
 
 
@@ -128,7 +111,7 @@ def resume(folder: Path) -> Plan:
     info = store.read_info(folder)
     if any("@" in label for label in info.backends):
         raise ResultsError(f"{folder} holds a selftest or a continuous run; start it again")
-    entries = [choose(each).entry for each in selection.parse(info.backends)]
+    entries = [each.entry for each in selection.parse(info.backends)]
     executor = catalog.find("executor", info.executor, known())
     machines = executor.machines(entries, info.threads, info.environment.versions)
     for name, machine in machines.items():

@@ -9,7 +9,7 @@ is what the machine can be trusted to find.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, takewhile
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
@@ -77,15 +77,13 @@ def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:
         If a cell failed, so that there is nothing to judge.
     """
     times = _times(cells)
-    pairs = list(combinations(EQUALS, 2))
-    floor = noise_floor([statistics.compare(times[a], times[b]) for a, b in pairs])
-    trials = [
-        Trial(f"{a} and {b}", 0.0, statistics.compare(times[a], times[b], floor)) for a, b in pairs
+    pairs = [(a, b, 0.0) for a, b in combinations(EQUALS, 2)]
+    floor = noise_floor([statistics.compare(times[a], times[b]) for a, b, _ in pairs])
+    pairs += [(name, EQUALS[0], handicap.share) for name, handicap in HANDICAPS.items()]
+    return floor, [
+        Trial(f"{a} and {b}", share, statistics.compare(times[a], times[b], floor))
+        for a, b, share in pairs
     ]
-    for name, handicap in HANDICAPS.items():
-        comparison = statistics.compare(times[name], times[EQUALS[0]], floor)
-        trials.append(Trial(f"{name} and {EQUALS[0]}", handicap.share, comparison))
-    return floor, trials
 
 
 def _times(cells: Iterable[CellResult]) -> dict[str, list[float]]:
@@ -110,9 +108,5 @@ def noise_floor(equals: Sequence[Comparison]) -> float:
 def smallest_found(trials: Sequence[Trial]) -> float | None:
     """Return the smallest slowdown that was found together with all larger ones."""
     shares = sorted({trial.share for trial in trials if trial.share}, reverse=True)
-    smallest = None
-    for share in shares:
-        if not all(trial.found for trial in trials if trial.share == share):
-            break
-        smallest = share
-    return smallest
+    missed = {trial.share for trial in trials if not trial.found}
+    return min(takewhile(lambda share: share not in missed, shares), default=None)

@@ -49,13 +49,11 @@ def create(folder: Path, info: RunInfo) -> None:
     ResultsError
         If the folder already holds a run, or cannot be written.
     """
-    try:
+    with files.named(folder):
         if (folder / RUN).exists():
             raise ResultsError(f"{folder} already holds a run; give another --output")
         folder.mkdir(parents=True, exist_ok=True)
         files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
-    except OSError as error:
-        raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def append(folder: Path, result: CellResult) -> None:
@@ -158,11 +156,9 @@ def hold(folder: Path) -> Iterator[None]:
     ResultsError
         If another run holds the lock, or the folder cannot be written.
     """
-    try:
+    with files.named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("ab")
-    except OSError as error:
-        raise ResultsError(f"cannot write to {folder}: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

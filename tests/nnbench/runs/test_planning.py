@@ -48,7 +48,7 @@ def test_backend_is_known_again_by_its_label(label, start, monkeypatch):
     (chosen,) = parse([label])
     folder, info = start(chosen.label)
     plan = planning.resume(folder)
-    assert (plan.info, plan.entries) == (info, [planning.choose(chosen).entry])
+    assert (plan.info, plan.entries) == (info, [chosen.entry])
 
 
 @pytest.mark.parametrize(
