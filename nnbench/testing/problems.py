@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from nnbench.contract.spec import Layer
     from nnbench.data.datasets import Splits
-    from nnbench.data.workloads import Workload
 
 SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
 BATCH_SIZE = 8
@@ -51,9 +50,8 @@ L2 = 0.03
 SMALLEST_NORM = 1e-3  #: below it, a deviation counts as absolute
 
 STEPS = 10  #: of a workload that is cut short
-OPERATIONS = (
-    1e7  #: floating-point operations that a step of it may cost, as far as the batch decides
-)
+#: floating-point operations that a step of it may cost, as far as the batch decides
+OPERATIONS = 1e7
 SMALLEST_BATCH = 4  #: that a costly workload is cut down to
 
 #: Six networks in which any two of the choices (activation, loss, bias, L2, optimizer) meet. The
@@ -164,36 +162,29 @@ def deviation(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> f
     return float(np.linalg.norm(actual - expected)) / scale
 
 
-def make_short_task(name: str, seed: int = 0) -> Task:
-    """Return a workload with no more examples than ten steps need, or skip the running check."""
+def make_short_task(name: str) -> Task:
+    """Return a workload cut down to ten steps, or skip the running check.
+
+    The last examples are kept, which the steps and the validation need; the batches of a large
+    network are cut.
+    """
     workload = catalog.workloads()[name]
     try:
-        splits = cut(_load(workload.dataset), workload)
+        splits = _load(workload.dataset)
     except NnbenchError as error:
         pytest.skip(str(error))
-    return make_task(affordable(workload, splits), splits, seed)
+    if workload.batch_size is not None:
+        wanted = workload.validation + STEPS * workload.batch_size
+        splits = splits._replace(train=rows(splits.train, slice(-wanted, None)))
+        network = workload.network(splits.train.inputs.shape[1], splits.outputs)
+        most = max(SMALLEST_BATCH, int(OPERATIONS / network.operations))
+        workload = replace(workload, batch_size=min(workload.batch_size, most))
+    return make_task(workload, splits, seed=0)
 
 
 @cache
 def _load(dataset: str) -> Splits:
     return catalog.find("dataset", dataset, catalog.datasets()).load()
-
-
-def cut(splits: Splits, workload: Workload) -> Splits:
-    """Keep the last examples, which ten steps and the validation need."""
-    if workload.batch_size is None:
-        return splits
-    wanted = workload.validation + STEPS * workload.batch_size
-    return splits._replace(train=rows(splits.train, slice(-wanted, None)))
-
-
-def affordable(workload: Workload, splits: Splits) -> Workload:
-    """Cut the batches of a large network."""
-    if workload.batch_size is None:
-        return workload
-    network = workload.network(splits.train.inputs.shape[1], splits.outputs)
-    most = max(SMALLEST_BATCH, int(OPERATIONS / network.operations))
-    return replace(workload, batch_size=min(workload.batch_size, most))
 
 
 def make_task_problem(task: Task) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -41,6 +42,7 @@ class Subject:
         self.is_registered = is_registered  #: whether another process finds it by its name
         self.backend = chosen.backend
         self.reuses = True  #: until it shows that load does not reset a network
+        self._create = partial(self.backend.network, **chosen.options)
         self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
         self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
 
@@ -76,16 +78,6 @@ class Subject:
         """Skip the running check."""
         pytest.skip(f"{self.label}: {reason}")
 
-    def create(self, spec: NetworkSpec, batch_size: int = BATCH_SIZE) -> Model[Any, Any]:
-        """Create a network.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If the backend does not support the specification, or can't run here.
-        """
-        return self.backend.network(spec, batch_size, **self.chosen.options)
-
     def network(
         self,
         spec: NetworkSpec,
@@ -100,7 +92,7 @@ class Subject:
         if reason := self.why_unsupported(spec, batch_size):
             self.skip(reason)
         if (spec, number) not in self._networks or not self.reuses:
-            self._networks[spec, number] = self.create(spec, batch_size)
+            self._networks[spec, number] = self._create(spec, batch_size)
         network = self._networks[spec, number]
         network.load(layers)
         return network
@@ -110,7 +102,7 @@ class Subject:
         key = spec, batch_size
         if key not in self._unsupported:
             try:
-                self._networks[spec, 0] = self.create(spec, batch_size)
+                self._networks[spec, 0] = self._create(spec, batch_size)
                 self._unsupported[key] = ""
             except BackendUnavailableError as error:
                 self._unsupported[key] = " ".join(str(error).split())

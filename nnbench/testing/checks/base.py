@@ -53,6 +53,13 @@ def backprop(network: Any, data: Any, index: NDArray[np.int64]) -> Any:
     return network.backprop(batch)
 
 
+def train_epoch(network: Any, data: Any, order: NDArray[np.int64], batch_size: int) -> Any:
+    """Train an epoch to its end, and return its losses."""
+    losses = network.train_epoch(data, order, batch_size)
+    network.synchronize()
+    return losses
+
+
 def verify(text: str | None) -> None:
     """Fail with a message, if there is one."""
     if text:

@@ -8,15 +8,18 @@ import numpy as np
 
 from nnbench.reference import flatten
 from nnbench.testing import diagnosis
-from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
+from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
 from nnbench.testing.mistakes import layerwise
 from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Model
-    from nnbench.contract.spec import Examples, Layer, NetworkSpec
+    from nnbench.contract.spec import Layer, NetworkSpec
+    from nnbench.testing.problems import Problem
 
 SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
 
@@ -76,12 +79,13 @@ class ContractChecks(Checks):
         """Parameters, examples and the order that were handed in are as they were."""
         problem, copy = (make_problem(self.subject.spec) for _ in range(2))
         self.train(problem)
-        for what, given, before in [
-            ("parameters", flatten(problem.layers), flatten(copy.layers)),
-            ("examples", arrays_of(problem.examples), arrays_of(copy.examples)),
-            ("order", problem.orders, copy.orders),
-        ]:
-            if any(not np.array_equal(a, b) for a, b in zip(given, before, strict=True)):
+        given: dict[str, Callable[[Problem], list[NDArray[Any]]]] = {
+            "parameters": lambda problem: flatten(problem.layers),
+            "examples": lambda problem: [part for part in problem.examples if part is not None],
+            "order": lambda problem: problem.orders,
+        }
+        for what, arrays in given.items():
+            if not all(map(np.array_equal, arrays(problem), arrays(copy))):
                 fail(
                     f"the caller's {what}: expected to stay, came changed",
                     f"the caller's {what} changed in place: work on a copy",
@@ -100,8 +104,7 @@ class ContractChecks(Checks):
         network, data = self.start(problem)
         dumped = network.dump()
         before = layerwise(np.copy, dumped)
-        network.train_epoch(data, problem.orders[0], problem.batch_size)
-        network.synchronize()
+        train_epoch(network, data, problem.orders[0], problem.batch_size)
         if not same_bits(dumped, before):
             fail(
                 "parameters dumped before an epoch: expected to stay, came changed by training",
@@ -135,8 +138,3 @@ class ContractChecks(Checks):
                 "came changed",
                 "parameters aliased: the network shares them with its caller",
             )
-
-
-def arrays_of(examples: Examples) -> list[NDArray[Any]]:
-    """List what a split consists of."""
-    return [array for array in examples if array is not None]

@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from nnbench import catalog
-from nnbench.testing.checks.base import Checks, fail
+from nnbench.testing.checks.base import Checks, fail, train_epoch
 from nnbench.testing.checks.training import verify_same
 from nnbench.testing.problems import (
     BATCH_SIZE,
@@ -25,10 +25,12 @@ from nnbench.testing.problems import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Model, OptionValue
+    from nnbench.contract.backend import OptionValue
     from nnbench.contract.spec import Layer
 
 LARGER = "mnist"  #: a workload whose arrays are large enough to be seen in the process's memory
@@ -63,7 +65,7 @@ class IsolationChecks(Checks):
         expected = self.train(problem)[0].dump()
         network, data = self.start(problem)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            pool.submit(train_there, network, data, problem).result()
+            pool.submit(train_epoch, network, data, problem.orders[0], BATCH_SIZE).result()
         hint = "something is kept for the thread that created the network (threading.local)"
         verify_same("an epoch in another thread", network.dump(), expected, hint)
 
@@ -84,27 +86,12 @@ class IsolationChecks(Checks):
         verify_same("an epoch in a fresh process", actual, expected, hint)
 
 
-def train_there(network: Model[Any, Any], data: Any, problem: Problem) -> None:
-    """Train one epoch, in the thread that calls this."""
-    network.train_epoch(data, problem.orders[0], BATCH_SIZE)
-    network.synchronize()
-
-
 def train_afresh(name: str, options: dict[str, OptionValue], problem: Problem) -> list[Layer]:
     """Train one epoch, in the process that calls this."""
     network = catalog.backends()[name].network(problem.spec, problem.batch_size, **options)
     network.load(problem.layers)
-    train_there(network, network.place(problem.examples), problem)
+    train_epoch(network, network.place(problem.examples), problem.orders[0], BATCH_SIZE)
     return network.dump()
-
-
-class Waited(NamedTuple):
-    """What happened after ``synchronize`` had returned."""
-
-    trained_s: float  #: train_epoch and synchronize
-    hidden_s: float  #: how much longer a dump took at once than later
-    at_once: list[Layer]
-    later: list[Layer]
 
 
 class ResourceChecks(Checks):
@@ -137,21 +124,25 @@ class ResourceChecks(Checks):
         order = self._affordable_order(network, data, problem)
         for _ in range(ATTEMPTS):
             network.load(problem.layers)
-            waited = wait(network, data, order, problem.batch_size)
-            if not same_bits(waited.at_once, waited.later):
+            network.synchronize()
+            trained_s, _ = timed(train_epoch, network, data, order, problem.batch_size)
+            at_once_s, at_once = timed(network.dump)
+            time.sleep(max(2 * EPOCH_S, trained_s))
+            later_s, later = timed(network.dump)
+            if not same_bits(at_once, later):
                 fail("after synchronize: expected steady parameters, came changing ones", NO_WAIT)
-            if waited.hidden_s < waited.trained_s / 2:
+            hidden_s = at_once_s - later_s
+            if hidden_s < trained_s / 2:
                 return
-        facts = f"expected an idle device, came {waited.hidden_s:.2g} s of work before a dump"
-        fail(f"after synchronize: {facts}, where training took {waited.trained_s:.2g} s", NO_WAIT)
+        facts = f"expected an idle device, came {hidden_s:.2g} s of work before a dump"
+        fail(f"after synchronize: {facts}, where training took {trained_s:.2g} s", NO_WAIT)
 
     def test_only_a_device_has_a_clock(self) -> None:
         """``device_seconds`` is None on the CPU; elsewhere, it is no longer than the host's."""
         problem = make_problem(self.subject.spec)
         self.train(problem)  # the first may compile
-        start = time.perf_counter()
-        network, _ = self.train(problem)
-        elapsed, actual = time.perf_counter() - start, network.device_seconds()
+        elapsed, (network, _) = timed(self.train, problem)
+        actual = network.device_seconds()
         if self.subject.backend.device == "cpu":
             if actual is not None:
                 fail(f"device_seconds: expected None, came {actual}", "a backend times itself")
@@ -174,25 +165,13 @@ class ResourceChecks(Checks):
     def _affordable_order(self, network: Any, data: Any, problem: Problem) -> NDArray[np.int64]:
         """Return as much of an epoch as takes about a tenth of a second."""
         for _ in range(2):  # the first step may compile
-            start = time.perf_counter()
-            network.train_epoch(data, problem.index, problem.batch_size)
-            network.synchronize()
-            pace_s = time.perf_counter() - start
+            pace_s, _ = timed(train_epoch, network, data, problem.index, problem.batch_size)
         steps = max(1, int(EPOCH_S / pace_s))
         return problem.orders[0][: steps * problem.batch_size]
 
 
-def wait(network: Any, data: Any, order: NDArray[np.int64], batch_size: int) -> Waited:
-    """Train, synchronize, and see what still goes on."""
-    network.synchronize()
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Return the seconds that a call took, and what it returned."""
     start = time.perf_counter()
-    network.train_epoch(data, order, batch_size)
-    network.synchronize()
-    trained = time.perf_counter()
-    at_once = network.dump()
-    dumped = time.perf_counter()
-    time.sleep(max(2 * EPOCH_S, trained - start))
-    start_later = time.perf_counter()
-    later = network.dump()
-    took_s = time.perf_counter() - start_later
-    return Waited(trained - start, dumped - trained - took_s, at_once, later)
+    result = call(*arguments)
+    return time.perf_counter() - start, result

@@ -13,7 +13,7 @@ from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
 from nnbench.proof.judge import deviation, expected_losses
 from nnbench.testing import diagnosis
-from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, verify
+from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
 from nnbench.testing.mistakes import Training, added
 from nnbench.testing.problems import (
@@ -137,8 +137,7 @@ class TrainingChecks(Checks):
         self.subject.reuses = False  # until it is known that load does its work
         network.load(problem.layers)
         data = network.place(problem.examples)
-        losses = network.train_epoch(data, problem.orders[0], BATCH_SIZE).tolist()
-        network.synchronize()
+        losses = train_epoch(network, data, problem.orders[0], BATCH_SIZE).tolist()
         what = "an epoch in a network that had trained before load"
         verify(diagnosis.layers(f"{what}: parameters", network.dump(), problem))
         verify(diagnosis.losses(what, losses, problem))
