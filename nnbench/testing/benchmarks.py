@@ -18,6 +18,7 @@ from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
 from nnbench.data.task import load_splits, make_task, rows
 from nnbench.testing import diagnosis
+from nnbench.testing.checks.base import verify
 from nnbench.testing.problems import Problem
 from nnbench.testing.subject import Subject, make_subject
 
@@ -87,17 +88,19 @@ class PhaseBenchmark:
         subject = backend if isinstance(backend, Subject) else make_subject(backend)
         subject.require()
         problem = make_epoch(workload, batch_size, epoch_images)
-        timed = Timed(subject, problem)
-        if phase != "epoch" and not isinstance(timed.network, Network):
+        calls = prepare(subject, problem)
+        if phase not in calls:
             subject.skip("no phases to time: it is a Model, not a Network")
         self.benchmark.group = phase
         self.benchmark.name = f"{subject.label} {phase} {workload}"
         self.benchmark.extra_info.update(extra_info(subject, workload, problem))
         match phase:
             case "feedforward" | "update":  # they can be repeated in a loop
-                self.benchmark(getattr(timed, phase))
-            case "backprop" | "epoch":
-                self._time_rounds(getattr(timed, phase), getattr(timed, f"before_{phase}"))
+                self.benchmark(calls[phase])
+            case "backprop":  # autograd frees its graph, so each needs a new one
+                self._time_rounds(calls[phase], calls["feedforward"])
+            case "epoch":  # each from the same parameters
+                self._time_rounds(calls[phase], calls["load"])
             case unknown:
                 assert_never(unknown)
 
@@ -111,57 +114,36 @@ class PhaseBenchmark:
         self.benchmark.pedantic(target, setup=setup, rounds=rounds)
 
 
-class Timed:
-    """A network that has shown that it is right, and the calls that are timed."""
+def prepare(subject: Subject, problem: Problem) -> dict[str, Callable[[], None]]:
+    """Return what is called, by its name, of a network whose first losses have been right."""
+    network: Any = subject.network(problem.spec, problem.layers, batch_size=problem.batch_size)
+    data = network.place(problem.examples)
+    [order], size = problem.orders, problem.batch_size
+    first = replace(problem, orders=[order[: CHECKED_STEPS * size]])
+    losses = network.train_epoch(data, first.orders[0], size).tolist()
+    verify(diagnosis.losses("not timed: first losses", losses, first))
 
-    def __init__(self, subject: Subject, problem: Problem) -> None:
-        self.problem = problem
-        self.network: Any = subject.network(
-            problem.spec, problem.layers, batch_size=problem.batch_size
-        )
-        self.data = self.network.place(problem.examples)
-        self.verify()
-        if not isinstance(self.network, Network):
-            return
-        self.batch = self.network.batch(self.data, problem.index)
-        self.network.feedforward(self.batch)
-        self.network.backprop(self.batch)  # so that update has gradients
-        self.network.synchronize()
+    def waiting(call: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+        def waits() -> None:
+            call(*arguments)
+            network.synchronize()
 
-    def verify(self) -> None:
-        """Refuse to time a network whose first losses are wrong."""
-        order = self.problem.orders[0][: CHECKED_STEPS * self.problem.batch_size]
-        losses = self.network.train_epoch(self.data, order, self.problem.batch_size)
-        start = replace(self.problem, orders=[order])
-        if text := diagnosis.losses("not timed: first losses", losses.tolist(), start):
-            pytest.fail(text, pytrace=False)
+        return waits
 
-    def feedforward(self) -> None:
-        """Compute the logits of a batch."""
-        self.network.feedforward(self.batch)
-        self.network.synchronize()
-
-    before_backprop = feedforward  # autograd frees its graph, so each backprop needs a new one
-
-    def backprop(self) -> None:
-        """Compute the gradients of a batch."""
-        self.network.backprop(self.batch)
-        self.network.synchronize()
-
-    def update(self) -> None:
-        """Make a step with the gradients that are there."""
-        self.network.update()
-        self.network.synchronize()
-
-    def before_epoch(self) -> None:
-        """Start every epoch from the same parameters."""
-        self.network.load(self.problem.layers)
-        self.network.synchronize()
-
-    def epoch(self) -> None:
-        """Train an epoch."""
-        self.network.train_epoch(self.data, self.problem.orders[0], self.problem.batch_size)
-        self.network.synchronize()
+    calls = {
+        "load": waiting(network.load, problem.layers),
+        "epoch": waiting(network.train_epoch, data, order, size),
+    }
+    if isinstance(network, Network):
+        batch = network.batch(data, problem.index)
+        calls |= {
+            "feedforward": waiting(network.feedforward, batch),
+            "backprop": waiting(network.backprop, batch),
+            "update": waiting(network.update),
+        }
+        calls["feedforward"]()
+        calls["backprop"]()  # so that update has gradients
+    return calls
 
 
 def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
