@@ -58,11 +58,8 @@ def deviates(actual: Named, expected: Named) -> bool:
 def misfit(what: str, actual: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
     """Return a message about arrays that deviate."""
     worst = max(expected, key=lambda name: deviation(actual[name], expected[name]))
-    hint = likely_mistake(
-        join(actual, expected), join(expected, expected), candidates, list(expected)
-    )
     facts = f"{what}: {show_worst(worst, actual[worst].ravel(), expected[worst].ravel())}"
-    return message(facts, hint)
+    return message(facts, likely_mistake(actual, expected, candidates))
 
 
 def message(facts: str, hint: str) -> str:
@@ -95,32 +92,30 @@ def compare_sizes(actual: Array, expected: Array) -> str:
     return f" ({ratio:.3g} times too large)" if ratio > 1 else f" ({1 / ratio:.3g} times too small)"
 
 
-def likely_mistake(
-    actual: Array, expected: Array, candidates: Iterable[Candidate], names: Sequence[str]
-) -> str:
+def likely_mistake(actual: Named, expected: Named, candidates: Iterable[Candidate]) -> str:
     """Return the hint of the candidate that fits best."""
-    if not np.isfinite(actual).all():
+
+    def join(arrays: Named) -> Array:
+        return np.concatenate([np.ravel(arrays[name]) for name in expected])
+
+    given, right = join(actual), join(expected)
+    if not np.isfinite(given).all():
         return NOT_FINITE
-    off = float(np.linalg.norm(actual - expected))
+    off = float(np.linalg.norm(given - right))
     left, fitting, roundings = UNEXPLAINED, "", []
     for hint, arrays, is_rounding in candidates:
-        values = join(arrays, names)
-        if values.shape != actual.shape or not np.isfinite(values).all():
+        values = join(arrays)
+        if values.shape != given.shape or not np.isfinite(values).all():
             continue
         if is_rounding:
-            roundings.append((hint, float(np.linalg.norm(values - expected))))
-        elif (distance := float(np.linalg.norm(actual - values)) / off) < left:
+            roundings.append((hint, float(np.linalg.norm(values - right))))
+        elif (distance := float(np.linalg.norm(given - values)) / off) < left:
             left, fitting = distance, hint
             if distance < EXACT:
                 break
-    if not fitting and off < ROUNDING * np.linalg.norm(expected):
+    if not fitting and off < ROUNDING * np.linalg.norm(right):
         fitting = next((h for h, size in roundings if size / ALIKE < off < size * ALIKE), "")
     return fitting or NOTHING_FITS
-
-
-def join(arrays: Named, names: Iterable[str]) -> Array:
-    """Return all values as one vector."""
-    return np.concatenate([np.ravel(arrays[name]) for name in names])
 
 
 def losses(what: str, actual: Any, problem: Problem) -> str | None:
@@ -134,16 +129,13 @@ def loss_count(what: str, count: int, problem: Problem) -> str | None:
     """Check the number of losses."""
     steps = sum(1 for _ in problem.batches())
     facts = f"{what}: expected {steps} losses, came {count}"
-    return None if count == steps else message(facts, guess_count(count, problem))
-
-
-def guess_count(count: int, problem: Problem) -> str:
-    """Guess why there are so many losses."""
+    if count == steps:
+        return None
     if count == sum(len(order) // problem.batch_size for order in problem.orders):
-        return "the last, smaller batch is dropped"
+        return message(facts, "the last, smaller batch is dropped")
     if count == len(problem.orders):
-        return "one loss for an epoch, where every step has its own"
-    return "train_epoch returns the loss of each step, in order"
+        return message(facts, "one loss for an epoch, where every step has its own")
+    return message(facts, "train_epoch returns the loss of each step, in order")
 
 
 def gradients(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
@@ -157,15 +149,16 @@ def layers(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
     """Check the parameters after a training. Their change says most, so that is explained."""
     if text := structure(what, actual, problem.spec):
         return text
-    if not deviates(name_arrays(actual), name_arrays(RIGHT.train(problem).layers)):
+    right = RIGHT.train(problem).layers
+    if not deviates(name_arrays(actual), name_arrays(right)):
         return None
 
     def changes(layers: Sequence[Layer]) -> Named:
         before, after = name_arrays(problem.layers), name_arrays(layers)
         return {f"change of {name}": after[name] - before[name] for name in after}
 
-    expected = changes(RIGHT.train(problem).layers)
-    return misfit(what, changes(actual), expected, candidates(problem, lambda o: changes(o.layers)))
+    made = candidates(problem, lambda outcome: changes(outcome.layers))
+    return misfit(what, changes(actual), changes(right), made)
 
 
 def training(

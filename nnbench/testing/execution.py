@@ -69,44 +69,43 @@ def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show:
     """
     start = time.monotonic()
     with TemporaryDirectory(prefix="nnbench-test-") as folder:
-        status, output = run(command(chosen, arguments, Path(folder)), chosen, timeout_s, show=show)
-        started, findings = split(list(read(report_of(Path(folder)))))
+        report = Path(folder, "report.jsonl")
+        status, output = run(command(chosen, arguments, report), chosen, timeout_s, show=show)
+        events = read(report)
     if status == USAGE:
         _, _, complaint = output.rpartition("error: ")
         words = complaint.partition("\n")[0] or "its arguments, as it says above"
         raise NnbenchError(f"pytest refused {words}")
+    findings = [event for event in events if event.verdict != "started"]
     if status not in DONE:
+        is_running = bool(events) and events[-1].verdict == "started"
+        check = events[-1].check if is_running else "start of the suite"
         text = explain(status, output, timeout_s)
-        findings.append(Finding(chosen.label, started or "start of the suite", "failed", text))
+        findings.append(Finding(chosen.label, check, "failed", text))
     return Tested(chosen.label, findings, time.monotonic() - start, status == REGRESSED)
 
 
-def command(chosen: Selection, arguments: Sequence[str], folder: Path) -> list[str]:
+def command(chosen: Selection, arguments: Sequence[str], report: Path) -> list[str]:
     """Return the command of a session that knows nothing of the user's own tests.
 
     It stands in an empty folder, with its own configuration and the plugins that are needed; files
     that the arguments name are still relative to the working directory.
     """
-    settings = folder / "pytest.ini"
+    settings = report.with_name("pytest.ini")
     settings.write_text("[pytest]\n")
     plugins = [word for name in PLUGINS for word in ("-p", name)]
     return process.command(
         None,
         "nnbench.testing.session",
-        str(folder),
+        str(report.parent),
         f"--config-file={settings}",
-        f"--rootdir={folder}",
+        f"--rootdir={report.parent}",
         *plugins,
         "-pno:cacheprovider",
         f"--nnbench-backend={chosen.label}",
-        f"--nnbench-report={report_of(folder)}",
+        f"--nnbench-report={report}",
         *arguments,
     )
-
-
-def report_of(folder: Path) -> Path:
-    """Return the file that the session reports to."""
-    return folder / "report.jsonl"
 
 
 def run(
@@ -136,13 +135,6 @@ def run(
             os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
         child.wait()
     return child.returncode, output or ""
-
-
-def split(events: Sequence[Finding]) -> tuple[str, list[Finding]]:
-    """Return the check that was running at the end, if one was, and the findings of the others."""
-    findings = [event for event in events if event.verdict != "started"]
-    is_running = bool(events) and events[-1].verdict == "started"
-    return events[-1].check if is_running else "", findings
 
 
 def explain(status: int | None, output: str, timeout_s: float) -> str:

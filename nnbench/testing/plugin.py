@@ -70,14 +70,9 @@ def collect(
             checks = make(name)
         except NnbenchError as error:
             raise pytest.UsageError(str(error)) from error
-        yield from session.genitems(named(module, name, checks))
-
-
-def named(module: pytest.Module, name: str, checks: type) -> pytest.Class:
-    """Return the node of a class, under a backend's name."""
-    node: pytest.Class = pytest.Class.from_parent(module, name=name, obj=checks)
-    node.obj = checks
-    return node
+        node = pytest.Class.from_parent(module, name=name, obj=checks)
+        node.obj = checks
+        yield from session.genitems(node)
 
 
 @pytest.fixture

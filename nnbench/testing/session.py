@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from nnbench import files
 
+if TYPE_CHECKING:
     import pytest
 
 Verdict = Literal["started", "passed", "failed", "skipped"]
@@ -69,10 +69,10 @@ class Reporter:
             self.write(Finding(backend, check, report.outcome, message))
 
 
-def read(path: Path) -> Iterator[Finding]:
-    """Yield what was reported."""
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        yield msgspec.json.decode(line, type=Finding)
+def read(path: Path) -> list[Finding]:
+    """Return what was reported; a crash may have torn the last line."""
+    lines = files.read_lines(path, warn=False)
+    return [msgspec.json.decode(line, type=Finding) for line in lines]
 
 
 def name(nodeid: str) -> tuple[str, str]:
