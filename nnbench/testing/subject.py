@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -42,7 +41,6 @@ class Subject:
         self.is_registered = is_registered  #: whether another process finds it by its name
         self.backend = chosen.backend
         self.reuses = True  #: until it shows that load does not reset a network
-        self._create = partial(self.backend.network, **chosen.options)
         self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
         self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
 
@@ -77,6 +75,9 @@ class Subject:
     def skip(self, reason: str) -> NoReturn:
         """Skip the running check."""
         pytest.skip(f"{self.label}: {reason}")
+
+    def _create(self, spec: NetworkSpec, batch_size: int) -> Model[Any, Any]:
+        return self.backend.network(spec, batch_size, **self.chosen.options)
 
     def network(
         self,
