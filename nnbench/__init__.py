@@ -12,6 +12,7 @@ from nnbench.contract.spec import (
     NetworkSpec,
     Optimizer,
     OptimizerState,
+    flatten,
     minibatches,
 )
 from nnbench.data.datasets import Dataset, Splits
@@ -32,6 +33,7 @@ __all__ = [
     "Option",
     "Splits",
     "Workload",
+    "flatten",
     "hookimpl",
     "minibatches",
 ]

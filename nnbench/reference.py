@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
-from nnbench.contract.spec import RULES, Layer, map_arrays
+from nnbench.contract.spec import RULES, Arrays, Layer, flatten, map_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -181,19 +181,14 @@ def train(
     tuple[list[float], list[Layer]]
         The loss of each step before its update, and the parameters after the last step.
     """
-    layers = [cast_layer(layer, dtype) for layer in layers]
+    layers = [cast(layer, dtype) for layer in layers]
     update = Update(spec.optimizer, flatten(layers))
     losses = []
     for batch in batches:
-        loss, gradients = backprop(spec, layers, cast_examples(batch, dtype))
+        loss, gradients = backprop(spec, layers, cast(batch, dtype))
         update(flatten(gradients))
         losses.append(loss)
     return losses, layers
-
-
-def flatten(layers: Sequence[Layer]) -> list[Array]:
-    """List the arrays of all layers."""
-    return [array for layer in layers for array in layer if array is not None]
 
 
 def equal(layers: Sequence[Layer], others: Sequence[Layer]) -> bool:
@@ -202,11 +197,6 @@ def equal(layers: Sequence[Layer], others: Sequence[Layer]) -> bool:
     return all(np.array_equal(one, other) for one, other in pairs)
 
 
-def cast_layer(layer: Layer, dtype: type[np.floating]) -> Layer:
-    """Copy a layer to another precision."""
-    return map_arrays(lambda array: array.astype(dtype), layer)
-
-
-def cast_examples(examples: Examples, dtype: type[np.floating]) -> Examples:
-    """Copy a batch to another precision; labels are integers and stay."""
-    return map_arrays(lambda a: a.astype(dtype), examples)._replace(labels=examples.labels)
+def cast(arrays: Arrays, dtype: type[np.floating]) -> Arrays:
+    """Copy a layer, or a batch, to another precision; labels are integers and stay."""
+    return map_arrays(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a, arrays)

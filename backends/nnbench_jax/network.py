@@ -85,10 +85,7 @@ class JaxNetwork(Network[Data, Data]):
         return export(self._gradients)
 
     def place(self, examples: Examples) -> Data:
-        inputs, labels, targets = examples
-        if targets is None:
-            targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        placed = jax.device_put((inputs, targets))
+        placed = jax.device_put((examples.inputs, examples.one_hot(self.spec.sizes[-1])))
         jax.block_until_ready(placed)
         return Data(*placed)
 
@@ -139,7 +136,7 @@ class JaxNetwork(Network[Data, Data]):
 @partial(jax.jit, static_argnums=0)
 def logits_of(spec: NetworkSpec, parameters: Parameters, inputs: Array) -> Array:
     """Return the logits, shape (N, K)."""
-    activate = activation_of(spec)
+    activate = spec.choose_activation(relu=jax.nn.relu, sigmoid=jax.nn.sigmoid)
     value = inputs
     for depth, layer in enumerate(parameters):
         if depth > 0:
@@ -148,17 +145,6 @@ def logits_of(spec: NetworkSpec, parameters: Parameters, inputs: Array) -> Array
         if spec.bias:
             value = value + layer["bias"]
     return value
-
-
-def activation_of(spec: NetworkSpec) -> Callable[[Array], Array]:
-    """Return the activation of the hidden layers."""
-    match spec.activation:
-        case "relu":
-            return jax.nn.relu
-        case "sigmoid":
-            return jax.nn.sigmoid
-        case _:
-            assert_never(spec.activation)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -266,15 +252,7 @@ def make_update(spec: Optimizer) -> Callable[[Any, Moments, Any], tuple[Any, Mom
         )
         return parameters, Moments(first, second, step)
 
-    match spec.kind:
-        case "sgd":
-            return descend
-        case "adam":
-            return adam
-        case "adam-fresh":
-            return adam_fresh
-        case _:
-            assert_never(spec.kind)
+    return spec.choose(sgd=descend, adam=adam, adam_fresh=adam_fresh)
 
 
 def mix(beta: float, mean: Array, value: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nnbench import Layer, Network
+from nnbench import Layer, Network, flatten
 from nnbench_native.library import (
     ACTIVATIONS,
     GRADIENTS,
@@ -71,8 +71,8 @@ class NativeNetwork(Network[Data, Batch]):
         return name.decode()
 
     def load(self, layers: Sequence[Layer]) -> None:
-        arrays = [array.ravel() for layer in layers for array in layer if array is not None]
-        flat = np.concatenate(arrays, dtype=np.float32).reshape(self.spec.parameter_count)
+        flat = np.concatenate(flatten(layers), axis=None, dtype=np.float32)
+        flat = flat.reshape(self.spec.parameter_count)
         self._library.nn_load(self._handle, pointer(flat))
 
     def dump(self) -> list[Layer]:
@@ -85,12 +85,7 @@ class NativeNetwork(Network[Data, Batch]):
         """Copy a flat array out, and cut it into layers."""
         flat = np.empty(self.spec.parameter_count, np.float32)
         self._library.nn_dump(self._handle, which, pointer(flat))
-        layers, rest = [], flat
-        for fan_in, fan_out in self.spec.shapes:
-            weight, rest = np.split(rest, [fan_in * fan_out])
-            bias, rest = np.split(rest, [fan_out if self.spec.bias else 0])
-            layers.append(Layer(weight.reshape(fan_in, fan_out), bias if self.spec.bias else None))
-        return layers
+        return self.spec.view(flat)
 
     def place(self, examples: Examples) -> Data:
         if examples.labels is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401 - the BLAS that Numba calls: its pool is to be known
 from threadpoolctl import ThreadpoolController
 
-from nnbench import Examples, Layer, Network
+from nnbench import Examples, Layer, Network, flatten
 from nnbench_numba import compilation, kernels
 from nnbench_numba.kernels import (
     ACTIVATIONS,
@@ -51,7 +51,6 @@ class NumbaNetwork(Network[Split, Batch]):
         self.spec = spec
         # read without starting Numba's own pool, as numba.get_num_threads() would
         self._threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined] # dynamic
-        self._depths = range(len(spec.shapes))
         self._model, self._rule = make_model(spec), make_rule(spec.optimizer)
         self._state = make_state(spec, self._threads)
         self._work = make_workspace(spec, 0)
@@ -74,8 +73,7 @@ class NumbaNetwork(Network[Split, Batch]):
 
     def load(self, layers: Sequence[Layer]) -> None:
         state = self._state
-        flat = [array.ravel() for layer in layers for array in layer if array is not None]
-        state.parameters[:] = np.concatenate(flat)
+        state.parameters[:] = np.concatenate(flatten(layers), axis=None)
         self._steps = 0
         for array in (state.first, state.second):
             array[:] = 0
@@ -87,17 +85,11 @@ class NumbaNetwork(Network[Split, Batch]):
         return self._export(self._state.partial.sum(axis=0))
 
     def _export(self, flat: NDArray[np.float32]) -> list[Layer]:
-        weights = [kernels.weight_of(flat, self._model, i).copy() for i in self._depths]
-        biases = [kernels.bias_of(flat, self._model, i).copy() for i in self._depths]
-        has = self.spec.bias
-        return [Layer(w, b if has else None) for w, b in zip(weights, biases, strict=True)]
+        return [layer.copy() for layer in self.spec.view(flat)]
 
     def place(self, examples: Examples) -> Split:
-        inputs, labels, targets = examples
-        if targets is None:
-            targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        starts, columns, values = kernels.compress(typed(inputs))
-        return Split(starts, columns, values, typed(targets))
+        starts, columns, values = kernels.compress(typed(examples.inputs))
+        return Split(starts, columns, values, typed(examples.one_hot(self.spec.sizes[-1])))
 
     def batch(self, data: Split, index: NDArray[np.int64]) -> Batch:
         return Batch(data, typed(index))
@@ -106,7 +98,7 @@ class NumbaNetwork(Network[Split, Batch]):
         n = len(batch.rows)
         work = self._workspace(n)
         self._run(lambda t: kernels.feedforward(self._model, self._state, *batch, work, t))
-        return kernels.rows_of(work.values, self._model, self._depths[-1], n, 0, n)
+        return kernels.rows_of(work.values, self._model, len(self.spec.shapes) - 1, n, 0, n)
 
     def backprop(self, batch: Batch) -> float:
         work = self._work

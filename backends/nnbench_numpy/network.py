@@ -14,7 +14,7 @@ is never set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from nnbench import Layer, Network
 from nnbench_numpy.buffers import SHADE, Batch, Data, keep, make_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -37,8 +37,10 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
-        self._activate, self._slope = activation_of(spec)
-        self._loss = loss_of(spec)
+        self._activate, self._slope = spec.choose_activation(
+            relu=(relu, relu_slope), sigmoid=(sigmoid, sigmoid_slope)
+        )
+        self._loss = spec.choose_loss(cross_entropy=cross_entropy, squared_error=squared_error)
         self._ones = int(spec.bias)
         self._parameters = np.zeros(spec.parameter_count, np.float32)
         self._gradients = np.zeros_like(self._parameters)
@@ -61,7 +63,9 @@ class NumpyNetwork(Network[Data, Batch]):
             if bias is not None:
                 matrix[0] = bias
         self._arrange()
-        self._optimizer = make_optimizer(self.spec.optimizer, self._parameters, self._gradients)
+        rule = self.spec.optimizer
+        kind = rule.choose(sgd=GradientDescent, adam=Adam, adam_fresh=FreshAdam)
+        self._optimizer = kind(rule, self._parameters, self._gradients)
 
     def _arrange(self) -> None:
         """Bring the first layer's weights into the order of the inputs."""
@@ -83,17 +87,15 @@ class NumpyNetwork(Network[Data, Batch]):
         return [Layer(*pair) for pair in zip(weights, biases, strict=True)]
 
     def place(self, examples: Examples) -> Data:
-        inputs, labels, targets = examples
-        used: NDArray[np.bool_] = np.any(inputs, axis=0) | (self.spec.l2 > 0)
+        used: NDArray[np.bool_] = np.any(examples.inputs, axis=0) | (self.spec.l2 > 0)
         if self._order is None:
             self._order = np.argsort(~used, kind="stable")
             self._arrange()  # what was loaded before; it has not moved yet
         width = 1 + int(used[self._order].nonzero()[0].max(initial=-1))
         unmoved = (len(used) - width) * self.spec.sizes[1]
         self._moving = max(self._moving, self._parameters.size - unmoved)
-        if targets is None:
-            targets = np.eye(self.spec.sizes[-1], dtype=np.float32)[labels]
-        return Data(keep(inputs, self._order[:width], self._ones), targets)
+        inputs = keep(examples.inputs, self._order[:width], self._ones)
+        return Data(inputs, examples.one_hot(self.spec.sizes[-1]))
 
     def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
         work = self._workspace(len(index), data.inputs.shape[1])
@@ -153,28 +155,6 @@ class NumpyNetwork(Network[Data, Batch]):
         self._optimizer(self._moving)
 
 
-def activation_of(spec: NetworkSpec) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Return the activation of the hidden layers, and its derivative given its value."""
-    match spec.activation:
-        case "relu":
-            return relu, relu_slope
-        case "sigmoid":
-            return sigmoid, sigmoid_slope
-        case _:
-            assert_never(spec.activation)
-
-
-def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Array], float]:
-    """Return the function that gives the loss, and writes its derivative."""
-    match spec.loss:
-        case "cross_entropy":
-            return cross_entropy
-        case "squared_error":
-            return squared_error
-        case _:
-            assert_never(spec.loss)
-
-
 def sigmoid(z: Array, out: Array) -> None:
     """Write 1 / (1 + e^-z) = (1 + tanh(z / 2)) / 2, which never overflows."""
     np.multiply(z, 0.5, out=out)
@@ -224,19 +204,6 @@ def squared_error(work: Workspace, targets: Array) -> float:
     np.multiply(delta, slope, out=delta)
     np.multiply(delta, 2 / delta.size, out=delta)
     return loss
-
-
-def make_optimizer(spec: Optimizer, parameters: Array, gradients: Array) -> Callable[[int], None]:
-    """Return a function that makes one step with the first so many parameters."""
-    match spec.kind:
-        case "sgd":
-            return GradientDescent(spec, parameters, gradients)
-        case "adam":
-            return Adam(spec, parameters, gradients)
-        case "adam-fresh":
-            return FreshAdam(spec, parameters, gradients)
-        case _:
-            assert_never(spec.kind)
 
 
 class GradientDescent:

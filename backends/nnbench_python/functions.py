@@ -6,7 +6,7 @@ import math
 from array import array
 from itertools import compress
 from operator import itemgetter
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def sigmoid(z: float) -> float:
     return 0.5 + 0.5 * math.tanh(0.5 * z)
 
 
-def cross_entropy(logits: Vector, label: int) -> tuple[float, Vector]:
+def cross_entropy(logits: Vector, label: Any) -> tuple[float, Vector]:
     """Return the cross-entropy of a softmax, in nats."""
     largest = max(logits)
     powers = [math.exp(z - largest) for z in logits]
@@ -57,7 +57,7 @@ def cross_entropy(logits: Vector, label: int) -> tuple[float, Vector]:
     return math.log(total) + largest - logits[label], slopes
 
 
-def squared_error(logits: Vector, target: Vector) -> tuple[float, Vector]:
+def squared_error(logits: Vector, target: Any) -> tuple[float, Vector]:
     """Return the mean squared error of a sigmoid over the outputs."""
     outputs = [sigmoid(z) for z in logits]
     errors = [y - t for y, t in zip(outputs, target, strict=True)]

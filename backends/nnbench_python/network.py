@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import sqrt
 from operator import mul
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from nnbench import Layer, Network
 from nnbench_python.functions import cross_entropy, squared_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nnbench import Examples, NetworkSpec, Optimizer
 
@@ -33,7 +33,7 @@ class PythonNetwork(Network[DataT, DataT]):
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
-        self._loss = loss_of(spec)
+        self._loss = spec.choose_loss(cross_entropy=cross_entropy, squared_error=squared_error)
         self._gradients: list[Dense] = []
 
     def load(self, layers: Sequence[Layer]) -> None:
@@ -44,7 +44,8 @@ class PythonNetwork(Network[DataT, DataT]):
             )
             for layer in layers
         ]
-        self._optimizer = make_optimizer(self.spec.optimizer)
+        rule = self.spec.optimizer
+        self._optimizer = rule.choose(sgd=GradientDescent, adam=Adam, adam_fresh=FreshAdam)(rule)
 
     def dump(self) -> list[Layer]:
         return [self._export(layer) for layer in self._layers]
@@ -84,30 +85,6 @@ def wanted_of(examples: Examples) -> list[Wanted]:
     return wanted
 
 
-def loss_of(spec: NetworkSpec) -> Callable[[Vector, Any], tuple[float, Vector]]:
-    """Return the function that gives an example's loss, and its derivative by the logits."""
-    match spec.loss:
-        case "cross_entropy":
-            return cross_entropy
-        case "squared_error":
-            return squared_error
-        case _:
-            assert_never(spec.loss)
-
-
-def make_optimizer(spec: Optimizer) -> GradientDescent:
-    """Return a function of parameters and gradients that makes one step in place."""
-    match spec.kind:
-        case "sgd":
-            return GradientDescent(spec)
-        case "adam":
-            return Adam(spec)
-        case "adam-fresh":
-            return FreshAdam(spec)
-        case _:
-            assert_never(spec.kind)
-
-
 class GradientDescent:
     """θ ← θ − η·g, for a list of vectors: a unit's weights each, or a layer's biases."""
 
@@ -143,11 +120,8 @@ class Adam(GradientDescent):
             self.first = [[0.0] * len(p) for p in parameters]
             self.second = [[0.0] * len(p) for p in parameters]
         self.step += 1
-        (rate, epsilon), beta1, beta2 = (
-            self.spec.scaled(self.step),
-            self.spec.beta1,
-            self.spec.beta2,
-        )
+        rate, epsilon = self.spec.scaled(self.step)
+        beta1, beta2 = self.spec.beta1, self.spec.beta2
         for p, g, m, v in zip(parameters, gradients, self.first, self.second, strict=True):
             if not any(g) and not any(v):
                 continue  # all gradients were zero so far, and nothing moves

@@ -9,7 +9,7 @@ every batch of the rows it gets. These internals are relied on, the same from sc
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier
@@ -18,11 +18,13 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from nnbench import Layer, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from nnbench import Examples, NetworkSpec, Optimizer
+
+    Arrays = list[NDArray[np.float32]]
 
 
 class Data(NamedTuple):
@@ -43,7 +45,13 @@ class SklearnNetwork(Network[Data, Data]):
     def load(self, layers: Sequence[Layer]) -> None:
         self._model.coefs_ = [layer.weight.copy() for layer in layers]
         self._model.intercepts_ = [layer.bias.copy() for layer in layers if layer.bias is not None]
-        self._model._optimizer = make_optimizer(self.spec.optimizer, self._model.arrays)
+        rule, arrays = self.spec.optimizer, self._model.arrays
+        make: Callable[[], Any] = rule.choose(
+            sgd=lambda: SGDOptimizer(arrays, rule.learning_rate, momentum=0, nesterov=False),
+            adam=lambda: Adam(rule, arrays),
+            adam_fresh=lambda: Adam(rule, arrays, fresh=True),
+        )
+        self._model._optimizer = make()
 
     def dump(self) -> list[Layer]:
         return export(self._model.coefs_, self._model.intercepts_)
@@ -102,7 +110,7 @@ class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
     losses: list[float]
 
     @property
-    def arrays(self) -> list[NDArray[np.float32]]:
+    def arrays(self) -> Arrays:
         """All parameters, in the order of the optimizer."""
         return [*self.coefs_, *self.intercepts_]
 
@@ -116,43 +124,24 @@ class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
 class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
     """The library's Adam, which adds epsilon to √v, and the contract to √v̂ = √v / √(1 − β₂ᵗ)."""
 
-    def __init__(self, spec: Optimizer, arrays: list[NDArray[np.float32]], *, fresh: bool) -> None:
-        self.spec, self._arrays, self.fresh = spec, arrays, fresh
-        self._restart()
+    def __init__(self, spec: Optimizer, arrays: Arrays, *, fresh: bool = False) -> None:
+        super().__init__(arrays, spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon)
+        self.spec, self.fresh = spec, fresh
 
-    def _restart(self) -> None:
-        spec = self.spec
-        super().__init__(self._arrays, spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon)
-
-    def update_params(
-        self, params: list[NDArray[np.float32]], grads: list[NDArray[np.float32]]
-    ) -> None:
+    def update_params(self, params: Arrays, grads: Arrays) -> None:
         """Make one step, with the epsilon that the contract means."""
         if self.fresh:
-            self._restart()
+            Adam.__init__(self, self.spec, params, fresh=True)
         self.epsilon = self.spec.epsilon * sqrt(1 - self.spec.beta2 ** (self.t + 1))
         super().update_params(params, grads)
-
-
-def make_optimizer(spec: Optimizer, arrays: list[NDArray[np.float32]]) -> Any:
-    """Return an optimizer that has made no step."""
-    match spec.kind:
-        case "sgd":
-            return SGDOptimizer(arrays, spec.learning_rate, momentum=0, nesterov=False)
-        case "adam":
-            return Adam(spec, arrays, fresh=False)
-        case "adam-fresh":
-            return Adam(spec, arrays, fresh=True)
-        case _:
-            assert_never(spec.kind)
 
 
 def make_model(spec: NetworkSpec) -> Classifier:
     """Return an estimator that has seen one example of zeros, so that all its parts exist."""
     model = Classifier(
         hidden_layer_sizes=spec.sizes[1:-1],
-        activation={"relu": "relu", "sigmoid": "logistic"}[spec.activation],
-        solver={"sgd": "sgd", "adam": "adam", "adam-fresh": "adam"}[spec.optimizer.kind],
+        activation=spec.choose_activation(relu="relu", sigmoid="logistic"),
+        solver=spec.optimizer.choose(sgd="sgd", adam="adam", adam_fresh="adam"),
         learning_rate_init=spec.optimizer.learning_rate,
         batch_size=1,
         shuffle=False,  # the order comes from outside
@@ -165,6 +154,6 @@ def make_model(spec: NetworkSpec) -> Classifier:
     return model
 
 
-def export(weights: list[NDArray[np.float32]], biases: list[NDArray[np.float32]]) -> list[Layer]:
+def export(weights: Arrays, biases: Arrays) -> list[Layer]:
     """Copy parameters or gradients out."""
     return [Layer(w.copy(), b.copy()) for w, b in zip(weights, biases, strict=True)]

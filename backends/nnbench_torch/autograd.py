@@ -16,8 +16,6 @@ from nnbench_torch.optimizers import make_optimizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from nnbench import Layer, NetworkSpec
@@ -50,7 +48,3 @@ class AutogradNetwork(DenseNetwork):
 
     def update(self) -> None:
         self._optimizer(self._gradients)
-
-    @torch.inference_mode()
-    def predict(self, batch: Data) -> NDArray[np.float32]:
-        return self._feedforward(self._parameters, batch.inputs).cpu().numpy().copy()

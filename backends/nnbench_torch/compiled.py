@@ -13,7 +13,7 @@ forward values again; a whole step does it once.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -144,15 +144,7 @@ def make_update(optimizer: Optimizer) -> Callable[[Parameters, Moments, Paramete
             v.lerp_(g.square(), 1 - beta2)
             p.sub_(rate * scale / first_of_ones * m / (v.sqrt() + epsilon * scale))
 
-    match optimizer.kind:
-        case "sgd":
-            return sgd
-        case "adam":
-            return adam
-        case "adam-fresh":
-            return fresh
-        case _:
-            assert_never(optimizer.kind)
+    return optimizer.choose(sgd=sgd, adam=adam, adam_fresh=fresh)
 
 
 def make_step(spec: NetworkSpec) -> Callable[[Parameters, Moments, Tensor, Tensor], Tensor]:

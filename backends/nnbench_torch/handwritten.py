@@ -12,7 +12,7 @@ the optimizer has one long array instead of many short ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from nnbench_torch.network import Data, DenseNetwork, activation_of, pair, sigmo
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class HandwrittenNetwork(DenseNetwork):
         self._layer_gradients = pair(spec, self._gradients)
         self._transposed = [layer.weight.t() for layer in self._layers]
         self._activation = activation_of(spec)
-        self._loss = loss_of(spec)
+        self._loss = spec.choose_loss(cross_entropy=cross_entropy, squared_error=squared_error)
         self._workspaces: dict[int, Workspace] = {}
         self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
 
@@ -123,10 +123,6 @@ class HandwrittenNetwork(DenseNetwork):
     def update(self) -> None:
         self._optimizer([self._flat_gradients])
 
-    @torch.inference_mode()
-    def predict(self, batch: Data) -> NDArray[np.float32]:
-        return self.feedforward(batch).cpu().numpy().copy()
-
     @torch.inference_mode()  # cheaper calls, although there is nothing to differentiate
     def train_epoch(
         self, data: Data, order: NDArray[np.int64], batch_size: int
@@ -152,17 +148,6 @@ def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace
         minus_ones=torch.full((1, n), -1.0, device=device),
         share=torch.tensor(1 / n, device=device),
     )
-
-
-def loss_of(spec: NetworkSpec) -> Callable[[Workspace, Tensor], Tensor]:
-    """Return the function that gives the mean loss of the outputs, and writes its derivative."""
-    match spec.loss:
-        case "cross_entropy":
-            return cross_entropy
-        case "squared_error":
-            return squared_error
-        case _:
-            assert_never(spec.loss)
 
 
 def cross_entropy(work: Workspace, labels: Tensor) -> Tensor:

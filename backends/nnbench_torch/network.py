@@ -13,7 +13,7 @@ from torch.nn import functional
 from nnbench import BackendUnavailableError, Layer, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -64,17 +64,14 @@ class TorchNetwork(Network[Data, Data]):
         with self._device_clock():
             rows = self._to_device(order)  # one copy, instead of one for each batch
             parts = rows.split(batch_size)
-            return self.losses_to_host([self._train(self.batch(data, part)) for part in parts])
-
-    def _train(self, batch: Data) -> Tensor:
-        """Make one step, and return the loss before it."""
-        self.feedforward(batch)
-        loss = self.backprop(batch)
-        self.update()
-        return cast("Tensor", loss)
+            return self.losses_to_host([self.step(self.batch(data, part)) for part in parts])
 
     def losses_to_host(self, losses: Sequence[SupportsFloat]) -> NDArray[np.float32]:
         return torch.stack(cast("list[Tensor]", losses)).cpu().numpy()
+
+    @torch.inference_mode()
+    def predict(self, batch: Data) -> NDArray[np.float32]:
+        return cast("Tensor", self.feedforward(batch)).cpu().numpy().copy()
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -122,16 +119,10 @@ class DenseNetwork(TorchNetwork):
                 layer.bias[:, 0] = torch.from_numpy(bias)
 
     def dump(self) -> list[Layer]:
-        return export_all(self._layers)
+        return export(self._layers)
 
     def gradients(self) -> list[Layer]:
-        return export_all(pair(self.spec, self._gradients))
-
-
-def export(weight: Tensor, bias: Tensor | None) -> Layer:
-    """Copy parameters, or gradients, to the host; PyTorch's weights are (fan_out, fan_in)."""
-    copies = [None if t is None else t.detach().cpu().numpy().copy() for t in (weight.T, bias)]
-    return Layer(cast("NDArray[np.float32]", copies[0]), copies[1])
+        return export(pair(self.spec, self._gradients))
 
 
 def shapes(spec: NetworkSpec) -> list[tuple[int, int]]:
@@ -153,9 +144,13 @@ def pair(spec: NetworkSpec, parameters: Sequence[Tensor]) -> list[Dense]:
     return [Dense(*both) for both in zip(parameters[::2], parameters[1::2], strict=True)]
 
 
-def export_all(layers: list[Dense]) -> list[Layer]:
-    """Copy layers to the host."""
-    return [export(w, None if b is None else b[:, 0]) for w, b in layers]
+def export(layers: Iterable[tuple[Tensor, Tensor | None]]) -> list[Layer]:
+    """Copy weights (fan_out, fan_in) and biases, or their gradients, to the host."""
+
+    def copy(tensor: Tensor) -> NDArray[np.float32]:
+        return tensor.detach().cpu().numpy().copy()
+
+    return [Layer(copy(w.T), None if b is None else copy(b.flatten())) for w, b in layers]
 
 
 def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor]:
@@ -183,13 +178,10 @@ class Activation(NamedTuple):
 
 def activation_of(spec: NetworkSpec) -> Activation:
     """Return the activation of a network."""
-    match spec.activation:
-        case "relu":
-            return Activation(nn.ReLU, torch.relu, torch.relu_, torch.sign)
-        case "sigmoid":
-            return Activation(nn.Sigmoid, torch.sigmoid, torch.sigmoid_, sigmoid_slope)
-        case _:
-            assert_never(spec.activation)
+    return spec.choose_activation(
+        relu=Activation(nn.ReLU, torch.relu, torch.relu_, torch.sign),
+        sigmoid=Activation(nn.Sigmoid, torch.sigmoid, torch.sigmoid_, sigmoid_slope),
+    )
 
 
 def sigmoid_slope(value: Tensor, out: Tensor) -> Tensor:
@@ -203,6 +195,11 @@ def product(layer: Dense, value: Tensor) -> Tensor:
     return weight @ value if bias is None else torch.addmm(bias, weight, value)
 
 
+def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error of a sigmoid."""
+    return functional.mse_loss(logits.sigmoid(), targets)
+
+
 def make_loss(spec: NetworkSpec) -> Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]:
     """Return the function of logits, targets and weights that gives the mean loss, L2 included."""
     output_loss: Callable[[Tensor, Tensor], Tensor]
@@ -210,9 +207,7 @@ def make_loss(spec: NetworkSpec) -> Callable[[Tensor, Tensor, Sequence[Tensor]],
         case "cross_entropy":
             output_loss = functional.cross_entropy
         case "squared_error":
-
-            def output_loss(logits: Tensor, targets: Tensor) -> Tensor:
-                return functional.mse_loss(logits.sigmoid(), targets)
+            output_loss = squared_error
         case _:
             assert_never(spec.loss)
 

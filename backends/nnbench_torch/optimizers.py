@@ -6,7 +6,7 @@ Their state keeps its place in memory, also when it restarts: a recorded CUDA gr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,15 +22,8 @@ def make_optimizer(
     spec: Optimizer, parameters: Sequence[Tensor], *, fused: bool
 ) -> GradientDescent:
     """Return the optimizer of a network; ``fused`` is about Adam, the others are short anyway."""
-    match spec.kind:
-        case "sgd":
-            return GradientDescent(spec, parameters)
-        case "adam":
-            return FusedAdam(spec, parameters) if fused else Adam(spec, parameters)
-        case "adam-fresh":
-            return FreshAdam(spec, parameters)
-        case _:
-            assert_never(spec.kind)
+    adam = FusedAdam if fused else Adam
+    return spec.choose(sgd=GradientDescent, adam=adam, adam_fresh=FreshAdam)(spec, parameters)
 
 
 class GradientDescent:

@@ -73,7 +73,7 @@ class RecordedNetwork(HandwrittenNetwork):
                 losses.append(chunk.train(rows[: chunk.rows.numel()]))
                 rows = rows[chunk.rows.numel() :]
             if len(rows):
-                losses.append(self._train(self.batch(data, rows)).view(1))
+                losses.append(torch.as_tensor(self.step(self.batch(data, rows))).view(1))
             return torch.cat(losses).cpu().numpy()
 
     def _record_all(self, data: Data, batch_size: int) -> None:
@@ -90,7 +90,7 @@ class RecordedNetwork(HandwrittenNetwork):
 
         def work() -> None:
             for rows, loss in zip(chunk.rows, chunk.losses, strict=True):
-                loss.copy_(self._train(self.batch(data, rows)))
+                loss.copy_(torch.as_tensor(self.step(self.batch(data, rows))))
 
         state = [*self._optimizer.parameters, *self._optimizer.state]
         saved = [tensor.clone() for tensor in state]

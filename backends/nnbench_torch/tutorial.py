@@ -44,11 +44,11 @@ class TutorialNetwork(TorchNetwork):
         self._optimizer.state.clear()
 
     def dump(self) -> list[Layer]:
-        return [export(linear.weight, linear.bias) for linear in self._linears]
+        return export((linear.weight, linear.bias) for linear in self._linears)
 
     def gradients(self) -> list[Layer]:
         grads = [(m.weight.grad, m.bias.grad if self.spec.bias else None) for m in self._linears]
-        return [export(cast("Tensor", weight), bias) for weight, bias in grads]
+        return export(cast("list[tuple[Tensor, Tensor | None]]", grads))
 
     def batch(self, data: Data, index: NDArray[np.int64] | Tensor) -> Data:
         """Do for one batch what the DataLoader does."""
@@ -67,26 +67,17 @@ class TutorialNetwork(TorchNetwork):
         return loss.detach()
 
     def update(self) -> None:
-        previous = self._optimizer
-        self._optimizer = make_optimizer(self.spec.optimizer, self._model.parameters())
-        match self.spec.optimizer.kind:
-            case "adam":
-                self._optimizer.state = previous.state
-            case "sgd" | "adam-fresh":
-                pass  # they keep nothing from one step to the next
-            case _:
-                assert_never(self.spec.optimizer.kind)
+        rule, previous = self.spec.optimizer, self._optimizer.state
+        self._optimizer = make_optimizer(rule, self._model.parameters())
+        if rule.choose(sgd=False, adam=True, adam_fresh=False):  # it keeps moments
+            self._optimizer.state = previous
         self._optimizer.step()
-
-    @torch.inference_mode()
-    def predict(self, batch: Data) -> NDArray[np.float32]:
-        return cast("Tensor", self._model(batch.inputs)).numpy().copy()
 
     def train_epoch(
         self, data: Data, order: NDArray[np.int64], batch_size: int
     ) -> NDArray[np.float32]:
         loader = DataLoader(TensorDataset(*data), batch_size, sampler=order.tolist())
-        return self.losses_to_host([self._train(Data(*batch)) for batch in loader])
+        return self.losses_to_host([self.step(Data(*batch)) for batch in loader])
 
 
 def make_model(spec: NetworkSpec) -> nn.Sequential:
@@ -104,8 +95,7 @@ def make_optimizer(spec: Optimizer, parameters: Iterable[nn.Parameter]) -> torch
         case "sgd":
             return torch.optim.SGD(parameters, lr=spec.learning_rate)
         case "adam" | "adam-fresh":
-            betas = (spec.beta1, spec.beta2)
-            rate, epsilon = spec.learning_rate, spec.epsilon
-            return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=epsilon)
+            betas, epsilon = (spec.beta1, spec.beta2), spec.epsilon
+            return torch.optim.Adam(parameters, spec.learning_rate, betas, epsilon)
         case _:
             assert_never(spec.kind)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_args
+from operator import itemgetter, methodcaller
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    assert_never,
+    get_args,
+)
 
 from msgspec import Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +29,7 @@ Loss = Literal["cross_entropy", "squared_error"]
 OptimizerKind = Literal["sgd", "adam", "adam-fresh"]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
+T = TypeVar("T")
 
 
 def require_all(names: Collection[str], members: object, where: str) -> None:
@@ -39,6 +50,15 @@ class Layer(NamedTuple):
     weight: NDArray[np.float32]  #: shape (fan_in, fan_out)
     bias: NDArray[np.float32] | None  #: shape (fan_out,); None in a network without biases
 
+    def copy(self) -> Layer:
+        """Copy the arrays."""
+        return map_arrays(methodcaller("copy"), self)
+
+
+def flatten(layers: Iterable[Layer]) -> list[NDArray[Any]]:
+    """List the arrays of all layers: weight, bias, weight, bias and so on, without copies."""
+    return [array for layer in layers for array in layer if array is not None]
+
 
 class OptimizerState(NamedTuple):
     """What Adam keeps between steps, in the form of the parameters."""
@@ -54,6 +74,18 @@ class Examples(NamedTuple):
     inputs: NDArray[np.float32]  #: shape (M, D), C-contiguous
     labels: NDArray[np.int64] | None  #: shape (M,): classes; set if the loss is cross_entropy
     targets: NDArray[np.float32] | None  #: shape (M, K); set if the loss is squared_error
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Examples:
+        """Return some of the examples."""
+        return map_arrays(itemgetter(index), self)
+
+    def one_hot(self, outputs: int) -> NDArray[np.float32]:
+        """Return the targets, shape (M, K); classes become rows of the identity."""
+        import numpy as np
+
+        if self.targets is None:
+            return np.eye(outputs, dtype=np.float32)[self.labels]
+        return self.targets
 
 
 Arrays = TypeVar("Arrays", Layer, Examples)
@@ -77,6 +109,18 @@ class Optimizer:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             msg = f"the learning rate must be a positive number, not {self.learning_rate}"
             raise ValueError(msg)
+
+    def choose(self, *, sgd: T, adam: T, adam_fresh: T) -> T:
+        """Return what is given for the optimizer's kind."""
+        match self.kind:
+            case "sgd":
+                return sgd
+            case "adam":
+                return adam
+            case "adam-fresh":
+                return adam_fresh
+            case _:
+                assert_never(self.kind)
 
     def scaled(self, step: int) -> tuple[float, float]:
         """Return the rate and the epsilon of Adam's step ``step`` (from 1) with scaled moments.
@@ -151,6 +195,36 @@ class NetworkSpec:
     def parameter_count(self) -> int:
         """Number of weights and biases."""
         return sum(i * o + (o if self.bias else 0) for i, o in self.shapes)
+
+    def view(self, flat: NDArray[np.float32]) -> list[Layer]:
+        """View a flat array of all parameters, in the order of ``flatten``, as layers."""
+        layers, start = [], 0
+        for fan_in, fan_out in self.shapes:
+            weight, end = flat[start : start + fan_in * fan_out], start + fan_in * fan_out
+            start = end + (fan_out if self.bias else 0)
+            bias = flat[end:start] if self.bias else None
+            layers.append(Layer(weight.reshape(fan_in, fan_out), bias))
+        return layers
+
+    def choose_activation(self, *, relu: T, sigmoid: T) -> T:
+        """Return what is given for the activation of the hidden layers."""
+        match self.activation:
+            case "relu":
+                return relu
+            case "sigmoid":
+                return sigmoid
+            case _:
+                assert_never(self.activation)
+
+    def choose_loss(self, *, cross_entropy: T, squared_error: T) -> T:
+        """Return what is given for the loss."""
+        match self.loss:
+            case "cross_entropy":
+                return cross_entropy
+            case "squared_error":
+                return squared_error
+            case _:
+                assert_never(self.loss)
 
     @property
     def operations(self) -> int:

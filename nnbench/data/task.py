@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-import numpy as np
-
 from nnbench import catalog
 from nnbench.contract.errors import DatasetError
-from nnbench.contract.spec import Examples, map_arrays
+from nnbench.contract.spec import Examples
 from nnbench.data import seeding
 from nnbench.data.datasets import Splits, load_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from nnbench.contract.spec import Layer, NetworkSpec
@@ -81,7 +79,7 @@ def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
     train, test = splits.train, splits.test
     if workload.validation:
         cut = len(train.inputs) - workload.validation
-        train, test = rows(train, slice(cut)), rows(train, slice(cut, None))
+        train, test = train.rows(slice(cut)), train.rows(slice(cut, None))
     count, inputs = train.inputs.shape
     network = workload.network(inputs, splits.outputs)
     return Task(
@@ -101,20 +99,12 @@ def load_task(workload: Workload, seed: int) -> Task:
     return make_task(workload, load_splits(workload), seed)
 
 
-def rows(examples: Examples, index: slice | NDArray[np.int64]) -> Examples:
-    """Return some of the examples."""
-    return map_arrays(itemgetter(index), examples)
-
-
 def fit(examples: Examples, network: NetworkSpec) -> Examples:
     """Give examples the labels or the targets that the loss needs: classes become one-hot."""
-    inputs, labels, targets = examples
     match network.loss:
         case "cross_entropy":
-            return Examples(inputs, labels, None)
+            return examples._replace(targets=None)
         case "squared_error":
-            if targets is None and labels is not None:
-                targets = np.eye(network.sizes[-1], dtype=np.float32)[labels]
-            return Examples(inputs, None, targets)
+            return Examples(examples.inputs, None, examples.one_hot(network.sizes[-1]))
         case _:
             assert_never(network.loss)

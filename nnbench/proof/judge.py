@@ -16,7 +16,6 @@ import numpy as np
 from nnbench import reference
 from nnbench.contract.errors import ExitCode, gravest
 from nnbench.contract.spec import minibatches
-from nnbench.data.task import rows
 from nnbench.proof import guards
 from nnbench.records import Kind, Status
 
@@ -46,7 +45,7 @@ def expected_losses(task: Task, steps: int = STEPS) -> Expected:
     where that is more, as it is with a learning rate so high that training is chaotic.
     """
     every = (index for order in task.orders() for index in minibatches(order, task.batch_size))
-    batches = [rows(task.train, index) for index in islice(every, steps)]
+    batches = [task.train.rows(index) for index in islice(every, steps)]
     with np.errstate(all="ignore"):
         exact, _ = reference.train(task.network, task.layers, batches)
         rounded, layers = reference.train(task.network, task.layers, batches, np.float32)

@@ -16,7 +16,7 @@ from nnbench import catalog, distributions
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.backend import Network
 from nnbench.contract.errors import NnbenchError
-from nnbench.data.task import load_splits, make_task, rows
+from nnbench.data.task import load_splits, make_task
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import verify
 from nnbench.testing.problems import Problem
@@ -150,7 +150,7 @@ def make_epoch(name: str, batch_size: int | None, images: int) -> Problem:
     """Return one epoch of a workload, on so many of its examples, or all if it has fewer."""
     workload = catalog.find("workload", name, catalog.workloads())
     splits = load_splits(workload)
-    train = rows(splits.train, slice(-images - workload.validation, None))
+    train = splits.train.rows(slice(-images - workload.validation, None))
     workload = replace(workload, batch_size=batch_size or workload.batch_size)
     task = make_task(workload, splits._replace(train=train), seed=0)
     return Problem(task.network, task.layers, task.train, [next(task.orders())], task.batch_size)

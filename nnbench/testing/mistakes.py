@@ -15,8 +15,8 @@ import numpy as np
 from scipy import special
 
 from nnbench import reference
-from nnbench.contract.spec import Examples, Layer, Optimizer, map_arrays
-from nnbench.reference import Update, flatten
+from nnbench.contract.spec import Examples, Layer, Optimizer, flatten, map_arrays
+from nnbench.reference import Update
 from nnbench.testing.problems import Problem
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Training:
     def train(self, problem: Problem) -> Outcome:
         """Train from the problem's parameters."""
         first = problem.earlier or problem
-        layers = [reference.cast_layer(layer, self.dtype) for layer in first.layers]
+        layers = [reference.cast(layer, self.dtype) for layer in first.layers]
         update = self.update(self.spec(problem.spec).optimizer, self.moved(layers))
         if problem.earlier:
             self._go_on(problem.earlier, layers, update)
@@ -134,7 +134,7 @@ class Training:
         self, problem: Problem, layers: list[Layer], batch: Examples
     ) -> tuple[float, list[Layer]]:
         spec = self.spec(problem.spec)
-        cast = reference.cast_examples(batch, self.dtype)
+        cast = reference.cast(batch, self.dtype)
         loss, gradients = reference.backprop(spec, layers, cast, self.output, self.slope)
         if self.weights is None:
             return loss, gradients

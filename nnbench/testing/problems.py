@@ -22,12 +22,12 @@ from nnbench.contract.spec import (
     NetworkSpec,
     Optimizer,
     OptimizerKind,
+    flatten,
     minibatches,
     require_all,
 )
 from nnbench.data import seeding
-from nnbench.data.task import Task, make_task, rows
-from nnbench.reference import flatten
+from nnbench.data.task import Task, make_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +104,7 @@ class Problem:
         """Yield the examples of each step."""
         for order in self.orders:
             for index in minibatches(order, self.batch_size):
-                yield rows(self.examples, index)
+                yield self.examples.rows(index)
 
 
 def name_spec(spec: NetworkSpec) -> str:
@@ -175,7 +175,7 @@ def make_short_task(name: str) -> Task:
         pytest.skip(str(error))
     if workload.batch_size is not None:
         wanted = workload.validation + STEPS * workload.batch_size
-        splits = splits._replace(train=rows(splits.train, slice(-wanted, None)))
+        splits = splits._replace(train=splits.train.rows(slice(-wanted, None)))
         network = workload.network(splits.train.inputs.shape[1], splits.outputs)
         most = max(SMALLEST_BATCH, int(OPERATIONS / network.operations))
         workload = replace(workload, batch_size=min(workload.batch_size, most))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnbench import minibatches, reference
-from nnbench.data.task import rows
 from tests.problems import make_layers
 
 if TYPE_CHECKING:
@@ -21,5 +20,5 @@ def train_reference(
     spec: NetworkSpec, examples: Examples, orders: Sequence[NDArray[np.int64]], batch_size: int
 ) -> tuple[list[float], list[Layer]]:
     """Return the losses of all steps, and the parameters after the last."""
-    batches = [rows(examples, i) for order in orders for i in minibatches(order, batch_size)]
+    batches = [examples.rows(i) for order in orders for i in minibatches(order, batch_size)]
     return reference.train(spec, make_layers(spec), batches)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 
 from nnbench import catalog, minibatches, reference
-from nnbench.data.task import rows
 from nnbench.testing import conformance
 from tests.problems import (
     COUNTS,
@@ -51,9 +50,9 @@ def test_gradients_and_loss_of_any_network(backend, kind, sizes):
         batch = network.batch(network.place(examples), np.arange(count))
         network.feedforward(batch)
         loss = float(network.backprop(batch))
-        exact = [reference.cast_layer(layer, np.float64) for layer in layers]
+        exact = [reference.cast(layer, np.float64) for layer in layers]
         expected_loss, gradients = reference.backprop(
-            spec, exact, reference.cast_examples(examples, np.float64)
+            spec, exact, reference.cast(examples, np.float64)
         )
         assert loss == pytest.approx(expected_loss, rel=1e-4)
         assert distance(network.gradients(), gradients) < 1e-4
@@ -73,7 +72,7 @@ def test_epochs_of_every_kind_and_optimizer(backend, kind, optimizer):
     orders = [np.random.default_rng(epoch).permutation(EXAMPLES) for epoch in range(4)]
     losses = np.concatenate([network.train_epoch(data, o, BATCH_SIZE) for o in orders])
     network.synchronize()
-    batches = [rows(examples, i) for order in orders for i in minibatches(order, BATCH_SIZE)]
+    batches = [examples.rows(i) for order in orders for i in minibatches(order, BATCH_SIZE)]
     expected, layers = reference.train(spec, make_layers(spec), batches)
     assert losses == pytest.approx(expected, rel=1e-4)
     assert distance(network.dump(), layers) < 1e-4

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from nnbench import catalog, minibatches, reference
-from nnbench.data.task import rows
 from nnbench_torch import why_no_compiler
 from tests.backends.expected import train_reference
 from tests.conftest import give
@@ -74,14 +73,14 @@ def test_compiled_phases_equal_the_compiled_step_which_compiles_once():
     whole.load(make_layers(spec))
     assert np.array_equal(whole.train_epoch(data, order, BATCH_SIZE), first)
     assert whole.compilations() == before + 1
-    exact = [reference.cast_layer(layer, np.float64) for layer in make_layers(spec)]
+    exact = [reference.cast(layer, np.float64) for layer in make_layers(spec)]
     for index in minibatches(order, BATCH_SIZE):
         batch = stepwise.batch(data, index)
         logits = stepwise.feedforward(batch).numpy()
         assert logits == pytest.approx(stepwise.predict(batch), rel=1e-5, abs=1e-6)
         loss = stepwise.backprop(batch)
         if index[0] == 0:
-            batch_examples = rows(examples, index)
+            batch_examples = examples.rows(index)
             _, gradients = reference.backprop(spec, exact, batch_examples)
             assert float(loss) == pytest.approx(first[0], rel=1e-6)
             assert distance(stepwise.gradients(), gradients) < 1e-4

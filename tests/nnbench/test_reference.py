@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from nnbench import Examples, Layer, Optimizer, reference
+from nnbench import Examples, Layer, Optimizer, flatten, reference
 from tests.problems import (
     COUNTS,
     KINDS,
@@ -23,8 +23,8 @@ STEP = 1e-5
 
 
 def float64_problem(spec, count, seed):
-    layers = [reference.cast_layer(layer, np.float64) for layer in make_layers(spec, seed)]
-    return layers, reference.cast_examples(make_examples(spec, count, seed), np.float64)
+    layers = [reference.cast(layer, np.float64) for layer in make_layers(spec, seed)]
+    return layers, reference.cast(make_examples(spec, count, seed), np.float64)
 
 
 def finite_differences(spec, layers, examples, array):
@@ -48,7 +48,7 @@ def test_gradients_match_finite_differences(kind, sizes):
         spec = make_spec(sizes, kind)
         layers, examples = float64_problem(spec, count, seed)
         _, gradients = reference.backprop(spec, layers, examples)
-        arrays = zip(reference.flatten(layers), reference.flatten(gradients), strict=True)
+        arrays = zip(flatten(layers), flatten(gradients), strict=True)
         for parameter, gradient in arrays:
             slopes = finite_differences(spec, layers, examples, parameter)
             scale = max(np.linalg.norm(gradient), 1e-3)
@@ -156,24 +156,22 @@ def test_training_in_float32_rounds_every_value(kind):
     examples = examples._replace(inputs=examples.inputs / 3)  # no float32 has these values
     if examples.targets is not None:
         examples = examples._replace(targets=examples.targets / 3)
-    single = [reference.cast_layer(layer, np.float32) for layer in layers]
-    loss, gradients = reference.backprop(
-        spec, single, reference.cast_examples(examples, np.float32)
-    )
+    single = [reference.cast(layer, np.float32) for layer in layers]
+    loss, gradients = reference.backprop(spec, single, reference.cast(examples, np.float32))
     losses, trained = reference.train(spec, layers, [examples], np.float32)
     assert losses == [loss]
-    arrays = [reference.flatten(made) for made in (single, gradients, trained)]
+    arrays = [flatten(made) for made in (single, gradients, trained)]
     assert {array.dtype for made in arrays for array in made} == {np.dtype(np.float32)}
     assert len(arrays[0]) == len(arrays[2]) == (6 if spec.bias else 3)
-    exact = reference.flatten(reference.train(spec, layers, [examples])[1])
+    exact = flatten(reference.train(spec, layers, [examples])[1])
     assert {array.dtype for array in exact} == {np.dtype(np.float64)}
 
 
 def test_copy_of_a_layer_has_its_values():
     layer = Layer(np.array([[0.25, 2.0]]), np.array([0.5, -1.0]))
-    weight, bias = reference.cast_layer(layer, np.float32)
+    weight, bias = reference.cast(layer, np.float32)
     assert (weight.tolist(), bias.tolist()) == ([[0.25, 2.0]], [0.5, -1.0])
-    assert reference.cast_layer(Layer(layer.weight, None), np.float32).bias is None
+    assert reference.cast(Layer(layer.weight, None), np.float32).bias is None
 
 
 @pytest.mark.parametrize(

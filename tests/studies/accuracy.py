@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnbench import minibatches, reference
-from nnbench.data.task import load_splits, make_task, rows
+from nnbench.data.task import load_splits, make_task
 from nnbench.runs import store
 from tests.cells import read_final
 
@@ -64,7 +64,7 @@ def train(workload: Workload, splits: Splits, seed: int) -> float:
     task = make_task(workload, splits, seed)
     order = task.orders()
     batches = (
-        rows(task.train, index)
+        task.train.rows(index)
         for _ in range(workload.epochs)
         for index in minibatches(next(order), task.batch_size)
     )

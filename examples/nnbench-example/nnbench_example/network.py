@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
-from nnbench import Examples, Layer, Network
+from nnbench import Examples, Layer, Network, flatten
 
 from nnbench_example.optimizers import make_optimizer
 
@@ -29,26 +29,21 @@ class ExampleNetwork(Network[Examples, Examples]):
         self.spec = spec
 
     def load(self, layers: Sequence[Layer]) -> None:
-        self.layers = copy_layers(layers)
-        self.kept = copy_layers(layers)  # the gradients; their values come with backprop
+        self.layers = [layer.copy() for layer in layers]
+        self.kept = [layer.copy() for layer in layers]  # the gradients, until backprop makes some
         self.optimizer = make_optimizer(self.spec.optimizer, flatten(self.layers))
 
     def dump(self) -> list[Layer]:
-        return copy_layers(self.layers)
+        return [layer.copy() for layer in self.layers]
 
     def gradients(self) -> list[Layer]:
-        return copy_layers(self.kept)
+        return [layer.copy() for layer in self.kept]
 
     def place(self, examples: Examples) -> Examples:
         return examples
 
     def batch(self, data: Examples, index: NDArray[np.int64]) -> Examples:
-        inputs, labels, targets = data
-        return Examples(
-            inputs[index],
-            None if labels is None else labels[index],
-            None if targets is None else targets[index],
-        )
+        return data.rows(index)
 
     def feedforward(self, batch: Examples) -> Array:
         self.values = [batch.inputs]  # the input of each layer
@@ -127,13 +122,3 @@ def squared_error(logits: Array, batch: Examples) -> tuple[float, Array]:
     y = sigmoid(logits)
     error = y - np.asarray(batch.targets)
     return float(np.square(error).mean()), 2 * error * y * (1 - y) / np.float32(error.size)
-
-
-def copy_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """Copy arrays, as nnbench keeps its own and changes what it was given."""
-    return [Layer(w.copy(), None if b is None else b.copy()) for w, b in layers]
-
-
-def flatten(layers: Sequence[Layer]) -> list[Array]:
-    """List the arrays of all layers."""
-    return [array for layer in layers for array in layer if array is not None]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnbench.reference import flatten
+from nnbench.contract.spec import flatten
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
 from nnbench.testing.mistakes import layerwise

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench import reference
 from nnbench.contract.spec import minibatches
-from nnbench.data.task import load_task, rows
+from nnbench.data.task import load_task
 from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 
@@ -92,7 +92,7 @@ def test_cell_is_the_whole_training(cell):
 def test_cell_follows_the_reference(cell, run_folder):
     task = load_task(store.read_info(run_folder).workload, seed=0)
     (order,) = task.orders()
-    batches = [rows(task.train, index) for index in minibatches(order, BATCH_SIZE)]
+    batches = [task.train.rows(index) for index in minibatches(order, BATCH_SIZE)]
     losses, layers = reference.train(task.network, task.layers, batches)
     logits = reference.feedforward(task.network, layers, task.test.inputs)[-1]
     loss, _ = reference.output_loss(task.network, logits, task.test)

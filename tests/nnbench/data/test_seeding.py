@@ -6,9 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nnbench import NetworkSpec, Optimizer
+from nnbench import NetworkSpec, Optimizer, flatten
 from nnbench.data import seeding
-from nnbench.reference import flatten
 
 SPEC = NetworkSpec(
     sizes=(100, 30, 4),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnbench import Optimizer
-from nnbench.data.task import load_task, rows
+from nnbench.data.task import load_task
 from nnbench.proof.judge import deviation, expected_losses
 from nnbench.reference import train
 
@@ -26,7 +26,7 @@ def batches_of(task, size):
     """Yield the batches of the first epoch."""
     order = next(task.orders())
     for index in np.split(order, range(size, len(order), size)):
-        yield rows(task.train, index)
+        yield task.train.rows(index)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def judge(outcome, problem):
 
 
 def cast(layers):
-    return [reference.cast_layer(layer, np.float32) for layer in layers]
+    return [reference.cast(layer, np.float32) for layer in layers]
 
 
 def test_the_right_training_is_the_references():

@@ -9,10 +9,18 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from nnbench_example.network import ExampleNetwork, copy_layers, flatten
+from nnbench_example.network import ExampleNetwork
 from nnbench_example.optimizers import Adam, FreshAdam, make_optimizer
 
-from nnbench import Backend, BackendUnavailableError, Examples, Layer, hookimpl, minibatches
+from nnbench import (
+    Backend,
+    BackendUnavailableError,
+    Examples,
+    Layer,
+    flatten,
+    hookimpl,
+    minibatches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +117,7 @@ class AddsGradients(ExampleNetwork):
         self.kept = scale(self.kept, np.float32(0))
 
     def backprop(self, batch):
-        before = copy_layers(self.kept)
+        before = [layer.copy() for layer in self.kept]
         loss = super().backprop(batch)
         self.kept = [
             Layer(w + v, None if b is None else b + c)
@@ -182,7 +190,7 @@ class RestartsAdam(OtherAdam):
 
 class SkipsBiases(ExampleNetwork):
     def update(self):
-        before = copy_layers(self.layers)
+        before = [layer.copy() for layer in self.layers]
         super().update()
         for layer, old in zip(self.layers, before, strict=True):
             if layer.bias is not None:
@@ -209,10 +217,10 @@ class UsesStaleGradients(ExampleNetwork):
         self.before = None
 
     def update(self):
-        latest = copy_layers(self.kept)
+        latest = [layer.copy() for layer in self.kept]
         self.kept = self.before or latest
         super().update()
-        self.kept, self.before = latest, copy_layers(latest)
+        self.kept, self.before = latest, [layer.copy() for layer in latest]
 
 
 class UsesGradientsOnce(ExampleNetwork):
@@ -356,7 +364,11 @@ class DependsOnHash(ExampleNetwork):
 
 class LeaksMemory(ExampleNetwork):
     def backprop(self, batch):
-        self.history = [*getattr(self, "history", []), batch.inputs.copy(), copy_layers(self.kept)]
+        self.history = [
+            *getattr(self, "history", []),
+            batch.inputs.copy(),
+            [layer.copy() for layer in self.kept],
+        ]
         return super().backprop(batch)
 
 
