@@ -75,9 +75,9 @@ def continuous(
     metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
     continuous.check_workload(asked["workload"])
     both = find_pythons(base, head, pythons, install)
-    sides = continuous.Sides(*map(interpreters.examine, both))
+    base_side, head_side = map(interpreters.examine, both)
     command = shlex.join(["nnbench", *sys.argv[1:]])
-    plan = continuous.plan(sides, command=command, overrides={}, **asked)
+    plan = continuous.plan((base_side, head_side), command=command, overrides={}, **asked)
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
     folder = output or store.default_folder(plan.info, "continuous")
@@ -101,10 +101,10 @@ def find_pythons(
 
 def build(base: str, head: str, install: Sequence[str]) -> list[str]:
     """Build two revisions."""
+    from nnbench.execution import interpreters
     from nnbench.execution.machine import git_state
-    from nnbench.runs import environments
 
-    revisions = {name: environments.find_commit(name) for name in (base, head)}
+    revisions = {name: interpreters.find_commit(name) for name in (base, head)}
     if len(set(revisions.values())) < 2:
         raise NnbenchError(f"{base} and {head} are the same commit: there is nothing to compare")
     if (git_state() or "").endswith("-dirty"):
@@ -113,7 +113,7 @@ def build(base: str, head: str, install: Sequence[str]) -> list[str]:
     pythons = []
     for name, commit in revisions.items():
         click.echo(f"nnbench: building {name} ({commit[:12]}), unless it is cached", err=True)
-        pythons.append(str(environments.build(commit, arguments)))
+        pythons.append(str(interpreters.build(commit, arguments)))
     return pythons
 
 

@@ -9,6 +9,7 @@ Source: NVIDIA, *NVML API reference guide*, "Clocks event reasons".
 from __future__ import annotations
 
 import os
+from functools import wraps
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
@@ -57,45 +58,30 @@ class Sampler:
                 self.samples.append(sample)
 
 
-def names() -> list[str]:
-    """Return the names of all GPUs."""
-    return ask(_names) or []
-
-
-def snapshot() -> GpuSample | None:
-    """Return the GPU's clock, its temperature, and why it is throttled."""
-    return ask(_sample)
-
-
-def other_processes() -> list[int]:
-    """Return the processes that compute on the GPU; before a run, none is nnbench's."""
-    return ask(_users) or []
-
-
 def throttle_reasons(samples: Iterable[GpuSample]) -> list[str]:
     """Return why a GPU was throttled in any of the samples."""
     return sorted({reason for sample in samples for reason in sample.throttled})
 
 
-def ask(question: Callable[[Any], T]) -> T | None:
-    """Call a function with pynvml."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
+def _asks(question: Callable[[Any], T]) -> Callable[[], T | None]:
+    """Make a function that takes pynvml one that takes nothing."""
+
+    @wraps(question)
+    def ask() -> T | None:
         try:
-            return question(pynvml)
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None
+            import pynvml
+        except ImportError:
+            return None
+        try:
+            pynvml.nvmlInit()
+            try:
+                return question(pynvml)
+            finally:
+                pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            return None
 
-
-def _names(nvml: Any) -> list[str]:
-    handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
-    return [nvml.nvmlDeviceGetName(handle) for handle in handles]
+    return ask
 
 
 def _device(nvml: Any) -> Any:
@@ -106,7 +92,16 @@ def _device(nvml: Any) -> Any:
     return nvml.nvmlDeviceGetHandleByUUID(name)
 
 
-def _sample(nvml: Any) -> GpuSample:
+@_asks
+def names(nvml: Any) -> list[str]:
+    """Return the names of all GPUs."""
+    handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+    return [nvml.nvmlDeviceGetName(handle) for handle in handles]
+
+
+@_asks
+def snapshot(nvml: Any) -> GpuSample:
+    """Return the GPU's clock, its temperature, and why it is throttled."""
     device = _device(nvml)
     bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
     return GpuSample(
@@ -116,5 +111,7 @@ def _sample(nvml: Any) -> GpuSample:
     )
 
 
-def _users(nvml: Any) -> list[int]:
+@_asks
+def other_processes(nvml: Any) -> list[int]:
+    """Return the processes that compute on the GPU; before a run, none is nnbench's."""
     return [each.pid for each in nvml.nvmlDeviceGetComputeRunningProcesses(_device(nvml))]

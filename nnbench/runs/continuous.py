@@ -7,7 +7,7 @@ The cells of both are shuffled together, so whatever slows the machine down hits
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from nnbench import selection
 from nnbench.config import files
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 BASE, HEAD = "base", "head"
 
 
-class Sides(NamedTuple):
-    """The two environments."""
-
-    base: Interpreter
-    head: Interpreter
-
-
 def check_workload(name: str) -> None:
     """Refuse a workload that this process does not know, before anything is built.
 
@@ -56,8 +49,8 @@ def check_workload(name: str) -> None:
         raise NnbenchError(f"{error}; {hint}") from error
 
 
-def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> Plan:
-    """Return the run of two environments, with the backends in each of them.
+def plan(sides: tuple[Interpreter, Interpreter], *, backends: Sequence[str], **asked: Any) -> Plan:
+    """Return the run of two environments, base and head, with the backends in each of them.
 
     ``asked`` is what :func:`nnbench.runs.planning.make` takes, but for the baseline.
 
@@ -66,7 +59,8 @@ def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> Plan:
     NnbenchError
         If a name is unknown in both environments, or a named backend is unavailable in both.
     """
-    known = {**sides.base.backends, **sides.head.backends}
+    base, head = sides
+    known = {**base.backends, **head.backends}
     chosen = selection.parse(backends, dict(sorted(known.items())))
     plan = planning.make(
         [
@@ -82,7 +76,7 @@ def plan(sides: Sides, *, backends: Sequence[str], **asked: Any) -> Plan:
         if each.named and {label, f"{each.label}@{BASE}"} <= plan.info.unavailable.keys():
             reason = plan.info.unavailable[label]
             raise BackendUnavailableError(f"{each.label} is unavailable: {reason}")
-    software = merge(sides.base.environment, sides.head.environment)
+    software = merge(base.environment, head.environment)
     machines = {
         name: replace(machine, environment=replace(machine.environment, **software))
         for name, machine in plan.info.machines.items()

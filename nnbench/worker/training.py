@@ -111,28 +111,26 @@ class Trainer:
 def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
     """Carry out a cell and send its events; errors are the caller's."""
     task = load_task(spec.workload, spec.seed)
-    start = perf_counter()
+    marks = [perf_counter()]
     backend = catalog.find("backend", spec.backend, catalog.backends())
     network = backend.network(task.network, task.batch_size, **spec.options)
     if spec.handicap:
         slow_down(network, spec.handicap)
-    setup_s = perf_counter() - start
+    marks.append(perf_counter())
 
-    start = perf_counter()
     data = network.place(task.train)
     inputs, labels, targets = task.test  # a backend cannot change what it is judged by:
     test_data = network.place(Examples(inputs, deepcopy(labels), deepcopy(targets)))
     network.synchronize()
-    transfer_s = perf_counter() - start
+    marks.append(perf_counter())
 
-    start = perf_counter()
     network.load(task.layers)
     trainer = Trainer(network, data, task.batch_size, spec.budget_s, spec.cpus)
     warm_up(trainer, task)
     network.load(task.layers)  # forget the warm-up
     network.synchronize()
-    warmup_s = perf_counter() - start
-    send(Ready(make_setup(task, backend, setup_s, transfer_s, warmup_s)))
+    marks.append(perf_counter())
+    send(Ready(make_setup(task, backend, *np.diff(marks).tolist())))
 
     complete = train(trainer, task, test_data, send)
     changed = not reference.equal(network.dump(), task.layers)
@@ -149,12 +147,14 @@ def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
         start = perf_counter()
         losses = train(data, order, batch_size)
         network.synchronize()
-        extra = handicap.share * (perf_counter() - start)
+        now = perf_counter()
+        extra = handicap.share * (now - start)
         match handicap.kind:
             case "sleep":
                 sleep(extra)
             case "work":
-                keep_busy(extra)
+                while perf_counter() < now + extra:
+                    pass
             case unknown:
                 assert_never(unknown)
         return losses
@@ -162,13 +162,6 @@ def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
     network.train_epoch = slowed  # type: ignore[method-assign]  # of this network alone
     # The device's clock knows nothing of it, and would be found to disagree with the host's.
     network.device_seconds = lambda: None  # type: ignore[method-assign]  # likewise
-
-
-def keep_busy(seconds: float) -> None:
-    """Keep the CPU busy for so many seconds."""
-    end = perf_counter() + seconds
-    while perf_counter() < end:
-        pass
 
 
 def warm_up(trainer: Trainer, task: Task) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench.cli.continuous import build, caption
 from nnbench.contract.errors import ExitCode
-from nnbench.runs import environments
+from nnbench.execution import interpreters
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 
 BOTH = ("--python", sys.executable, "--python", sys.executable)
@@ -146,8 +146,8 @@ def builds(monkeypatch):
         found.append((commit, arguments))
         return f"/environments/{commit}/python"
 
-    monkeypatch.setattr(environments, "find_commit", commits.__getitem__)
-    monkeypatch.setattr(environments, "build", record)
+    monkeypatch.setattr(interpreters, "find_commit", commits.__getitem__)
+    monkeypatch.setattr(interpreters, "build", record)
     monkeypatch.setattr("nnbench.execution.machine.git_state", lambda: "abc-dirty")
     return found
 

@@ -114,7 +114,7 @@ def test_gpu_is_the_first_that_cuda_may_use(monkeypatch):
 def test_gpu_that_fails_to_answer_gives_no_sample(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert gpu.snapshot() is None
-    assert gpu.other_processes() == []
+    assert gpu.other_processes() is None
 
 
 def test_missing_package_gives_no_sample(monkeypatch):
@@ -137,9 +137,9 @@ def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
         raise NVMLError
 
     monkeypatch.setattr(nvml, "nvmlInit", fail)
-    assert gpu.names() == []
+    assert gpu.names() is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpu.names() == []
+    assert gpu.names() is None
 
 
 def test_other_users_of_the_gpu_are_a_warning(nvml, tmp_path):

@@ -12,7 +12,6 @@ from nnbench.execution.interpreters import Interpreter
 from nnbench.figures.metrics import parse_gate
 from nnbench.runs import continuous
 from nnbench.runs.comparison import compare
-from nnbench.runs.continuous import Sides
 from nnbench.runs.run import Run
 
 TRAIN, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
@@ -49,7 +48,7 @@ def sides(make_info, monkeypatch):
             for name, items in (("/base/python", base), ("/head/python", head))
         ]
         monkeypatch.setattr(interpreters, "examine", {each.python: each for each in made}.get)
-        return Sides(*made)
+        return tuple(made)
 
     return make
 

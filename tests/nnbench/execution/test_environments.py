@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.runs import environments
-from nnbench.runs.environments import build, find_commit, pip_arguments
+from nnbench.execution import interpreters
+from nnbench.execution.interpreters import build, find_commit, pip_arguments
 
 PYPROJECT = """
 [build-system]
@@ -74,7 +74,7 @@ def repository(tmp_path_factory):
 def here(repository, tmp_path, monkeypatch):
     """Go into the repository, with an empty cache."""
     monkeypatch.chdir(repository)
-    monkeypatch.setattr(environments, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(interpreters, "cache_folder", lambda: tmp_path / "cache")
     return repository
 
 
@@ -91,7 +91,7 @@ def calls(monkeypatch):
             python.parent.mkdir(parents=True)
             python.touch()
 
-    monkeypatch.setattr(environments, "call", call)
+    monkeypatch.setattr(interpreters, "call", call)
     return found
 
 
@@ -123,22 +123,22 @@ def test_second_build_runs_nothing(calls):
 def test_what_else_goes_in_makes_another_environment(monkeypatch):
     head, base = find_commit("HEAD"), find_commit("HEAD~1")
     found = {build(head), build(base), build(head, ["x"])}
-    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
+    monkeypatch.setattr(interpreters, "own_requirement", lambda: ["nnbench-harness==9"])
     assert len(found | {build(head)}) == 4
 
 
 def test_interrupted_build_starts_again(calls, monkeypatch):
-    head, before = find_commit("HEAD"), environments.call
+    head, before = find_commit("HEAD"), interpreters.call
 
     def interrupt(log, command, *rest):
         before(log, command, *rest)
         if "pip" in command:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(environments, "call", interrupt)
+    monkeypatch.setattr(interpreters, "call", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build(head)
-    monkeypatch.setattr(environments, "call", before)
+    monkeypatch.setattr(interpreters, "call", before)
     calls.clear()
     python = build(head)
     assert python.exists()
@@ -153,13 +153,13 @@ def test_environment_whose_interpreter_is_gone_is_built_again():
 
 
 def test_two_builds_at_once_are_one(calls, monkeypatch):
-    head, before = find_commit("HEAD"), environments.call
+    head, before = find_commit("HEAD"), interpreters.call
 
     def dawdle(*arguments):
         time.sleep(0.05)
         before(*arguments)
 
-    monkeypatch.setattr(environments, "call", dawdle)
+    monkeypatch.setattr(interpreters, "call", dawdle)
     threads = [threading.Thread(target=build, args=[head]) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -236,7 +236,7 @@ def test_machine_without_git_is_told(tmp_path, monkeypatch):
 def test_pip_installs_the_revision_and_this_nnbench(
     tmp_path, monkeypatch, project, pinned, arguments
 ):
-    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
+    monkeypatch.setattr(interpreters, "own_requirement", lambda: ["nnbench-harness==9"])
     if project:
         (tmp_path / "pyproject.toml").write_text(f"[project]\n{project}\n")
     if pinned:
@@ -245,9 +245,9 @@ def test_pip_installs_the_revision_and_this_nnbench(
 
 
 def test_a_namesake_that_a_plugin_of_before_asked_for_is_put_out(calls, monkeypatch):
-    monkeypatch.setattr(environments, "own_requirement", lambda: ["nnbench-harness==9"])
-    monkeypatch.setattr(environments, "is_own", lambda _: False)
-    commit_hash, made = find_commit("HEAD"), environments.call
+    monkeypatch.setattr(interpreters, "own_requirement", lambda: ["nnbench-harness==9"])
+    monkeypatch.setattr(interpreters, "is_own", lambda _: False)
+    commit_hash, made = find_commit("HEAD"), interpreters.call
 
     def call(log, command, *rest):
         made(log, command, *rest)
@@ -256,7 +256,7 @@ def test_a_namesake_that_a_plugin_of_before_asked_for_is_put_out(calls, monkeypa
                 parents=True
             )
 
-    monkeypatch.setattr(environments, "call", call)
+    monkeypatch.setattr(interpreters, "call", call)
     build(commit_hash)
     uninstall, again = (command[command.index("pip") + 1 :] for command in calls[-2:])
     assert uninstall == ["uninstall", "--yes", "nnbench"]
