@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple, assert_never
@@ -18,16 +18,14 @@ from nnbench.figures import frames
 from nnbench.figures.columns import MISSING, Table, column, significant, tables
 from nnbench.show.charts import CHARTS, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
-from nnbench.show.text import Sheet, notes, sheet, sheets
+from nnbench.show.text import Sheet, count, notes, sheet, sheets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nnbench.figures.columns import Row
     from nnbench.figures.statistics import Comparison
     from nnbench.runs.run import Run
-    from nnbench.show.charts.base import Chart
-
-    Facts = dict[str, str]
 
 TEMPLATES = "templates"
 
@@ -43,20 +41,6 @@ class Headline(NamedTuple):
 
     title: str
     text: str
-    table: Sheet
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A run on the page."""
-
-    run: Run
-    headline: Headline
-    charts: dict[str, Chart]
-    missing: dict[str, str]  #: charts that cannot be drawn, and why
-    sheets: list[Sheet]
-    problems: list[str]
-    facts: dict[str, Facts]
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -82,27 +66,25 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
-def section(run: Run, colors: dict[str, str]) -> Section:
-    """Draw the charts of a run, and say what there is to say."""
-    drawn, missing = {}, {}
+def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
+    """Return what the template shows of a run: its charts, and what there is to say."""
+    drawn, missing = {}, {}  # charts, and why there is none
     for name in CHARTS:
         try:
             drawn[name] = chart(name)(run, colors)
         except NothingToDrawError as error:
             missing[name] = str(error)
-    return Section(
-        run=run,
-        headline=headline(run),
-        charts=drawn,
-        missing=missing,
-        sheets=[sheet for sheet in sheets(run).values() if sheet.rows],
-        problems=problems(run),
-        facts={
-            "Arguments": arguments(run),
-            "Workload": workload(run),
-            "Machine and versions": machine(run),
-        },
-    )
+    remarks = [f"{row.backend}: {row.remarks}" for row in run.ranked if row.remarks]
+    return {
+        "run": run,
+        "headline": headline(run),
+        "summary": summary(run),
+        "charts": drawn,
+        "missing": missing,
+        "sheets": [sheet for sheet in sheets(run).values() if sheet.rows],
+        "problems": [*notes(run.timing), *remarks],
+        "facts": facts(run),
+    }
 
 
 @cache
@@ -127,45 +109,36 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def headline(run: Run) -> Headline:
-    """Sum up a run."""
-    title, text = _verdict(run)
-    return Headline(title, text, summary(run))
-
-
 def summary(run: Run) -> Sheet:
     """Return the columns that matter most of all tables, a row for each backend."""
     kept = {c.name for table in tables(run.info).values() for c in table.columns}
-    columns = [column(run.info, name) for name in SUMMARY if name in kept]
-    ratio, interval = (column(run.info, name) for name in ("ratio", "interval"))
-    joined = ratio._replace(
-        heading=f"{ratio.heading} ({interval.heading})",
-        text=lambda row: _join(ratio.text(row), interval.text(row)),
-    )
-    columns = [joined if each.name == "ratio" else each for each in columns]
-    return sheet(Table("", columns), run.frame)
+    columns = {name: column(run.info, name) for name in SUMMARY if name in kept}
+    ratio, interval = columns["ratio"], column(run.info, "interval")
+
+    def joined(row: Row) -> str:
+        """Write an interval behind a ratio, so that a line can break only between the two."""
+        within = interval.text(row).replace(" ", "\N{NO-BREAK SPACE}")
+        return ratio.text(row) if within == MISSING else f"{ratio.text(row)} ({within})"
+
+    heading = f"{ratio.heading} ({interval.heading})"
+    columns["ratio"] = ratio._replace(heading=heading, text=joined)
+    return sheet(Table("", list(columns.values())), run.frame)
 
 
-def _join(ratio: str, interval: str) -> str:
-    """Write an interval behind a ratio, so that a line can break only between the two."""
-    within = interval.replace(" ", "\N{NO-BREAK SPACE}")
-    return ratio if interval == MISSING else f"{ratio} ({within})"
-
-
-def _verdict(run: Run) -> tuple[str, str]:
+def headline(run: Run) -> Headline:
     """Compare the two fastest backends, which need not be the baseline."""
     if not run.ranked:
-        return "Nothing to compare", f"In this run {run.why_nothing()}."
+        return Headline("Nothing to compare", f"In this run {run.why_nothing()}.")
     best, *others = run.ranked
     pace = f"{best.backend} trains an epoch in {significant(best.train_s_per_epoch)} s"
     if not others:
-        return pace, "There is no other backend to compare it with."
+        return Headline(pace, "There is no other backend to compare it with.")
     second = others[0].backend
     group = run.groups[best.backend]
     times = {cell.round: s for cell, s in zip(group.cells, group.times, strict=True)}
     comparison = frames.compare(run.groups[second], times, run.info.noise_floor)
     if comparison is None:
-        return pace, f"It has no round in common with {second}."
+        return Headline(pace, f"It has no round in common with {second}.")
     match comparison.verdict:
         case "slower":
             title = f"{best.backend} is the fastest"
@@ -178,11 +151,11 @@ def _verdict(run: Run) -> tuple[str, str]:
             meaning = "That does not settle which of them is faster."
         case unknown:
             assert_never(unknown)
-    return title, f"{pace}, and {second} takes {_times(comparison)}. {meaning}"
+    return Headline(title, f"{pace}, and {second} takes {_times(comparison)}. {meaning}")
 
 
 def _times(comparison: Comparison) -> str:
-    rounds = f"{comparison.pairs} round{'s' if comparison.pairs > 1 else ''}"
+    rounds = count(comparison.pairs, "round")
     text = f"{significant(comparison.ratio)} times as long"
     if comparison.interval is None:
         return f"{text} ({rounds}, too few for an interval)"
@@ -190,53 +163,39 @@ def _times(comparison: Comparison) -> str:
     return f"{text} (95% interval {low} to {high}, {rounds})"
 
 
-def arguments(run: Run) -> Facts:
-    """Return what was asked of a run."""
-    info = run.info
+def facts(run: Run) -> dict[str, dict[str, str]]:
+    """Return what was asked of a run, what was trained, and where, on which versions."""
+    info, e = run.info, run.info.environment
+    workload = asdict(info.workload)
+    optimizer = workload.pop("optimizer")
+    workload |= {"optimizer": optimizer.pop("kind"), **optimizer}
+    cores = {"usable": e.usable_cores, "physical": e.physical_cores, "logical": e.logical_cores}
     return {
-        "command": info.command,
-        "started": info.started,
-        "rounds": str(info.rounds),
-        "seed": str(info.seed),
-        "threads": str(info.threads),
-        "budget": f"{info.budget_s:g} s of training a cell",
-        "time-out": f"{info.timeout_s:g} s",
-        "baseline": info.baseline,
-        "noise floor": f"{info.noise_floor:.1%}",
-        "dataset SHA-256": info.dataset_sha256 or "not recorded",
+        "Arguments": {
+            "command": info.command,
+            "started": info.started,
+            "rounds": str(info.rounds),
+            "seed": str(info.seed),
+            "threads": str(info.threads),
+            "budget": f"{info.budget_s:g} s of training a cell",
+            "time-out": f"{info.timeout_s:g} s",
+            "baseline": info.baseline,
+            "noise floor": f"{info.noise_floor:.1%}",
+            "dataset SHA-256": info.dataset_sha256 or "not recorded",
+        },
+        "Workload": {key.replace("_", " "): _spell(value) for key, value in workload.items()},
+        "Machine and versions": {
+            "CPU": e.cpu,
+            "cores": ", ".join(f"{_spell(number)} {kind}" for kind, number in cores.items()),
+            "memory": f"{e.memory_bytes / 2**30:.1f} GiB",
+            "GPUs": _spell(e.gpus),
+            "system": e.system,
+            "Python": e.python,
+            **e.versions,
+            "commit": _spell(e.git),
+            "fingerprint": e.fingerprint,
+        },
     }
-
-
-def workload(run: Run) -> Facts:
-    """Return what was trained."""
-    fields = asdict(run.info.workload)
-    optimizer = fields.pop("optimizer")
-    fields |= {"optimizer": optimizer.pop("kind"), **optimizer}
-    return {key.replace("_", " "): _spell(value) for key, value in fields.items()}
-
-
-def machine(run: Run) -> Facts:
-    """Return where it ran, and on which versions."""
-    e = run.info.environment
-    cores = f"{e.usable_cores} usable, {_spell(e.physical_cores)} physical, {_spell(e.logical_cores)} logical"
-    return {
-        "CPU": e.cpu,
-        "cores": cores,
-        "memory": f"{e.memory_bytes / 2**30:.1f} GiB",
-        "GPUs": _spell(e.gpus),
-        "system": e.system,
-        "Python": e.python,
-        **e.versions,
-        "commit": _spell(e.git),
-        "fingerprint": e.fingerprint,
-    }
-
-
-def problems(run: Run) -> list[str]:
-    """Say why backends have no figures, and whose times are to be taken with care."""
-    timing = run.timing
-    remarks = [f"{row.backend}: {row.remarks}" for row in run.ranked if row.remarks]
-    return [*notes(timing), *remarks]
 
 
 def _spell(value: object) -> str:
