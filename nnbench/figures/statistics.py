@@ -89,16 +89,10 @@ def interval(logs: NDArray[np.float64]) -> Interval | None:
     """
     if len(logs) < 2:
         return None
-    from scipy import stats  # a second, which a run of one round need not wait
-
     middle = float(np.median(logs))
     if len(logs) < FEWEST_PAIRS:
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs)
-        center = float(np.mean(logs))
-        low, high = min(center - half, middle), max(center + half, middle)
-    else:
-        low, high = _percentiles(resampled_medians(logs, np.random.default_rng(0)))
-    return Interval(*(math.exp(value) for value in (middle, low, high)))
+        return _ratio(middle, _student(logs))
+    return _ratio(middle, _percentiles(resampled_medians(logs, np.random.default_rng(0))))
 
 
 def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interval | None:
@@ -112,11 +106,15 @@ def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interva
         return None
     middle = float(np.median(x) - np.median(y))
     if min(len(x), len(y)) < FEWEST_PAIRS:
-        low, high = _welch(x, y)
-    else:
-        rng = np.random.default_rng(0)
-        low, high = _percentiles(resampled_medians(x, rng) - resampled_medians(y, rng))
-    return Interval(*(math.exp(v) for v in (middle, min(low, middle), max(high, middle))))
+        return _ratio(middle, _welch(x, y))
+    rng = np.random.default_rng(0)
+    return _ratio(middle, _percentiles(resampled_medians(x, rng) - resampled_medians(y, rng)))
+
+
+def _ratio(middle: float, ends: tuple[float, float]) -> Interval:
+    """Return a ratio with its interval, which contains it, from their logarithms."""
+    low, high = ends
+    return Interval(*map(math.exp, (middle, min(low, middle), max(high, middle))))
 
 
 def difference(values: Sequence[float], others: Sequence[float]) -> Interval | None:
@@ -129,14 +127,8 @@ def difference(values: Sequence[float], others: Sequence[float]) -> Interval | N
 
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> Interval | None:
     """Return the mean difference of paired values with Student's 95% interval."""
-    from scipy import stats
-
     steps = np.asarray(values) - np.asarray(others)
-    if len(steps) < 2:
-        return None
-    middle = float(steps.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(steps) - 1) * stats.sem(steps))
-    return Interval(middle, middle - half, middle + half)
+    return None if len(steps) < 2 else Interval(float(steps.mean()), *_student(steps))
 
 
 def resampled_medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -180,6 +172,14 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
         return float((1 - part) * ordered[below] + part * ordered[below + 1])
 
     return end(outside), end(1 - outside)
+
+
+def _student(values: NDArray[np.float64]) -> tuple[float, float]:
+    from scipy import stats  # a second, which a run of one round need not wait
+
+    center = float(values.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return center - half, center + half
 
 
 def _welch(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
