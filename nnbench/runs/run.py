@@ -147,8 +147,8 @@ class Run:
 
     @cached_property
     def ranked(self) -> list[Row]:
-        """Rows of the timing table that have figures, the fastest first."""
-        rows: Iterable[Any] = self.timing.itertuples()
+        """Rows of both tables that have figures, the fastest first."""
+        rows: Iterable[Any] = self.frame.itertuples()
         return [row for row in rows if self.groups[row.backend].times]
 
     def why_nothing(self) -> str:

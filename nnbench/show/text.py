@@ -165,11 +165,9 @@ def step_summary(run: Run) -> bytes:
 def _verdicts(run: Run) -> Iterator[str]:
     """Say of each backend that has figures how long an epoch takes, and how that compares."""
     seconds = column(run.info, "train_s_per_epoch")
-    rows: Iterable[Row] = run.frame.itertuples()
-    for row in rows:
-        if (text := seconds.text(row)) != MISSING:
-            pace = ", ".join(filter(None, [f"{text} s/epoch", compared(run.info, row)]))
-            yield f"**{escape(row.backend)}**: {escape(pace)}"
+    for row in run.ranked:
+        pace = filter(None, [f"{seconds.text(row)} s/epoch", compared(run.info, row)])
+        yield f"**{escape(row.backend)}**: {escape(', '.join(pace))}"
 
 
 def _folded(title: str, blocks: Iterable[str]) -> str:

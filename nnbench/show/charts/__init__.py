@@ -7,8 +7,8 @@ they are used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
 from nnbench.contract.errors import NnbenchError, install_hint
@@ -36,8 +36,7 @@ CHARTS = {
 
 def chart(name: str) -> Draw:
     """Return the function that draws one of CHARTS."""
-    module, _, function = CHARTS[name].partition(":")
-    draw: Draw = getattr(import_module(f"{__name__}.{module}"), function)
+    draw: Draw = resolve_name(f"{__name__}.{CHARTS[name]}")
     return draw
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.figures.columns import Row
     from nnbench.records import CellResult
     from nnbench.runs.run import Run
     from nnbench.show.charts.base import Record
@@ -53,7 +52,7 @@ def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     if not records:
         raise NothingToDrawError("no epoch was evaluated")
     goal = (run.info.workload.target_accuracy or 0) * 100 if has_classes else 0
-    targets = _targets(run, names, goal) if goal else []
+    targets = _targets(run, goal) if goal else []
     x = alt.X(
         "seconds:Q",
         scale=scale_of([*column(records, "seconds"), *column(targets, "seconds")]),
@@ -109,10 +108,9 @@ def _epochs(cell: CellResult, field: str, scale: float) -> list[Record]:
     ]
 
 
-def _targets(run: Run, names: Sequence[str], goal: float) -> list[Record]:
+def _targets(run: Run, goal: float) -> list[Record]:
     """Return when each backend reached the goal, in percent, as the accuracy table has it."""
-    rows: list[Row] = list(run.accuracy.itertuples())
-    reached = [row for row in rows if row.backend in names and value(row, "target_s") is not None]
+    reached = [row for row in run.ranked[:MOST_LINES] if value(row, "target_s") is not None]
     targets: list[Record] = []
     written = 0.0
     for row in sorted(reached, key=lambda row: row.target_s):

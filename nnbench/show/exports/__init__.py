@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,8 +40,7 @@ def convert(run: Run, name: str) -> bytes:
     NnbenchError
         If the run holds nothing that the format could hold.
     """
-    module, _, function = FORMATS[name].partition(":")
-    converted: bytes = getattr(import_module(f"nnbench.show.{module}"), function)(run)
+    converted: bytes = resolve_name(f"nnbench.show.{FORMATS[name]}")(run)
     return converted
 
 

@@ -13,7 +13,7 @@ from nnbench.show.exports import encode, require
 from nnbench.show.text import compared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from nnbench.figures.columns import Row
     from nnbench.runs.run import Run
@@ -35,11 +35,8 @@ def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
     ResultsError
         If none has.
     """
-    ranked = {row.backend for row in require(run, run.ranked)}
-    rows: Iterable[Row] = run.frame.itertuples()
-    for row in rows:
-        if row.backend in ranked:
-            yield f"{run.info.workload.name}/{row.backend}", row, run.groups[row.backend].times
+    for row in require(run, run.ranked):
+        yield f"{run.info.workload.name}/{row.backend}", row, run.groups[row.backend].times
 
 
 def to_github_action_benchmark(run: Run) -> bytes:
