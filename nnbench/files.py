@@ -19,7 +19,6 @@ from nnbench.contract.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
 
 STDOUT = Path("-")  #: what users type for it
 READ_AT_ONCE = 1 << 20  #: bytes; a line of a cell has thousands
@@ -63,18 +62,14 @@ def append_line(path: Path, line: bytes) -> None:
     with path.open("ab", buffering=0) as file:  # a buffer would be written on closing, once more
         size = file.tell()
         try:
-            _write_all(file, line + b"\n")
+            rest = memoryview(line + b"\n")
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except OSError:
             with suppress(OSError):
                 file.truncate(size)
             raise
-
-
-def _write_all(file: FileIO, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:  # a disk that is nearly full takes a part
-        rest = rest[file.write(rest) :]
 
 
 def read_lines(path: Path, *, warn: bool = True, mend: bool = False) -> Iterator[bytes]:

@@ -55,14 +55,18 @@ def render(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
     )
     colors = base.colors(label for run in runs for label in run.info.backends)
-    scripts = [_for_html(text) for text in (_libraries(), _read("report.js"))]
+    scripts = [  # in which no string ends the script
+        re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
+        for text in (_libraries(), _read("report.js"))
+    ]
+    digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
     return environment.get_template("report.html.j2").render(
         sections=[section(run, colors) for run in runs],
         colors=colors,
         config=base.config(base.PAGE),
         style=_read("report.css"),
         scripts=scripts,
-        hashes=[_hash(text) for text in scripts],
+        hashes=[f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests],
     )
 
 
@@ -97,16 +101,6 @@ def _libraries() -> str:
 
 def _read(name: str) -> str:
     return files("nnbench.show").joinpath(TEMPLATES, name).read_text("utf-8")
-
-
-def _for_html(script: str) -> str:
-    """Keep a string in a script from ending the script."""
-    return re.sub("</(?=script)", r"<\\/", script, flags=re.IGNORECASE)
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def summary(run: Run) -> Sheet:

@@ -76,8 +76,9 @@ def print_tables(
     hidden: dict[str, None] = {}
     for table in tables:
         columns = fit(table.columns, frame, console.width)
-        shown = spell(sheet(Table(table.title, columns), frame), console.encoding)
-        console.print(Text(shown.title, "table.title"), grid(shown, columns))
+        shown = sheet(Table(table.title, columns), frame)
+        title = Text(plain(shown.title, console.encoding), "table.title")
+        console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
     for line in notes(frame):
         say(console, line)
@@ -110,25 +111,21 @@ def room(column: Column, frame: pd.DataFrame) -> int:
     return min(widest, WORDS) if column.wraps else widest
 
 
-def grid(table: Sheet, columns: Sequence[Column]) -> Grid:
+def grid(table: Sheet, columns: Sequence[Column], encoding: str) -> Grid:
     """Return a table for the terminal: figures to the right, and only words on several lines."""
+
+    def text(cell: str) -> Text:
+        return Text(plain(cell, encoding))
+
     shown = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, column in zip(table.headings, columns, strict=True):
         if column.wraps:
-            shown.add_column(Text(heading), overflow="fold")  # shortened names can be alike
+            shown.add_column(text(heading), overflow="fold")  # shortened names can be alike
         else:
-            shown.add_column(Text(heading), justify="right", no_wrap=True)
+            shown.add_column(text(heading), justify="right", no_wrap=True)
     for row in table.rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*map(text, row))
     return shown
-
-
-def spell(table: Sheet, encoding: str) -> Sheet:
-    """Return a table in characters that an encoding has."""
-    rows = [[plain(text, encoding) for text in row] for row in table.rows]
-    return Sheet(
-        plain(table.title, encoding), [plain(text, encoding) for text in table.headings], rows
-    )
 
 
 def plain(text: str, encoding: str) -> str:

@@ -66,13 +66,8 @@ def count(cells: Sequence[CellResult]) -> dict[str, str]:
         "tests": str(len(cells)),
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
-        "time": seconds(sum(cell.train_s for cell in cells)),
+        "time": f"{sum(cell.train_s for cell in cells):.3f}",
     }
-
-
-def seconds(value: float) -> str:
-    """Write a time as the schema has it."""
-    return f"{value:.3f}"
 
 
 def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
@@ -92,7 +87,7 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
 def case(suite_name: str, cell: CellResult) -> ET.Element:
     """Return a cell with what became of it."""
     name = f"{cell.backend} round {cell.round + 1}"
-    made = element("testcase", name=name, classname=suite_name, time=seconds(cell.train_s))
+    made = element("testcase", name=name, classname=suite_name, time=f"{cell.train_s:.3f}")
     if outcome := outcome_of(cell.status):
         made.append(element(outcome, cell.output, type=cell.status, message=cell.message))
     made.append(element("system-out", cell_line(cell)))
