@@ -7,7 +7,7 @@ its status and message say why. What it measured stays in ``cells.jsonl``.
 
 from __future__ import annotations
 
-from math import nan
+from math import inf, nan
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ from nnbench.figures.metrics import PARTS, PHASES
 from nnbench.records import Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult, RunInfo
@@ -33,11 +33,6 @@ class Group(NamedTuple):
     seconds: list[float | None]  #: of training an epoch in each; None did not count
     times: list[float]  #: the same; empty if one did not count, and the backend has no rank
 
-    @property
-    def rank(self) -> tuple[bool, float]:
-        """What backends are sorted by: the fastest first, those without a rank last."""
-        return not self.times, median(self.times) if self.times else 0.0
-
 
 def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
     """Group the cells by backend: the fastest first, those without a rank last."""
@@ -48,16 +43,16 @@ def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
         if cell.backend in by_label:
             by_label[cell.backend].append(cell)
     grouped = {name: _group(own) for name, own in by_label.items() if own}
-    return dict(sorted(grouped.items(), key=lambda item: item[1].rank))
+    median_s = {name: median(group.times or [inf]) for name, group in grouped.items()}
+    return {name: grouped[name] for name in sorted(grouped, key=median_s.__getitem__)}
 
 
 def _group(cells: list[CellResult]) -> Group:
-    seconds = [measured_s(cell) for cell in cells]
-    times = [value for value in seconds if value is not None]
-    return Group(cells, seconds, times if len(times) == len(cells) else [])
+    seconds = [_measured_s(cell) for cell in cells]
+    return Group(cells, seconds, [] if None in seconds else _known(seconds))
 
 
-def measured_s(cell: CellResult) -> float | None:
+def _measured_s(cell: CellResult) -> float | None:
     """Return training seconds an epoch of a cell that counts; None if it does not, or cannot be true."""
     seconds = metrics.epoch_s(cell)
     is_true = cell.status.counts and seconds and seconds > 0 and cell.steps
@@ -153,31 +148,22 @@ def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
     row = _head(name, group)
     if not times:
         return row
+    unstable = ["unstable"] if statistics.is_unstable(times) else []
+    remarks = dict.fromkeys([*unstable, *(flag for cell in cells for flag in cell.flags)])
+    reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
+    reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
     measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
     setups = [c.setup for c in cells if c.setup]
     return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
-        "remarks": ", ".join(_remarks(group)),
+        "remarks": ", ".join(remarks),
         "images_per_s": median(c.images / c.train_s for c in cells),
         **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
         "step_us": median(c.train_s / c.steps * 1e6 for c in cells),
         **{name: nan if value is None else value for name, value in phases.items()},
         "phases_us": sum(measured) if measured else nan,
         "peak_memory_bytes": median(peaks) if peaks else None,
-        **_roofline(info, cells),
+        **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
-
-
-def _roofline(info: RunInfo, cells: Sequence[CellResult]) -> Row:
-    """Return what the median cell reached, and its shares of the ceilings."""
-    reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
-    reached.sort(key=lambda shares: shares.gflops)
-    return reached[len(reached) // 2]._asdict() if reached else {}
-
-
-def _remarks(group: Group) -> list[str]:
-    """Return what makes the times of a backend suspicious, each remark once."""
-    unstable = ["unstable"] if statistics.is_unstable(group.times) else []
-    return list(dict.fromkeys([*unstable, *(flag for cell in group.cells for flag in cell.flags)]))
