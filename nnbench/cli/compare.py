@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import click
 
-from nnbench.cli.options import FOLDER, echo_json
+from nnbench.cli.options import FOLDER, echo_csv, echo_json
 from nnbench.contract.errors import ExitCode
 from nnbench.figures.metrics import DEFAULT_GATES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nnbench.figures.metrics import Gate
@@ -69,31 +69,24 @@ def cells(change: Change) -> list[str]:
     from nnbench.figures.columns import MISSING, significant
     from nnbench.figures.metrics import Scale
 
-    def value_text(value: float) -> str:
-        match change.gate.metric.scale:
-            case Scale.RATIO:
-                return significant(value)
-            case Scale.DIFFERENCE:
-                return f"{value:.2%}"
-            case unknown:
-                assert_never(unknown)
-
-    def change_text(value: float) -> str:
-        match change.gate.metric.scale:
-            case Scale.RATIO:
-                return f"× {value:.3f}"
-            case Scale.DIFFERENCE:
-                return f"{value * 100:+.2f} pp"
-            case unknown:
-                assert_never(unknown)
-
-    interval = change.interval
+    value_text: Callable[[float], str]
+    match change.gate.metric.scale:
+        case Scale.RATIO:
+            value_text, unit, change_text = significant, 1, "× {:.3f}"
+        case Scale.DIFFERENCE:
+            value_text, unit, change_text = "{:.2%}".format, 100, "{:+.2f} pp"
+        case unknown:
+            assert_never(unknown)
+    texts = [MISSING, MISSING]
+    if interval := change.interval:
+        values = (interval.ratio, interval.low, interval.high)
+        ratio, low, high = (change_text.format(unit * value) for value in values)
+        texts = [ratio, f"{low} to {high}"]
     return [
         change.backend,
         change.gate.text,
         *(MISSING if v is None else value_text(v) for v in (change.base, change.new)),
-        change_text(interval.ratio) if interval else MISSING,
-        f"{change_text(interval.low)} to {change_text(interval.high)}" if interval else MISSING,
+        *texts,
         change.verdict or MISSING,
         change.outcome,
     ]
@@ -108,19 +101,11 @@ def print_markdown(changes: Sequence[Change]) -> None:
         click.echo(note)
 
 
-def print_csv(changes: Sequence[Change]) -> None:
-    """Print every change as a line."""
-    import pandas as pd
-
-    click.echo(pd.DataFrame([record(c) for c in changes]).to_csv(index=False), nl=False)
-
-
-def print_json(changes: Sequence[Change]) -> None:
-    """Print every change as an object."""
-    echo_json([record(change) for change in changes])
-
-
-PRINTERS = {"md": print_markdown, "csv": print_csv, "json": print_json}
+PRINTERS: dict[str, Callable[[Sequence[Change]], None]] = {
+    "md": print_markdown,
+    "csv": lambda changes: echo_csv(list(map(record, changes))),
+    "json": lambda changes: echo_json(list(map(record, changes))),
+}
 TABLE_FORMAT = click.option("--table-format", type=click.Choice(list(PRINTERS)), default="md")
 
 

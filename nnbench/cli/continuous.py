@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
-from nnbench.cli.options import option, options
+from nnbench.cli.options import command_line, option, options
 from nnbench.cli.run import execute
 from nnbench.contract.errors import NnbenchError
 
@@ -76,8 +76,8 @@ def continuous(
     continuous.check_workload(asked["workload"])
     both = find_pythons(base, head, pythons, install)
     base_side, head_side = map(interpreters.examine, both)
-    command = shlex.join(["nnbench", *sys.argv[1:]])
-    plan = continuous.plan((base_side, head_side), command=command, overrides={}, **asked)
+    sides = base_side, head_side
+    plan = continuous.plan(sides, command=command_line(), overrides={}, **asked)
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
     folder = output or store.default_folder(plan.info, "continuous")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,8 +149,20 @@ def type_of(hint: Any) -> click.ParamType[Any]:
     return known_type
 
 
+def command_line() -> str:
+    """Return the command that was typed, as a shell takes it."""
+    return shlex.join(["nnbench", *sys.argv[1:]])
+
+
 def echo_json(value: object) -> None:
     """Print records as JSON."""
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value)))
+
+
+def echo_csv(rows: list[dict[str, object]]) -> None:
+    """Print a line for each row, under their keys."""
+    from nnbench.show.exports.samples import csv_text
+
+    click.echo(csv_text([list(rows[0]), *(row.values() for row in rows)]) if rows else "", nl=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from nnbench.cli.options import FOLDER, options
+from nnbench.cli.options import FOLDER, command_line, options
 from nnbench.config.run_table import EFFORTS, OPTIONS
 from nnbench.contract.errors import ExitCode
 from nnbench.data.workloads import OVERRIDES
@@ -40,17 +39,20 @@ class Terminated(BaseException):
 )
 def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
+    from nnbench.runs import planning, store
+
     if resume:
-        sys.exit(go_on(resume, progress=asked["progress"]))
+        if not given() <= {"resume", "progress"}:
+            text = "--resume goes on as planned, and takes no options but --progress"
+            raise click.UsageError(text)
+        plan, progress = planning.resume(resume), asked["progress"]
+        sys.exit(execute(plan, resume, progress=progress, conclude=conclude, is_resumed=True))
     asked = combine(asked, config)
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
-    from nnbench.runs import planning, store
-
     overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
-    command = shlex.join(["nnbench", *sys.argv[1:]])
-    plan = planning.plan(command=command, overrides=overrides, **asked)
+    plan = planning.plan(command=command_line(), overrides=overrides, **asked)
     folder = output or store.default_folder(plan.info)
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
 
@@ -81,16 +83,6 @@ def given() -> set[str]:
         for name in context.params
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-
-
-def go_on(folder: Path, *, progress: bool) -> ExitCode:
-    """Run what is missing of an interrupted run."""
-    from nnbench.runs import planning
-
-    if not given() <= {"resume", "progress"}:
-        raise click.UsageError("--resume goes on as planned, and takes no options but --progress")
-    plan = planning.resume(folder)
-    return execute(plan, folder, progress=progress, conclude=conclude, is_resumed=True)
 
 
 def terminate(*_: object) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.options import option
+from nnbench.cli.options import command_line, option
 from nnbench.cli.run import execute
 from nnbench.contract.errors import ExitCode
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.runs.run import Run
-    from nnbench.runs.selftest import Trial
 
 
 @click.command()
@@ -42,7 +41,7 @@ def selftest(
 
     plan = selftest.plan(
         backend,
-        command=" ".join(["nnbench", *sys.argv[1:]]),
+        command=command_line(),
         overrides={},
         budget=60.0,
         timeout=300.0,
@@ -53,22 +52,13 @@ def selftest(
 
 
 def conclude(run: Run) -> ExitCode:
-    """Keep the floor, and print what it comes from."""
+    """Keep the floor; print it, every comparison, and the smallest slowdown that was found."""
     from nnbench.execution.machine import FLOORS
     from nnbench.runs import selftest
+    from nnbench.show.text import Sheet, markdown
 
     floor, trials = selftest.evaluate(run.cells)
     kept = FLOORS.save(run.info.environment, floor)
-    report(floor, trials)
-    click.echo(f"\nThe floor is kept in {kept}; the cells are in {run.folder}.")
-    return ExitCode.OK
-
-
-def report(floor: float, trials: list[Trial]) -> None:
-    """Print every comparison, the floor, and what was found."""
-    from nnbench.runs.selftest import smallest_found
-    from nnbench.show.text import Sheet, markdown
-
     rows = []
     for trial in trials:
         c = trial.comparison
@@ -77,6 +67,8 @@ def report(floor: float, trials: list[Trial]) -> None:
         rows.append([trial.name, injected, f"{c.ratio:.3f}", bounds, c.verdict])
     headings = ["compared", "injected", "ratio", "95% interval", "verdict"]
     click.echo(markdown(Sheet("", headings, rows)))
-    smallest = smallest_found(trials)
+    smallest = selftest.smallest_found(trials)
     found = f"{smallest:.0%}" if smallest else "none of those injected"
     click.echo(f"Noise floor: {floor:.1%}. Smallest slowdown found, with all larger: {found}.")
+    click.echo(f"\nThe floor is kept in {kept}; the cells are in {run.folder}.")
+    return ExitCode.OK

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_json
+from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_csv, echo_json
 from nnbench.figures.columns import TABLES
 from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
@@ -43,10 +43,8 @@ def print_markdown(views: list[View]) -> None:
 def print_csv(views: list[View]) -> None:
     """Print one line for each backend."""
     from nnbench.show import view
-    from nnbench.show.exports.samples import csv_text
 
-    rows = view.records(views)
-    click.echo(csv_text([list(rows[0]), *(row.values() for row in rows)]) if rows else "", nl=False)
+    echo_csv(view.records(views))
 
 
 def print_json(views: list[View]) -> None:
