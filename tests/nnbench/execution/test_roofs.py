@@ -122,6 +122,8 @@ def test_shares_are_those_of_the_time_that_it_took(cell):
 def test_a_roof_may_be_unknown_in_part(cell):
     found = metrics.shares(cell, [Roof(device="cpu", threads=1, gflops=None, gb_per_s=20.0)])
     assert (found.gflops_share, found.gb_per_s_share) == (None, pytest.approx(0.05))
+    found = metrics.shares(cell, [replace(ROOF, gb_per_s=None)])
+    assert (found.gflops_share, found.gb_per_s_share) == (pytest.approx(0.1), None)
 
 
 def test_without_its_roof_a_cell_has_no_shares(cell, make_failed):

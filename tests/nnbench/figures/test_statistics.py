@@ -237,3 +237,10 @@ def test_interval_of_a_million_values_needs_no_resamples_of_them():
 def test_median_of_the_bootstrap_is_that_of_numpy(size, shape):
     values = np.random.default_rng(size).normal(size=(*shape, size))
     assert statistics._medians(values).tolist() == np.median(values, axis=-1).tolist()
+
+
+@pytest.mark.parametrize("size", [2, 41, 100, 9999])
+def test_percentiles_of_the_bootstrap_are_those_of_numpy(size):
+    values = np.random.default_rng(size).normal(size=size)
+    expected = np.quantile(values, [0.025, 0.975]).tolist()
+    assert statistics._percentiles(values) == pytest.approx(expected)
