@@ -58,14 +58,10 @@ def read(path: Path) -> Document:
         line = content.count(b"\n", 0, error.start) + 1
         raise _error(path, line, "this is not UTF-8") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, and Python's limits
-        raise _invalid(path, str(error), content.count(b"\n") + 1) from error
-
-
-def _invalid(path: Path, message: str, last: int) -> ConfigError:
-    position = POSITION.search(message)
-    line = int(position[1] or last) if position else None
-    text = POSITION.sub("", message)
-    return _error(path, line, f"invalid TOML: {PLAINER.get(text, text)}")
+        position = POSITION.search(str(error))
+        at = int(position[1] or content.count(b"\n") + 1) if position else None
+        text = POSITION.sub("", str(error))
+        raise _error(path, at, f"invalid TOML: {PLAINER.get(text, text)}") from error
 
 
 def _error(path: Path, line: int | None, problem: str) -> ConfigError:

@@ -113,26 +113,14 @@ def read_workload(path: Path) -> Workload:
     """
     source = documents.read(path)
     workload = schema.convert(source, "workload", _complete(source.table, path), Workload)
-    workload = dataclasses.replace(
-        workload, dataset=_locate(source, ("dataset",), workload.dataset)
-    )
-    _refuse_taken_name(source, workload)
-    return workload
-
-
-def _refuse_taken_name(source: Document, workload: Workload) -> None:
-    """Refuse the name of an installed workload for another one: in tables they would look alike.
-
-    Raises
-    ------
-    ConfigError
-        With what differs.
-    """
+    dataset = _locate(source, ("dataset",), workload.dataset)
+    workload = dataclasses.replace(workload, dataset=dataset)
     installed = catalog.workloads().get(workload.name)
-    if installed and (changed := workload.differences(installed)):
+    if installed and (changed := workload.differences(installed)):  # in tables they look alike
         what = ", ".join(changed)
         text = f"{workload.name!r} is installed, and differs in {what}: give this another name"
         raise source.error(("name",), text)
+    return workload
 
 
 def _complete(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -173,10 +161,7 @@ def spell_workload(workload: Workload) -> str:
 
 
 def _pairs(table: Mapping[str, Any]) -> str:
+    """Write keys and values: TOML's strings, numbers, truth values and lists are those of JSON."""
     pairs = ((key, value) for key, value in table.items() if value is not None)
-    return "".join(f"{key} = {_spell(value)}\n" for key, value in pairs)
-
-
-def _spell(value: object) -> str:
-    """Write a string, a number, a truth value or a list of them: TOML's are those of JSON."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in pairs)
+    return text.replace("\x7f", "\\u007f")

@@ -61,7 +61,11 @@ def make(kind: str) -> Node:
         table["additionalProperties"] = False
         table["description"] = table["description"].partition("\n")[0]
         table["properties"] = {k: _without_null(v) for k, v in table["properties"].items()}
-    _loosen(tables[Workload.__name__])
+    workload = tables[Workload.__name__]
+    size = workload["properties"]["batch_size"]
+    number = {key: size.pop(key) for key in ("type", "minimum", "maximum")}
+    size["anyOf"] = [number, {"enum": [FULL]}]
+    workload["required"] = [key for key in workload["required"] if key not in OPTIONAL]
     return {"$schema": DIALECT, "title": title, **root, "$defs": tables}
 
 
@@ -72,14 +76,6 @@ def _without_null(node: Node) -> Node:
         return node
     kept = {k: v for k, v in node.items() if (k, v) != ("default", None) and k != "anyOf"}
     return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
-
-
-def _loosen(workload: Node) -> None:
-    fields = workload["properties"]
-    size = fields["batch_size"]
-    number = {key: size.pop(key) for key in ("type", "minimum", "maximum")}
-    size["anyOf"] = [number, {"enum": [FULL]}]
-    workload["required"] = [key for key in workload["required"] if key not in OPTIONAL]
 
 
 class Item(NamedTuple):
@@ -104,7 +100,12 @@ def convert(document: Document, kind: str, table: Mapping[str, Any], record: typ
     items = dict(_walk(make(kind), document.table))
     for path, item in items.items():
         if not item.options:
-            raise document.error(path, _unknown_key(path, item))
+            *parents, key = path
+            where = f" in [{spell(parents)}]" if parents else ""
+            flag = key in EFFORTS and "effort" in item.siblings
+            hint = f'; write effort = "{key}"' if flag else ""
+            text = f"unknown key {key!r}{where}{hint}; known: {', '.join(item.siblings)}"
+            raise document.error(path, text)
         if isinstance(item.value, float) and not math.isfinite(item.value):
             raise document.error(path, f"{spell(path)} must be finite, not {item.value}")
     try:
@@ -134,13 +135,6 @@ def _walk(root: Node, table: dict[str, Any]) -> Iterator[tuple[KeyPath, Item]]:
                     yield from walk((*path, index), Item(value, options(option["items"]), []))
 
     return walk((), Item(table, options(root), []))
-
-
-def _unknown_key(path: KeyPath, item: Item) -> str:
-    *parents, key = path
-    where = f" in [{spell(parents)}]" if parents else ""
-    flag = f'; write effort = "{key}"' if key in EFFORTS and "effort" in item.siblings else ""
-    return f"unknown key {key!r}{where}{flag}; known: {', '.join(item.siblings)}"
 
 
 def _misfit(document: Document, items: Mapping[KeyPath, Item], message: str) -> ConfigError:
