@@ -72,8 +72,7 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
 
 def _against_baseline(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
-    known = groups.get(info.baseline, Group([], [], []))
-    baseline = {c.round: s for c, s in zip(*known[:2], strict=True) if s is not None}
+    baseline = groups.get(info.baseline, Group([], [], []))
     compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
     ratios = [c.ratio if c else None for c in compared.values()]
     others = [c if name != info.baseline else None for name, c in compared.items()]
@@ -89,10 +88,11 @@ def _against_baseline(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     )
 
 
-def compare(group: Group, baseline: dict[int, float], floor: float) -> Comparison | None:
-    """Compare a backend with another one's time of each round; None if they share no round."""
+def compare(group: Group, other: Group, floor: float) -> Comparison | None:
+    """Compare the times of two backends, round by round; None if they share no round."""
+    others = {c.round: s for c, s in zip(other.cells, other.seconds, strict=True) if s is not None}
     times = zip(group.cells[: len(group.times)], group.times, strict=True)
-    pairs = [(own, baseline[c.round]) for c, own in times if c.round in baseline]
+    pairs = [(own, others[c.round]) for c, own in times if c.round in others]
     if not pairs:
         return None
     return statistics.compare([own for own, _ in pairs], [base for _, base in pairs], floor)

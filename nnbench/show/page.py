@@ -128,9 +128,8 @@ def headline(run: Run) -> Headline:
     if not others:
         return Headline(pace, "There is no other backend to compare it with.")
     second = others[0].backend
-    group = run.groups[best.backend]
-    times = {cell.round: s for cell, s in zip(group.cells, group.times, strict=True)}
-    comparison = frames.compare(run.groups[second], times, run.info.noise_floor)
+    groups = run.groups[second], run.groups[best.backend]
+    comparison = frames.compare(*groups, run.info.noise_floor)
     if comparison is None:
         return Headline(pace, f"It has no round in common with {second}.")
     match comparison.verdict:
