@@ -71,7 +71,7 @@ def count(cells: Sequence[CellResult]) -> dict[str, str]:
 
 
 def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
-    """Return the cells of a backend, and where they ran."""
+    """Return the cells of a backend with what became of them, and where they ran."""
     skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
     started = cells[0].started.removesuffix("Z")
     name = f"{info.workload.name}.{label}"
@@ -80,15 +80,11 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
     facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
     made.append(properties)
-    made.extend([case(name, cell) for cell in cells])
-    return made
-
-
-def case(suite_name: str, cell: CellResult) -> ET.Element:
-    """Return a cell with what became of it."""
-    name = f"{cell.backend} round {cell.round + 1}"
-    made = element("testcase", name=name, classname=suite_name, time=f"{cell.train_s:.3f}")
-    if outcome := outcome_of(cell.status):
-        made.append(element(outcome, cell.output, type=cell.status, message=cell.message))
-    made.append(element("system-out", cell_line(cell)))
+    for cell in cells:
+        label, time = f"{cell.backend} round {cell.round + 1}", f"{cell.train_s:.3f}"
+        case = element("testcase", name=label, classname=name, time=time)
+        if outcome := outcome_of(cell.status):
+            case.append(element(outcome, cell.output, type=cell.status, message=cell.message))
+        case.append(element("system-out", cell_line(cell)))
+        made.append(case)
     return made

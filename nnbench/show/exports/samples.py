@@ -78,16 +78,13 @@ COLUMNS = {
 }
 
 
-def rows(cells: Iterable[CellResult]) -> Iterator[list[Any]]:
-    """Yield the values of each row, in the order of COLUMNS."""
+def rows(cells: Iterable[CellResult], *more: Value) -> Iterator[list[Any]]:
+    """Yield the values of each row, in the order of COLUMNS, and those of more columns."""
+    values = [*(column.value for column in COLUMNS.values()), *more]
     for cell in cells:
-        for epoch in epochs(cell):
-            yield [column.value(cell, cell.setup, epoch) for column in COLUMNS.values()]
-
-
-def epochs(cell: CellResult) -> Sequence[Epoch | None]:
-    """Return the epochs of a cell, or None in their place."""
-    return cell.epochs or [None]
+        epochs: Sequence[Epoch | None] = cell.epochs or [None]
+        for epoch in epochs:
+            yield [value(cell, cell.setup, epoch) for value in values]
 
 
 def to_csv(run: Run) -> bytes:
@@ -124,7 +121,6 @@ def to_parquet(run: Run) -> bytes:
     file, attempts = io.BytesIO(), run.attempts()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while cells := list(islice(attempts, CELLS_AT_ONCE)):
-            values = [list(column) for column in zip(*rows(cells), strict=True)]
-            losses = [epoch.losses if epoch else None for cell in cells for epoch in epochs(cell)]
-            writer.write_table(pa.table([*values, losses], schema))
+            columns = zip(*rows(cells, lambda *row: getattr(row[-1], "losses", None)), strict=True)
+            writer.write_table(pa.table(list(map(list, columns)), schema))
     return file.getvalue()
