@@ -167,14 +167,14 @@ def losses(run: Run, colors: dict[str, str]) -> Chart:
     if not names:
         raise NothingToDrawError(run.why_nothing())
     thicker = min(3.0, THICKEST / len(names))
-    edges = _edges(max(steps[name] for name in names))
-    bins = {name: Bins(edges) for name in names}
+    starts = _edges(max(steps[name] for name in names))[:-1]
+    sums = {name: np.zeros((3, len(starts))) for name in names}
     for name, curve in run.losses(names):
-        bins[name].add(np.array(curve, dtype=np.float64))
+        sums[name] += _sums(starts, np.array(curve, dtype=np.float64))
     records: list[Record] = [
         {"backend": name, "step": step, "loss": loss, "width": 2 + thicker * i}
         for i, name in reversed(list(enumerate(reversed(names))))
-        for step, loss in bins[name].means()
+        for step, loss in _means(sums[name])
     ]
     pick = alt.selection_point(fields=["backend"], bind="legend")
     axis = alt.Axis(format=",d", title="step")
@@ -208,32 +208,22 @@ def _edges(steps: int) -> NDArray[np.int64]:
     return np.unique(np.geomspace(1, steps + 1, BINS + 1).astype(np.int64)) - 1
 
 
-class Bins:
-    """Means of the losses of some cells, over bins of steps.
+def _sums(starts: NDArray[np.int64], curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums over bins of a cell's steps: of their numbers, from 1, of their losses and of ones.
 
-    Parameters
-    ----------
-    edges
-        Where each bin starts, from 0, and where the last one ends.
+    A bin goes from one of ``starts`` to the next; a loss that is not finite is nan.
     """
+    own = starts[starts < len(curve)]
+    values = [np.arange(1.0, len(curve) + 1), curve, np.ones(len(curve))]
+    sums = np.zeros((3, len(starts)))
+    sums[:, : len(own)] = np.add.reduceat(values, own, axis=1)
+    return sums
 
-    def __init__(self, edges: NDArray[np.int64]) -> None:
-        self.starts = edges[:-1]
-        self.steps, self.losses, self.counts = (np.zeros(len(self.starts)) for _ in range(3))
 
-    def add(self, curve: NDArray[np.float64]) -> None:
-        """Add the losses of a cell, of any number of steps; what is not finite is nan."""
-        own = self.starts[self.starts < len(curve)]
-        self.losses[: len(own)] += np.add.reduceat(curve, own)
-        self.steps[: len(own)] += np.add.reduceat(np.arange(1.0, len(curve) + 1), own)
-        self.counts[: len(own)] += np.diff(own, append=len(curve))
-
-    def means(self) -> list[tuple[float, float | None]]:
-        """Return the mean step, from 1, and the mean loss of each bin that was reached."""
-        reached = self.counts > 0
-        means = (self.losses[reached] / self.counts[reached]).tolist()
-        places = (self.steps[reached] / self.counts[reached]).tolist()
-        return [
-            (round(place, 1), float(f"{mean:.5g}") if isfinite(mean) else None)
-            for place, mean in zip(places, means, strict=True)
-        ]
+def _means(sums: NDArray[np.float64]) -> list[tuple[float, float | None]]:
+    """Return the mean step and the mean loss of each bin that was reached."""
+    steps, losses, counts = sums[:, sums[2] > 0]
+    return [
+        (round(step, 1), float(f"{loss:.5g}") if isfinite(loss) else None)
+        for step, loss in zip((steps / counts).tolist(), (losses / counts).tolist(), strict=True)
+    ]
