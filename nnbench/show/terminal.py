@@ -158,7 +158,7 @@ class Plain:
     @hookimpl
     def nnbench_cell_finished(self, result: CellResult) -> None:
         """Print what became of the cell."""
-        self.console.print(cell_line(result), markup=False, highlight=False, soft_wrap=True)
+        say(self.console, cell_line(result))
 
 
 class Live(Plain):

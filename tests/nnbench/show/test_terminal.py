@@ -7,7 +7,7 @@ from rich.console import Console
 
 from nnbench.figures.columns import tables
 from nnbench.runs.run import Run
-from nnbench.show.terminal import print_tables
+from nnbench.show.terminal import Plain, print_tables
 from nnbench.show.text import sheets
 
 NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
@@ -97,3 +97,12 @@ def test_control_characters_do_nothing(nasty_run):
     text = show(nasty_run)
     assert all(line.isprintable() for line in text.splitlines())
     assert "broken: crashed: " in text.splitlines()[-1]
+
+
+def test_finished_cell_is_one_harmless_line_in_any_encoding(make_failed):
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    cell = make_failed("bad", message="5 \N{MICRO SIGN}s\x1b[31m\nred é")
+    Plain(Console(file=file, width=20)).nnbench_cell_finished(cell)
+    file.flush()
+    assert raw.getvalue() == b"round 1 bad: crashed: 5 us [31m red ?\n"
