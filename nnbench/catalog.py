@@ -163,19 +163,28 @@ def listed(kind: type[NamedT]) -> dict[str, NamedT]:
     PluginError
         If two plugins give one name to different things.
     """
+    return {name: item for name, (item, _) in sorted(_owned(kind).items())}
+
+
+def _owned(kind: type[NamedT]) -> dict[str, tuple[NamedT, str]]:
+    """Return everything of a kind by name, with the name of the plugin that lists it."""
     [name] = (name for name, each in kinds().items() if each is kind)
-    items: dict[str, NamedT] = {}
-    owners: dict[str, str] = {}
+    owned: dict[str, tuple[NamedT, str]] = {}
     for implementation in _implementations(name):
         owner = implementation.plugin_name
-        for item in _items_or_none(implementation, kind):
-            if item.name in items:
-                both = f"{owners[item.name]!r} and {owner!r}"
+        try:
+            items = _items(implementation, kind)
+        except PluginError as error:
+            text = f"plugin {owner!r} is left out: {error}"
+            warnings.warn(text, PluginWarning, stacklevel=3)
+            continue
+        for item in items:
+            if item.name in owned:
+                both = f"{owned[item.name][1]!r} and {owner!r}"
                 what = f"{kind.__name__.lower()} named {item.name!r}"
                 raise PluginError(f"plugins {both} both provide a {what}")
-            items[item.name] = item
-            owners[item.name] = owner
-    return dict(sorted(items.items()))
+            owned[item.name] = item, owner
+    return owned
 
 
 def find(kind: str, name: str, known: Mapping[str, T]) -> T:
@@ -194,44 +203,25 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def why_unavailable(backend: Backend) -> str | None:
-    """Return why a backend can't run here, or None; one whose own check fails can't either."""
+    """Return why a backend can't run here, or None; one whose own check fails can't either.
+
+    If it requires what is not installed, the reason has the command that installs it.
+    """
     try:
-        reason = why_incomplete(backend) or backend.unavailable()
+        missing = [name for name in backend.requires if not distributions.is_installed(name)]
+        reason = None if missing else backend.unavailable()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        reason = shorten(error)
+        missing, reason = [], shorten(error)
+    if missing:
+        origins = {plugin.name: plugin.distribution for plugin in _load()[1]}
+        _, owner = _owned(Backend).get(backend.name, (backend, ""))
+        command = distributions.how_to_install(missing, origins.get(owner))
+        reason = f"{missing[0]} is not installed: {command}"
     return " ".join(reason.split()) if reason else None
 
 
-def why_incomplete(backend: Backend) -> str | None:
-    """Return what a backend requires and is not installed, with the command that installs it."""
-    missing = [name for name in backend.requires if not distributions.is_installed(name)]
-    if not missing:
-        return None
-    plugin = _plugin_of(backend)
-    command = distributions.how_to_install(missing, plugin.distribution if plugin else None)
-    return f"{missing[0]} is not installed: {command}"
-
-
-def _plugin_of(backend: Backend) -> Plugin | None:
-    """Return the plugin that lists a backend."""
-    for plugin in _load()[1]:
-        for implementation in _implementations("backends", plugin):
-            if backend.name in [item.name for item in _items_or_none(implementation, Backend)]:
-                return plugin
-    return None
-
-
-def _items_or_none(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
-    """Call a hook that lists; a failing one is a warning, and its plugin lists nothing."""
-    try:
-        return _items(implementation, kind)
-    except PluginError as error:
-        name = implementation.plugin_name
-        warnings.warn(f"plugin {name!r} is left out: {error}", PluginWarning, stacklevel=2)
-        return []
-
-
 def _items(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
+    """Call a hook that lists; whatever is wrong with it is a PluginError."""
     try:
         return _checked(implementation.function(), kind)
     except (Exception, SystemExit) as error:
