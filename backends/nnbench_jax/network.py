@@ -6,6 +6,7 @@ it makes is an argument and no shape, so epochs of any length share one compilat
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from functools import partial
 from math import log
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench import Examples, NetworkSpec, Optimizer
+
+if "JAX_PLATFORMS" not in os.environ:
+    jax.config.update("jax_platforms", "cpu")
+# XLA reads the size of its pool from NPROC when it makes it; else it takes all CPUs that the
+# process may use, not as many threads as the harness asks for.
+if threads := os.environ.get("OMP_NUM_THREADS"):
+    os.environ.setdefault("NPROC", threads)
 
 ROWS = 1 << 16  #: how many examples one call of the compiled loop gets at most, or one batch
 
