@@ -308,9 +308,7 @@ class Entry:
     backend: str
     options: dict[str, OptionValue] = field(default_factory=dict)
     threads: int | None = None  #: None: as many as the point says
-    variant: str = (
-        ""  #: distinguishes it from the same backend elsewhere in the run, as in numpy@base
-    )
+    variant: str = ""  #: tells it from the same backend in the same run, as base does in numpy@base
     handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
     python: str | None = None  #: the worker's interpreter, if it is another than nnbench's
 

@@ -13,7 +13,7 @@ from nnbench.execution import gpu
 from nnbench.worker.counters import TICK_S
 
 if TYPE_CHECKING:
-    from nnbench.records import CellResult, Epoch
+    from nnbench.records import CellResult
 
 REPEATS = 2  #: how often a disturbed cell is run again
 LOST_SHARE = 0.03  #: of the training time; left alone, nearly all cells lose less
@@ -28,14 +28,13 @@ def lost_share(result: CellResult) -> float:
     the CPU time that their process did not use.
     """
     unused = result.threads * result.train_s - sum(epoch.cpu_s for epoch in result.epochs)
-    waited = sum(map(_kept_waiting, result.epochs))
+    waited = sum(
+        epoch.involuntary_switches * SLICE_S if epoch.waited_s is None else epoch.waited_s
+        for epoch in result.epochs
+    )
     stolen = sum(epoch.steal_s for epoch in result.epochs) - TICK_S
     lost = max(0.0, min(waited, unused)) + max(0.0, stolen)
     return lost / result.train_s if result.train_s else 0.0
-
-
-def _kept_waiting(epoch: Epoch) -> float:
-    return epoch.involuntary_switches * SLICE_S if epoch.waited_s is None else epoch.waited_s
 
 
 def is_disturbed(result: CellResult) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class LocalExecutor(Executor):
     summary = "this machine, one cell at a time"
 
     def __init__(self) -> None:
-        self._loaded: tuple[Workload, Splits, str] | None = None  # one: MNIST has 200 MB
+        self._load = lru_cache(maxsize=1)(_load)  # one: MNIST has 200 MB
 
     def machines(
         self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
@@ -83,25 +84,22 @@ class LocalExecutor(Executor):
         """Load a dataset, once for all blocks."""
         return self._load(workload)[1]
 
-    def _load(self, workload: Workload) -> tuple[Splits, str]:
-        if self._loaded is None or self._loaded[0] != workload:
-            splits = load_splits(workload)
-            self._loaded = workload, splits, datasets.digest(splits)
-        return self._loaded[1:]
-
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
         """Run blocks one after the other."""
         for block in blocks:
-            yield from self._run(block)
+            splits, digest = self._load(block.workload)
+            if block.dataset_sha256 not in {"", digest}:
+                name = block.workload.dataset
+                raise DatasetError(f"{name} is another dataset here than in the run")
+            expected = judge.expected_losses(make_task(block.workload, splits, block.seed))
+            for position, entry in enumerate(block.entries):
+                if entry.label not in block.finished:
+                    yield from _run_cell(block, entry, position, expected)
 
-    def _run(self, block: Block) -> Iterator[Happening]:
-        splits, digest = self._load(block.workload)
-        if block.dataset_sha256 not in {"", digest}:
-            raise DatasetError(f"{block.workload.dataset} is another dataset here than in the run")
-        expected = judge.expected_losses(make_task(block.workload, splits, block.seed))
-        for position, entry in enumerate(block.entries):
-            if entry.label not in block.finished:
-                yield from _run_cell(block, entry, position, expected)
+
+def _load(workload: Workload) -> tuple[Splits, str]:
+    splits = load_splits(workload)
+    return splits, datasets.digest(splits)
 
 
 def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> Iterator[Happening]:

@@ -17,7 +17,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -110,23 +110,22 @@ def check_protocol(python: str) -> None:
 
 def ask(python: str, module: str, *arguments: str) -> bytes:
     """Run a module and return what it prints; what it complains of becomes a warning."""
-    try:
-        done = subprocess.run(
-            process.command(python, module, *arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=process.inherited(python),
-            check=False,
-        )
-    except OSError as error:
-        raise NnbenchError(f"cannot run {python}: {error.strerror}") from error
+    done = _run(process.command(python, module, *arguments), capture_output=True)
     complaints = done.stderr.decode(errors="replace").splitlines()
     if done.returncode:
         last = complaints[-1] if complaints else f"exit status {done.returncode}"
         raise NnbenchError(f"{python} -m {module}: {last}")
     for line in complaints:
         warnings.warn(f"{python}: {line}", stacklevel=2)
-    return done.stdout
+    return bytes(done.stdout)
+
+
+def _run(command: Sequence[str], **more: Any) -> subprocess.CompletedProcess[Any]:
+    variables = process.inherited(command[0])
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, env=variables, check=False, **more)
+    except OSError as error:
+        raise NnbenchError(f"cannot run {command[0]}: {error.strerror}") from error
 
 
 def _decode(python: str, content: bytes, kind: type[T]) -> T:
@@ -145,14 +144,11 @@ def cache_folder() -> Path:
 
 def git(*arguments: str) -> str:
     """Return what git says of the repository around the working directory."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except OSError as error:
-        raise NnbenchError(f"cannot run git: {error.strerror}") from error
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.splitlines() or [f"exit status {error.returncode}"]
-        raise NnbenchError(f"git {arguments[0]}: {lines[-1]}") from error
-    return done.stdout.strip()
+    done = _run(["git", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.splitlines() or [f"exit status {done.returncode}"]
+        raise NnbenchError(f"git {arguments[0]}: {lines[-1]}")
+    return str(done.stdout).strip()
 
 
 def find_commit(revision: str) -> str:
@@ -252,18 +248,7 @@ def call(log: Path, command: Sequence[str], folder: Path | None = None) -> None:
     with log.open("a+") as file:
         file.write(f"$ {' '.join(command)}\n")
         file.flush()
-        try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=process.inherited(command[0]),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        except OSError as error:
-            raise NnbenchError(f"cannot run {command[0]}: {error.strerror}") from error
+        done = _run(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
         if done.returncode:
             file.seek(0)
             lines = file.read().splitlines()

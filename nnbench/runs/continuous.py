@@ -21,7 +21,7 @@ from nnbench.runs.comparison import Samples
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Gate, Metric
@@ -87,17 +87,15 @@ def plan(sides: tuple[Interpreter, Interpreter], *, backends: Sequence[str], **a
 def merge(base: Environment, head: Environment) -> dict[str, Any]:
     """Return the Python and the versions of both; where they differ, with the side's name."""
     versions: dict[str, str] = {}
-    before, after = (by_todays_name(side.versions) for side in (base, head))
+    before, after = (  # nnbench itself under its own name, whatever it was called then
+        {DISTRIBUTION if name in OWN_NAMES else name: text for name, text in side.versions.items()}
+        for side in (base, head)
+    )
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
         found = {name: one} if one == other else {f"{name}@{BASE}": one, f"{name}@{HEAD}": other}
         versions |= {key: version for key, version in found.items() if version}
     return {"python": " and ".join(dict.fromkeys([base.python, head.python])), "versions": versions}
-
-
-def by_todays_name(versions: Mapping[str, str]) -> dict[str, str]:
-    """Return versions with nnbench itself under its own name, whatever it was called then."""
-    return {DISTRIBUTION if name in OWN_NAMES else name: text for name, text in versions.items()}
 
 
 def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:

@@ -48,11 +48,6 @@ class Trial:
         """Whether the verdict is that of a slowdown."""
         return self.comparison.verdict == "slower"
 
-    @property
-    def false_alarm(self) -> bool:
-        """Whether equal backends were found to differ."""
-        return self.share == 0 and self.comparison.verdict in {"slower", "faster"}
-
 
 def plan(backend: str, **asked: Any) -> Plan:
     """Return a run of one backend under every name of the selftest.

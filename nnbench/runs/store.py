@@ -82,24 +82,18 @@ def read_info(folder: Path) -> RunInfo:
     """
     try:
         content = (folder / RUN).read_bytes()
-        found = msgspec.json.decode(content)
-        version = found.get("schema_version")
     except OSError as error:
         raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
-    match version:
-        case int() if version == SCHEMA_VERSION:
+    found = _decode(content, dict[str, Any], folder / RUN)
+    match found.get("schema_version"):
+        case int() as version if version == SCHEMA_VERSION:
             pass
         case 1:
-            found = upgrade(found)
-        case _:
+            content = msgspec.json.encode(upgrade(found))
+        case version:
             versions = f"schema version {version}, and this nnbench reads 1 to {SCHEMA_VERSION}"
             raise ResultsError(f"{folder / RUN} has {versions}")
-    try:
-        return msgspec.convert(found, RunInfo)
-    except msgspec.MsgspecError as error:
-        raise ResultsError(f"{folder / RUN} is damaged: {error}") from error
+    return _decode(content, RunInfo, folder / RUN)
 
 
 def upgrade(first: dict[str, Any]) -> dict[str, Any]:

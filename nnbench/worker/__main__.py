@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 MESSAGE_LENGTH = 300
+OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}  #: the host's, and that of torch and CuPy
 
 
 def main() -> None:
@@ -57,18 +58,14 @@ def work(spec: CellSpec, pipe: BinaryIO) -> None:
         send(Failed(Status.SKIPPED, shorten(str(error))))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything
         text = shorten("".join(traceback.format_exception_only(error)))
-        send(Failed(Status.OOM if is_out_of_memory(error) else Status.CRASHED, text))
+        names = {each.__name__ for each in type(error).__mro__}
+        send(Failed(Status.OOM if names & OUT_OF_MEMORY else Status.CRASHED, text))
         traceback.print_exc()  # last, because the backend may have closed standard error
 
 
 def shorten(text: str) -> str:
     """Make one line of a message, of bearable length."""
     return " ".join(text.split())[:MESSAGE_LENGTH]
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether memory ran out, on the host or (torch's and CuPy's name for it) a device."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def die_with_parent() -> None:
