@@ -26,7 +26,7 @@ from nnbench.records import (
     Setup,
     Status,
 )
-from nnbench.runs import store
+from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -272,3 +272,36 @@ def plain_file(tmp_path):
 def give_alter():
     """Give a function that returns a run with other values, its machine's among them."""
     return alter
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Keep what is kept of a machine in a folder of the test's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def machine(make_info):
+    """Give a machine."""
+    return make_info().environment
+
+
+@pytest.fixture
+def plan_toy():
+    """Give a function that plans one round of the toy, on the backends that a user named."""
+
+    def plan(*backends):
+        return planning.plan(
+            command="nnbench run",
+            backends=backends,
+            workload="toy-sigmoid",
+            overrides={},
+            rounds=1,
+            seed=0,
+            threads=1,
+            budget=1.0,
+            timeout=60.0,
+            baseline=None,
+        ).info
+
+    return plan

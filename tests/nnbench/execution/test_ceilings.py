@@ -1,13 +1,20 @@
 """The ceiling: measured with a worker's threads and CPUs, once, and by torch where it must be."""
 
 import math
+import os
+from dataclasses import replace
 
 import pytest
 
-from nnbench.execution import ceilings
+from nnbench import distributions
+from nnbench.execution import ceilings, machine
 from nnbench.execution.process import THREAD_VARIABLES
+from nnbench.records import Roof
+from nnbench.runs import store
 from tests.cells import make_spec
+from tests.plugins import helpers
 
+ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 ASKED_ALL = ["numpy cpu", "torch cpu", "jax cpu"]
 
 
@@ -93,3 +100,83 @@ def test_gpu_has_a_ceiling_of_its_own(spec, measured):
     seen = measured(torch=40_000.0)
     assert ceilings.for_cell(spec, "cuda", 3000.0) == 40_000
     assert seen == ["torch cuda"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Replace all measurements; give the list of what was measured."""
+    asked = []
+
+    def measure(what, library, device, threads, cpus):
+        asked.append((what, library, device, threads))
+        assert len(cpus) == threads
+        return {"product": 100.0, "copy": 20.0}[what] if library == "numpy" else None
+
+    monkeypatch.setattr(ceilings, "measure", measure)
+    monkeypatch.setattr(machine, "usable_cpus", lambda: list(range(8)))
+    return asked
+
+
+@pytest.mark.usefixtures("home")
+def test_roofs_are_measured_once_for_each_machine(machine, asked):
+    first = ceilings.roofs(machine, ["cpu"], [1])
+    assert {roof.threads for roof in first} == {1, machine.usable_cores}
+    assert replace(first[0], libraries={}) == ROOF
+    count = len(asked)
+    assert count > 0
+    assert ceilings.roofs(machine, ["cpu"], [1]) == first
+    assert len(asked) == count
+
+
+@pytest.mark.usefixtures("home")
+def test_another_version_of_a_library_measures_again(machine, asked, monkeypatch):
+    ceilings.roofs(machine, ["cpu"], [1])
+    before = len(asked)
+    monkeypatch.setattr(distributions, "versions", lambda names: {n: f"{n}-next" for n in names})
+    found = ceilings.roofs(machine, ["cpu"], [1])
+    assert len(asked) == 2 * before
+    assert found[0].libraries["numpy"] == "numpy-next"
+
+
+@pytest.mark.usefixtures("home")
+def test_only_what_is_missing_is_measured(machine, asked):
+    ceilings.roofs(machine, ["cpu"], [1])
+    del asked[:]
+    found = ceilings.roofs(machine, ["cpu", "cuda"], [3])
+    assert {(device, threads) for _, _, device, threads in asked} == {("cpu", 3), ("cuda", 1)}
+    assert (found[-1].device, found[-1].gflops) == ("cuda", None)  # torch gave nothing
+    assert ceilings.roofs(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("asked")
+def test_a_home_that_cannot_be_written_costs_only_time(machine, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    assert ceilings.roofs(machine, ["cpu"], [1])[0].gflops == ROOF.gflops
+
+
+@pytest.fixture
+def one_cpu():
+    """Leave this process, and those that it starts, a single CPU: ceilings take seconds for each."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("one_cpu")
+def test_a_run_measures_the_ceilings_if_asked(tmp_path):
+    env = helpers.environment(XDG_DATA_HOME=str(tmp_path / "data"))
+    what = ("--backends", "numpy", "--workload", "toy-sigmoid", "--quick", "--roofline")
+    done = helpers.nnbench("run", *what, "--output", tmp_path / "run", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Share of the ceilings: 1 thread " in done.stdout
+    roofs = store.read_info(tmp_path / "run").roofs
+    assert roofs
+    assert all(0 < roof.gflops < 1e6 for roof in roofs)
+    assert all(0 < roof.gb_per_s < 1e5 for roof in roofs)

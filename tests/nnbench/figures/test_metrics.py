@@ -1,10 +1,17 @@
 """The figures that can be gated, and what users type for a limit."""
 
+from dataclasses import replace
+
 import pytest
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
 from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
+from nnbench.records import Roof
+from nnbench.runs.run import Run
+from nnbench.show import text
+
+ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +102,55 @@ def test_limits_hold_for_figures_that_some_cell_has(make_cell):
     assert measurable(gates, [without]) == gates[:1]
     assert measurable(gates, [without, make_cell()]) == gates
     assert measurable(gates, []) == []
+
+
+@pytest.fixture
+def measured(make_cell):
+    """A cell of 100 images in a second, each of 10⁸ operations and 10⁷ bytes."""
+    made = make_cell(train_s=1.0, images=100)
+    return replace(made, setup=replace(made.setup, operations=1e8, traffic_bytes=1e7))
+
+
+def test_shares_are_of_the_roof_of_the_same_threads(measured):
+    other = Roof(device="cpu", threads=2, gflops=1.0, gb_per_s=1.0)
+    found = metrics.shares(measured, [other, ROOF])
+    assert found == pytest.approx((10.0, 0.1, 1.0, 0.05))
+
+
+def test_gpu_has_one_roof_and_each_number_of_threads_has_its_own(measured):
+    three, gpu = replace(ROOF, threads=3), Roof(device="cuda", threads=1, gflops=40.0, gb_per_s=2.0)
+    found = metrics.shares(replace(measured, threads=3), [three, gpu])
+    assert found == pytest.approx((10.0, 0.1, 1.0, 0.05))
+    on_gpu = replace(measured, threads=3, setup=replace(measured.setup, device="cuda"))
+    assert metrics.shares(on_gpu, [three, gpu]) == pytest.approx((10.0, 0.25, 1.0, 0.5))
+
+
+def test_shares_are_those_of_the_time_that_it_took(measured):
+    slow = replace(measured, epochs=[replace(epoch, train_s=2.0) for epoch in measured.epochs])
+    assert metrics.shares(slow, [ROOF]) == pytest.approx((5.0, 0.05, 0.5, 0.025))
+    assert metrics.shares(replace(measured, epochs=[]), [ROOF]) is None
+    assert metrics.shares(replace(measured, setup=None), [ROOF]) is None
+
+
+def test_a_roof_may_be_unknown_in_part(measured):
+    found = metrics.shares(measured, [Roof(device="cpu", threads=1, gflops=None, gb_per_s=20.0)])
+    assert (found.gflops_share, found.gb_per_s_share) == (None, pytest.approx(0.05))
+    found = metrics.shares(measured, [replace(ROOF, gb_per_s=None)])
+    assert (found.gflops_share, found.gb_per_s_share) == (pytest.approx(0.1), None)
+
+
+def test_without_its_roof_a_cell_has_no_shares(measured, make_failed):
+    assert (
+        metrics.shares(measured, [Roof(device="cpu", threads=2, gflops=1.0, gb_per_s=1.0)]) is None
+    )
+    assert metrics.shares(make_failed("numpy"), [ROOF]) is None
+
+
+def test_the_timing_table_holds_the_shares(make_info, measured):
+    info = make_info(roofs=[ROOF])
+    run = Run(info, [measured])
+    frame = run.timing
+    assert frame.iloc[0][["gflops", "gflops_share"]].tolist() == pytest.approx([10.0, 0.1])
+    shown = text.sheets(run)["ceilings"]
+    assert shown.title == "Share of the ceilings: 1 thread 100 GFLOP/s, 20 GB/s"
+    assert shown.rows == [["numpy", "10.0", "10", "1.00", "5"]]

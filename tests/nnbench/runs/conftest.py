@@ -1,4 +1,4 @@
-"""Fixtures for runs, and for what is kept between them."""
+"""Fixtures for runs."""
 
 from contextlib import contextmanager
 
@@ -8,41 +8,7 @@ from nnbench import catalog
 from nnbench.execution import process
 from nnbench.execution.executor import LocalExecutor
 from nnbench.records import Entry
-from nnbench.runs import planning
 from nnbench.runs.planning import Plan
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Keep what is kept of a machine in a folder of the test's own."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-@pytest.fixture
-def machine(make_info):
-    """Give a machine."""
-    return make_info().environment
-
-
-@pytest.fixture
-def plan_toy():
-    """Give a function that plans one round of the toy, on the backends that a user named."""
-
-    def plan(*backends):
-        return planning.plan(
-            command="nnbench run",
-            backends=backends,
-            workload="toy-sigmoid",
-            overrides={},
-            rounds=1,
-            seed=0,
-            threads=1,
-            budget=1.0,
-            timeout=60.0,
-            baseline=None,
-        ).info
-
-    return plan
 
 
 @pytest.fixture
