@@ -251,7 +251,7 @@ def make_setup(
         device=backend.device,
         operations=task.network.operations,
         traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,
-        nonzero_share=np.count_nonzero(inputs) / inputs.size if backend.skips_zeros else 1.0,
+        nonzero_share=float(np.count_nonzero(inputs) / inputs.size) if backend.skips_zeros else 1.0,
     )
 
 

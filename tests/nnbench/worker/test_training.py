@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from nnbench import Layer, Network
 from nnbench.data.task import load_task
-from nnbench.records import EpochFinished, Finished, Ready
+from nnbench.records import EpochFinished, Event, Finished, Ready
 from nnbench.worker import counters, training
 from nnbench.worker.counters import Usage
 from nnbench.worker.training import Evaluation, Trained, Trainer
@@ -151,11 +152,11 @@ def test_warm_up_of_a_backend_that_does_nothing_ends():
 
 
 def run_cell(backend, **changes):
-    """Carry out a cell of the toy in this process; return what it sends."""
+    """Carry out a cell of the toy in this process; return what crosses the pipe."""
     spec = make_spec(backend, workload=replace(TOY, epochs=3, **changes), budget_s=60.0)
-    events: list[Any] = []
-    training.run_cell(spec, events.append)
-    return events
+    lines: list[bytes] = []
+    training.run_cell(spec, lambda event: lines.append(msgspec.json.encode(event)))
+    return [msgspec.json.decode(line, type=Event) for line in lines]
 
 
 def test_cell_says_what_its_speed_can_be_judged_by():
