@@ -15,7 +15,16 @@ import numpy as np
 from scipy import special
 
 from nnbench import reference
-from nnbench.contract.spec import Examples, Layer, Optimizer, flatten, map_arrays
+from nnbench.contract.spec import (
+    Activation,
+    Examples,
+    Layer,
+    Optimizer,
+    OptimizerKind,
+    flatten,
+    map_arrays,
+    require_all,
+)
 from nnbench.reference import Update
 from nnbench.testing.problems import Problem
 
@@ -175,28 +184,15 @@ def is_squared(spec: NetworkSpec) -> bool:
 # The network, and its optimizer
 
 
-def other_activation(spec: NetworkSpec) -> NetworkSpec:
-    """Take the other activation."""
-    match spec.activation:
-        case "relu":
-            return replace(spec, activation="sigmoid")
-        case "sigmoid":
-            return replace(spec, activation="relu")
-        case _:
-            assert_never(spec.activation)
-
-
-def other_adam(optimizer: Optimizer) -> Optimizer:
-    """Take Adam for the one whose moments restart, and the other way round."""
-    match optimizer.kind:
-        case "sgd":
-            return optimizer
-        case "adam":
-            return replace(optimizer, kind="adam-fresh")
-        case "adam-fresh":
-            return replace(optimizer, kind="adam")
-        case _:
-            assert_never(optimizer.kind)
+#: What each may be taken for.
+OTHER_ACTIVATION: dict[Activation, Activation] = {"relu": "sigmoid", "sigmoid": "relu"}
+OTHER_KIND: dict[OptimizerKind, OptimizerKind] = {
+    "sgd": "sgd",
+    "adam": "adam-fresh",
+    "adam-fresh": "adam",
+}
+require_all(OTHER_ACTIVATION, Activation, "OTHER_ACTIVATION")
+require_all(OTHER_KIND, OptimizerKind, "OTHER_KIND")
 
 
 def optimized(change: Callable[[Optimizer], Optimizer]) -> Training:
@@ -349,7 +345,7 @@ TABLE = {
     ],
     "beta1 and beta2 swapped": [optimized(lambda o: replace(o, beta1=o.beta2, beta2=o.beta1))],
     "adam and adam-fresh confused: only the moments of adam-fresh restart in every step": [
-        optimized(other_adam)
+        optimized(lambda o: replace(o, kind=OTHER_KIND[o.kind]))
     ],
     "stale gradients: the update uses those of the backprop before": [
         Training(kept=lambda history: history[-2:][0]),  # the first step has its own, or none
@@ -388,7 +384,9 @@ TABLE = {
     "slope of the sigmoid taken at its output; given its value a, it is a·(1 − a)": [
         Training(slope=slope_of_slope)
     ],
-    "the other activation in the hidden layers": [Training(spec=other_activation)],
+    "the other activation in the hidden layers": [
+        Training(spec=lambda s: replace(s, activation=OTHER_ACTIVATION[s.activation]))
+    ],
     "softmax (or the output's sigmoid) applied twice": [
         Training(output=partial(softmax_twice, in_backprop=True)),
         Training(output=partial(softmax_twice, in_backprop=False)),
