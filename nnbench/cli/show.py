@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -15,6 +16,8 @@ from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nnbench.show.charts import Theme
     from nnbench.show.view import View
 
@@ -40,21 +43,19 @@ def print_markdown(views: list[View]) -> None:
         click.echo(view.markdown())
 
 
-def print_csv(views: list[View]) -> None:
-    """Print one line for each backend."""
+def print_records(echo: Callable[[list[dict[str, object]]], None], views: list[View]) -> None:
+    """Print one record for each backend."""
     from nnbench.show import view
 
-    echo_csv(view.records(views))
+    echo(view.records(views))
 
 
-def print_json(views: list[View]) -> None:
-    """Print one object for each backend."""
-    from nnbench.show import view
-
-    echo_json(view.records(views))
-
-
-PRINTERS = {"table": print_table, "md": print_markdown, "csv": print_csv, "json": print_json}
+PRINTERS: dict[str, Callable[[list[View]], None]] = {
+    "table": print_table,
+    "md": print_markdown,
+    "csv": partial(print_records, echo_csv),
+    "json": partial(print_records, echo_json),
+}
 
 
 @click.command()

@@ -182,8 +182,9 @@ def report(tested: Tested) -> None:
         click.echo(f"{tested.label}: skipped {names}: {reason}")
     if tested.has_regressed:
         click.echo(f"{tested.label}: slower than the limit")
-    counts = ((tested.count(verdict), verdict) for verdict in ("failed", "passed", "skipped"))
-    summary = ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
+    counts = Counter[str](finding.verdict for finding in tested.findings)
+    verdicts = ("failed", "passed", "skipped")
+    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts if counts[verdict])
     click.echo(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
 
 

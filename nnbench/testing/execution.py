@@ -38,10 +38,6 @@ class Tested:
     seconds: float
     has_regressed: bool = False  #: by pytest-benchmark's --benchmark-compare-fail
 
-    def count(self, verdict: str) -> int:
-        """Return how many checks ended so."""
-        return sum(finding.verdict == verdict for finding in self.findings)
-
 
 def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show: bool) -> Tested:
     """Run the suite, or with ``--nnbench-benchmark`` among the arguments the benchmarks.

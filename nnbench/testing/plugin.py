@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from nnbench.testing.benchmarks import PhaseBenchmark
 
 pytest.register_assert_rewrite("nnbench.testing.checks", "nnbench.testing.benchmarks")
@@ -49,19 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add the suite's items, before -k and its kin choose among all."""
-    if names := session.config.getoption("nnbench_backend"):
-        benchmark = session.config.getoption("nnbench_benchmark")
-        items += collect(session, names, benchmark=benchmark)
-
-
-def collect(
-    session: pytest.Session, names: Sequence[str], *, benchmark: bool
-) -> Iterator[pytest.Item]:
-    """Yield the items of some backends: checks, or benchmarks."""
+    names = session.config.getoption("nnbench_backend")
+    if not names:
+        return
     from nnbench.contract.errors import NnbenchError
     from nnbench.testing import benchmarks, conformance
 
-    make, what = (benchmarks, "benchmark") if benchmark else (conformance, "conformance")
+    is_benchmark = session.config.getoption("nnbench_benchmark")
+    make, what = (benchmarks, "benchmark") if is_benchmark else (conformance, "conformance")
     # A file that is not there: it gives the items short names, ``conformance::numpy::…``.
     module = pytest.Module.from_parent(session, path=session.config.rootpath / what)
     module.obj = ModuleType(what)
@@ -72,7 +65,7 @@ def collect(
             raise pytest.UsageError(str(error)) from error
         node = pytest.Class.from_parent(module, name=name, obj=checks)
         node.obj = checks
-        yield from session.genitems(node)
+        items += session.genitems(node)
 
 
 @pytest.fixture

@@ -102,9 +102,7 @@ class ResourceChecks(Checks):
 
         A leak goes on: it is one if both halves of the time after settling have it.
         """
-        problem = self._larger_problem()
-        network, data = self.start(problem)
-        order = self._affordable_order(network, data, problem)
+        network, data, order, problem = self._start_larger()
         sizes = []
         for epochs in (SETTLING_EPOCHS, HALF_EPOCHS, HALF_EPOCHS):
             for _ in range(epochs):
@@ -119,9 +117,7 @@ class ResourceChecks(Checks):
 
     def test_synchronize_waits(self) -> None:
         """Once ``synchronize`` has returned, nothing is going on any more."""
-        problem = self._larger_problem()
-        network, data = self.start(problem)
-        order = self._affordable_order(network, data, problem)
+        network, data, order, problem = self._start_larger()
         for _ in range(ATTEMPTS):
             network.load(problem.layers)
             network.synchronize()
@@ -159,15 +155,14 @@ class ResourceChecks(Checks):
             facts = f"compilations after a second epoch: expected {before}, came {after}"
             fail(facts, "compiled anew for every epoch, or for another length of its order")
 
-    def _larger_problem(self) -> Problem:
-        return make_task_problem(make_short_task(LARGER))
-
-    def _affordable_order(self, network: Any, data: Any, problem: Problem) -> NDArray[np.int64]:
-        """Return as much of an epoch as takes about a tenth of a second."""
+    def _start_larger(self) -> tuple[Any, Any, NDArray[np.int64], Problem]:
+        """Start on a workload, with as much of an epoch as takes about a tenth of a second."""
+        problem = make_task_problem(make_short_task(LARGER))
+        network, data = self.start(problem)
         for _ in range(2):  # the first step may compile
             pace_s, _ = timed(train_epoch, network, data, problem.index, problem.batch_size)
         steps = max(1, int(EPOCH_S / pace_s))
-        return problem.orders[0][: steps * problem.batch_size]
+        return network, data, problem.orders[0][: steps * problem.batch_size], problem
 
 
 def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
