@@ -9,7 +9,7 @@ Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nnbench.contract.spec import Examples, NetworkSpec, Optimizer
 
     Array = NDArray[np.floating]
+    Moments = tuple[Array, Array]  # running means of a parameter's gradient, and of its square
 
 
 def sigmoid(z: Array) -> Array:
@@ -110,13 +111,6 @@ def backprop(
     return loss + penalty(spec, layers), gradients[::-1]
 
 
-class Moments(NamedTuple):
-    """Adam's running means of a parameter's gradient and of its square."""
-
-    first: Array
-    second: Array
-
-
 class Update:
     """The optimizer: it changes a list of parameter arrays in place."""
 
@@ -128,7 +122,7 @@ class Update:
     def restart(self) -> None:
         """Forget all earlier steps."""
         self.step = 0
-        self.moments = [Moments(np.zeros_like(p), np.zeros_like(p)) for p in self.parameters]
+        self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in self.parameters]
 
     def __call__(self, gradients: Sequence[Array]) -> None:
         """Make one step."""

@@ -121,10 +121,6 @@ def nnbench_workloads() -> Sequence[Workload]:
         target_accuracy=None,
         validation=10_000,
     )
-    return [mnist, lesson5, *_variations(mnist), _toy()]
-
-
-def _variations(mnist: Workload) -> list[Workload]:
     sigmoid = dataclasses.replace(
         mnist,
         name="mnist-sigmoid",
@@ -143,11 +139,7 @@ def _variations(mnist: Workload) -> list[Workload]:
         batch_size=512,
         target_accuracy=None,
     )
-    return [sigmoid, wide]
-
-
-def _toy() -> Workload:
-    return Workload(
+    toy = Workload(
         name="toy-sigmoid",
         summary="tutorial two: 3-5-5-1, sigmoid, no biases, squared error, 100 full-batch steps",
         dataset="toy",
@@ -161,3 +153,4 @@ def _toy() -> Workload:
         shuffle=False,
         initial="normal",
     )
+    return [mnist, lesson5, sigmoid, wide, toy]
