@@ -93,8 +93,7 @@ class Adam(GradientDescent):
 
     def __init__(self, spec: Optimizer, parameters: Sequence[Tensor]) -> None:
         super().__init__(spec, parameters)
-        self.first, self.second = zeros_like(parameters), zeros_like(parameters)
-        self.scratch = zeros_like(parameters)
+        self.first, self.second, self.scratch = (zeros_like(parameters) for _ in range(3))
         self.state = [*self.first, *self.second]
         self.step = 0
 

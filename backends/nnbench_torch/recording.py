@@ -3,12 +3,12 @@
 A replay does what was recorded on the same memory, and runs no Python. So all that changes from
 step to step lies in tensors that stay where they are: parameters, moments and count of steps, and
 for each chunk the numbers of its rows and its losses. An epoch copies its order to the device once;
-each chunk is then handed its part of it. Only CudaGraphs, at the end, knows CUDA.
+each chunk is then handed its part of it. Only record_graph, at the end, knows CUDA.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,14 +25,10 @@ if TYPE_CHECKING:
     from nnbench import NetworkSpec
     from nnbench_torch.network import Data, TorchNetwork
 
+    #: returns what does the work again; recording may do it any number of times
+    Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+
 STEPS = 64  #: in a chunk; a whole epoch's recording would hold gigabytes
-
-
-class Recorder(Protocol):
-    """What records."""
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return a function that does the work again; recording may do it any number of times."""
 
 
 class Chunk:
@@ -53,9 +49,9 @@ class Chunk:
 class RecordedNetwork(HandwrittenNetwork):
     """The steps by hand, replayed in chunks; the phases and a smaller last batch run as they are."""
 
-    def __init__(self, spec: NetworkSpec, device: str, recorder: Recorder) -> None:
+    def __init__(self, spec: NetworkSpec, device: str, record: Recorder) -> None:
         super().__init__(spec, device)
-        self._recorder = recorder
+        self._record_work = record
         self._recorded_on: tuple[Data | None, int] = None, 0
         self._chunks: dict[int, Chunk] = {}
 
@@ -94,7 +90,7 @@ class RecordedNetwork(HandwrittenNetwork):
 
         state = [*self._optimizer.parameters, *self._optimizer.state]
         saved = [tensor.clone() for tensor in state]
-        chunk.replay = self._recorder.record(work)
+        chunk.replay = self._record_work(work)
         for tensor, old in zip(state, saved, strict=True):
             tensor.copy_(old)
         return chunk
@@ -105,21 +101,21 @@ def chunk_lengths(steps: int) -> list[int]:
     return [STEPS] * (steps // STEPS) + [1] * (steps % STEPS)
 
 
-class CudaGraphs:
-    """Records on a stream of its own; replays run on the caller's stream, where its events are."""
+def record_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """Capture work in a CUDA graph, after it ran once: libraries set themselves up then.
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Capture the work in a graph, after it ran once: libraries set themselves up then."""
-        here = torch.cuda.current_stream()
-        side = torch.cuda.Stream()
-        side.wait_stream(here)
-        with torch.cuda.stream(side):
-            work()
-        here.wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            work()
-        return graph.replay
+    It records on a stream of its own; replays run on the caller's stream, where its events are.
+    """
+    here = torch.cuda.current_stream()
+    side = torch.cuda.Stream()
+    side.wait_stream(here)
+    with torch.cuda.stream(side):
+        work()
+    here.wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 def make_cuda_network(
@@ -136,4 +132,4 @@ def make_cuda_network(
         return AutogradNetwork(spec, "cuda", fused=fused)
     if not fused:
         raise BackendUnavailableError("torch-cuda[graph=true] needs the fused optimizer")
-    return RecordedNetwork(spec, "cuda", CudaGraphs())
+    return RecordedNetwork(spec, "cuda", record_graph)

@@ -59,7 +59,7 @@ class Tapes:
     def __init__(self):
         self.recordings = 0
 
-    def record(self, work):
+    def __call__(self, work):
         self.recordings += 1
         work()
         tape = Tape()
