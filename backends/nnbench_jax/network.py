@@ -188,11 +188,8 @@ def output_loss(spec: NetworkSpec, logits: Array, targets: Array) -> Array:
 
 def weight_penalty(spec: NetworkSpec, parameters: Parameters) -> Array:
     """Return the L2 term of the loss."""
-    return (
-        spec.l2
-        / 2
-        * sum((jnp.square(layer["weight"]).sum() for layer in parameters), jnp.zeros(()))
-    )
+    squares = (jnp.square(layer["weight"]).sum() for layer in parameters)
+    return spec.l2 / 2 * sum(squares, jnp.zeros(()))
 
 
 @jax.jit

@@ -28,17 +28,18 @@ class Spec(Structure):
 
     _fields_: ClassVar = [
         ("sizes", c_void_p),
-        *[
+        *(
             (name, c_int)
-            for name in ("depth", "activation", "loss", "bias", "optimizer", "threads")
-        ],
-        *[(name, c_double) for name in ("l2", "learning_rate", "beta1", "beta2", "epsilon")],
+            for name in ["depth", "activation", "loss", "bias", "optimizer", "threads"]
+        ),
+        *((name, c_double) for name in ["l2", "learning_rate", "beta1", "beta2", "epsilon"]),
     ]
 
 
 class Split(Structure):
     """``struct data``."""
 
+    arrays: tuple[object, ...] = ()  #: that it points to, so that they live as long
     _fields_: ClassVar = [
         ("examples", c_void_p),
         ("count", c_size_t),
@@ -59,10 +60,7 @@ SIGNATURES = {
     "nn_feedforward": (None, [c_void_p, c_void_p]),
     "nn_backprop": (c_float, [c_void_p]),
     "nn_update": (None, [c_void_p]),
-    "nn_train_epoch": (
-        c_int,
-        [c_void_p, POINTER(Split), c_void_p, c_size_t, c_size_t, c_void_p],
-    ),
+    "nn_train_epoch": (c_int, [c_void_p, POINTER(Split), c_void_p, c_size_t, c_size_t, c_void_p]),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import weakref
 from ctypes import byref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,22 +35,14 @@ WORD = 64  #: inputs that one word of a mask tells of
 OUT_OF_MEMORY = "no memory for the buffers of a batch"
 
 
-class Data(NamedTuple):
-    """A split on the native side, and the arrays that it points to."""
-
-    split: Split
-    arrays: tuple[NDArray[np.generic] | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Rows of a split; they are not copied."""
 
-    data: Data
-    index: NDArray[np.int64]
+    data: Split
+    rows: NDArray[np.int64]
 
 
-class NativeNetwork(Network[Data, Batch]):
+class NativeNetwork(Network[Split, Batch]):
     """It trains with as many threads as OMP_NUM_THREADS says, or one."""
 
     def __init__(self, spec: NetworkSpec, *, instructions: str = "native") -> None:
@@ -87,20 +78,20 @@ class NativeNetwork(Network[Data, Batch]):
         self._library.nn_dump(self._handle, which, pointer(flat))
         return self.spec.view(flat)
 
-    def place(self, examples: Examples) -> Data:
+    def place(self, examples: Examples) -> Split:
         if examples.labels is not None:
             check_range("labels", examples.labels, self.spec.sizes[-1])
         return pack(examples)
 
-    def batch(self, data: Data, index: NDArray[np.int64]) -> Batch:
+    def batch(self, data: Split, index: NDArray[np.int64]) -> Batch:
         index = np.ascontiguousarray(index, np.int64)
-        check_range("rows", index, data.split.count)
-        if self._library.nn_batch(self._handle, byref(data.split), pointer(index), len(index)):
+        check_range("rows", index, data.count)
+        if self._library.nn_batch(self._handle, byref(data), pointer(index), len(index)):
             raise MemoryError(OUT_OF_MEMORY)
         return Batch(data, index)
 
     def feedforward(self, batch: Batch) -> Array:
-        logits = np.empty((len(batch.index), self.spec.sizes[-1]), np.float32)
+        logits = np.empty((len(batch.rows), self.spec.sizes[-1]), np.float32)
         self._library.nn_feedforward(self._handle, pointer(logits))
         return logits
 
@@ -110,12 +101,12 @@ class NativeNetwork(Network[Data, Batch]):
     def update(self) -> None:
         self._library.nn_update(self._handle)
 
-    def train_epoch(self, data: Data, order: NDArray[np.int64], batch_size: int) -> Array:
+    def train_epoch(self, data: Split, order: NDArray[np.int64], batch_size: int) -> Array:
         order = np.ascontiguousarray(order, np.int64)
-        check_range("rows", order, data.split.count)
+        check_range("rows", order, data.count)
         losses = np.empty(-(-len(order) // batch_size), np.float32)
         arguments = (pointer(order), len(order), batch_size, pointer(losses))
-        if self._library.nn_train_epoch(self._handle, byref(data.split), *arguments):
+        if self._library.nn_train_epoch(self._handle, byref(data), *arguments):
             raise MemoryError(OUT_OF_MEMORY)
         return losses
 
@@ -145,7 +136,7 @@ def threads() -> int:
     return max(1, int(first)) if first.isdecimal() else 1
 
 
-def pack(examples: Examples) -> Data:
+def pack(examples: Examples) -> Split:
     """Leave the zeros out: a bit for each input, and the values of those that are not zero."""
     inputs, labels, targets = examples
     count, width = inputs.shape
@@ -171,7 +162,8 @@ def pack(examples: Examples) -> Data:
         targets=pointer(targets),
         frequency=pointer(frequency),
     )
-    return Data(split, (records, values, targets, frequency))
+    split.arrays = (records, values, targets, frequency)
+    return split
 
 
 def example_type(words: int) -> np.dtype[np.void]:

@@ -12,23 +12,14 @@ from threadpoolctl import ThreadpoolController
 
 from nnbench import Examples, Layer, Network, flatten
 from nnbench_numba import compilation, kernels
-from nnbench_numba.kernels import (
-    ACTIVATIONS,
-    LOSSES,
-    OPTIMIZERS,
-    Model,
-    Rule,
-    Split,
-    State,
-    Workspace,
-)
+from nnbench_numba.kernels import Model, Rule, Split, State, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from nnbench import NetworkSpec, Optimizer
+    from nnbench import NetworkSpec
 
 T = TypeVar("T")
 
@@ -51,9 +42,11 @@ class NumbaNetwork(Network[Split, Batch]):
         self.spec = spec
         # read without starting Numba's own pool, as numba.get_num_threads() would
         self._threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined] # dynamic
-        self._model, self._rule = make_model(spec), make_rule(spec.optimizer)
+        rule = spec.optimizer
+        numbers = map(float, (rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon))
+        self._model, self._rule = make_model(spec), Rule(kernels.OPTIMIZERS[rule.kind], *numbers)
         self._state = make_state(spec, self._threads)
-        self._work = make_workspace(spec, 0)
+        self._work = Workspace(np.empty(0, np.float32), np.empty(0, np.float32))
         self._steps = 0
         self._arrivals = np.zeros(1, np.int64)
         self._pools = ThreadpoolController()
@@ -135,8 +128,9 @@ class NumbaNetwork(Network[Split, Batch]):
 
     def _workspace(self, n: int) -> Workspace:
         """Return a workspace for n examples; it grows, and then serves smaller batches too."""
-        if n * sum(self.spec.sizes[1:]) > len(self._work.values):
-            self._work = make_workspace(self.spec, n)
+        size = n * sum(self.spec.sizes[1:])
+        if size > len(self._work.values):
+            self._work = Workspace(np.empty(size, np.float32), np.empty(size, np.float32))
         return self._work
 
     def compilations(self) -> int:
@@ -155,32 +149,14 @@ def make_model(spec: NetworkSpec) -> Model:
         sizes=np.array(spec.sizes, np.int64),
         offsets=np.cumsum([0, *lengths]),
         columns=np.cumsum([0, *spec.sizes[1:-1]]),
-        activation=ACTIVATIONS[spec.activation],
-        loss=LOSSES[spec.loss],
+        activation=kernels.ACTIVATIONS[spec.activation],
+        loss=kernels.LOSSES[spec.loss],
         l2=np.float32(spec.l2),
     )
-
-
-def make_rule(spec: Optimizer) -> Rule:
-    """Write an optimizer down for the kernels."""
-    numbers = (spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon)
-    return Rule(OPTIMIZERS[spec.kind], *map(float, numbers))
 
 
 def make_state(spec: NetworkSpec, chunks: int) -> State:
     """Allocate a network's arrays."""
     size = spec.parameter_count
-    zeros = [np.zeros(size, np.float32) for _ in range(4)]
-    return State(
-        parameters=zeros[0],
-        partial=np.zeros((chunks, size), np.float32),
-        gradients=zeros[1],
-        first=zeros[2],
-        second=zeros[3],
-    )
-
-
-def make_workspace(spec: NetworkSpec, n: int) -> Workspace:
-    """Allocate the outputs and deltas of all layers for n examples."""
-    size = n * sum(spec.sizes[1:])
-    return Workspace(np.empty(size, np.float32), np.empty(size, np.float32))
+    parameters, gradients, first, second = (np.zeros(size, np.float32) for _ in range(4))
+    return State(parameters, np.zeros((chunks, size), np.float32), gradients, first, second)
