@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMATS = {
     "parquet": "exports.samples:to_parquet",
     "csv": "exports.samples:to_csv",
-    "pytest-benchmark": "exports.pytest_benchmark:to_json",
+    "pytest-benchmark": "exports.trackers:to_pytest_benchmark",
     "github-action-benchmark": "exports.trackers:to_github_action_benchmark",
     "bencher": "exports.trackers:to_bencher",
     "junit": "exports.junit:to_xml",

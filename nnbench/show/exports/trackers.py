@@ -1,4 +1,4 @@
-"""What services that keep figures over time read: the time, the memory and the accuracy.
+"""What tools that follow figures over time read: pytest-benchmark, github-action-benchmark, Bencher.
 
 Names are made of the workload and the backend, so that they stay the same from run to run. A
 backend without figures is left out, because a missing point is better than a wrong one.
@@ -6,10 +6,11 @@ backend without figures is left out, because a missing point is better than a wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nnbench.figures import metrics
 from nnbench.figures.columns import significant, value
-from nnbench.show.exports import encode, require
+from nnbench.show.exports import encode, library, require
 from nnbench.show.text import compared
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nnbench.figures.columns import Row
     from nnbench.runs.run import Run
 
+PYTEST_BENCHMARK = "5.0.0"  #: its version from which on its files look like this
 NANOSECONDS = 1e9
 #: Bencher's names of fields of the tables.
 MEASURES = {
@@ -82,3 +84,62 @@ def _measures(row: Row, times: Sequence[float]) -> Iterator[tuple[str, dict[str,
     for slug, field in MEASURES.items():
         if (figure := value(row, field)) is not None:
             yield slug, {"value": float(figure)}
+
+
+def to_pytest_benchmark(run: Run) -> bytes:
+    """Return a run as pytest-benchmark saves one: a backend is a benchmark, its times seconds an epoch.
+
+    What it knows of a machine is there as far as the run has kept it.
+
+    Raises
+    ------
+    NnbenchError
+        If no backend has figures, or pytest-benchmark is not installed.
+    """
+    info, e = run.info, run.info.environment
+    implementation, _, version = e.python.partition(" ")
+    saved = {
+        "machine_info": {
+            "node": e.machine_fingerprint,  # the host's name is not kept
+            "system": e.system.partition("-")[0],
+            "release": e.system,
+            "python_implementation": implementation,
+            "python_implementation_version": version,
+            "python_version": version,
+            "cpu": {"brand_raw": e.cpu, "count": e.logical_cores},
+            "versions": e.versions,
+        },
+        "commit_info": commit(e.git),
+        "benchmarks": [
+            {
+                "group": info.workload.name,
+                "name": row.backend,
+                "fullname": name,
+                "params": None,
+                "param": None,
+                "extra_info": {
+                    "threads": info.threads,
+                    "accuracies": [metrics.accuracy(cell) for cell in run.of(row.backend)],
+                },
+                "options": {},
+                "stats": statistics(times),
+            }
+            for name, row, times in tracked(run)
+        ],
+        "datetime": info.started,
+        "version": PYTEST_BENCHMARK,
+    }
+    return encode(saved)
+
+
+def commit(state: str | None) -> dict[str, Any]:
+    """Take what ``git describe --dirty`` says apart."""
+    name = state or "unversioned"
+    return {"id": name.removesuffix("-dirty"), "dirty": name.endswith("-dirty"), "time": None}
+
+
+def statistics(times: Sequence[float]) -> dict[str, Any]:
+    """Return pytest-benchmark's own statistics of at least one time."""
+    stats = library("pytest_benchmark.stats", "pytest-benchmark", extra="test").Stats()
+    stats.data = sorted(times)  # a sum does not depend on the order of the rounds
+    return {**stats.as_dict(), "data": list(times), "iterations": 1}

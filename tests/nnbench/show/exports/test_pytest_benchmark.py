@@ -11,7 +11,7 @@ from pytest_benchmark.stats import Stats
 
 from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
 from nnbench.runs.run import Run
-from nnbench.show.exports import pytest_benchmark
+from nnbench.show.exports import trackers
 
 TIMES = st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=40)
 TEST = """
@@ -35,7 +35,7 @@ def save(tmp_path):
 
     def write(run):
         path = tmp_path / "saved.json"
-        path.write_bytes(pytest_benchmark.to_json(Run.open(run)))
+        path.write_bytes(trackers.to_pytest_benchmark(Run.open(run)))
         return path
 
     return write
@@ -46,7 +46,7 @@ def test_statistics_are_those_of_pytest_benchmark(times):
     stats = Stats()
     for seconds in times:
         stats.update(seconds)
-    found = pytest_benchmark.statistics(times)
+    found = trackers.statistics(times)
     assert found.pop("iterations") == 1
     assert found.pop("data") == times
     expected = stats.as_dict()
@@ -59,7 +59,7 @@ def test_statistics_are_those_of_pytest_benchmark(times):
 def test_outliers_are_counted_as_pytest_benchmark_does():
     stats = Stats()
     stats.data = [1.0, 1.1, 1.2, 1.3, 9.0]
-    found = pytest_benchmark.statistics(stats.data)
+    found = trackers.statistics(stats.data)
     assert found["outliers"] == stats.outliers == "1;1"
 
 
@@ -67,7 +67,7 @@ def test_missing_library_is_said_with_the_way_out(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_benchmark.stats", None)
     hint = r"needs pytest-benchmark, .*: pip install 'nnbench-harness\[test\]'$"
     with pytest.raises(NnbenchError, match=hint):
-        pytest_benchmark.to_json(Run.open(run))
+        trackers.to_pytest_benchmark(Run.open(run))
 
 
 def test_compare_reads_the_file(run, save, tmp_path):
@@ -105,12 +105,12 @@ def test_any_name_is_read(nasty_run, save, tmp_path, name):
 
 
 def test_state_of_the_repository_is_taken_apart():
-    assert pytest_benchmark.commit("abc-dirty") == {"id": "abc", "dirty": True, "time": None}
-    assert pytest_benchmark.commit("abc")["dirty"] is False
-    assert pytest_benchmark.commit(None)["id"] == "unversioned"
+    assert trackers.commit("abc-dirty") == {"id": "abc", "dirty": True, "time": None}
+    assert trackers.commit("abc")["dirty"] is False
+    assert trackers.commit(None)["id"] == "unversioned"
 
 
 def test_run_without_figures_is_refused(unmeasured_run):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured") as raised:
-        pytest_benchmark.to_json(Run.open(unmeasured_run))
+        trackers.to_pytest_benchmark(Run.open(unmeasured_run))
     assert raised.value.exit_code == ExitCode.NOTHING_MEASURED
