@@ -101,8 +101,12 @@ def compare(group: Group, other: Group, floor: float) -> Comparison | None:
 def _head(name: str, group: Group) -> Row:
     """Sum up a backend: its worst status, how often, and the first message of that."""
     head: Row = {"backend": name, "rounds": len(group.cells)}
-    measured = zip(group.cells, group.seconds, strict=True)
-    worst, _ = min(measured, key=lambda pair: _severity(*pair))
+    # From bad to good: without figures, wrong, ended by the budget.
+    ranks = [
+        (seconds is not None, cell.status.kind is Kind.MEASURED, cell.status is Status.OK)
+        for cell, seconds in zip(group.cells, group.seconds, strict=True)
+    ]
+    worst = group.cells[ranks.index(min(ranks))]
     if worst.status is Status.OK:
         return head | {"status": Status.OK.value, "message": ""}
     if worst.status is Status.BUDGET:
@@ -111,12 +115,6 @@ def _head(name: str, group: Group) -> Row:
     bad = sum(c.status is worst.status for c in group.cells)
     count = f" {bad}/{len(group.cells)}" if group.cells[1:] else ""
     return head | {"status": worst.status + count, "message": worst.message}
-
-
-def _severity(cell: CellResult, seconds: float | None) -> tuple[bool, bool, bool]:
-    """Order cells from bad to good: without figures, wrong, ended by the budget."""
-    status = cell.status
-    return seconds is not None, status.kind is Kind.MEASURED, status is Status.OK
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

@@ -95,20 +95,17 @@ def say(console: Console, text: str) -> None:
 
 def fit(columns: Sequence[Column], frame: pd.DataFrame, width: int) -> list[Column]:
     """Return the columns for which there is room, and those that must stay."""
-    left = [(column, room(column, frame)) for column in columns]
+    left = []
+    for column in columns:
+        _, headings, rows = sheet(Table("", [column]), frame)
+        widest = max(cell_len(text) for line in [headings, *rows] for text in line)
+        left.append((column, min(widest, WORDS) if column.wraps else widest))
     while sum(needed + GAP for _, needed in left) - 1 > width:
         droppable = [item for item in left if item[0].drop]
         if not droppable:
             break
         left.remove(min(droppable, key=lambda item: item[0].drop))
     return [column for column, _ in left]
-
-
-def room(column: Column, frame: pd.DataFrame) -> int:
-    """Return how many columns of the terminal a column needs."""
-    _, headings, rows = sheet(Table("", [column]), frame)
-    widest = max(cell_len(text) for line in [headings, *rows] for text in line)
-    return min(widest, WORDS) if column.wraps else widest
 
 
 def grid(table: Sheet, columns: Sequence[Column], encoding: str) -> Grid:
