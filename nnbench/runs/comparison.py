@@ -109,8 +109,16 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
         If the two runs trained different workloads, or differ in their baseline backend on
         different machines.
     """
-    check_comparable(base, new)
-    sample = partial(_independent, relative=not same_machine(base, new))
+    one, other, same = base.info, new.info, same_machine(base, new)
+    if one.workload != other.workload:
+        names = f"{one.workload.name} and {other.workload.name}"
+        if one.workload.name == other.workload.name:
+            names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
+        raise ResultsError(f"the runs trained different workloads ({names})")
+    if not same and one.baseline != other.baseline:
+        names = f"{one.baseline} and {other.baseline}"
+        raise ResultsError(f"the runs have different machines and different baselines ({names})")
+    sample = partial(_independent, relative=not same)
     return find_changes(base, new, gates, floor, sample)
 
 
@@ -124,33 +132,19 @@ def find_changes(
     ]
 
 
-def check_comparable(base: Run, new: Run) -> None:
-    """Refuse runs whose figures have nothing to do with each other."""
-    one, other = base.info, new.info
-    if one.workload != other.workload:
-        names = f"{one.workload.name} and {other.workload.name}"
-        if one.workload.name == other.workload.name:
-            names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
-        raise ResultsError(f"the runs trained different workloads ({names})")
-    if not same_machine(base, new) and one.baseline != other.baseline:
-        names = f"{one.baseline} and {other.baseline}"
-        raise ResultsError(f"the runs have different machines and different baselines ({names})")
-
-
 def _compare(
     base: Run, new: Run, backend: str, gate: Gate, floor: float, sample: Sampler
 ) -> Change:
+    change = partial(Change, backend=backend, gate=gate)
     if problem := _problem(base, new, backend):
         outcome, message = problem
-        return Change(backend=backend, gate=gate, outcome=outcome, message=message)
+        return change(outcome=outcome, message=message)
     one, other, interval = sample(base, new, backend, gate.metric)
     if not (one and other):
         text = f"{gate.metric.name} was not measured in both runs"
-        return Change(backend=backend, gate=gate, outcome=Outcome.MISSING, message=text)
+        return change(outcome=Outcome.MISSING, message=text)
     by_ratio = gate.metric.scale is Scale.RATIO
-    return Change(
-        backend=backend,
-        gate=gate,
+    return change(
         base=median(one),
         new=median(other),
         interval=interval,
@@ -162,13 +156,11 @@ def _compare(
 def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
     """Say why a backend cannot be compared, or None if it can."""
     cells = new.of(backend)
-    if bad := next((c for c in cells if c.status.kind is Kind.FAILED), None):
-        return Outcome.FAILED, f"{bad.status}: {bad.message}"
-    if bad := next((c for c in cells if c.status.kind is Kind.WRONG), None):
-        return Outcome.WRONG, f"{bad.status}: {bad.message}"
+    for kind, outcome in ((Kind.FAILED, Outcome.FAILED), (Kind.WRONG, Outcome.WRONG)):
+        if bad := next((c for c in cells if c.status.kind is kind), None):
+            return outcome, f"{bad.status}: {bad.message}"
     if not any(c.status.counts for c in cells):
-        reason = cells[0].message if cells else "not part of the new run"
-        return Outcome.MISSING, reason
+        return Outcome.MISSING, cells[0].message if cells else "not part of the new run"
     if not any(c.status.counts for c in base.of(backend)):
         return Outcome.NEW, "not measured in the base run"
     return None
@@ -198,7 +190,7 @@ def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
     )
     seeds = sorted(ones.keys() & others.keys())
     if len(seeds) >= 2:
-        one, other = [ones[s] for s in seeds], [others[s] for s in seeds]
+        one, other = ([values[seed] for seed in seeds] for values in (ones, others))
         return Samples(one, other, statistics.paired_difference(other, one))
     one, other = list(ones.values()), list(others.values())
     return Samples(one, other, statistics.difference(other, one))
