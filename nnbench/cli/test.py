@@ -172,7 +172,6 @@ def report(tested: Tested) -> None:
     """Print the failed checks, one line for each reason to skip, and a summary."""
     failures = [finding for finding in tested.findings if finding.verdict == "failed"]
     report_failures(tested.label, failures)
-    report_cause(tested.label, failures)
     skipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for finding in tested.findings:
         if finding.verdict == "skipped":
@@ -189,8 +188,8 @@ def report(tested: Tested) -> None:
 
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
-    """Print a line for each failure; those that raised the same are one line together."""
-    from nnbench.testing.session import RAISED
+    """Print a line for each failure, or for all that raised the same, and what most have in common."""
+    from nnbench.testing.session import NOTHING_FITS, RAISED
 
     alike = Counter(f.message for f in failures if f.message.startswith(RAISED))
     for finding in failures:
@@ -198,12 +197,6 @@ def report_failures(label: str, failures: Sequence[Finding]) -> None:
         if count or not finding.message.startswith(RAISED):
             others = f" and {count - 1} more" if count > 1 else ""
             click.echo(f"{label}: FAILED {finding.check}{others}: {finding.message}")
-
-
-def report_cause(label: str, failures: Sequence[Finding]) -> None:
-    """Print what most of the failures have in common."""
-    from nnbench.testing.session import NOTHING_FITS, RAISED
-
     causes = Counter(f.cause for f in failures if f.cause not in {"", NOTHING_FITS})
     if causes.total() < 2:
         return

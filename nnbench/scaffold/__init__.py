@@ -62,22 +62,19 @@ def fields_for(name: str) -> dict[str, str]:
         )
     if name in catalog.backends():
         raise NnbenchError(f"a backend named {name!r} is installed already; choose another name")
+    *_, own = own_requirement()  # what pip installs nnbench from elsewhere: from where this came
+    if own.startswith(f"{DISTRIBUTION}=="):
+        own = DISTRIBUTION
+    elif "@ git+" not in own:
+        own = f"{DISTRIBUTION} @ {REPOSITORY}"
     return {
         "name": name,
         "distribution": f"nnbench-{name}",
         "package": package,
         "class": "".join(word.capitalize() for word in name.split("-")) + "Network",
         "version": version(DISTRIBUTION),
-        "requirement": requirement(),
+        "requirement": own,
     }
-
-
-def requirement() -> str:
-    """Return what pip installs nnbench from elsewhere: where this one came from, if that can be."""
-    *_, own = own_requirement()
-    if own.startswith(f"{DISTRIBUTION}=="):
-        return DISTRIBUTION
-    return own if "@ git+" in own else f"{DISTRIBUTION} @ {REPOSITORY}"
 
 
 def write(template: Path, target: Path, fields: dict[str, str]) -> None:

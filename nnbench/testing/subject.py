@@ -40,14 +40,10 @@ class Subject:
         self.chosen = chosen
         self.is_registered = is_registered  #: whether another process finds it by its name
         self.backend = chosen.backend
+        self.label = chosen.label  #: the name that users type
         self.reuses = True  #: until it shows that load does not reset a network
         self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
         self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
-
-    @property
-    def label(self) -> str:
-        """The name that users type."""
-        return self.chosen.label
 
     @property
     def threads(self) -> int | None:
