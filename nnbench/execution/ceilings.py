@@ -109,13 +109,13 @@ def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[in
 
     What is not kept is measured, and so is what other versions of the libraries reached.
     """
-    versions = installed()
+    versions = distributions.versions(sorted(set(chain.from_iterable(LIBRARIES.values()))))
     cores = environment.usable_cores
     wanted = [("cpu", count) for count in sorted({1, cores, *threads})]
     wanted += [(device, 1) for device in sorted(set(devices) - {"cpu"})]
     kept = [each for each in ROOFS.load(environment, []) if each.libraries == versions]
     known = {(each.device, each.threads): each for each in kept}
-    missing = {key: roof(*key) for key in wanted if key not in known}
+    missing = {key: roof(*key, versions) for key in wanted if key not in known}
     if missing:
         with suppress(ResultsError):  # then they are measured again, the next time
             ROOFS.save(environment, [*known.values(), *missing.values()])
@@ -123,25 +123,17 @@ def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[in
     return [found[key] for key in wanted]
 
 
-def installed() -> dict[str, str]:
-    """Return the versions of the libraries that are asked for ceilings."""
-    return distributions.versions(sorted(set(chain.from_iterable(LIBRARIES.values()))))
-
-
-def roof(device: str, threads: int) -> Roof:
-    """Measure a roof: the best of the libraries that are there."""
+def roof(device: str, threads: int, versions: dict[str, str]) -> Roof:
+    """Measure a roof: the best of the libraries that are there, with their versions."""
     cpus = tuple(machine.usable_cpus()[-threads:])
 
     def ask(what: What) -> float | None:
         found = (measure(what, name, device, threads, cpus) for name in LIBRARIES[what, device])
         return max(filter(None, found), default=None)
 
+    gflops, gb_per_s = ask("product"), ask("copy")
     return Roof(
-        device=device,
-        threads=threads,
-        gflops=ask("product"),
-        gb_per_s=ask("copy"),
-        libraries=installed(),
+        device=device, threads=threads, gflops=gflops, gb_per_s=gb_per_s, libraries=versions
     )
 
 

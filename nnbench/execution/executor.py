@@ -76,9 +76,8 @@ class LocalExecutor(Executor):
         [here] = machines.values()
         able = [entry for entry in entries if entry.label not in here.unavailable]
         counts = [entry.threads or threads for entry in able]
-        return {
-            LOCAL: replace(here, roofs=ceilings.roofs(here.environment, _devices(able), counts))
-        }
+        roofs = ceilings.roofs(here.environment, _devices(able), counts)
+        return {LOCAL: replace(here, roofs=roofs)}
 
     def dataset_sha256(self, workload: Workload) -> str:
         """Load a dataset, once for all blocks."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Gate, Metric
-    from nnbench.records import CellResult, Environment
+    from nnbench.records import Environment
     from nnbench.runs.comparison import Change
     from nnbench.runs.planning import Plan
 
@@ -119,34 +119,26 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
     Accuracies are held against each other only where both saw as many images: where the budget
     ended the training, they say how fast the machine was.
     """
-    cells = _pairs(base, head, backend)
-    values = _values(cells, metric)
+    before, after = (
+        {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
+    )
+    cells = [(before[i], after[i]) for i in sorted(before.keys() & after.keys())]
+    pairs = [
+        (one, other, a.images == b.images)
+        for a, b in cells
+        if (one := metric.value(a)) is not None and (other := metric.value(b)) is not None
+    ]
     match metric.scale:
         case Scale.RATIO:
-            ones, others = _columns([pair for pair in values if min(pair) > 0])
+            ones, others = _columns([pair for pair in pairs if min(pair[:2]) > 0])
             interval = statistics.compare(others, ones).interval if ones else None
             return Samples(ones, others, interval)
         case Scale.DIFFERENCE:
-            fair = _values([(a, b) for a, b in cells if a.images == b.images], metric)
-            ones, others = _columns(fair)
-            return Samples(*_columns(values), statistics.paired_difference(others, ones))
+            ones, others = _columns([pair for pair in pairs if pair[2]])
+            return Samples(*_columns(pairs), statistics.paired_difference(others, ones))
         case unknown:
             assert_never(unknown)
 
 
-def _pairs(base: Run, head: Run, backend: str) -> list[tuple[CellResult, CellResult]]:
-    ones, others = (
-        {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
-    )
-    return [(ones[i], others[i]) for i in sorted(ones.keys() & others.keys())]
-
-
-def _values(
-    pairs: Sequence[tuple[CellResult, CellResult]], metric: Metric
-) -> list[tuple[float, float]]:
-    values = [(metric.value(one), metric.value(other)) for one, other in pairs]
-    return [(one, other) for one, other in values if one is not None and other is not None]
-
-
-def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [one for one, _ in pairs], [other for _, other in pairs]
+def _columns(pairs: Sequence[tuple[float, float, bool]]) -> tuple[list[float], list[float]]:
+    return [one for one, *_ in pairs], [other for _, other, _ in pairs]

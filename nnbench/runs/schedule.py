@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import seeding
-from nnbench.records import (
-    Block,
-    CellEvent,
-    CellFinished,
-    CellResult,
-    CellStarted,
-    Status,
-    now,
-)
+from nnbench.records import Block, CellEvent, CellFinished, CellResult, CellStarted, Status, now
 from nnbench.runs import store
 from nnbench.runs.run import Run
 

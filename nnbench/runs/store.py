@@ -17,15 +17,7 @@ import msgspec
 
 from nnbench import files
 from nnbench.contract.errors import ExitCode, ResultsError
-from nnbench.records import (
-    LOCAL,
-    SCHEMA_VERSION,
-    CellResult,
-    Machine,
-    Point,
-    RunInfo,
-    Status,
-)
+from nnbench.records import LOCAL, SCHEMA_VERSION, CellResult, Machine, Point, RunInfo, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
