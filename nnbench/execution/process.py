@@ -158,7 +158,11 @@ def follow(worker: Worker, values: dict[str, Any]) -> Iterator[Event]:
     """Yield a worker's events, up to its last one; then it has only to end."""
     for line in worker.lines():
         if "status" not in values:
-            event = decode(line)
+            try:
+                event: Event = msgspec.json.decode(line, type=Event)
+            except msgspec.MsgspecError:  # the backend has written to our pipe
+                text = f"wrote to the pipe of events: {line[:60]!r}"
+                event = Failed(Status.CRASHED, text)
             take_in(event, values)
             yield event
         if "status" in values:
@@ -178,15 +182,6 @@ def take_in(event: Event, values: dict[str, Any]) -> None:
             pass
         case unknown:
             assert_never(unknown)
-
-
-def decode(line: bytes) -> Event:
-    """Decode an event; a line that is none means that the backend wrote to our pipe."""
-    try:
-        event: Event = msgspec.json.decode(line, type=Event)
-    except msgspec.MsgspecError:
-        return Failed(Status.CRASHED, f"wrote to the pipe of events: {line[:60]!r}")
-    return event
 
 
 def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> Failed:

@@ -6,7 +6,7 @@ All events of a run are announced here, whatever command started it.
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -38,8 +38,7 @@ def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
     plan = plan._replace(info=replace(plan.info, dataset_sha256=digest))
     with store.hold(folder):
         store.create(folder, plan.info)
-        with _announced(Run(plan.info, [], folder), folder, conclude) as run:
-            _Schedule(plan, run, folder).execute()
+        _execute(plan, Run(plan.info, [], folder), folder, conclude)
 
 
 def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
@@ -48,15 +47,14 @@ def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
     if plan.executor.dataset_sha256(info.workload) != info.dataset_sha256:
         name = info.workload.dataset
         raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
-    with store.hold(folder), _announced(Run.go_on(folder), folder, conclude) as run:
-        _Schedule(plan, run, folder).execute()
+    with store.hold(folder):
+        _execute(plan, Run.go_on(folder), folder, conclude)
 
 
-@contextmanager
-def _announced(run: Run, folder: Path, conclude: Conclude) -> Iterator[Run]:
+def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
     catalog.notify("nnbench_run_started", run=run.info, folder=folder)
     try:
-        yield run
+        _Schedule(plan, run, folder).execute()
     except BaseException:
         with suppress(NnbenchError, OSError):  # what ended the run is the one to report
             conclude(run)

@@ -1,12 +1,16 @@
 """Executors: the one that is always there, and those of plugins."""
 
+from dataclasses import replace
+
 import pytest
 
 from nnbench import catalog, hookimpl
 from nnbench.contract.executor import Executor
+from nnbench.data.datasets import load_toy
 from nnbench.execution import executor, machine
 from nnbench.execution.executor import LocalExecutor
 from nnbench.records import LOCAL, Entry
+from tests.cells import TOY
 
 
 class Elsewhere(LocalExecutor):
@@ -59,3 +63,16 @@ def test_machine_says_what_it_cannot_run(monkeypatch):
     assert reasons["nump"].startswith("no backend named 'nump'; did you mean numpy?")
     assert found[LOCAL].environment.versions.keys() >= {"numpy"}
     assert found[LOCAL].roofs == []
+
+
+def test_a_workload_whose_layers_are_a_list_is_loaded_once(monkeypatch):
+    loaded = []
+
+    def load(workload):
+        loaded.append(workload)
+        return load_toy()
+
+    monkeypatch.setattr(executor, "load_splits", load)
+    local, workload = LocalExecutor(), replace(TOY, hidden=[5, 5])
+    assert local.dataset_sha256(workload) == local.dataset_sha256(workload)
+    assert loaded == [workload]
