@@ -31,31 +31,22 @@ def why_no_compiler() -> str | None:
 
 
 def why_no_cuda() -> str | None:
-    """Return why PyTorch has no CUDA device, or None as far as one can tell from outside."""
-    if not built_for_cuda():
-        return "the installed torch is built without CUDA"
-    return None if count_devices() else "no CUDA device"
+    """Return why PyTorch has no CUDA device, or None as far as one can tell from outside.
 
-
-def built_for_cuda() -> bool:
-    """Read from torch/version.py whether this build of PyTorch is one for CUDA."""
+    Its version.py says what it was built for, and the driver, which honours CUDA_VISIBLE_DEVICES,
+    how many devices there are.
+    """
     spec = find_spec("torch")
-    if spec is None or spec.origin is None:
-        return False
-    text = Path(spec.origin).with_name("version.py").read_text()
-    return re.search(r"^cuda\b[^=\n]*=\s*['\"]", text, re.MULTILINE) is not None
-
-
-def count_devices() -> int:
-    """Ask the driver for the number of devices; it honours CUDA_VISIBLE_DEVICES."""
+    text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
+    if not re.search(r"^cuda\b[^=\n]*=\s*['\"]", text, re.MULTILINE):
+        return "the installed torch is built without CUDA"
+    count = ctypes.c_int()
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
-        return 0
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return "no CUDA device"
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return "no CUDA device" if failed or not count.value else None
 
 
 @hookimpl
