@@ -1,31 +1,21 @@
 """The ``python`` backend: lists of floats and big integers, with the standard library alone."""
 
-from __future__ import annotations
+from pkgutil import resolve_name
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from nnbench import Backend, Model, NetworkSpec, Option, hookimpl
 
-from nnbench import Backend, Option, hookimpl
-
-if TYPE_CHECKING:
-    from nnbench import NetworkSpec
-    from nnbench_python.network import PythonNetwork
-
-KERNEL = Option(
-    default="bigint",
-    help="a big integer for each row of weights, or loops over lists of floats",
-    choices=("bigint", "loops"),
-)
+NETWORKS = {
+    "bigint": "nnbench_python.bigint:BigintNetwork",
+    "loops": "nnbench_python.loops:LoopsNetwork",
+}
+HELP = "a big integer for each row of weights, or loops over lists of floats"
 
 
-def create(spec: NetworkSpec, *, kernel: str = "bigint") -> PythonNetwork[Any]:
+def create(spec: NetworkSpec, *, kernel: str = "bigint") -> Model[Any, Any]:
     """Make the network of one of the two kernels."""
-    if kernel == "loops":
-        from nnbench_python.loops import LoopsNetwork
-
-        return LoopsNetwork(spec)
-    from nnbench_python.bigint import BigintNetwork
-
-    return BigintNetwork(spec)
+    made: Model[Any, Any] = resolve_name(NETWORKS[kernel])(spec)
+    return made
 
 
 @hookimpl
@@ -36,7 +26,7 @@ def nnbench_backends() -> list[Backend]:
             name="python",
             summary="the standard library alone: big integers hold rows of weights, zeros skipped",
             create=create,
-            options={"kernel": KERNEL},
+            options={"kernel": Option("bigint", HELP, tuple(NETWORKS))},
             skips_zeros=True,
         )
     ]
