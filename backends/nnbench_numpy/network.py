@@ -14,6 +14,7 @@ is never set.
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,8 @@ class NumpyNetwork(Network[Data, Batch]):
         self._gradients = np.zeros_like(self._parameters)
         self._weights = self._views(self._parameters)
         self._weight_gradients = self._views(self._gradients)
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        #: the buffers for N examples and so many inputs, the ones included
+        self._workspace = cache(partial(make_workspace, spec))
         self._order: NDArray[np.int64] | None = None  # of the inputs, by the first split placed
         self._moving = 0  # how many parameters may move
 
@@ -107,12 +109,6 @@ class NumpyNetwork(Network[Data, Batch]):
             np.take(data.inputs, index, axis=0, out=work.rows.inputs, mode="clip")
         np.take(data.targets, index, axis=0, out=work.rows.targets, mode="clip")
         return work.batch
-
-    def _workspace(self, n: int, width: int) -> Workspace:
-        """Return the buffers for N examples and so many inputs, the ones included."""
-        if (n, width) not in self._workspaces:
-            self._workspaces[n, width] = make_workspace(self.spec, n, width)
-        return self._workspaces[n, width]
 
     def feedforward(self, batch: Batch) -> Array:
         work = self._workspace(*batch.inputs.shape[::-1])

@@ -12,6 +12,7 @@ the optimizer has one long array instead of many short ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +57,7 @@ class HandwrittenNetwork(DenseNetwork):
         self._transposed = [layer.weight.t() for layer in self._layers]
         self._activation = activation_of(spec)
         self._loss = spec.choose_loss(cross_entropy=cross_entropy, squared_error=squared_error)
-        self._workspaces: dict[int, Workspace] = {}
+        self._workspace = cache(partial(make_workspace, spec, self.device))
         self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
 
     def load(self, layers: Sequence[Layer]) -> None:
@@ -68,11 +69,6 @@ class HandwrittenNetwork(DenseNetwork):
         inputs = self._workspace(len(rows)).inputs[0]
         torch.index_select(data.inputs, 0, rows, out=inputs)
         return Data(inputs, data.targets.index_select(0, rows))
-
-    def _workspace(self, n: int) -> Workspace:
-        if n not in self._workspaces:
-            self._workspaces[n] = make_workspace(self.spec, n, self.device)
-        return self._workspaces[n]
 
     def feedforward(self, batch: Data) -> Tensor:
         work = self._workspace(len(batch.inputs))
@@ -131,7 +127,7 @@ class HandwrittenNetwork(DenseNetwork):
 
 
 @torch.inference_mode(mode=False)  # whoever asks: the phases need ordinary tensors
-def make_workspace(spec: NetworkSpec, n: int, device: torch.device) -> Workspace:
+def make_workspace(spec: NetworkSpec, device: torch.device, n: int) -> Workspace:
     """Allocate the buffers of one batch size."""
     examples = torch.zeros(n, spec.sizes[0], device=device)
     outputs, deltas, slopes = (
