@@ -13,11 +13,8 @@ from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError, instal
 if TYPE_CHECKING:
     from collections.abc import Sized
     from types import ModuleType
-    from typing import TypeVar
 
     from nnbench.runs.run import Run
-
-    SizedT = TypeVar("SizedT", bound=Sized)
 
 #: The formats by the name that users type: the module and the function that make the bytes of a run.
 FORMATS = {
@@ -44,19 +41,18 @@ def convert(run: Run, name: str) -> bytes:
     return converted
 
 
-def require(run: Run, content: SizedT) -> SizedT:
-    """Return what it is given, unless that is empty.
+def require(run: Run, content: Sized) -> None:
+    """Refuse to export a run without content.
 
     Raises
     ------
     ResultsError
-        If it is: no backend has figures.
+        If that is empty: no backend has figures.
     """
     if not content:
         problem = ResultsError(f"{run.folder} has nothing to export: no backend was measured")
         problem.exit_code = ExitCode.NOTHING_MEASURED
         raise problem
-    return content
 
 
 def library(module: str, package: str, *, extra: str) -> ModuleType:

@@ -27,8 +27,9 @@ def to_xml(run: Run) -> bytes:
     ResultsError
         If the run has no cells.
     """
+    require(run, run.cells)
     groups: dict[str, list[CellResult]] = {}
-    for cell in require(run, run.cells):
+    for cell in run.cells:
         groups.setdefault(cell.backend, []).append(cell)
     root = element("testsuites", name="nnbench", **count(run.cells))
     root.extend([suite(run.info, label, group) for label, group in groups.items()])

@@ -37,7 +37,8 @@ def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
     ResultsError
         If none has.
     """
-    for row in require(run, run.ranked):
+    require(run, run.ranked)
+    for row in run.ranked:
         yield f"{run.info.workload.name}/{row.backend}", row, run.groups[row.backend].times
 
 
