@@ -29,8 +29,8 @@ def print_table(views: list[View]) -> None:
     terminal = Terminal()
     for view in views:
         if views[1:]:
-            terminal.print(str(view.folder), style="bold", markup=False, highlight=False)
-        print_tables(terminal, view.tables, view.frame, view.folder)
+            terminal.print(str(view.run.folder), style="bold", markup=False, highlight=False)
+        print_tables(terminal, view.tables, view.frame, view.run.folder)
 
 
 def print_markdown(views: list[View]) -> None:
@@ -39,7 +39,7 @@ def print_markdown(views: list[View]) -> None:
 
     for view in views:
         if views[1:]:
-            click.echo(f"## {code(str(view.folder))}\n")
+            click.echo(f"## {code(str(view.run.folder))}\n")
         click.echo(view.markdown())
 
 

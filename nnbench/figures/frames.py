@@ -65,27 +65,23 @@ def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
 
 
 def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
-    """Return one row for each backend: its times, its memory, and how it compares."""
-    frame = pd.DataFrame([_timing_row(info, name, group) for name, group in groups.items()])
-    return frame.join(_against_baseline(info, groups))
+    """Return one row for each backend: its times, its memory, and how it compares with the baseline.
 
-
-def _against_baseline(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
-    """Compare every backend with the baseline, block by block; Holm's method adjusts p-values."""
+    They are compared block by block; Holm's method adjusts p-values.
+    """
     baseline = groups.get(info.baseline, Group([], [], []))
     compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
-    ratios = [c.ratio if c else None for c in compared.values()]
     others = [c if name != info.baseline else None for name, c in compared.items()]
     intervals = [c.interval if c else None for c in others]
-    return pd.DataFrame(
-        {
-            "ratio": ratios,
-            "ratio_low": [i.low if i else None for i in intervals],
-            "ratio_high": [i.high if i else None for i in intervals],
-            "p_value": statistics.holm([c.p_value if c else None for c in others]),
-            "verdict": [c.verdict if c else None for c in others],
-        },
-    )
+    against = {
+        "ratio": [c.ratio if c else None for c in compared.values()],
+        "ratio_low": [i.low if i else None for i in intervals],
+        "ratio_high": [i.high if i else None for i in intervals],
+        "p_value": statistics.holm([c.p_value if c else None for c in others]),
+        "verdict": [c.verdict if c else None for c in others],
+    }
+    frame = pd.DataFrame([_timing_row(info, name, group) for name, group in groups.items()])
+    return frame.join(pd.DataFrame(against))
 
 
 def compare(group: Group, other: Group, floor: float) -> Comparison | None:

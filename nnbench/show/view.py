@@ -22,7 +22,6 @@ ALL = "all"  #: of the columns: also those that a narrow terminal has no room fo
 class View(NamedTuple):
     """A run, and what to show of it."""
 
-    folder: Path
     run: Run
     tables: list[Table]
     frame: pd.DataFrame  #: one row for each backend
@@ -73,22 +72,20 @@ def choose(
         for run in runs
     ]
     if not all(chosen):
-        without = folders[chosen.index([])]
-        raise NnbenchError(f"{without} has no table of {' and '.join(names)}")
+        without = runs[chosen.index([])]
+        raise NnbenchError(f"{without.folder} has no table of {' and '.join(names)}")
     known = {c.name: c for own in chosen for table in own for c in table.columns}
-    if columns:
-        check(columns, [*known, ALL])
+    check(columns, [*known, ALL])
     if sort is not None:
         check([sort], [column.name for column in known.values() if column.sortable])
     field = known[sort].fields[0] if sort is not None else None
     return [
         View(
-            folder,
             run,
             [table for whole in own if (table := narrow(whole, columns)).columns],
             arrange(run.frame, field, reverse=reverse),
         )
-        for folder, run, own in zip(folders, runs, chosen, strict=True)
+        for run, own in zip(runs, chosen, strict=True)
     ]
 
 
@@ -122,7 +119,7 @@ def records(views: Sequence[View]) -> list[dict[str, object]]:
     """Return the rows of all runs; of several, each begins with its run."""
     several = len(views) > 1
     return [
-        {"run": str(view.folder), **record} if several else record
+        {"run": str(view.run.folder), **record} if several else record
         for view in views
         for record in view.records()
     ]
