@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnbench_torch.network import Data, DenseNetwork, activation_of, pair, sigmoid_slope, split
+from nnbench_torch.network import Data, DenseNetwork, pair, split
 from nnbench_torch.optimizers import make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,7 +55,9 @@ class HandwrittenNetwork(DenseNetwork):
         self._gradients = split(spec, self._flat_gradients)
         self._layer_gradients = pair(spec, self._gradients)
         self._transposed = [layer.weight.t() for layer in self._layers]
-        self._activation = activation_of(spec)
+        self._activate = spec.choose_activation(relu=torch.relu_, sigmoid=torch.sigmoid_)
+        relu_slope: Callable[..., Tensor] = torch.sign
+        self._slope = spec.choose_activation(relu=relu_slope, sigmoid=sigmoid_slope)
         self._loss = spec.choose_loss(cross_entropy=cross_entropy, squared_error=squared_error)
         self._workspace = cache(partial(make_workspace, spec, self.device))
         self._optimizer = make_optimizer(spec.optimizer, [parameters], fused=fused)
@@ -80,7 +82,7 @@ class HandwrittenNetwork(DenseNetwork):
             else:
                 torch.addmm(bias, weight, value, out=output)
             if output is not work.outputs[-1]:
-                self._activation.in_place(output)
+                self._activate(output)
         return work.logits
 
     def backprop(self, batch: Data) -> Tensor:
@@ -108,7 +110,7 @@ class HandwrittenNetwork(DenseNetwork):
         """Carry delta down through a layer and the activation below it."""
         below, slope = work.deltas[depth - 1], work.slopes[depth - 1]
         torch.mm(self._transposed[depth], work.deltas[depth], out=below)
-        self._activation.slope(work.outputs[depth - 1], out=slope)
+        self._slope(work.outputs[depth - 1], out=slope)
         below.mul_(slope)
 
     def _penalty(self) -> Tensor:
@@ -144,6 +146,11 @@ def make_workspace(spec: NetworkSpec, device: torch.device, n: int) -> Workspace
         minus_ones=torch.full((1, n), -1.0, device=device),
         share=torch.tensor(1 / n, device=device),
     )
+
+
+def sigmoid_slope(value: Tensor, out: Tensor) -> Tensor:
+    """Write the sigmoid's derivative a · (1 − a), given its value a."""
+    return torch.addcmul(value, value, value, value=-1, out=out)
 
 
 def cross_entropy(work: Workspace, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, assert_never, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from nnbench import BackendUnavailableError, Layer, Network
@@ -155,7 +155,7 @@ def export(layers: Iterable[tuple[Tensor, Tensor | None]]) -> list[Layer]:
 
 def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor]:
     """Return the function of parameters and inputs that gives the logits, shape (N, K)."""
-    activate = activation_of(spec).function
+    activate = spec.choose_activation(relu=torch.relu, sigmoid=torch.sigmoid)
 
     def feedforward(parameters: Parameters, inputs: Tensor) -> Tensor:
         *hidden, last = pair(spec, parameters)
@@ -165,28 +165,6 @@ def make_feedforward(spec: NetworkSpec) -> Callable[[Parameters, Tensor], Tensor
         return product(last, value).t()
 
     return feedforward
-
-
-class Activation(NamedTuple):
-    """An activation of the hidden layers, in the forms that PyTorch has."""
-
-    module: type[nn.Module]
-    function: Callable[[Tensor], Tensor]
-    in_place: Callable[[Tensor], Tensor]
-    slope: Callable[..., Tensor]  #: its derivative, given its value, into ``out``
-
-
-def activation_of(spec: NetworkSpec) -> Activation:
-    """Return the activation of a network."""
-    return spec.choose_activation(
-        relu=Activation(nn.ReLU, torch.relu, torch.relu_, torch.sign),
-        sigmoid=Activation(nn.Sigmoid, torch.sigmoid, torch.sigmoid_, sigmoid_slope),
-    )
-
-
-def sigmoid_slope(value: Tensor, out: Tensor) -> Tensor:
-    """Write the sigmoid's derivative a · (1 − a), given its value a."""
-    return torch.addcmul(value, value, value, value=-1, out=out)
 
 
 def product(layer: Dense, value: Tensor) -> Tensor:

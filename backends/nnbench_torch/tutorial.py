@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from nnbench_torch.network import Data, TorchNetwork, activation_of, export, make_loss
+from nnbench_torch.network import Data, TorchNetwork, export, make_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +85,7 @@ def make_model(spec: NetworkSpec) -> nn.Sequential:
     modules: list[nn.Module] = []
     for fan_in, fan_out in spec.shapes:
         modules += [nn.Linear(fan_in, fan_out, bias=spec.bias)]
-        modules += [activation_of(spec).module()]
+        modules += [spec.choose_activation(relu=nn.ReLU, sigmoid=nn.Sigmoid)()]
     return nn.Sequential(*modules[:-1])
 
 
