@@ -27,7 +27,6 @@ from nnbench.contract.errors import ExitCode, NnbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
@@ -109,14 +108,6 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the source that raised it."""
-    del category, filename, lineno, file, line
     click.echo("nnbench: warning: " + " ".join(str(message).split()), err=True)
