@@ -133,8 +133,6 @@ class ContractChecks(Checks):
             if array.flags.writeable:
                 array[...] = SCRIBBLE
         if not same_bits(network.dump(), before):
-            fail(
-                f"parameters after the caller wrote into the arrays {what}: expected no change, "
-                "came changed",
-                "parameters aliased: the network shares them with its caller",
-            )
+            facts = f"parameters after the caller wrote into the arrays {what}"
+            hint = "parameters aliased: the network shares them with its caller"
+            fail(f"{facts}: expected no change, came changed", hint)

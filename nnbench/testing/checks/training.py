@@ -213,12 +213,8 @@ class TrainingChecks(Checks):
         order = problem.orders[0]
         parts = replace(problem, orders=[order[: 2 * BATCH_SIZE], order[2 * BATCH_SIZE :]])
         network, _ = self.train(parts)
-        verify_same(
-            "an epoch in two parts",
-            network.dump(),
-            expected,
-            "something restarts with every call, or the last batch is not treated as others are",
-        )
+        hint = "something restarts with every call, or the last batch is not treated as others are"
+        verify_same("an epoch in two parts", network.dump(), expected, hint)
 
     def test_prediction_between_epochs_changes_nothing(self) -> None:
         """The harness evaluates after each epoch, on another split; training goes on as before."""
