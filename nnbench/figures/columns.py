@@ -36,11 +36,6 @@ class Column(NamedTuple):
     wraps: bool = False  #: words, on several lines if need be; not a figure
     drop: int = 0  #: on a narrow terminal 1 goes first, then 2; 0 stays
 
-    @property
-    def sortable(self) -> bool:
-        """Whether it has one value in each row, not a list of them."""
-        return self.name == "backend" or bool(self.fields and not self.wraps)
-
 
 class Table(NamedTuple):
     """A table of some run: what stands above it, and its columns."""

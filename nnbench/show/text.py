@@ -86,8 +86,7 @@ def count(number: int, noun: str) -> str:
 
 def one_line(text: str) -> str:
     """Return a text with spaces for line breaks and control characters."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def escape(text: str) -> str:

@@ -77,7 +77,8 @@ def choose(
     known = {c.name: c for own in chosen for table in own for c in table.columns}
     check(columns, [*known, ALL])
     if sort is not None:
-        check([sort], [column.name for column in known.values() if column.sortable])
+        figures = [c.name for c in known.values() if c.fields and not c.wraps]
+        check([sort], ["backend", *figures])
     field = known[sort].fields[0] if sort is not None else None
     return [
         View(
