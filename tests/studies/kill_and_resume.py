@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TABLES = ("accuracy.csv", "timing.csv")
 MEASURED = re.compile(
-    r".*(_s|_us|_bytes|_per_s|gflops)|train_s_.*|ratio.*|p_value|verdict|unstable|flags|ceilings.*"
+    r".*(_s|_us|_bytes|_per_s|gflops)|train_s_.*|ratio.*|p_value|verdict|remarks|.*_share"
 )
 
 
