@@ -11,6 +11,7 @@ from nnbench.records import Kind, Status
 from tests import documents
 
 BEGIN = re.compile(r"<!-- generated: ")
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 FILE = re.compile(r"`((?:nnbench|backends|tests|docs)/[\w/.-]+)`")
 STATUS = re.compile(r"^\| `(\w+)` \| [^|]+ \| (\d+) \|$", re.MULTILINE)
 
@@ -62,6 +63,15 @@ def test_files_that_are_named_exist(name):
     named = FILE.findall((documents.ROOT / name).read_text("utf-8"))
     assert named
     assert [path for path in named if not (documents.ROOT / path).exists()] == []
+
+
+DOCUMENTS = [*documents.ROOT.glob("*.md"), *documents.ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_linked_exist(path):
+    linked = [target for target in LINK.findall(path.read_text("utf-8")) if ":" not in target]
+    assert [target for target in linked if not (path.parent / target).exists()] == []
 
 
 def test_life_of_a_cell_passes_few_files():
