@@ -25,13 +25,13 @@ ANY = "*"  #: of an entry without changes: all those of its functions
 def config() -> dict[str, Any]:
     """Return what mutmut is told."""
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    return found["tool"]["mutmut"]  # type: ignore[no-any-return]
+    return found["tool"]["mutmut"]  # type: ignore[no-any-return]  # as TOML has it
 
 
 def survivors() -> list[dict[str, Any]]:
     """Return the groups of mutants that may survive, each with its reason."""
     text = Path(__file__).with_name("survivors.toml").read_text("utf-8")
-    return tomllib.loads(text)["survivor"]  # type: ignore[no-any-return]
+    return tomllib.loads(text)["survivor"]  # type: ignore[no-any-return]  # likewise
 
 
 def mutmut(*arguments: str) -> str:
