@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import msgspec
 
 from nnbench.contract import DISTRIBUTION, FORMER
-from nnbench.contract.backend import OptionValue
+from nnbench.contract.backend import OptionValue, Precision
+from nnbench.contract.spec import NetworkSpec
 from nnbench.data.workloads import Workload
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
 #: the workers of another one only if both have the same number. A test demands a raise with every
 #: change that an older one would misread (tests/protocol.py); a new field with a default is none.
-PROTOCOL = 1
+PROTOCOL = 2
 
 SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on
@@ -96,14 +97,59 @@ class CellSpec:
     python: str | None = None  #: the worker's interpreter, if it is another than the parent's
 
 
+ProofMode = Literal["full", "sampled", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviations:
+    """How far training is from the reference, relative; None is not finite, and beyond any tolerance."""
+
+    loss: float | None  #: the largest of a step, by the running mean loss
+    displacement: (
+        float | None
+    )  #: norm of the difference of what parameters moved, by the norm of that
+    first: float | None = 0.0  #: of Adam's moments, likewise; 0 where there are none
+    second: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a part may be, and how far rounding alone may bring it from the reference."""
+
+    steps: int
+    tolerance: Deviations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the judge has found of a cell's training."""
+
+    mode: ProofMode
+    proved: int  #: steps that the reference has followed within the tolerance
+    trained: int  #: steps
+    deviations: Deviations  #: the largest of the parts that were followed
+    tolerance: Deviations
+    flips: int = 0  #: undecided signs in which the reference took the backend's side
+    from_parameters: bool = False  #: the optimizer's state was not to be had: wider tolerances
+    gradient: float | None = (
+        None  #: deviation of one batch's gradients; None where they are not shown
+    )
+    logits: float | None = None  #: the largest deviation of what ``predict`` returned
+    remarks: list[str] = field(default_factory=list)  #: what could not be checked, and why
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What was trained between two cuts of an epoch: one timed call."""
+    """One timed call. It ends at a cut if it has a state; otherwise the next one goes on in it."""
 
     images: int
-    train_s: float
+    train_s: float  #: by the worker's clock
     turn: int | None = None  #: of its block, from 0; None if the cell trained without a pause
-    state: str | None = None  #: SHA-256 of the parameters kept at its end; None if none are
+    state: str | None = None  #: SHA-256 of the parameters and the optimizer's state at its end
+    optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
+    wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
+    cpu_s: float | None = None  #: that the kernel accounts to the worker's whole tree, in that time
+    dump_cpu_s: float | None = None  #: likewise, while the state was copied out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +162,7 @@ class Epoch:
     losses: list[float | None]  #: of each step before its update; None is not finite
     test_loss: float | None  #: computed by the harness from the logits; None is not finite
     accuracy: float | None  #: None where the targets are no classes
-    evaluate_s: float
+    evaluate_s: float | None  #: of ``predict`` on the test split; None where no cut ends the epoch
     calls: int = 1  #: of train_epoch
     cpu_s: float = 0.0  #: of all threads of the process, while training
     involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
@@ -157,6 +203,7 @@ class Setup:
     operations: float = 0.0  #: floating-point operations of one training image, zeros included
     traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
     nonzero_share: float = 1.0  #: of the inputs that the backend computes with
+    pace_s: float = 1.0  #: seconds a step, of the warm-up
     kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
 
 
@@ -202,6 +249,15 @@ class CellResult:
     machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
     block_attempt: int = 0  #: a block whose machine was lost runs again, whole
     point: int = 0  #: what was trained: an index into RunInfo.points
+    load_s: float | None = (
+        None  #: of the initial parameters, on the clock: a share of the first part
+    )
+    dump_cpu_s: float | None = None  #: of a dump before training, by the kernel
+    violations: list[str] = field(
+        default_factory=list
+    )  #: what was seen from outside and is not allowed
+    precision: Precision = "float32"  #: of the matrix products, as the backend declares it
+    proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
 
     @property
     def train_s(self) -> float:
@@ -330,6 +386,7 @@ class Block:
     dataset_sha256: str = ""  #: of the dataset that it must be; empty is any
     round: int  #: from 0
     seed: int
+    proof: ProofMode = "sampled"
     attempt: int = 0  #: a block whose machine was lost runs again, whole
     entries: list[Entry]  #: in the order in which they run
     finished: list[str] = field(default_factory=list)  #: labels that need not run again
@@ -354,6 +411,8 @@ class RunInfo:
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
     seed: int  #: of the first round
+    proof: ProofMode = "off"  #: what was asked for; runs of before had none
+    keep_states: bool = False
     budget_s: float
     timeout_s: float
     executor: str = LOCAL  #: that ran the blocks
@@ -407,8 +466,120 @@ def unavailable_on_all(machines: Mapping[str, Machine]) -> dict[str, str]:
     return {label: why for label, why in first.items() if all(label in other for other in others)}
 
 
+# What the parent tells a worker, and what that answers: frames of nnbench.pipes
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An array in memory that processes share, by its file descriptor."""
+
+    descriptor: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class StoredExamples(msgspec.Struct, frozen=True):
+    """One split of a dataset."""
+
+    inputs: Stored
+    labels: Stored | None
+    targets: Stored | None
+
+
+class StoredSplits(msgspec.Struct, frozen=True):
+    """A dataset, as it fits a workload."""
+
+    train: StoredExamples
+    test: StoredExamples
+    outputs: int
+    sha256: str
+
+
+class Job(msgspec.Struct, frozen=True, tag=True):
+    """What a worker is to train; nothing that would tell it what training will ask or be judged by."""
+
+    backend: str
+    options: dict[str, OptionValue]
+    handicap: Handicap | None
+    network: NetworkSpec
+    batch_size: int
+    cpus: tuple[int, ...]
+    train: StoredExamples
+    test: Stored  #: inputs alone
+
+
+class Train(msgspec.Struct, frozen=True, tag=True):
+    """Train on some examples, on the clock."""
+
+    order: bytes  #: int64
+    layers: bytes | None = (
+        None  #: parameters to load first, on the clock; float32, see contract.spec.flatten
+    )
+
+
+class Predict(msgspec.Struct, frozen=True, tag=True):
+    """Compute the logits of the test split."""
+
+
+class Inspect(msgspec.Struct, frozen=True, tag=True):
+    """Compute the gradients of one batch, and time the phases of a step on it."""
+
+    order: bytes  #: int64
+
+
+class Close(msgspec.Struct, frozen=True, tag=True):
+    """End."""
+
+
+Command = Job | Train | Predict | Inspect | Close
+
+
+class Trained(msgspec.Struct, frozen=True, tag=True):
+    """The timed call is over."""
+
+    train_s: float
+    load_s: float | None
+    losses: bytes  #: float32
+    cpu_s: float
+    involuntary_switches: int
+    waited_s: float | None
+    steal_s: float
+    compilations: int
+    device_s: float | None
+
+
+class State(msgspec.Struct, frozen=True, tag=True):
+    """Sent after a dump: once when the warm-up is over, then after each timed call."""
+
+    layers: bytes  #: float32
+    steps: int | None  #: of the optimizer; None: it has no state, or does not show it
+    moments: bytes | None  #: float32, first then second
+
+
+class Predicted(msgspec.Struct, frozen=True, tag=True):
+    """The logits of the test split."""
+
+    logits: bytes  #: float32
+    evaluate_s: float
+
+
+class Inspected(msgspec.Struct, frozen=True, tag=True):
+    """Gradients and phases, where the backend shows them."""
+
+    gradients: bytes | None  #: float32
+    phases: Phases | None
+
+
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """The last answer of a worker that ran to its end."""
+
+    peak_memory_bytes: int | None
+
+
+# What is announced of a cell
+
+
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """Sent now and then while training."""
+    """Announced after each timed call."""
 
     epoch: int
     images: int  #: seen so far, all epochs
@@ -417,19 +588,19 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Sent when training starts."""
+    """A worker's first answer: training can start."""
 
     setup: Setup
 
 
 class EpochFinished(msgspec.Struct, frozen=True, tag=True):
-    """Sent after each epoch's evaluation."""
+    """Announced after each epoch's evaluation."""
 
     epoch: Epoch
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The last event of a cell that ran to its end."""
+    """Announced of a cell that ran to its end."""
 
     phases: Phases | None
     peak_memory_bytes: int | None
@@ -445,6 +616,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = Progress | Ready | EpochFinished | Finished | Failed
+Answer = Ready | Trained | State | Predicted | Inspected | Closed | Failed
 
 
 class CellStarted(msgspec.Struct, frozen=True, tag=True):

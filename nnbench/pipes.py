@@ -1,0 +1,67 @@
+"""Frames: how processes of nnbench talk to each other, each message whole and of a known type.
+
+A frame is its length, eight bytes, and then a message in msgpack, which holds arrays as they are.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+LENGTH = struct.Struct("<Q")
+LARGEST = 1 << 34  #: of a frame, in bytes: a longer one is no frame
+_encoder = msgspec.msgpack.Encoder()
+
+
+class PipeError(Exception):
+    """What came is no message; the text says what it is."""
+
+
+def send(pipe: BinaryIO, message: object) -> None:
+    """Write a message; it is on its way when this returns."""
+    content = _encoder.encode(message)
+    pipe.write(LENGTH.pack(len(content)))
+    pipe.write(content)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO, kind: Any) -> Any:
+    """Wait for a message of a type, or of one of a union.
+
+    Raises
+    ------
+    EOFError
+        If the other side has closed the pipe.
+    PipeError
+        If what came is no such message.
+    """
+    size = length(_read(pipe, LENGTH.size))
+    return decode(_read(pipe, size), kind)
+
+
+def length(head: bytes) -> int:
+    """Return how many bytes the message behind a head has."""
+    (size,) = LENGTH.unpack(head)
+    if size > LARGEST:
+        raise PipeError(f"no length of a message: {head!r}")
+    return int(size)
+
+
+def decode(content: bytes, kind: Any) -> Any:
+    """Return the message of a frame."""
+    try:
+        return msgspec.msgpack.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise PipeError(f"{error}: {content[:60]!r}") from error
+
+
+def _read(pipe: BinaryIO, size: int) -> bytes:
+    content = pipe.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
