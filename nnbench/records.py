@@ -575,6 +575,137 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
     peak_memory_bytes: int | None
 
 
+# What the parent tells a judge, and what that answers: frames of nnbench.pipes
+
+
+class Case(msgspec.Struct, frozen=True, tag=True):
+    """What a judge judges by; the first message, and without an answer."""
+
+    workload: Workload
+    splits: StoredSplits
+    spool: int  #: descriptor of the file that states, logits and gradients lie in
+    cache: str  #: folder to keep calibrations in; empty is none
+
+
+class Calibrate(msgspec.Struct, frozen=True, tag=True):
+    """Find out how far rounding may bring a training of the workload from the reference."""
+
+    precision: Precision
+    from_parameters: bool
+
+
+class Calibrated(msgspec.Struct, frozen=True, tag=True):
+    """How far it may."""
+
+    limits: Limits
+
+
+class Evaluate(msgspec.Struct, frozen=True, tag=True):
+    """Evaluate the parameters at an offset of the spool on the test split, in float64."""
+
+    offset: int
+
+
+class Evaluation(msgspec.Struct, frozen=True, tag=True):
+    """How well a network does on the test split."""
+
+    test_loss: float | None  #: None is not finite
+    accuracy: float | None  #: None where the targets are no classes
+
+
+class Follow(msgspec.Struct, frozen=True, tag=True):
+    """Train a seed from its own start, to see where right trainings of it lie."""
+
+    seed: int
+    epochs: int
+
+
+class Course(msgspec.Struct, frozen=True, tag=True):
+    """Where right trainings of a seed lie after each epoch."""
+
+    evaluations: list[Evaluation]
+    spread: list[float | None]  #: how far rounding alone moves each test loss, relative
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Where a state lies in the spool: float32, the parameters, then both moments."""
+
+    offset: int
+    has_moments: bool
+
+
+class JudgeCell(msgspec.Struct, frozen=True, tag=True):
+    """A cell whose training is to be proved, with what its worker has sent."""
+
+    result: CellResult  #: with the losses; of its epochs, what the judge evaluates is still None
+    mode: ProofMode
+    limits: Limits
+    cuts: list[Cut]  #: one for each part with a state, in order
+    logits: list[tuple[int, int]] = []  #: number of an epoch, offset of what ``predict`` gave
+    gradient: tuple[bytes, int] | None = None  #: order of a batch, offset of its gradients
+    target: float | None = None  #: accuracy
+
+
+class Choose(msgspec.Struct, frozen=True, tag=True):
+    """Choose what of a cell is proved."""
+
+    cell: JudgeCell
+
+
+class Chosen(msgspec.Struct, frozen=True, tag=True):
+    """What can be proved apart: numbers of stretches between two cuts, from 0."""
+
+    units: list[list[int]]
+
+
+class Prove(msgspec.Struct, frozen=True, tag=True):
+    """Follow some stretches of a cell, each from the backend's own state at its start."""
+
+    cell: JudgeCell
+    stretches: list[int]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What came of following one stretch."""
+
+    stretch: int
+    deviations: Deviations
+    flips: int
+    steps: int  #: that were proved
+    problem: str | None = None  #: why it is not what was asked for
+    evaluations: dict[int, Evaluation] = {}  #: of the epochs that end inside it, by number
+
+
+class Proved(msgspec.Struct, frozen=True, tag=True):
+    """What came of following them."""
+
+    findings: list[Finding]
+
+
+class Conclude(msgspec.Struct, frozen=True, tag=True):
+    """Decide the status of a cell."""
+
+    cell: JudgeCell
+    findings: list[Finding]
+    course: Course | None
+
+
+class Judged(msgspec.Struct, frozen=True, tag=True):
+    """A cell with its status, evaluations and proof."""
+
+    result: CellResult
+
+
+class Broken(msgspec.Struct, frozen=True, tag=True):
+    """The judge itself has failed, and ends."""
+
+    message: str
+
+
+Question = Case | Calibrate | Evaluate | Follow | Choose | Prove | Conclude
+Reply = Calibrated | Evaluation | Course | Chosen | Proved | Judged | Broken
+
+
 # What is announced of a cell
 
 
