@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from nnbench import files
+from nnbench import files, prctl
 
 if TYPE_CHECKING:
     import pytest
@@ -131,9 +131,7 @@ def main() -> int:
     import pytest
     from pytest_benchmark.session import PerformanceRegression
 
-    from nnbench.worker.__main__ import die_with_parent
-
-    die_with_parent()
+    prctl.die_with_parent()
     try:
         return pytest.main(sys.argv[1:])
     except PerformanceRegression:  # its table and its reasons are printed already

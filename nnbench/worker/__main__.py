@@ -7,24 +7,21 @@ thread counts in the environment; nothing numerical is imported before the worke
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
-import signal
 import sys
 import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from nnbench import prctl
 from nnbench.contract.errors import BackendUnavailableError
 from nnbench.records import PROTOCOL, CellSpec, Event, Failed, Status
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 MESSAGE_LENGTH = 300
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}  #: the host's, and that of torch and CuPy
 
@@ -35,7 +32,7 @@ def main() -> None:
         sys.stdout.write(f"{PROTOCOL}\n")
         return
     faulthandler.enable()
-    die_with_parent()
+    prctl.die_with_parent()
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=CellSpec)
     if spec.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec.cpus)
@@ -66,12 +63,6 @@ def work(spec: CellSpec, pipe: BinaryIO) -> None:
 def shorten(text: str) -> str:
     """Make one line of a message, of bearable length."""
     return " ".join(text.split())[:MESSAGE_LENGTH]
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when the parent dies, however it dies."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":
