@@ -137,6 +137,11 @@ class Proof:
     logits: float | None = None  #: the largest deviation of what ``predict`` returned
     remarks: list[str] = field(default_factory=list)  #: what could not be checked, and why
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every step was proved, and with them the whole training."""
+        return self.mode != "off" and 0 < self.trained <= self.proved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -410,9 +415,10 @@ class RunInfo:
     required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
-    seed: int  #: of the first round
-    proof: ProofMode = "off"  #: what was asked for; runs of before had none
+    seed: int | None  #: of the first round; None draws one for each, which its cells then have
+    proof: ProofMode | None = None  #: what was asked for; None is a run made before proofs
     keep_states: bool = False
+    require_proof: bool = False  #: whether less than every step proved is a failure
     budget_s: float
     timeout_s: float
     executor: str = LOCAL  #: that ran the blocks

@@ -12,7 +12,7 @@ import click
 from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
 from nnbench.cli.options import command_line, option, options
 from nnbench.cli.run import execute
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError, gravest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @option("backends", help="As in run.")
 @option("workload", help="What to train.")
 @option("rounds", default=10)
-@options("seed", "threads", "budget", "timeout")
+@options("seed", "threads", "budget", "timeout", "proof", "require_proof")
 @FAIL
 @STRICT
 @TABLE_FORMAT
@@ -127,6 +127,7 @@ def report(
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
     from nnbench.execution import machine
+    from nnbench.proof import judge
     from nnbench.runs import comparison, continuous
 
     floor = machine.noise_floor(run.info.environment)
@@ -135,7 +136,10 @@ def report(
         click.echo(caption(run.info, titles, floor) + "\n")
     PRINTERS[table_format](changes)
     click.echo(f"Results: {run.folder}", err=True)
-    return comparison.exit_code(changes, strict=strict)
+    found = [comparison.exit_code(changes, strict=strict)]
+    if run.info.require_proof:
+        found.append(judge.exit_code(run.cells, (), require_proof=True))
+    return gravest(found)
 
 
 def caption(info: RunInfo, titles: Sequence[str], floor: float) -> str:

@@ -137,4 +137,5 @@ def conclude(run: Run) -> ExitCode:
 
     print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
     click.echo(f"Results: {run.folder}")
-    return judge.exit_code(run.cells, run.info.required)
+    info = run.info
+    return judge.exit_code(run.cells, info.required, require_proof=info.require_proof)

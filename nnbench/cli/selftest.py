@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.options import command_line, option
+from nnbench.cli.options import command_line, option, options
 from nnbench.cli.run import execute
 from nnbench.contract.errors import ExitCode
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--backend", "-b", default="numpy", help="What to run; the quickest is best.")
 @option("workload", help="What to train.")
 @option("rounds", help="Blocks.", default=10, type=click.IntRange(min=6))
-@option("seed")
+@options("seed", "proof")
 @option("threads", help="CPU threads of each cell.")
 @option("output", shown="results/<time>-selftest")
 @option("progress")

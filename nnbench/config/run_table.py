@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from nnbench.contract.spec import Activation, OptimizerKind, Positive
 from nnbench.data.workloads import Count, Name, Share, Workload
+from nnbench.records import ProofMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,27 @@ class RunTable:
         in_file="that training must reach, as a fraction",
     )
     rounds: Count | None = option("Blocks, each with a seed of its own.", "-r", default=3)
-    seed: Seed | None = option("Of the first round.", default=0)
+    seed: Seed | None = option(
+        "Of the first round, to repeat a run or to pair it with another. Whoever knows it can "
+        "prepare for it, so by default each round has one that nobody could know.",
+        shown="random",
+        in_file="of the first round; without one each round has one that nobody could know",
+    )
+    proof: ProofMode | None = option(
+        "How much of the training the judge follows after the timed cells: every step, the first "
+        "epoch and parts that are drawn or suspicious, or none, which leaves no ranks.",
+        default="sampled",
+        in_file="how much of the training the judge follows",
+    )
+    keep_states: bool | None = option(
+        "Keep the states at the cuts in the folder of the results, so that others can prove them again.",
+        default=False,
+    )
+    require_proof: bool | None = option(
+        "End with 6 if a step of a backend was not proved; goes with --proof full.",
+        default=False,
+        in_file="end with 6 if a step of a backend was not proved",
+    )
     threads: Count | None = option("CPU threads of each backend.", "-t", default=1)
     budget: Positive | None = option("Seconds of training a cell may use.", default=15)
     timeout: Positive | None = option("Seconds after which a cell is killed.", default=300)

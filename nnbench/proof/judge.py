@@ -95,17 +95,31 @@ def _verdict(result: CellResult, expected: Expected, target: float | None) -> tu
     return Status.OK if result.complete else Status.BUDGET, ""
 
 
-def exit_code(cells: Iterable[CellResult], required: Collection[str]) -> ExitCode:
+def exit_code(
+    cells: Iterable[CellResult], required: Collection[str], *, require_proof: bool = False
+) -> ExitCode:
     """Return what a run ends with.
 
-    ``required`` holds the backends that the user named: one of them that turns out to be
-    unavailable has failed, whereas among "all" it is only skipped.
+    Parameters
+    ----------
+    cells
+        The attempt at each cell that counts.
+    required
+        The backends that the user named: one of them that turns out to be unavailable has failed,
+        whereas among "all" it is only skipped.
+    require_proof
+        Whether a cell of which a step was not proved has failed.
     """
-    return gravest(_code(cell, is_required=cell.backend in required) for cell in cells)
+    return gravest(
+        _code(cell, is_required=cell.backend in required, require_proof=require_proof)
+        for cell in cells
+    )
 
 
-def _code(cell: CellResult, *, is_required: bool) -> ExitCode | None:
+def _code(cell: CellResult, *, is_required: bool, require_proof: bool) -> ExitCode | None:
     match cell.status.kind:
+        case Kind.MEASURED if require_proof and not (cell.proof and cell.proof.is_whole):
+            return ExitCode.ACCURACY
         case Kind.MEASURED:
             return ExitCode.OK
         case Kind.WRONG:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.executor import Executor
     from nnbench.data.workloads import Workload
-    from nnbench.records import Entry, Environment, Machine
+    from nnbench.records import Entry, Environment, Machine, ProofMode
     from nnbench.selection import Selection
 
 
@@ -52,21 +52,27 @@ def make(
     workload: str | Workload,
     overrides: Mapping[str, object],
     rounds: int,
-    seed: int,
+    seed: int | None,
     threads: int,
     budget: float,
     timeout: float,
     baseline: str | None,
     roofline: bool = False,
     executor: str = LOCAL,
+    proof: ProofMode = "sampled",
+    keep_states: bool = False,
+    require_proof: bool = False,
 ) -> Plan:
     """Return the plan of a run; its ``choices`` are entries, with what they were selected from.
 
     Raises
     ------
     NnbenchError
-        If a name is unknown, a named backend is unavailable, or there are too few CPUs.
+        If a name is unknown, a named backend is unavailable, there are too few CPUs, or a proof is
+        required of a run without.
     """
+    if require_proof and proof == "off":
+        raise NnbenchError("--require-proof needs a proof, and --proof off makes none")
     found = files.find_workload(workload) if isinstance(workload, str) else workload
     point = Point(workload=workloads.derive(found, overrides), threads=threads)
     entries = [entry for entry, _ in choices]
@@ -91,6 +97,9 @@ def make(
         baseline=baseline,
         rounds=rounds,
         seed=seed,
+        proof=proof,
+        keep_states=keep_states,
+        require_proof=require_proof,
         budget_s=budget,
         timeout_s=timeout,
         executor=executor,

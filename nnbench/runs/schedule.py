@@ -6,6 +6,7 @@ All events of a run are announced here, whatever command started it.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run
 
+SEED_BITS = 48  #: of a seed that is drawn
 SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
 
 
@@ -96,7 +98,7 @@ class _Schedule:
         """Yield the blocks in which something is left to run, and announce what was kept."""
         labels = [*self.info.backends, *self.info.unavailable]
         for round_ in range(self.info.rounds):
-            seed = self.info.seed + round_
+            seed = self.seed(round_)
             order = seeding.block_order(labels, seed)
             entries = [self.remaining[label] for label in order if label in self.remaining]
             kept = [cell for e in entries if (cell := self.kept.get((round_, e.label)))]
@@ -110,11 +112,19 @@ class _Schedule:
                     dataset_sha256=self.info.dataset_sha256,
                     round=round_,
                     seed=seed,
+                    proof=self.info.proof or "off",
                     entries=entries,
                     finished=[cell.backend for cell in kept],
                     budget_s=self.info.budget_s,
                     timeout_s=self.info.timeout_s,
                 )
+
+    def seed(self, round_: int) -> int:
+        """Return the seed of a round; one that nobody asked for is known to nobody before."""
+        if self.info.seed is not None:
+            return self.info.seed + round_
+        kept = (cell.seed for (of, _), cell in self.kept.items() if of == round_)
+        return next(kept, secrets.randbits(SEED_BITS))
 
     def drop_if_slow(self, result: CellResult) -> None:
         """Leave a backend out of further blocks if it can't run, or is too slow for more.
@@ -137,7 +147,7 @@ class _Schedule:
             backend=label,
             workload=self.info.workload.name,
             round=0,
-            seed=self.info.seed,
+            seed=self.info.seed or 0,
             threads=self.info.threads,
             position=0,
             started=now(),

@@ -132,7 +132,8 @@ def caption(info: RunInfo) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in e.versions.items())
     machine = "; ".join([f"{e.cpu}, {e.usable_cores} cores", *e.gpus])
     rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
-    what = f"{escape(info.workload.name)}, {rounds}, seed {info.seed}, {threads}"
+    seed = "random seeds" if info.seed is None else f"seed {info.seed}"
+    what = f"{escape(info.workload.name)}, {rounds}, {seed}, {threads}"
     asked = f"{code(info.command)}: {what}, {info.budget_s:g} s of training at most."
     return f"{asked}\n{escape(f'{machine}; {e.python}, {versions}')}."
 

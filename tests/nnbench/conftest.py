@@ -17,11 +17,13 @@ from nnbench import catalog
 from nnbench.cli import main
 from nnbench.records import (
     CellResult,
+    Deviations,
     Environment,
     Epoch,
     Machine,
     Phases,
     Point,
+    Proof,
     RunInfo,
     Setup,
     Status,
@@ -136,6 +138,15 @@ def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: Any
     )
 
 
+def _make_proof(mode: str = "full", **changes: Any) -> Proof:
+    """Make the proof of a training of ten steps, all of them, or as its arguments say."""
+    given = {"proved": 10, "trained": 10, **changes}
+    deviations = Deviations(loss=1e-7, displacement=1e-6, first=2e-7, second=3e-7)
+    tolerance = Deviations(loss=5e-6, displacement=1e-4, first=2e-5, second=2e-5)
+    found = {"deviations": deviations, "tolerance": tolerance, **given}
+    return msgspec.convert({"mode": mode, **found}, Proof)
+
+
 ENVIRONMENT = Environment(
     cpu="A CPU",
     physical_cores=None,
@@ -228,6 +239,12 @@ def make_cell():
 def make_failed():
     """Give a function that makes a cell without any figures."""
     return _make_failed
+
+
+@pytest.fixture(scope="session")
+def make_proof():
+    """Give a function that makes what the judge has found of a cell."""
+    return _make_proof
 
 
 @pytest.fixture(scope="session")

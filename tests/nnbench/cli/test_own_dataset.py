@@ -35,7 +35,7 @@ def dataset(tmp_path_factory, write_folder):
 @pytest.fixture(scope="module")
 def done(dataset):
     output = dataset.parent / "run"
-    options = ["--rounds", 1, "--epochs", 1, "--output", output]
+    options = ["--rounds", 1, "--epochs", 1, "--seed", 0, "--output", output]
     return nnbench("run", "-b", "numpy", "--dataset", dataset, *options, env=environment())
 
 

@@ -43,7 +43,7 @@ def finished_run(tmp_path_factory):
 
 def test_killed_run_is_finished(tmp_path):
     folder, env = tmp_path / "run", environment("faulty")
-    command = [*TOY, "-b", "numpy,steady", "-r", "2", "-o", str(folder)]
+    command = [*TOY, "-b", "numpy,steady", "-r", "2", "--seed", "0", "-o", str(folder)]
     kill_when((folder / store.CELLS).exists, command, env)
     kept = cells(folder)
     done = nnbench("run", "--resume", folder, env=env)

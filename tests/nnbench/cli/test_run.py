@@ -39,7 +39,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 def arguments(folder, *backends, **options):
     """Give the arguments of a short run of the toy."""
-    given = {"workload": "toy-sigmoid", "rounds": 1, "output": folder, **options}
+    given = {"workload": "toy-sigmoid", "rounds": 1, "seed": 0, "output": folder, **options}
     pairs = (text for key, value in given.items() for text in (f"--{key}", str(value)))
     return ["run", "--backends", ",".join(backends), *pairs]
 

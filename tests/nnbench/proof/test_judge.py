@@ -121,3 +121,27 @@ def test_exit_code_of_statuses(make_cell, statuses, code):
 def test_backend_that_was_named_must_not_be_skipped(make_cell, make_failed, required, code):
     cells = [make_cell("numpy"), make_failed("absent", "skipped")]
     assert exit_code(cells, required) == code
+
+
+@pytest.mark.parametrize(
+    ("proof", "code"),
+    [
+        (None, 6),
+        ({"mode": "off", "proved": 0}, 6),
+        ({"mode": "off", "proved": 10}, 6),
+        ({"mode": "sampled", "proved": 9}, 6),
+        ({"mode": "sampled", "proved": 10}, 0),
+        ({"mode": "full", "proved": 10}, 0),
+        ({"mode": "full", "proved": 0, "trained": 0}, 6),
+    ],
+)
+def test_less_than_proved_can_be_a_failure(make_cell, make_proof, proof, code):
+    cell = make_cell(proof=proof and make_proof(**proof))
+    assert exit_code([cell], (), require_proof=True) == code
+    assert exit_code([cell], ()) == 0
+
+
+def test_backend_without_figures_need_not_be_proved(make_failed):
+    cells = [make_failed("absent", "skipped"), make_failed("broken")]
+    assert exit_code(cells, (), require_proof=True) == 4
+    assert exit_code(cells[:1], (), require_proof=True) == 5

@@ -161,9 +161,27 @@ def test_other_schema_version_is_refused(start):
     check_refused(folder, f"{folder / 'run.json'} has {versions}")
 
 
+def plan(**asked):
+    given = {"command": "", "workload": "mnist", "overrides": {}, "rounds": 1, "seed": None}
+    limits = {"threads": 1, "budget": 1.0, "timeout": 1.0, "baseline": None}
+    return planning.plan(backends=["numpy"], **given, **limits, **asked)
+
+
 @pytest.mark.usefixtures("home")
 def test_unknown_executor_is_refused():
-    asked = {"command": "", "workload": "mnist", "overrides": {}, "rounds": 1, "seed": 0}
-    limits = {"threads": 1, "budget": 1.0, "timeout": 1.0, "baseline": None}
     with pytest.raises(NnbenchError, match="no executor named 'locale'; did you mean local"):
-        planning.plan(backends=["numpy"], executor="locale", **asked, **limits)
+        plan(executor="locale")
+
+
+@pytest.mark.parametrize("asked", [{}, {"proof": "full", "require_proof": True}])
+def test_plan_says_how_much_is_to_be_proved(asked, monkeypatch, make_info):
+    monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)
+    info = plan(**asked).info
+    assert info.proof == asked.get("proof", "sampled")
+    assert info.require_proof is bool(asked)
+    assert info.seed is None
+
+
+def test_proof_that_is_required_must_be_made():
+    with pytest.raises(NnbenchError, match="--require-proof needs a proof"):
+        plan(proof="off", require_proof=True)

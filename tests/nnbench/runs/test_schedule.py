@@ -74,6 +74,14 @@ def test_blocks_run_in_the_order_that_is_drawn(run, make_info):
     assert [c.position for c in cells] == [0, 1, 2, 3] * 5
 
 
+def test_seeds_that_nobody_asked_for_are_drawn(run, make_info):
+    specs, _ = run(make_info(seed=None), ENTRIES)
+    seeds = [{spec.seed for spec in block} for block in by_round(specs).values()]
+    assert [len(each) for each in seeds] == [1] * 5
+    assert len(set.union(*seeds)) == 5
+    assert max(set.union(*seeds)) > 2**32  # beyond what can be asked for
+
+
 def test_order_differs_between_blocks():
     assert len({tuple(seeding.block_order(NAMES, seed)) for seed in range(10)}) > 1
 
