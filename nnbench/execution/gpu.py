@@ -9,7 +9,8 @@ Source: NVIDIA, *NVML API reference guide*, "Clocks event reasons".
 from __future__ import annotations
 
 import os
-from functools import wraps
+from contextlib import suppress
+from functools import cache, wraps
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
@@ -31,6 +32,8 @@ REASONS = {
     0x40: "temperature, by hardware",
     0x80: "power brake",
 }
+#: A library may compute through the interfaces for graphics, too.
+LISTS_OF_USERS = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
 
 
 class Sampler:
@@ -115,3 +118,32 @@ def snapshot(nvml: Any) -> GpuSample:
 def other_processes(nvml: Any) -> list[int]:
     """Return the processes that compute on the GPU; before a run, none is nnbench's."""
     return [each.pid for each in nvml.nvmlDeviceGetComputeRunningProcesses(_device(nvml))]
+
+
+@cache
+def _kept_open() -> Any:
+    """Return pynvml, ready to answer until this process ends; None if there is no GPU to ask."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def holders() -> set[int]:
+    """Return the processes that have memory on any GPU, as far as they are seen.
+
+    While timed calls run it is asked so often that opening NVML each time would cost too much.
+    """
+    found: set[int] = set()
+    if nvml := _kept_open():
+        with suppress(nvml.NVMLError):
+            for index in range(nvml.nvmlDeviceGetCount()):
+                device = nvml.nvmlDeviceGetHandleByIndex(index)
+                for list_users in LISTS_OF_USERS:
+                    found |= {each.pid for each in getattr(nvml, list_users)(device)}
+    return found

@@ -4,7 +4,8 @@ Without a stand-in, the real pynvml finds no driver, or the GPU of this machine.
 """
 
 import sys
-from types import SimpleNamespace
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,7 @@ class Nvml(SimpleNamespace):
     open = 0
     reasons = 0x01  # idle
     users: tuple[int, ...] = ()
+    drawers: Mapping[str, tuple[int, ...]] = MappingProxyType({"GPU 0": (), "GPU 1": ()})
 
     def nvmlInit(self):  # noqa: N802 - as NVML has it
         self.open += 1
@@ -61,6 +63,9 @@ class Nvml(SimpleNamespace):
     def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
 
+    def nvmlDeviceGetGraphicsRunningProcesses(self, device):  # noqa: N802 - as NVML has it
+        return [SimpleNamespace(pid=pid) for pid in self.drawers[device]]
+
 
 @pytest.fixture
 def nvml(monkeypatch):
@@ -68,8 +73,11 @@ def nvml(monkeypatch):
     stand_in = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", stand_in)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpu._kept_open.cache_clear()
     yield stand_in
-    assert stand_in.open == 0
+    kept = gpu._kept_open.cache_info().currsize and gpu._kept_open()
+    assert stand_in.open == bool(kept)
+    gpu._kept_open.cache_clear()
 
 
 def make_setup(device):
@@ -180,3 +188,26 @@ def test_sampler_leaves_the_gpu_alone_while_a_cpu_trains():
 def test_reasons_of_all_samples_are_collected():
     assert gpu.throttle_reasons([COOL, HOT, HOT]) == ["temperature"]
     assert gpu.throttle_reasons([COOL]) == []
+
+
+def test_whoever_has_memory_on_any_gpu_is_seen(nvml):
+    assert gpu.holders() == set()
+    nvml.users = (4711,)
+    nvml.drawers = {"GPU 0": (), "GPU 1": (4712,)}
+    assert gpu.holders() == {4711, 4712}
+    assert nvml.open == 1
+
+
+def test_nobody_is_seen_where_a_gpu_fails_to_answer(nvml, monkeypatch):
+    def fail(_):
+        raise NVMLError
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByIndex", fail, raising=False)
+    nvml.users = (4711,)
+    assert gpu.holders() == set()
+
+
+def test_nobody_has_memory_where_there_is_no_gpu(nvml, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu.holders() == set()
+    assert nvml.open == 0

@@ -1,0 +1,194 @@
+"""A worker with all that it has started, as it is seen from outside: stopped, timed, watched.
+
+A worker's own word is not needed for any of this. What it started stays below its supervisor
+(``nnbench.execution.supervisor``), and the kernel says who is there, for how long each has computed, and
+where it may. Off Linux nothing of it is to be had, and ``cpu_s`` is None.
+
+Sources: ``man 3 clock_getcpuclockid`` and linux/posix-timers.h (the clock of a process), ``man 5 proc``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from nnbench.execution import gpu, supervisor
+from nnbench.execution.supervisor import numbered, read_stat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+STOP_S = 1.0  #: how long a thread may take to be stopped; a system call may have to end first
+PAUSE_S = 2e-5  #: between two looks at one that is being stopped
+END_S = 2.0  #: for a supervisor to kill what is left; then it is killed itself
+STOPPED = frozenset("TtZX")  #: states in which no instruction is run
+CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended ones too
+LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
+
+
+class Tree:
+    """The processes below a supervisor.
+
+    Parameters
+    ----------
+    root
+        The supervisor's process: a child of this one.
+    """
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self._members: list[int] = []
+        self._strangers: set[int] = {os.getpid()}  # seen to be outside, where they stay
+        self._stopped: set[int] = set()
+        self._counted_s = 0.0
+
+    def members(self) -> list[int]:
+        """Return what lives below the supervisor now."""
+        if not supervisor.KNOWN:
+            return []
+        pids = set(numbered("/proc"))
+        self._strangers &= pids
+        parents = {p: s.parent for p in pids - self._strangers if (s := read_stat(p))}
+        inside = {self.root}
+        waiting = parents.keys() - inside
+        while found := {pid for pid in waiting if parents[pid] in inside}:
+            inside |= found
+            waiting -= found
+        # One whose parent has ended meanwhile has another one by now, perhaps the supervisor.
+        while found := {p for p in waiting if parents[p] in self._strangers or not parents[p]}:
+            self._strangers |= found
+            waiting -= found
+        self._members = sorted(inside - {self.root})
+        return self._members
+
+    def stop(self) -> bool:
+        """Stop every process; return False if one could not be within a second."""
+        end = time.monotonic() + STOP_S
+        while new := [pid for pid in self.members() if pid not in self._stopped]:
+            for pid in new:
+                _send(pid, signal.SIGSTOP)
+            for pid in new:
+                while not _is_stopped(pid):
+                    if time.monotonic() > end:
+                        return False
+                    time.sleep(PAUSE_S)
+            self._stopped.update(new)  # while it was stopped it may have started others
+        return True
+
+    def go_on(self) -> None:
+        """Let everything run again."""
+        for pid in self._members:
+            _send(pid, signal.SIGCONT)
+        self._stopped.clear()
+
+    def cpu_s(self) -> float | None:
+        """Return for how many seconds all processes have computed, ended ones too; it never falls.
+
+        Of what lives it is known to the nanosecond, of what has ended to a tick of the kernel's.
+        Between ``stop`` and ``go_on`` it does not change.
+        """
+        if not supervisor.KNOWN:
+            return None
+        members = self._members if self._stopped else self.members()
+        # A child that ends in between is counted by neither, rather than by both.
+        stats = [read_stat(pid) for pid in (self.root, *members)]
+        total = TICK_S * sum(stat.ended_ticks for stat in stats if stat)
+        for pid in members:
+            with suppress(OSError):
+                total += time.clock_gettime(~pid << 3 | CPU_CLOCK)
+        self._counted_s = max(self._counted_s, total)
+        return self._counted_s
+
+    def look(self, cpus: Sequence[int], device: str) -> list[str]:
+        """Return what is not allowed of what can be seen now.
+
+        Parameters
+        ----------
+        cpus
+            That the worker was given; none is any.
+        device
+            That the backend says to use.
+        """
+        found = []
+        members = self.members()
+        for pid in members if cpus else ():
+            others = {cpu for tid in _threads(pid) for cpu in _affinity(tid)} - set(cpus)
+            if others:
+                found.append(f"could run on CPU {_listed(others)}, was given {_listed(cpus)}")
+        if device == "cpu" and not gpu.holders().isdisjoint(members):
+            found.append("has memory on a GPU, as a backend of the device cpu")
+        return found
+
+    def kill(self) -> None:
+        """Kill everything, the supervisor too; its parent collects it."""
+        if supervisor.KNOWN:
+            _send(self.root, signal.SIGTERM)
+            _send(self.root, signal.SIGCONT)
+            end = time.monotonic() + END_S
+            while time.monotonic() < end and not _is_ended(self.root):
+                time.sleep(PAUSE_S)
+            for pid in self.members():
+                _send(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.root, signal.SIGKILL)
+
+
+class Watch:
+    """Looks at a tree while a timed call runs, at a moment that nobody can foresee."""
+
+    def __init__(self, tree: Tree, cpus: Sequence[int], device: str) -> None:
+        self.violations: list[str] = []
+        self._tree, self._cpus, self._device = tree, cpus, device
+        self._random = SystemRandom()
+        self._at: float | None = None
+
+    def begin(self, expected_s: float) -> None:
+        """Begin a call that should take so long; a short one is not always looked at."""
+        looks = self._random.random() * LOOK_EVERY_S < expected_s
+        self._at = time.monotonic() + self._random.random() * expected_s if looks else None
+
+    def due_s(self, most: float) -> float:
+        """Return in how many seconds to call ``poll``, ``most`` at most."""
+        return most if self._at is None else min(most, max(0.0, self._at - time.monotonic()))
+
+    def poll(self) -> None:
+        """Look if it is time to."""
+        if self._at is not None and time.monotonic() >= self._at:
+            self._at = None
+            seen = self._tree.look(self._cpus, self._device)
+            self.violations += [each for each in seen if each not in self.violations]
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _threads(pid: int) -> list[int]:
+    return numbered(f"/proc/{pid}/task")
+
+
+def _is_stopped(pid: int) -> bool:
+    stats = (read_stat(thread) for thread in _threads(pid))
+    return all(stat is None or stat.state in STOPPED for stat in stats)
+
+
+def _is_ended(pid: int) -> bool:
+    stat = read_stat(pid)
+    return stat is None or stat.state in "ZX"
+
+
+def _affinity(thread: int) -> set[int]:
+    try:
+        return os.sched_getaffinity(thread)
+    except OSError:
+        return set()
+
+
+def _listed(numbers: Sequence[int] | set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))

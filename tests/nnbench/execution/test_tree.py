@@ -1,0 +1,255 @@
+"""What a worker's tree does is seen from outside: its time, its CPUs, its GPU; and it can be stopped."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from nnbench.execution import gpu, supervisor
+from nnbench.execution.tree import Tree, Watch
+from tests.plugins import helpers
+
+pytestmark = pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux")
+
+CPUS = sorted(os.sched_getaffinity(0)) if supervisor.KNOWN else []
+BUSY = """
+def compute(seconds):
+    import time
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+"""
+WAIT = "print(flush=True); sys.stdin.read()"
+THREAD = "thread = threading.Thread(target=compute, args=(0.2,)); thread.start(); thread.join()"
+CHILD = "child = os.fork()\nif not child: compute(0.2); os._exit(0)\nos.waitpid(child, 0)"
+DAEMON = """
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        compute(0.2)
+        os._exit(0)
+    os._exit(0)
+os.wait()
+time.sleep(0.5)
+"""
+RESTLESS = """
+def start(depth):
+    while True:
+        if not os.fork():
+            if depth: start(depth - 1)
+            compute(0.002)
+            os._exit(0)
+        time.sleep(0.001)
+        os.waitpid(-1, os.WNOHANG)
+print(flush=True)
+start(1)
+"""
+
+
+@contextmanager
+def worker(code, mark=""):
+    """Run code under a supervisor until it prints a line; give its tree."""
+    program = f"import os, sys, threading, time\n{BUSY}\n{code}"
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        supervisor.supervised([sys.executable, "-I", "-S", "-c", program]),
+        stdin=pipe,
+        stdout=pipe,
+        env=helpers.environment(mark=mark),
+        start_new_session=True,
+    )
+    tree = Tree(process.pid)
+    try:
+        process.stdout.readline()
+        yield tree
+    finally:
+        tree.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("code", ["compute(0.2)", THREAD, CHILD, DAEMON])
+def test_time_of_all_that_has_computed_is_counted(code):
+    with worker(f"{code}\n{WAIT}") as tree:
+        assert 0.17 < tree.cpu_s() < 0.45
+
+
+def test_time_is_exact_and_never_falls():
+    code = "while True:\n if not os.fork(): compute(0.003); os._exit(0)\n os.wait()\n print(flush=True)"
+    with worker(code) as tree:
+        readings = [tree.cpu_s() for _ in range(300)]
+    assert readings == sorted(readings)
+    assert readings[-1] > readings[0]
+
+
+def test_nothing_computes_while_it_is_stopped():
+    code = """
+for _ in range(3):
+    threading.Thread(target=compute, args=(60,)).start()
+os.fork()
+print(flush=True)
+compute(60)
+"""
+    with worker(code) as tree:
+        time.sleep(0.05)
+        assert tree.stop()
+        before = tree.cpu_s()
+        assert before > 0
+        time.sleep(0.1)
+        assert tree.cpu_s() == before
+        tree.go_on()
+        helpers.wait_until(lambda: tree.cpu_s() > before)
+
+
+def test_tree_that_keeps_growing_is_stopped():
+    with worker(RESTLESS) as tree:
+        for _ in range(5):
+            assert tree.stop()
+            before, members = tree.cpu_s(), tree.members()
+            time.sleep(0.03)
+            assert (tree.cpu_s(), tree.members()) == (before, members)
+            tree.go_on()
+
+
+def test_tree_is_stopped_again_and_again():
+    with worker("print(flush=True)\nfor line in sys.stdin: pass") as tree:
+        for _ in range(20):
+            assert tree.stop()
+            tree.go_on()
+
+
+def test_daemons_are_members():
+    code = f"{DAEMON.replace('compute(0.2)', 'time.sleep(60)')}\n{WAIT}"
+    with worker(code) as tree:
+        assert len(tree.members()) == 2
+
+
+def test_others_are_no_members():
+    with worker(WAIT) as tree, worker(WAIT) as other:
+        assert len(tree.members()) == 1
+        assert not set(tree.members()) & {*other.members(), other.root, tree.root, os.getpid()}
+
+
+def test_nothing_survives_its_end(tmp_path):
+    with worker(f"{DAEMON.replace('compute(0.2)', 'time.sleep(60)')}\n{WAIT}", tmp_path) as tree:
+        tree.stop()
+    assert helpers.survivors(tmp_path) == []
+
+
+def test_supervisor_that_was_stopped_ends_too(tmp_path):
+    code = f"import signal\nos.kill(os.getppid(), signal.SIGSTOP)\n{WAIT}"
+    with worker(code, tmp_path) as tree:
+        tree.stop()
+    assert helpers.survivors(tmp_path) == []
+
+
+def test_tree_that_has_ended_has_nothing_to_tell():
+    with worker("print(flush=True)") as tree:
+        helpers.wait_until(lambda: not tree.members())
+        assert tree.stop()
+        tree.go_on()
+        assert tree.look(CPUS, "cpu") == []
+        assert tree.cpu_s() >= 0
+
+
+def test_cpus_that_were_not_given_are_seen():
+    with worker(WAIT) as tree:
+        assert tree.look(CPUS, "cpu") == []
+        assert tree.look([], "cpu") == []
+        others = ", ".join(map(str, CPUS[:-1]))
+        if others:
+            seen = f"could run on CPU {others}, was given {CPUS[-1]}"
+            assert tree.look(CPUS[-1:], "cpu") == [seen]
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_thread_of_a_child_that_may_run_elsewhere_is_seen():
+    pin = f"os.sched_setaffinity(0, [{CPUS[-1]}])"
+    wide = f"os.sched_setaffinity(0, {CPUS})\n    time.sleep(60)"
+    code = f"""
+{pin}
+def widen():
+    {wide}
+if not os.fork():
+    threading.Thread(target=widen).start()
+    time.sleep(60)
+time.sleep(0.2)
+{WAIT}
+"""
+    with worker(code) as tree:
+        helpers.wait_until(lambda: tree.look(CPUS[-1:], "cpu"))
+
+
+def test_memory_on_a_gpu_is_seen_of_a_backend_of_the_cpu(monkeypatch):
+    with worker(f"os.fork()\n{WAIT}") as tree:
+        helpers.wait_until(lambda: len(tree.members()) == 2)
+        users = {tree.members()[-1], os.getpid()}
+        monkeypatch.setattr(gpu, "holders", lambda: users)
+        assert tree.look([], "cuda") == []
+        assert tree.look([], "cpu") == ["has memory on a GPU, as a backend of the device cpu"]
+        users -= {*tree.members()}
+        assert tree.look([], "cpu") == []
+
+
+class Looked:
+    """A tree that counts how often it was looked at."""
+
+    def __init__(self, seen=()):
+        self.looks = 0
+        self.seen = [*seen]
+
+    def look(self, cpus, device):
+        assert (cpus, device) == ((1,), "cpu")
+        self.looks += 1
+        return self.seen
+
+
+def test_long_call_is_looked_at_once_while_it_runs():
+    tree = Looked()
+    watch = Watch(tree, (1,), "cpu")
+    moments = []
+    for call in range(1, 21):
+        watch.begin(expected_s=0.1)
+        start = time.monotonic()
+        while tree.looks < call:
+            time.sleep(watch.due_s(1.0))
+            watch.poll()
+        moments.append(time.monotonic() - start)
+        watch.poll()
+        assert tree.looks == call
+        assert watch.due_s(1.0) == 1.0
+    assert max(moments) - min(moments) > 0.02
+
+
+def test_short_calls_are_looked_at_now_and_then(monkeypatch):
+    tree = Looked()
+    watch = Watch(tree, (1,), "cpu")
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for _ in range(1000):
+        watch.begin(expected_s=0.01)
+        clock[0] += 0.01
+        watch.poll()
+    assert 50 < tree.looks < 160  # 100 but for chance
+
+
+def test_what_is_seen_is_told_once():
+    watch = Watch(Looked(["wrong"]), (1,), "cpu")
+    for _ in range(3):
+        watch.begin(expected_s=0.1)
+        watch._at = 0.0
+        watch.poll()
+    assert watch.violations == ["wrong"]
+
+
+def test_other_systems_tell_nothing(monkeypatch):
+    monkeypatch.setattr(supervisor, "KNOWN", False)
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as process:
+        tree = Tree(process.pid)
+        assert (tree.stop(), tree.cpu_s(), tree.look([0], "cpu")) == (True, None, [])
+        tree.go_on()
+        tree.kill()
