@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from nnbench import catalog
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
@@ -41,20 +40,38 @@ class Task:
         return seeding.epoch_orders(self.workload, len(self.train.inputs), self.seed)
 
 
+def load_dataset(name: str) -> Splits:
+    """Load a dataset: one that a plugin names, or a folder of IDX files.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be loaded.
+    """
+    from nnbench import catalog  # the judge imports this module, and no plugin's manager
+
+    known = catalog.datasets()
+    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
+    if name not in known and os.path.isdir(name):  # noqa: PTH112 - see above
+        return load_folder(Path(name))
+    return catalog.find("dataset or folder", name, known).load()
+
+
 def load_splits(workload: Workload) -> Splits:
-    """Load the workload's dataset: one that a plugin names, or a folder of IDX files.
+    """Load the workload's dataset in this process.
 
     Raises
     ------
     DatasetError
         If it cannot be loaded, or does not fit the workload.
     """
-    known = catalog.datasets()
-    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
-    if workload.dataset not in known and os.path.isdir(workload.dataset):  # noqa: PTH112 - see above
-        splits = load_folder(Path(workload.dataset))
-    else:
-        splits = catalog.find("dataset or folder", workload.dataset, known).load()
+    splits = load_dataset(workload.dataset)
+    check_fit(workload, splits)
+    return splits
+
+
+def check_fit(workload: Workload, splits: Splits) -> None:
+    """Refuse a dataset that does not fit a workload."""
     match workload.loss:
         case "cross_entropy":
             if splits.train.labels is None:
@@ -71,23 +88,34 @@ def load_splits(workload: Workload) -> Splits:
             f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
             f"to hold out {workload.validation:,}"
         )
-    return splits
 
 
 def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
     """Fit a dataset in memory to a workload, and draw what is random."""
-    train, test = splits.train, splits.test
+    return draw_task(workload, fit_splits(workload, splits), seed)
+
+
+def fit_splits(workload: Workload, splits: Splits) -> Splits:
+    """Return what a workload trains on and is tested on, which keeps its classes if it has any."""
+    train, test, outputs = splits
     if workload.validation:
         cut = len(train.inputs) - workload.validation
         train, test = train.rows(slice(cut)), train.rows(slice(cut, None))
-    count, inputs = train.inputs.shape
-    network = workload.network(inputs, splits.outputs)
+    network = workload.network(train.inputs.shape[1], outputs)
+    fitted = fit(test, network)._replace(labels=test.labels)
+    return Splits(fit(train, network), fitted, outputs)
+
+
+def draw_task(workload: Workload, fitted: Splits, seed: int) -> Task:
+    """Draw what is random for data that :func:`fit_splits` has fitted."""
+    count, inputs = fitted.train.inputs.shape
+    network = workload.network(inputs, fitted.outputs)
     return Task(
         workload=workload,
         seed=seed,
-        train=fit(train, network),
-        test=fit(test, network),
-        labels=test.labels,
+        train=fitted.train,
+        test=fit(fitted.test, network),
+        labels=fitted.test.labels,
         network=network,
         layers=seeding.initial_layers(network, workload.initial, seed),
         batch_size=min(workload.batch_size or count, count),

@@ -66,6 +66,11 @@ def survivors(mark: object) -> list[psutil.Process]:
     return found
 
 
+def count_open() -> int:
+    """Return how many descriptors this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait for a condition, and fail if it never comes true."""
     deadline = time.monotonic() + PATIENCE_S

@@ -1,0 +1,194 @@
+"""Processes that run third-party code for the parent, which loads none itself.
+
+The parent asks in lines of JSON, waits for each answer, and no longer than it says. What the code prints
+goes to standard error; what it warns of is a warning of the parent.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import selectors
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import msgspec
+
+from nnbench.contract.errors import NnbenchError, PluginWarning
+from nnbench.execution import process
+from nnbench.execution.supervisor import supervised
+from nnbench.execution.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+T = TypeVar("T")
+POLL_S = 0.1
+CHUNK = 1 << 20
+LARGEST = 1 << 26  #: of an answer, in bytes
+GRACE_S = 2.0  #: for a child that has nothing more to do
+ERRORS: dict[str, type[NnbenchError]] = {
+    each.__name__: each for each in NnbenchError.__subclasses__()
+}
+
+
+class ChildError(Exception):
+    """A child has died, hung, or answered nonsense; the text says which."""
+
+
+class Warned(msgspec.Struct, frozen=True):
+    """A warning of a child."""
+
+    text: str
+    is_of_plugin: bool
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a child makes of a question."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    error: str | None = None
+    kind: str = ""  #: name of the error's class, in nnbench.contract.errors
+    warnings: list[Warned] = []
+
+
+class Child:
+    """A running child. The context ends it, with all that it has started, however that has hidden."""
+
+    def __init__(self, module: str, pass_fds: Collection[int] = ()) -> None:
+        self.process = subprocess.Popen(
+            supervised(process.command(None, module)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        assert self.process.stdin  # noqa: S101 - it was asked for
+        assert self.process.stdout  # noqa: S101 - likewise
+        self.questions, self.answers = self.process.stdin, self.process.stdout
+        for pipe in (self.questions, self.answers):
+            os.set_blocking(pipe.fileno(), False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.kill()
+
+    def ask(self, question: object, kind: type[T], timeout_s: float) -> T:
+        """Return the answer to a question.
+
+        Raises
+        ------
+        ChildError
+            If there is none within the time, or it is no answer.
+        NnbenchError
+            What the code of the child has raised.
+        """
+        line = self._exchange(msgspec.json.encode(question) + b"\n", monotonic() + timeout_s)
+        try:
+            reply = msgspec.json.decode(line, type=Reply)
+            for each in reply.warnings:
+                category = PluginWarning if each.is_of_plugin else UserWarning
+                warnings.warn(each.text, category, stacklevel=3)
+            if reply.error is None:
+                return msgspec.json.decode(reply.value, type=kind)
+        except msgspec.MsgspecError as error:
+            raise ChildError(f"its process answered nonsense: {error}") from error
+        raise ERRORS.get(reply.kind, NnbenchError)(reply.error)
+
+    def _exchange(self, line: bytes, deadline: float) -> bytes:
+        left, answer = memoryview(line), bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_READ)
+            selector.register(self.questions, selectors.EVENT_WRITE)
+            while not answer.endswith(b"\n"):
+                ended = self.process.poll() is not None
+                ready = selector.select(0 if ended else POLL_S)
+                for key, _ in ready:
+                    if key.fileobj is self.questions:
+                        left = self._write(left)
+                        if not left:
+                            selector.unregister(self.questions)
+                    elif chunk := os.read(key.fd, CHUNK):
+                        answer += chunk
+                    else:
+                        raise ChildError(self._how_it_ended())
+                if ended and not ready:  # something that it has started may hold the pipe open
+                    raise ChildError(self._how_it_ended())
+                if monotonic() > deadline:
+                    raise ChildError("its process did not answer in time")
+                if len(answer) > LARGEST:
+                    raise ChildError("its process does not end its answer")
+        return bytes(answer)
+
+    def _write(self, left: memoryview) -> memoryview:
+        try:
+            return left[os.write(self.questions.fileno(), left) :]
+        except BrokenPipeError:
+            return left[:0]  # how it ended is found where it should have answered
+
+    def _how_it_ended(self) -> str:
+        try:
+            status = self.process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            return "its process has closed the pipe"
+        if status < 0:
+            return f"its process was killed by {process.name_signal(-status)}"
+        return f"its process ended with status {status}"
+
+    def close(self) -> None:
+        """Let it end by itself for a moment, then kill it."""
+        self.questions.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it, and every process that comes of it."""
+        Tree(self.process.pid).kill()
+        self.process.wait()
+        self.questions.close()
+        self.answers.close()
+
+
+def serve(kind: type[T], answer: Callable[[T], object]) -> None:
+    """Be a child: answer questions of a type until there are no more.
+
+    Standard input and output are the parent's alone: whoever prints meanwhile does so to standard error,
+    and whoever reads finds nothing.
+    """
+    faulthandler.enable()
+    with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        try:
+            os.dup2(2, 1)
+        except OSError:  # standard error is closed
+            os.dup2(nothing, 1)
+        for line in questions:
+            reply = _reply(answer, line, kind)
+            sys.stdout.flush()
+            answers.write(msgspec.json.encode(reply) + b"\n")
+            answers.flush()
+
+
+def _reply(answer: Callable[[T], object], line: bytes, kind: type[T]) -> Reply:
+    value, error, name = msgspec.Raw(b"null"), None, ""
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            value = msgspec.Raw(msgspec.json.encode(answer(msgspec.json.decode(line, type=kind))))
+        except NnbenchError as problem:
+            error, name = str(problem), type(problem).__name__
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a plugin raises
+            error = " ".join(f"{type(problem).__name__}: {problem}".split())
+    said = [Warned(str(w.message), issubclass(w.category, PluginWarning)) for w in caught]
+    return Reply(value, error, name, said)
