@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from nnbench.contract.spec import RULES, Arrays, Layer, flatten, map_arrays
+from nnbench.contract.spec import Arrays, Layer, flatten, map_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -126,7 +126,7 @@ class Update:
 
     def __call__(self, gradients: Sequence[Array]) -> None:
         """Make one step."""
-        if not RULES[self.optimizer.kind].keeps_moments:
+        if not self.optimizer.keeps_moments:
             self.restart()
         self.step += 1
         for parameter, gradient, moments in zip(

@@ -121,11 +121,21 @@ class Model(ABC, Generic[DataT, BatchT]):
 
     @abstractmethod
     def load(self, layers: Sequence[Layer]) -> None:
-        """Copy parameters in and clear the optimizer's state."""
+        """Copy parameters in and clear the optimizer's state.
+
+        A cell warms up with other parameters, and loads its own when its clock starts. Nothing of
+        an earlier training may be left, not even what depends on the parameters of then.
+        """
 
     @abstractmethod
     def dump(self) -> list[Layer]:
-        """Copy the parameters out, in the form that ``load`` takes."""
+        """Copy the parameters out, in the form that ``load`` takes.
+
+        It is called between parts of an epoch, every 100 to 300 steps, off the clock; then the
+        whole process may be stopped for a while. All work must have been done when ``synchronize``
+        returned: nothing may be left for ``dump``, which has to be about as quick as after
+        ``load``.
+        """
 
     @abstractmethod
     def place(self, examples: Examples) -> DataT:
@@ -151,7 +161,21 @@ class Model(ABC, Generic[DataT, BatchT]):
         """Return the logits in host memory, shape (N, K), before softmax or sigmoid."""
 
     def optimizer_state(self) -> OptimizerState | None:
-        """Copy out what the optimizer keeps between steps; None if it keeps nothing, or cannot say."""
+        """Copy out what the optimizer keeps between steps; called where ``dump`` is.
+
+        From the parameters and this state at the start of a part, the proof trains the part itself,
+        in float64. So the moments are what the formulas of ``OptimizerState`` give for the
+        gradients since ``load``, whatever form the backend keeps them in: 0 steps and zeros right
+        after it. They must be as precise as float32 can be, for every parameter, also one that the
+        backend knows not to move. Training goes on to the same bits as if nobody had asked.
+
+        Returns
+        -------
+        OptimizerState or None
+            None where the optimizer keeps nothing, which is so for ``sgd`` and ``adam-fresh``. A
+            backend that returns None under ``adam`` is followed from its parameters alone, through
+            all of the training and with wider tolerances, and its row says so.
+        """
         return None
 
     def synchronize(self) -> None:
@@ -179,9 +203,11 @@ class Model(ABC, Generic[DataT, BatchT]):
     ) -> NDArray[np.float32]:
         """Train on the rows of ``data`` in the given order, in batches of ``batch_size``.
 
-        The harness may hand in an epoch in parts: any number of whole batches, and a last one
-        that may be smaller. A faster path may override this method if it leaves the same
-        parameters; it should not compile anew for another length of ``order``.
+        The harness hands in an epoch in parts of any length: some whole batches, and at the
+        epoch's end one that may be smaller. Where an epoch is whole batches, a call may also hold
+        several epochs. Lengths are drawn anew in each cell. A faster path may override this
+        method if it leaves the same parameters; it should not compile anew for another length of
+        ``order``.
 
         Returns
         -------

@@ -61,11 +61,25 @@ def flatten(layers: Iterable[Layer]) -> list[NDArray[Any]]:
 
 
 class OptimizerState(NamedTuple):
-    """What Adam keeps between steps, in the form of the parameters."""
+    """What Adam keeps between steps, in the form of the parameters.
 
-    steps: int  #: that the moments were corrected for so far
-    first: list[Layer]  #: moments, before their correction
-    second: list[Layer]
+    With the gradient g of step t the moments become m = β₁·m + (1 − β₁)·g and v = β₂·v +
+    (1 − β₂)·g²; they begin as zeros. These are m and v themselves, not yet divided by 1 − β₁ᵗ and
+    1 − β₂ᵗ. An L2 term is part of the gradient.
+    """
+
+    steps: int  #: t, how many there were since ``load``
+    first: list[Layer]  #: m, float32 or float64
+    second: list[Layer]  #: v
+
+    def unscaled(self, optimizer: Optimizer) -> OptimizerState:
+        """Return copies of moments that are scaled as in ``Optimizer.scaled``, not scaled."""
+
+        def times(factor: float, moments: list[Layer]) -> list[Layer]:
+            return [map_arrays(lambda array: array * factor, layer) for layer in moments]
+
+        first, second = (1 - decay for decay in (optimizer.beta1, optimizer.beta2))
+        return OptimizerState(self.steps, times(first, self.first), times(second, self.second))
 
 
 class Examples(NamedTuple):
@@ -121,6 +135,11 @@ class Optimizer:
                 return adam_fresh
             case _:
                 assert_never(self.kind)
+
+    @property
+    def keeps_moments(self) -> bool:
+        """Whether a step depends on more than the parameters and its gradients."""
+        return RULES[self.kind].keeps_moments
 
     def scaled(self, step: int) -> tuple[float, float]:
         """Return the rate and the epsilon of Adam's step ``step`` (from 1) with scaled moments.

@@ -1,8 +1,10 @@
 """What a network costs, by its specification."""
 
+import numpy as np
 import pytest
 
-from nnbench import NetworkSpec, Optimizer
+from nnbench import Layer, NetworkSpec, Optimizer, OptimizerState
+from nnbench.contract.spec import RULES
 
 
 def make_spec(sizes, kind="sgd", bias=True):
@@ -26,3 +28,19 @@ def make_spec(sizes, kind="sgd", bias=True):
 )
 def test_bytes_of_a_step_are_counted(spec, batch_size, floats):
     assert spec.traffic(batch_size) == 4 * floats
+
+
+def test_scaled_moments_are_those_of_the_definition_times_what_is_left_out():
+    optimizer = Optimizer(kind="adam", learning_rate=0.1, beta1=0.75, beta2=0.875)
+    ones = Layer(np.ones((2, 3), np.float32), None)
+    steps, (first,), (second,) = OptimizerState(5, [ones], [ones]).unscaled(optimizer)
+    assert steps == 5
+    assert first.bias is second.bias is None
+    assert first.weight.dtype == second.weight.dtype == np.float32
+    assert np.array_equal(first.weight, np.full((2, 3), 0.25))
+    assert np.array_equal(second.weight, np.full((2, 3), 0.125))
+
+
+def test_only_adam_keeps_moments():
+    kept = {kind: Optimizer(kind=kind, learning_rate=1).keeps_moments for kind in RULES}
+    assert kept == {"sgd": False, "adam": True, "adam-fresh": False}
