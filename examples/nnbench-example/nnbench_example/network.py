@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
-from nnbench import Examples, Layer, Network, flatten
+from nnbench import Examples, Layer, Network, OptimizerState, flatten
 
-from nnbench_example.optimizers import make_optimizer
+from nnbench_example.optimizers import Adam, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,13 @@ class ExampleNetwork(Network[Examples, Examples]):
 
     def gradients(self) -> list[Layer]:
         return [layer.copy() for layer in self.kept]
+
+    def optimizer_state(self) -> OptimizerState | None:
+        optimizer = self.optimizer
+        if not (isinstance(optimizer, Adam) and optimizer.spec.keeps_moments):
+            return None
+        moments = (np.concatenate(m, axis=None) for m in (optimizer.first, optimizer.second))
+        return OptimizerState(optimizer.steps, *map(self.spec.view, moments))
 
     def place(self, examples: Examples) -> Examples:
         return examples
