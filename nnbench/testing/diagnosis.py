@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench.testing.mistakes import HALF, MISTAKES, RIGHT
+from nnbench.testing.mistakes import HALF, HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing.problems import deviation
 from nnbench.testing.session import LIKELY, NOTHING_FITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Layer, NetworkSpec
+    from nnbench.contract.spec import Layer, NetworkSpec, OptimizerState
     from nnbench.testing.mistakes import Outcome
     from nnbench.testing.problems import Problem
 
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     Named = dict[str, Array]  # arrays of one training by name
 
 TOLERANCE = 1e-4  #: relative, of each array, for float32 backends
+STATE_TOLERANCE = 2e-5  #: relative, of all arrays of a moment; the proof of a run has the same
 UNEXPLAINED = 0.05  #: the share of a deviation that a fitting mistake may leave
 EXACT = 1e-3  #: a mistake that leaves less is the one
 ALIKE = 10  #: two roundings are alike if their deviations are within this factor
 ROUNDING = 0.01  #: a larger relative deviation is no rounding
 SHOWN = 3  #: values of an array in a message
+STATE_TYPES = ("float32", "float64")  #: of moments
 NOT_FINITE = "a division by zero, an overflow, or memory that was never set"
 
 
@@ -161,6 +163,44 @@ def layers(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
     return misfit(what, changes(actual), changes(right), made)
 
 
+def state(what: str, actual: OptimizerState, problem: Problem) -> str | None:
+    """Check the state of an optimizer that keeps moments, after a training."""
+    right = RIGHT.train(problem)
+    if actual.steps != right.state.steps:
+        return message(
+            f"{what}, steps: expected {right.state.steps}, came {actual.steps}",
+            "the count is off by one: t is how many steps there were since load"
+            if abs(actual.steps - right.state.steps) == 1
+            else "something else is counted: t is how many steps there were since load",
+        )
+    for part in ("first", "second"):
+        moment = f"{what}, {part} moment"
+        if text := structure(moment, getattr(actual, part), problem.spec, STATE_TYPES):
+            return text
+
+        def named(state: OptimizerState, part: str = part) -> Named:
+            return name_arrays(getattr(state, part))
+
+        given, wanted = named(actual), named(right.state)
+        if not apart(given, wanted) <= STATE_TOLERANCE:
+            wrong = [
+                Candidate(hint, named(hand_out(problem.spec.optimizer, right)))
+                for hint, hand_out in HANDED_OUT.items()
+            ]
+            trained = candidates(problem, lambda outcome: named(outcome.state))
+            return misfit(moment, given, wanted, [*wrong, *trained])
+    return None
+
+
+def apart(actual: Named, expected: Named) -> float:
+    """Return how far some arrays are off together, relative to their norm."""
+    off, scale = (
+        float(np.linalg.norm([np.linalg.norm(array) for array in arrays]))
+        for arrays in ([actual[name] - expected[name] for name in expected], expected.values())
+    )
+    return off / scale if scale else off
+
+
 def training(
     what: str, actual: Named, problem: Problem, named: Callable[[Outcome], Named]
 ) -> str | None:
@@ -176,23 +216,27 @@ def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[
         yield Candidate(mistake.hint, named(outcome), mistake is HALF)
 
 
-def structure(what: str, actual: Any, spec: NetworkSpec) -> str | None:
-    """Check the form of parameters or gradients: their number, shapes and dtypes."""
+def structure(
+    what: str, actual: Any, spec: NetworkSpec, types: Collection[str] = ("float32",)
+) -> str | None:
+    """Check the form of parameters, gradients or moments: their number, shapes and dtypes."""
     if len(actual) != len(spec.shapes):
         facts = f"{what}: expected {len(spec.shapes)} layers, came {len(actual)}"
         return message(facts, "one Layer(weight, bias) for each pair of neighbouring sizes")
     for depth, ((weight, bias), shape) in enumerate(zip(actual, spec.shapes, strict=True), start=1):
-        if text := form(f"{what}, weight {depth}", weight, shape):
+        if text := form(f"{what}, weight {depth}", weight, shape, types):
             return text
         if bias is not None and not spec.bias:
             facts = f"{what}, bias {depth}: expected None, came {kind(bias)}"
             return message(facts, "the bias is None in a network without biases")
-        if spec.bias and (text := form(f"{what}, bias {depth}", bias, shape[1:])):
+        if spec.bias and (text := form(f"{what}, bias {depth}", bias, shape[1:], types)):
             return text
     return None
 
 
-def form(what: str, actual: Any, shape: tuple[int, ...]) -> str | None:
+def form(
+    what: str, actual: Any, shape: tuple[int, ...], types: Collection[str] = ("float32",)
+) -> str | None:
     """Check the shape and the dtype of one array."""
     wanted = f"{what}: expected float32 of shape {shape}, came {kind(actual)}"
     if not isinstance(actual, np.ndarray):
@@ -200,7 +244,7 @@ def form(what: str, actual: Any, shape: tuple[int, ...]) -> str | None:
     if actual.shape != shape:
         is_transposed = actual.shape == shape[::-1]
         return message(wanted, "transposed" if is_transposed else "another order of dimensions")
-    if actual.dtype != np.float32:
+    if actual.dtype.name not in types:
         return message(wanted, "not converted to float32 on the way out")
     return None
 

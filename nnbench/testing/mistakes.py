@@ -21,6 +21,7 @@ from nnbench.contract.spec import (
     Layer,
     Optimizer,
     OptimizerKind,
+    OptimizerState,
     flatten,
     map_arrays,
     require_all,
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
     losses: list[float]
     gradients: list[Layer]  #: of the last step
     layers: list[Layer]
+    state: OptimizerState  #: also where the optimizer's kind makes nothing of it
 
 
 class Weights(NamedTuple):
@@ -127,17 +129,20 @@ class Training:
     def _go_on(self, problem: Problem, layers: list[Layer], update: Update) -> Outcome:
         losses: list[float] = []
         history: list[list[Layer]] = []
+        used: list[list[Layer]] = []  # by the update
         starts = problem.epoch_starts()
         for step, batch in enumerate(self.batches(problem)):
             if self.restarts and step in starts:
                 update.restart()
             loss, gradients = self._backprop(problem, layers, batch)
             history.append(gradients)
-            update(self.moved(self.kept(history)))
+            used.append(self.kept(history))
+            update(self.moved(used[-1]))
             losses.append(loss)
         gradients = history[-1] if history else layerwise(np.zeros_like, layers)
         epochs = map(self.reported, np.split(np.array(losses), starts[1:]))
-        return Outcome([float(x) for epoch in epochs for x in epoch], gradients, layers)
+        reported = [float(x) for epoch in epochs for x in epoch]
+        return Outcome(reported, gradients, layers, state_of(update, layers, used))
 
     def _backprop(
         self, problem: Problem, layers: list[Layer], batch: Examples
@@ -158,6 +163,20 @@ class Training:
             )
             for pair in zip(gradients, layers, strict=True)
         ]
+
+
+def state_of(update: Update, layers: Layers, used: Sequence[Layers]) -> OptimizerState:
+    """Return an optimizer's state, given the gradients of all its steps."""
+    if len(update.parameters) < len(flatten(layers)):  # it keeps moments of what it does not move
+        update = type(update)(update.optimizer, [array.copy() for array in flatten(layers)])
+        for gradients in used:
+            update(flatten(gradients))
+    first, second = (iter(moments) for moments in zip(*update.moments, strict=True))
+    return OptimizerState(
+        update.step,
+        layerwise(lambda _: next(first), layers),
+        layerwise(lambda _: next(second), layers),
+    )
 
 
 def layerwise(function: Callable[..., Any], *networks: Layers) -> list[Layer]:
@@ -277,6 +296,28 @@ def no_output_slope(
         return reference.output_loss(spec, logits, batch)
     error = y(logits) - batch.targets
     return float((error**2).mean()), 2 * error / error.size
+
+
+# The optimizer's state, handed out wrongly after a right training
+
+
+def corrected(optimizer: Optimizer, outcome: Outcome) -> OptimizerState:
+    """Divide the moments by what corrects their start at zero."""
+    steps, first, second = outcome.state
+    corrections = 1 - optimizer.beta1**steps, 1 - optimizer.beta2**steps
+    return OptimizerState(steps, divided(first, corrections[0]), divided(second, corrections[1]))
+
+
+def scaled(optimizer: Optimizer, outcome: Outcome) -> OptimizerState:
+    """Leave the factors of the gradients out."""
+    steps, first, second = outcome.state
+    factors = 1 - optimizer.beta1, 1 - optimizer.beta2
+    return OptimizerState(steps, divided(first, factors[0]), divided(second, factors[1]))
+
+
+def divided(layers: Layers, by: float) -> list[Layer]:
+    """Divide all arrays."""
+    return layerwise(lambda array: array / by, layers)
 
 
 # What is trained on
@@ -432,5 +473,25 @@ TABLE = {
     "all losses are the epoch's last one: they share a buffer": [
         Training(reported=lambda losses: np.full_like(losses, losses[-1]))
     ],
+}
+#: How a right state may be handed out wrongly: what is given, of an optimizer and what it trained.
+HANDED_OUT: dict[str, Callable[[Optimizer, Outcome], OptimizerState]] = {
+    "the moments are corrected: hand them out as they are before that": corrected,
+    "the moments are scaled: OptimizerState.unscaled undoes that": scaled,
+    "the moments are swapped: the first is of the gradients, the second of their squares": (
+        lambda _, outcome: outcome.state._replace(
+            first=outcome.state.second, second=outcome.state.first
+        )
+    ),
+    "the root of the second moment": lambda _, outcome: outcome.state._replace(
+        second=layerwise(np.sqrt, outcome.state.second)
+    ),
+    "the last gradients, or their squares, in place of the moments": lambda _, outcome: (
+        OptimizerState(
+            outcome.state.steps,
+            outcome.gradients,
+            layerwise(np.square, outcome.gradients),
+        )
+    ),
 }
 MISTAKES = [replace(training, hint=hint) for hint, made in TABLE.items() for training in made]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench import reference
+from nnbench import OptimizerState, reference
 from nnbench.testing import diagnosis
-from nnbench.testing.mistakes import MISTAKES, RIGHT
+from nnbench.testing.mistakes import HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing.problems import SPECS, make_problem
 
 PROBLEMS = [
@@ -48,6 +48,36 @@ def test_a_mistake_is_explained_by_itself(mistake):
         step = problem.first_step()
         texts.append(diagnosis.gradients("step", cast(mistake.train(step).gradients), step) or "")
     assert any(text.endswith(f"Likely mistake: {mistake.hint}") for text in texts)
+
+
+@pytest.mark.parametrize("hint", HANDED_OUT)
+def test_a_state_handed_out_wrongly_is_called_by_its_name(hint):
+    problem = replace(PROBLEMS[0], earlier=None)
+    given = HANDED_OUT[hint](problem.spec.optimizer, RIGHT.train(problem))
+    given = given._replace(first=cast(given.first), second=cast(given.second))
+    assert diagnosis.state("state", given, problem).endswith(f"Likely mistake: {hint}")
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moments_of_float32_are_no_mistake(problem, dtype):
+    problem = replace(problem, earlier=None)
+    steps, first, second = replace(RIGHT, dtype=dtype).train(problem).state
+    assert diagnosis.state("state", OptimizerState(steps, first, second), problem) is None
+
+
+def test_an_optimizer_that_decays_otherwise_is_found_by_its_moments():
+    problem = replace(PROBLEMS[0], earlier=None)
+    swapped = next(mistake for mistake in MISTAKES if "beta2 swapped" in mistake.hint)
+    text = diagnosis.state("state", swapped.train(problem).state, problem)
+    assert text.endswith("beta1 and beta2 swapped")
+
+
+def test_moments_that_are_not_finite_are_no_moments():
+    problem = replace(PROBLEMS[0], earlier=None)
+    state = RIGHT.train(problem).state
+    state.second[0].weight[0, 0] = np.nan
+    assert "division by zero" in diagnosis.state("state", state, problem)
 
 
 def test_an_earlier_training_is_forgotten():

@@ -17,6 +17,7 @@ from nnbench import (
     BackendUnavailableError,
     Examples,
     Layer,
+    OptimizerState,
     flatten,
     hookimpl,
     minibatches,
@@ -232,6 +233,119 @@ class UsesGradientsOnce(ExampleNetwork):
         if self.is_fresh:
             super().update()
         self.is_fresh = False
+
+
+# --- what the optimizer keeps
+
+
+class WrongState(ExampleNetwork):
+    """Hands Adam's moments out in another form."""
+
+    change: Callable[..., OptimizerState]
+
+    def optimizer_state(self):
+        state = super().optimizer_state()
+        return None if state is None else self.change(*state)
+
+    def factors(self, steps):
+        decays = self.spec.optimizer.beta1, self.spec.optimizer.beta2
+        return [np.float32(1 / (1 - decay**steps)) for decay in decays]
+
+
+class CorrectsMoments(WrongState):
+    def change(self, steps, first, second):
+        one, other = self.factors(steps)
+        return OptimizerState(steps, scale(first, one), scale(second, other))
+
+
+class ScalesMoments(WrongState):
+    def change(self, steps, first, second):
+        one, other = self.factors(1)
+        return OptimizerState(steps, scale(first, one), scale(second, other))
+
+
+class SwapsMoments(WrongState):
+    def change(self, steps, first, second):
+        return OptimizerState(steps, second, first)
+
+
+class RootsSecondMoment(WrongState):
+    def change(self, steps, first, second):
+        roots = [Layer(*(None if a is None else np.sqrt(a) for a in layer)) for layer in second]
+        return OptimizerState(steps, first, roots)
+
+
+class GivesGradients(WrongState):
+    def change(self, steps, first, second):
+        return OptimizerState(steps, self.gradients(), second)
+
+
+class CountsFromOne(WrongState):
+    def change(self, steps, first, second):
+        return OptimizerState(steps + 1, first, second)
+
+
+class CountsEpochs(WrongState):
+    def change(self, steps, first, second):
+        return OptimizerState(steps // 3, first, second)
+
+
+class TransposesMoments(WrongState):
+    def change(self, steps, first, second):
+        return OptimizerState(steps, [Layer(w.T.copy(), b) for w, b in first], second)
+
+
+class GivesOneBuffer(WrongState):
+    """Copies its moments to the same place each time."""
+
+    def change(self, steps, first, second):
+        self.buffer = getattr(self, "buffer", first)
+        for mine, new in zip(flatten(self.buffer), flatten(first), strict=True):
+            mine[...] = new
+        return OptimizerState(steps, self.buffer, second)
+
+
+class KeepsMomentsOfSgd(ExampleNetwork):
+    def optimizer_state(self):
+        return super().optimizer_state() or OptimizerState(0, self.gradients(), self.gradients())
+
+
+class AliasesMoments(ExampleNetwork):
+    def optimizer_state(self):
+        state, optimizer = super().optimizer_state(), self.optimizer
+        if state is None or not isinstance(optimizer, Adam):
+            return None
+        own = (self.in_layers(m) for m in (optimizer.first, optimizer.second))
+        return OptimizerState(state.steps, *own)
+
+    def in_layers(self, arrays):
+        rest = iter(arrays)
+        return [Layer(next(rest), next(rest) if self.spec.bias else None) for _ in self.layers]
+
+
+class SharesMoments(AliasesMoments):
+    """Makes new arrays in each step, and hands these out."""
+
+    def update(self):
+        if isinstance(self.optimizer, Adam):
+            for name in ("first", "second"):
+                setattr(self.optimizer, name, [m.copy() for m in getattr(self.optimizer, name)])
+        super().update()
+
+
+class ForgetsWhenAsked(ExampleNetwork):
+    def optimizer_state(self):
+        state = super().optimizer_state()
+        if isinstance(self.optimizer, Adam):
+            self.optimizer.restart()
+        return state
+
+
+class HoldsOneEpoch(ExampleNetwork):
+    """Takes an order for rows of a split that come once each."""
+
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, np.array(list(dict.fromkeys(order))), batch_size)
 
 
 # --- epochs
@@ -471,6 +585,20 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "skips-correction": SkipsCorrection,
     "puts-epsilon-inside": PutsEpsilonInside,
     "restarts-adam": RestartsAdam,
+    "corrects-moments": CorrectsMoments,
+    "scales-moments": ScalesMoments,
+    "swaps-moments": SwapsMoments,
+    "roots-second-moment": RootsSecondMoment,
+    "gives-gradients": GivesGradients,
+    "counts-from-one": CountsFromOne,
+    "counts-epochs": CountsEpochs,
+    "transposes-moments": TransposesMoments,
+    "gives-one-buffer": GivesOneBuffer,
+    "keeps-moments-of-sgd": KeepsMomentsOfSgd,
+    "aliases-moments": AliasesMoments,
+    "shares-moments": SharesMoments,
+    "forgets-when-asked": ForgetsWhenAsked,
+    "holds-one-epoch": HoldsOneEpoch,
     "skips-biases": SkipsBiases,
     "never-updates": NeverUpdates,
     "keeps-state": KeepsState,
