@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnbench import Layer, Network
+from nnbench import Layer, Network, OptimizerState
 from nnbench_numpy.buffers import SHADE, Batch, Data, keep, make_workspace
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class NumpyNetwork(Network[Data, Batch]):
 
     def gradients(self) -> list[Layer]:
         return self._export(self._weight_gradients)
+
+    def optimizer_state(self) -> OptimizerState | None:
+        if not isinstance(self._optimizer, Adam):
+            return None
+        moments = (self._export(self._views(flat)) for flat in self._optimizer.moments)
+        return OptimizerState(self._optimizer.step, *moments).unscaled(self.spec.optimizer)
 
     def _export(self, matrices: list[Array]) -> list[Layer]:
         weights = [matrix[self._ones :].copy() for matrix in matrices]
@@ -234,7 +240,8 @@ class Adam(GradientDescent):
 
     def __init__(self, spec: Optimizer, parameters: Array, gradients: Array) -> None:
         super().__init__(spec, parameters, gradients)
-        self.arrays += [np.zeros_like(parameters), np.zeros_like(parameters)]
+        self.moments = [np.zeros_like(parameters), np.zeros_like(parameters)]
+        self.arrays += self.moments
         self.step = 0
 
     def __call__(self, count: int) -> None:
