@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_size_t, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_long,
+    c_size_t,
+    c_void_p,
+)
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 ACTIVATIONS = {"relu": 0, "sigmoid": 1}
 LOSSES = {"cross_entropy": 0, "squared_error": 1}
 OPTIMIZERS = {"sgd": 0, "adam": 1, "adam-fresh": 2}
-PARAMETERS, GRADIENTS = range(2)
+PARAMETERS, GRADIENTS, FIRST_MOMENTS, SECOND_MOMENTS = range(4)
 
 
 class Spec(Structure):
@@ -56,6 +66,7 @@ SIGNATURES = {
     "nn_free": (None, [c_void_p]),
     "nn_load": (None, [c_void_p, c_void_p]),
     "nn_dump": (None, [c_void_p, c_int, c_void_p]),
+    "nn_steps": (c_long, [c_void_p]),
     "nn_batch": (c_int, [c_void_p, POINTER(Split), c_void_p, c_size_t]),
     "nn_feedforward": (None, [c_void_p, c_void_p]),
     "nn_backprop": (c_float, [c_void_p]),

@@ -12,7 +12,7 @@
 
 enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
-enum array { PARAMETERS, GRADIENTS };
+enum array { PARAMETERS, GRADIENTS, FIRST_MOMENTS, SECOND_MOMENTS };
 
 #define API __attribute__((visibility("default"))) /* -fvisibility hides the rest */
 
@@ -173,9 +173,22 @@ API void nn_load(struct network *net, float *parameters) {
     for (int t = 0; t < net->threads; t++) net->workers[t].optimizer.step = 0;
 }
 
-API void nn_dump(const struct network *net, int array, float *out) {
-    copy_rows(net, array == GRADIENTS ? net->gradient : net->parameter, out, 0);
+static float *array_of(const struct network *net, enum array array) {
+    switch (array) {
+    case PARAMETERS: return net->parameter;
+    case GRADIENTS: return net->gradient;
+    case FIRST_MOMENTS: return net->first;
+    case SECOND_MOMENTS: return net->second;
+    }
+    abort();
 }
+
+API void nn_dump(const struct network *net, int array, float *out) {
+    copy_rows(net, array_of(net, (enum array)array), out, 0);
+}
+
+/* How many steps the optimizer has made since the last load. */
+API long nn_steps(const struct network *net) { return net->workers[0].optimizer.step; }
 
 /* The jobs. */
 

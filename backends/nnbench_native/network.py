@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nnbench import Layer, Network, flatten
+from nnbench import Layer, Network, OptimizerState, flatten
 from nnbench_native.library import (
     ACTIVATIONS,
+    FIRST_MOMENTS,
     GRADIENTS,
     LOSSES,
     OPTIMIZERS,
     PARAMETERS,
+    SECOND_MOMENTS,
     Spec,
     Split,
     load,
@@ -71,6 +73,13 @@ class NativeNetwork(Network[Split, Batch]):
 
     def gradients(self) -> list[Layer]:
         return self._export(GRADIENTS)
+
+    def optimizer_state(self) -> OptimizerState | None:
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        moments = map(self._export, (FIRST_MOMENTS, SECOND_MOMENTS))
+        steps = int(self._library.nn_steps(self._handle))
+        return OptimizerState(steps, *moments).unscaled(self.spec.optimizer)
 
     def _export(self, which: int) -> list[Layer]:
         """Copy a flat array out, and cut it into layers."""
