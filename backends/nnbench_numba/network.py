@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401 - the BLAS that Numba calls: its pool is to be known
 from threadpoolctl import ThreadpoolController
 
-from nnbench import Examples, Layer, Network, flatten
+from nnbench import Examples, Layer, Network, OptimizerState, flatten
 from nnbench_numba import compilation, kernels
 from nnbench_numba.kernels import Model, Rule, Split, State, Workspace
 
@@ -76,6 +76,12 @@ class NumbaNetwork(Network[Split, Batch]):
 
     def gradients(self) -> list[Layer]:
         return self._export(self._state.partial.sum(axis=0))
+
+    def optimizer_state(self) -> OptimizerState | None:
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        moments = map(self.spec.view, (self._state.first, self._state.second))
+        return OptimizerState(self._steps, *moments).unscaled(self.spec.optimizer)
 
     def _export(self, flat: NDArray[np.float32]) -> list[Layer]:
         return [layer.copy() for layer in self.spec.view(flat)]
