@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import sqrt
 from operator import mul
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
-from nnbench import Layer, Network
+from nnbench import Layer, Network, OptimizerState
 from nnbench_python.functions import cross_entropy, squared_error
 
 if TYPE_CHECKING:
@@ -52,6 +53,22 @@ class PythonNetwork(Network[DataT, DataT]):
 
     def gradients(self) -> list[Layer]:
         return [self._export(layer) for layer in self._gradients]
+
+    def optimizer_state(self) -> OptimizerState | None:
+        optimizer = self._optimizer
+        if not isinstance(optimizer, Adam):
+            return None
+        if optimizer.step == 0:
+            optimizer.start(self._vectors(self._layers))
+        moments = map(self._layers_of, (optimizer.first, optimizer.second))
+        return OptimizerState(optimizer.step, *moments).unscaled(self.spec.optimizer)
+
+    def _layers_of(self, vectors: list[Vector]) -> list[Layer]:
+        """Undo ``_vectors``, and export."""
+        rest = iter(vectors)
+        weights = [list(islice(rest, len(layer.weights))) for layer in self._layers]
+        biases = list(rest) or [layer.biases for layer in self._layers]
+        return [self._export(Dense(*both)) for both in zip(weights, biases, strict=True)]
 
     def _export(self, layer: Dense) -> Layer:
         import numpy as np
@@ -114,11 +131,14 @@ class FreshAdam(GradientDescent):
 class Adam(GradientDescent):
     """Kingma and Ba (2015), algorithm 1, with scaled moments: see ``Optimizer.scaled``."""
 
+    def start(self, parameters: list[Vector]) -> None:
+        """Set the moments to zero."""
+        self.first, self.second = ([[0.0] * len(p) for p in parameters] for _ in range(2))
+
     def __call__(self, parameters: list[Vector], gradients: list[Vector]) -> None:
         """Make one step."""
         if self.step == 0:
-            self.first = [[0.0] * len(p) for p in parameters]
-            self.second = [[0.0] * len(p) for p in parameters]
+            self.start(parameters)
         self.step += 1
         rate, epsilon = self.spec.scaled(self.step)
         beta1, beta2 = self.spec.beta1, self.spec.beta2
