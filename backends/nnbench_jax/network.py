@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax, monitoring
 
-from nnbench import BackendUnavailableError, Layer, Network
+from nnbench import BackendUnavailableError, Layer, Network, OptimizerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,6 +91,12 @@ class JaxNetwork(Network[Data, Data]):
 
     def gradients(self) -> list[Layer]:
         return export(self._gradients)
+
+    def optimizer_state(self) -> OptimizerState | None:
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        first, second, step = self._state.moments
+        return OptimizerState(int(step), export(first), export(second))
 
     def place(self, examples: Examples) -> Data:
         placed = jax.device_put((examples.inputs, examples.one_hot(self.spec.sizes[-1])))
