@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from nnbench import Layer, Network
+from nnbench import Layer, Network, OptimizerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +58,13 @@ class SklearnNetwork(Network[Data, Data]):
 
     def gradients(self) -> list[Layer]:
         return export(*self._gradients)
+
+    def optimizer_state(self) -> OptimizerState | None:
+        optimizer, depth = self._model._optimizer, len(self.spec.shapes)
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        moments = (export(m[:depth], m[depth:]) for m in (optimizer.ms, optimizer.vs))
+        return OptimizerState(optimizer.t, *moments)
 
     def place(self, examples: Examples) -> Data:
         inputs, labels, _ = examples
