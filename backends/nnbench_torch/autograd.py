@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from nnbench import Layer, NetworkSpec
+    from nnbench import Layer, NetworkSpec, OptimizerState
     from nnbench_torch.network import Data
 
 
@@ -36,6 +36,9 @@ class AutogradNetwork(DenseNetwork):
     def load(self, layers: Sequence[Layer]) -> None:
         super().load(layers)
         self._optimizer.restart()
+
+    def optimizer_state(self) -> OptimizerState | None:
+        return self._optimizer.export(self._to_host)
 
     def feedforward(self, batch: Data) -> Tensor:
         self._logits = self._feedforward(self._leaves, batch.inputs)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nnbench import OptimizerState
 from nnbench_torch.network import (
     DenseNetwork,
     Parameters,
@@ -70,6 +71,13 @@ class CompiledNetwork(DenseNetwork):
         first, second, *of_ones = self._moments
         for moment in (*first, *second, *of_ones):
             moment.zero_()
+        self._steps = 0
+
+    def optimizer_state(self) -> OptimizerState | None:
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        first, second, *_ = self._moments
+        return OptimizerState(self._steps, self._to_host(first), self._to_host(second))
 
     def feedforward(self, batch: Data) -> Tensor:
         logits: Tensor = self._feedforward(self._parameters, batch.inputs)
@@ -82,6 +90,7 @@ class CompiledNetwork(DenseNetwork):
 
     def update(self) -> None:
         self._update(self._parameters, self._moments, self._gradients)
+        self._steps += 1
 
     def predict(self, batch: Data) -> NDArray[np.float32]:
         """Return the logits without compiling: evaluation is not worth a graph of its own."""
@@ -95,6 +104,7 @@ class CompiledNetwork(DenseNetwork):
         for part in rows.split(batch_size):
             step = self._step_of_full_batch if len(part) == batch_size else self._plain_step
             losses.append(step(self._parameters, self._moments, *self.batch(data, part)))
+        self._steps += len(losses)
         return self.losses_to_host(losses)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench import Layer, NetworkSpec
+    from nnbench import Layer, NetworkSpec, OptimizerState
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class HandwrittenNetwork(DenseNetwork):
     def load(self, layers: Sequence[Layer]) -> None:
         super().load(layers)
         self._optimizer.restart()
+
+    def optimizer_state(self) -> OptimizerState | None:
+        return self._optimizer.export(lambda flat: self._to_host(split(self.spec, *flat)))
 
     def batch(self, data: Data, index: NDArray[np.int64] | Tensor) -> Data:
         rows = self._to_device(index)

@@ -122,7 +122,10 @@ class DenseNetwork(TorchNetwork):
         return export(self._layers)
 
     def gradients(self) -> list[Layer]:
-        return export(pair(self.spec, self._gradients))
+        return self._to_host(self._gradients)
+
+    def _to_host(self, tensors: Sequence[Tensor]) -> list[Layer]:
+        return export(pair(self.spec, tensors))
 
 
 def shapes(spec: NetworkSpec) -> list[tuple[int, int]]:

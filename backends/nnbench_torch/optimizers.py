@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nnbench import OptimizerState
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from nnbench import Optimizer
+    from nnbench import Layer, Optimizer
 
 
 def make_optimizer(
@@ -38,6 +40,11 @@ class GradientDescent:
         """Forget all earlier steps."""
         for tensor in self.state:
             tensor.zero_()
+
+    def export(self, to_host: Callable[[list[Tensor]], list[Layer]]) -> OptimizerState | None:
+        """Copy Adam's moments out; ``to_host`` does so with what has the form of the parameters."""
+        del to_host
+        return None
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Make one step."""
@@ -67,6 +74,10 @@ class FusedAdam(GradientDescent):
         self.first, self.second = zeros_like(parameters), zeros_like(parameters)
         self.step = torch.zeros((), device=parameters[0].device)
         self.state = [*self.first, *self.second, self.step]
+
+    def export(self, to_host: Callable[[list[Tensor]], list[Layer]]) -> OptimizerState:
+        """Copy the moments out."""
+        return OptimizerState(int(self.step), to_host(self.first), to_host(self.second))
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Make one step."""
@@ -101,6 +112,11 @@ class Adam(GradientDescent):
         """Forget all earlier steps."""
         super().restart()
         self.step = 0
+
+    def export(self, to_host: Callable[[list[Tensor]], list[Layer]]) -> OptimizerState:
+        """Copy the moments out."""
+        scaled = OptimizerState(self.step, to_host(self.first), to_host(self.second))
+        return scaled.unscaled(self.spec)
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Make one step."""

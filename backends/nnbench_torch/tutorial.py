@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
+from nnbench import OptimizerState
 from nnbench_torch.network import Data, TorchNetwork, export, make_loss
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ class TutorialNetwork(TorchNetwork):
         grads = [(m.weight.grad, m.bias.grad if self.spec.bias else None) for m in self._linears]
         return export(cast("list[tuple[Tensor, Tensor | None]]", grads))
 
+    def optimizer_state(self) -> OptimizerState | None:
+        if not self.spec.optimizer.keeps_moments:
+            return None
+        first, second = map(self._moments, ("exp_avg", "exp_avg_sq"))
+        steps = [int(kept["step"]) for kept in self._optimizer.state.values()]
+        return OptimizerState(max(steps, default=0), first, second)
+
+    def _moments(self, name: str) -> list[Layer]:
+        """Copy moments out; there are none before the first step."""
+
+        def moment(parameter: Tensor) -> Tensor:
+            kept = self._optimizer.state.get(parameter)
+            return kept[name] if kept else torch.zeros_like(parameter)
+
+        pairs = ((linear.weight, linear.bias) for linear in self._linears)
+        return export((moment(w), moment(b) if self.spec.bias else None) for w, b in pairs)
+
     def batch(self, data: Data, index: NDArray[np.int64] | Tensor) -> Data:
         """Do for one batch what the DataLoader does."""
         dataset = TensorDataset(*data)
@@ -69,7 +87,7 @@ class TutorialNetwork(TorchNetwork):
     def update(self) -> None:
         rule, previous = self.spec.optimizer, self._optimizer.state
         self._optimizer = make_optimizer(rule, self._model.parameters())
-        if rule.choose(sgd=False, adam=True, adam_fresh=False):  # it keeps moments
+        if rule.keeps_moments:
             self._optimizer.state = previous
         self._optimizer.step()
 

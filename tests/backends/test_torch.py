@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from nnbench import catalog, minibatches, reference
+from nnbench.testing import diagnosis
+from nnbench.testing.problems import Problem
 from nnbench_torch import why_no_compiler
 from tests.backends.expected import train_reference
 from tests.conftest import give
@@ -51,6 +53,17 @@ def train(network, examples, epochs=3):
     return np.concatenate(losses), train_reference(network.spec, examples, orders, BATCH_SIZE)
 
 
+def verify_state(network, examples):
+    """Hold the optimizer's state after ``train`` against the reference's."""
+    orders = [np.random.default_rng(epoch).permutation(EXAMPLES) for epoch in range(3)]
+    problem = Problem(network.spec, make_layers(network.spec), examples, orders, BATCH_SIZE)
+    state = network.optimizer_state()
+    if network.spec.optimizer.keeps_moments:
+        assert diagnosis.state("state", state, problem) is None
+    else:
+        assert state is None
+
+
 @compiles
 @pytest.mark.parametrize(("kind", "optimizer"), COMPILED, ids=lambda x: getattr(x, "kind", None))
 def test_compiled_epochs_match_the_reference(kind, optimizer):
@@ -59,6 +72,7 @@ def test_compiled_epochs_match_the_reference(kind, optimizer):
     losses, (expected, layers) = train(network, make_examples(spec, EXAMPLES))
     assert losses == pytest.approx(expected, rel=1e-4)
     assert distance(network.dump(), layers) < 1e-4
+    verify_state(network, make_examples(spec, EXAMPLES))
 
 
 @compiles
@@ -86,6 +100,7 @@ def test_compiled_phases_equal_the_compiled_step_which_compiles_once():
             assert distance(stepwise.gradients(), gradients) < 1e-4
         stepwise.update()
     assert distance(stepwise.dump(), whole.dump()) < 1e-6
+    assert stepwise.optimizer_state().steps == whole.optimizer_state().steps == len(order) // 8
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.kind}-{o.epsilon}")
@@ -96,6 +111,7 @@ def test_what_is_not_fused_matches_the_reference_too(name, optimizer):
     losses, (expected, layers) = train(network, make_examples(spec, EXAMPLES))
     assert losses == pytest.approx(expected, rel=1e-4)
     assert distance(network.dump(), layers) < 1e-4
+    verify_state(network, make_examples(spec, EXAMPLES))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.kind}-{o.epsilon}")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from nnbench import BackendUnavailableError, catalog
+from nnbench.testing import diagnosis
+from nnbench.testing.problems import Problem
 from tests.backends.expected import train_reference
 from tests.problems import (
     KINDS,
@@ -92,6 +94,9 @@ def test_replayed_epochs_match_the_reference(kind, optimizer):
     assert losses.dtype == np.float32
     assert losses == pytest.approx(expected, rel=1e-4)
     assert distance(network.dump(), layers) < 1e-4
+    if optimizer.keeps_moments:
+        problem = Problem(spec, make_layers(spec), examples, orders, BATCH_SIZE)
+        assert diagnosis.state("state", network.optimizer_state(), problem) is None
 
 
 def test_two_recordings_serve_epochs_of_any_length():
