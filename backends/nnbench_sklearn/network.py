@@ -4,6 +4,10 @@ Training is the public ``partial_fit``, one call for each ``train_epoch``, which
 every batch of the rows it gets. These internals are relied on, the same from scikit-learn 1.7 to 1.9:
 ``_forward_pass``, ``_backprop`` and ``_optimizer.update_params`` are the three phases of a step;
 ``partial_fit`` calls the latter two once for each batch, and goes on with the ``_optimizer`` there is.
+
+The library's own loss is that of probabilities, none of which counts as less than float32's ε: it is
+off by a hundredth where a network is sure and wrong. So the logits of each batch are kept, and all
+losses of an epoch are computed from them at once.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from nnbench import Layer, Network, OptimizerState
@@ -78,19 +83,17 @@ class SklearnNetwork(Network[Data, Data]):
 
     def feedforward(self, batch: Data) -> NDArray[np.float32]:
         model = self._model
-        model.out_activation_ = "identity"  # so that logits come out
-        values = model._forward_pass([batch.inputs] + [None] * len(model.coefs_))
-        model.out_activation_ = "softmax"
-        logits: NDArray[np.float32] = values[-1]
-        return logits
+        model._forward_pass([batch.inputs] + [None] * len(model.coefs_))
+        return model.logits
 
     def backprop(self, batch: Data) -> float:
         """Call the library's own, which makes the feedforward once more."""
         model, depth = self._model, len(self._model.coefs_)
         values: list[Any] = [batch.inputs] + [None] * depth
         empty: list[list[Any]] = [[None] * depth for _ in range(3)]
+        model.steps.clear()
         _, *self._gradients = model._backprop(batch.inputs, batch.targets, None, values, *empty)
-        return float(model.losses.pop())
+        return float(mean_losses(model.steps, batch.labels)[0])
 
     def update(self) -> None:
         coefs, intercepts = self._gradients
@@ -101,20 +104,29 @@ class SklearnNetwork(Network[Data, Data]):
     ) -> NDArray[np.float32]:
         model = self._model
         model.batch_size = min(batch_size, len(order))
-        model.losses.clear()
+        model.steps.clear()
+        labels = data.labels[order]
         try:
-            model.partial_fit(data.inputs[order], data.labels[order])
+            model.partial_fit(data.inputs[order], labels)
         except ValueError:  # it refuses to end with parameters that are not finite
             if all(np.isfinite(array).all() for array in model.arrays):
                 raise
-        return np.array(model.losses, np.float32)
+        return mean_losses(model.steps, labels)
+
+
+class Step(NamedTuple):
+    """What the loss of a batch is computed from, after the epoch."""
+
+    logits: NDArray[np.float32]  #: shape (N, K)
+    penalty: float  #: the L2 term
 
 
 class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
-    """MLPClassifier with the contract's L2 term, which keeps the loss of each batch."""
+    """MLPClassifier with the contract's L2 term, which keeps the logits of each batch."""
 
     spec: NetworkSpec
-    losses: list[float]
+    logits: NDArray[np.float32]  #: of the last feedforward, shape (N, K)
+    steps: list[Step]
 
     @property
     def arrays(self) -> Arrays:
@@ -123,9 +135,21 @@ class Classifier(MLPClassifier):  # type: ignore[misc]  # a base without types
 
     def _backprop(self, inputs: NDArray[np.float32], *others: Any) -> Any:
         self.alpha = self.spec.l2 * len(inputs)  # the library divides it by the batch size
-        loss, *gradients = super()._backprop(inputs, *others)
-        self.losses.append(loss)
-        return loss, *gradients
+        result = super()._backprop(inputs, *others)
+        self.steps.append(Step(self.logits, self._penalty() if self.spec.l2 else 0.0))
+        return result
+
+    def _forward_pass(self, values: list[Any]) -> list[Any]:
+        self.out_activation_ = "identity"
+        super()._forward_pass(values)
+        self.logits = values[-1].copy()
+        self.out_activation_ = "softmax"
+        ACTIVATIONS["softmax"](values[-1])  # in place
+        return values
+
+    def _penalty(self) -> float:
+        squares = sum(float(np.vdot(weight, weight)) for weight in self.coefs_)
+        return self.spec.l2 / 2 * squares
 
 
 class Adam(AdamOptimizer):  # type: ignore[misc]  # a base without types
@@ -155,10 +179,21 @@ def make_model(spec: NetworkSpec) -> Classifier:
         n_iter_no_change=np.inf,  # so does the end
         random_state=0,
     )
-    model.spec, model.losses = spec, []
+    model.spec, model.steps = spec, []
     zeros = np.zeros((1, spec.sizes[0]), np.float32)
     model.partial_fit(zeros, [0], classes=np.arange(spec.sizes[-1]))
     return model
+
+
+def mean_losses(steps: Sequence[Step], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the loss of each step's batch; the labels are those of all steps in a row."""
+    logits = np.concatenate([step.logits for step in steps])
+    logits -= logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), labels]
+    counts = [len(step.logits) for step in steps]
+    sums = np.add.reduceat(losses, np.cumsum([0, *counts[:-1]]), dtype=np.float64)
+    means = sums / counts + [step.penalty for step in steps]
+    return means.astype(np.float32)
 
 
 def export(weights: Arrays, biases: Arrays) -> list[Layer]:

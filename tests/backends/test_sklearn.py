@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnbench import BackendUnavailableError, Optimizer, catalog
+from nnbench import BackendUnavailableError, Layer, Optimizer, catalog, minibatches, reference
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
 pytest.importorskip("sklearn")
@@ -41,3 +41,16 @@ def test_a_network_that_diverges_gives_losses_and_no_error():
     losses = network.train_epoch(network.place(make_examples(spec, 40)), np.arange(40), 8)
     assert len(losses) == 5
     assert not np.isfinite(losses).all()
+
+
+def test_losses_are_right_where_the_network_is_sure_and_wrong():
+    """The library counts no probability as less than 1.2e-7, whose loss is 15.9."""
+    layers = [Layer(layer.weight * 100, np.zeros_like(layer.bias)) for layer in make_layers(SPEC)]
+    examples = make_examples(SPEC, 20)
+    network = catalog.backends()["sklearn"].network(SPEC, 8)
+    network.load(layers)
+    losses = network.train_epoch(network.place(examples), np.arange(16), 8)
+    batches = [examples.rows(index) for index in minibatches(np.arange(16), 8)]
+    expected, _ = reference.train(SPEC, layers, batches)
+    assert max(expected) > 100
+    assert losses == pytest.approx(expected, rel=1e-5)
