@@ -154,7 +154,9 @@ class Part:
     optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
     wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
     cpu_s: float | None = None  #: that the kernel accounts to the worker's whole tree, in that time
-    dump_cpu_s: float | None = None  #: likewise, while the state was copied out
+    late_s: float | None = None  #: of wall_s: nnbench itself waited for a CPU, as the kernel says
+    dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
+    dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +251,8 @@ class CellResult:
     flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
     changed: bool | None = None  #: whether training changed the parameters; None is unknown
     achieved_gflops: float | None = None  #: operations by training time, zeros included
-    ceiling_gflops: float | None = None  #: what this machine can do at most; None is unknown
+    ceiling_gflops: float | None = None  #: that matrix products here reach; None is unknown
+    peak_gflops: float | None = None  #: that such CPUs cannot pass; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
     machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
     block_attempt: int = 0  #: a block whose machine was lost runs again, whole
@@ -258,6 +261,7 @@ class CellResult:
         None  #: of the initial parameters, on the clock: a share of the first part
     )
     dump_cpu_s: float | None = None  #: of a dump before training, by the kernel
+    dump_s: float | None = None  #: likewise, as that of a part
     violations: list[str] = field(
         default_factory=list
     )  #: what was seen from outside and is not allowed
