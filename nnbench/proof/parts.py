@@ -1,0 +1,376 @@
+"""Prove a part of a training: follow it in float64 from the backend's own state.
+
+A part is what was trained between two cuts. It starts from parameters and optimizer state that the
+backend handed over, and so nothing accumulates: whatever a right backend rounds in a few hundred
+steps is far smaller than what a wrong one does in one. If every part is proved, so is the whole.
+
+What makes right trainings differ by more than rounding is one thing, a ReLU whose input is smaller
+than float32 can tell from zero. There the reference takes the backend's side, if that explains what
+it sees: see :func:`prove`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf, isfinite, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nnbench.contract.spec import minibatches
+from nnbench.proof.training import EPSILON, State, Unit, flat
+from nnbench.records import Deviations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from nnbench.contract.spec import Layer
+    from nnbench.proof.training import Array, Snapshot, Suspect, Training
+    from nnbench.records import Limits
+
+MOST_ROUNDS = 10  #: of a search
+MOST_TOGETHER = 32  #: units whose effects are measured and combined
+LEAST_GAIN = 0.7  #: of a deviation may be left by flips that explain some of it
+SOFTENING = 0.2  #: added to margins: the very smallest are no more likely than small ones
+MEMORY = 1 << 28  #: bytes of snapshots of one part
+
+
+class Part(NamedTuple):
+    """A part as the backend reports it."""
+
+    order: NDArray[np.int64]  #: of its examples
+    batch_size: int
+    start: State
+    end: State
+    losses: NDArray[np.float32]  #: of each step, before its update
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a part."""
+
+    deviations: Deviations
+    proved: bool  #: whether the backend trained it as the reference does
+    flips: int  #: undecided signs in which the reference took the backend's side
+    step: int | None  #: the first, from 0, whose loss is beyond the tolerance, if one is
+    end: State  #: what the reference came to
+
+
+def prove(
+    training: Training,
+    part: Part,
+    limits: Limits,
+    *,
+    from_parameters: bool = False,
+    own: State | None = None,
+) -> Verdict:
+    """Hold a part against the reference, which follows the backend where float32 is undecided.
+
+    If the part deviates by more than the tolerance, hidden units whose input float32 cannot tell
+    from zero are taken on their other side. They stay there if that brings the reference nearer to the
+    backend. What no flips explain is no rounding.
+
+    Parameters
+    ----------
+    training
+        The reference of the backend's network and examples.
+    part
+        What the backend was given, and what it gave back.
+    limits
+        What rounding alone may do in a part of this length.
+    from_parameters
+        The backend does not show its optimizer's state: the reference goes on with its own, and the moments are
+        not compared.
+    own
+        What the reference came to at the end of the part before; None in the first.
+    """
+    start = (
+        State(part.start.layers, own.optimizer if own else None) if from_parameters else part.start
+    )
+    search = _Search(training, part, start, limits.tolerance, compares_moments=not from_parameters)
+    with np.errstate(all="ignore"):  # what is not finite fails when it is compared
+        found = search.best()
+    beyond = np.flatnonzero(~(found.off <= (limits.tolerance.loss or 0)))
+    return Verdict(
+        deviations=found.deviations,
+        proved=search.excess(found) <= 1,
+        flips=found.flips,
+        step=int(beyond[0]) if len(beyond) else None,
+        end=found.end,
+    )
+
+
+Sides = dict[int, dict[Unit, bool]]  # whether units are active, of each step
+
+
+class _Path(NamedTuple):
+    """A way of the reference through a part."""
+
+    losses: NDArray[np.float64]
+    suspects: list[list[Suspect]]  #: of each step
+    snapshots: dict[int, Snapshot]  #: of the state before some steps
+    end: State
+    off: NDArray[np.float64]  #: how far each loss is off
+    deviations: Deviations
+
+    @property
+    def flips(self) -> int:
+        """Number of units that are not on the side that their input says."""
+        return sum(one.active != one.natural for found in self.suspects for one in found)
+
+    def sides(self, changed: Iterable[_Flip] = ()) -> Sides:
+        """Return the side of every undecided unit, where some are changed."""
+        sides = {
+            step: {s.unit: s.active for s in found} for step, found in enumerate(self.suspects)
+        }
+        for step, suspect in changed:
+            sides[step][suspect.unit] = not suspect.active
+        return sides
+
+
+class _Flip(NamedTuple):
+    """A change of side."""
+
+    step: int
+    suspect: Suspect
+
+
+class _Search:
+    """The search for sides that explain a part."""
+
+    def __init__(
+        self,
+        training: Training,
+        part: Part,
+        start: State,
+        tolerance: Deviations,
+        *,
+        compares_moments: bool,
+    ) -> None:
+        self.training, self.part, self.start = training, part, start
+        self.tolerance, self.compares_moments = tolerance, compares_moments
+        self.batches = list(minibatches(part.order, part.batch_size))
+        self.given = np.asarray(part.losses, np.float64)
+
+    def best(self) -> _Path:
+        """Return the way that comes nearest to what the backend gave."""
+        path = self.walk()
+        if self.excess(path) <= 1 or not (self.is_comparable() and any(path.suspects)):
+            return path
+        self.scales = self.scale(path)
+        path = self.walk(keep=True)
+        for _ in range(MOST_ROUNDS):
+            better = self.explain(path)
+            if better is None or self.excess(better) <= 1:
+                return better or path
+            path = better
+        return path
+
+    def is_comparable(self) -> bool:
+        """Tell whether all that the backend gave is finite: if not, no side explains it."""
+        end = self.part.end
+        arrays = [*end.layers, *(end.optimizer.first if end.optimizer else [])]
+        return self.given.shape == (len(self.batches),) and bool(
+            np.isfinite(self.given).all() and np.isfinite(flat(arrays)).all()
+        )
+
+    def excess(self, path: _Path) -> float:
+        """Return the largest deviation of a way by its tolerance; up to 1 the part is proved."""
+        return max(_shares(path.deviations, self.tolerance))
+
+    def length(self, path: _Path) -> float:
+        """Return a length that falls with each flip that explains something; the largest need not."""
+        return float(np.hypot.reduce(_shares(path.deviations, self.tolerance)))
+
+    def walk(
+        self, before: _Path | None = None, flips: Sequence[_Flip] = (), *, keep: bool = False
+    ) -> _Path:
+        """Train the part; or again, with some changes to the sides of another way.
+
+        All other units that are undecided stay on their sides: those that come to lie on the other one by what
+        is changed would blur its effect.
+        """
+        step, losses, suspects, snapshots, sides = 0, [], [], {}, {}
+        if before is not None:
+            first = min(flip.step for flip in flips)
+            step = max(step for step in before.snapshots if step <= first)
+            losses, suspects = before.losses[:step].tolist(), before.suspects[:step]
+            sides = before.sides(flips)
+            if keep:
+                snapshots = {k: kept for k, kept in before.snapshots.items() if k <= step}
+            self.training.restore(before.snapshots[step])
+        else:
+            self.training.load(self.start)
+        every = max(1, ceil(len(self.batches) * self.training.nbytes / MEMORY))
+        for index in self.batches[step:]:
+            if keep and step % every == 0 and step not in snapshots:
+                snapshots[step] = self.training.snapshot()
+            suspects.append([])
+            losses.append(self.training.step(index, sides.get(step, {}), suspects[-1]))
+            step += 1
+        end, expected = self.training.state(), np.array(losses)
+        off = losses_off(self.given, expected)
+        return _Path(expected, suspects, snapshots, end, off, self.compare(end, off))
+
+    def explain(self, path: _Path) -> _Path | None:
+        """Return a way that explains more of what the backend gave, if there is one.
+
+        What a unit's other side does to all that follows is measured, since training amplifies it. Each
+        effect is small, so those of several add up: how much of each the backend shows is a problem
+        of least squares.
+        """
+        now = self.features(path.end, path.losses)
+        missing = self.features(self.part.end, self.given) - now
+        likely, effects = self.candidates(path), []
+        for flip in likely:
+            other = self.walk(path, [flip])
+            if self.excess(other) <= 1:
+                return self.walk(path, [flip], keep=True)
+            effects.append(self.features(other.end, other.losses) - now)
+        if not likely:
+            return None
+        rows = np.array(effects)
+        gram, seen = (rows @ rows.T).astype(np.float64), (rows @ missing).astype(np.float64)
+        shares = np.linalg.lstsq(gram, seen, rcond=1e-9)[0]
+        together = [flip for flip, share in zip(likely, shares, strict=True) if share > 0.5]
+        alone = [likely[int(np.argmax(2 * seen - np.diag(gram)))]]
+        enough = LEAST_GAIN * self.length(path)
+        for chosen in (together, alone):
+            if chosen and self.length(other := self.walk(path, chosen, keep=True)) < enough:
+                return other
+        return None
+
+    def candidates(self, path: _Path) -> list[_Flip]:
+        """Return the changes that matter, the most promising first."""
+        found = [_Flip(step, one) for step, some in enumerate(path.suspects) for one in some]
+
+        def promise(flip: _Flip) -> float:
+            return flip.suspect.weight / (SOFTENING + flip.suspect.margin)
+
+        return sorted(filter(promise, found), key=promise, reverse=True)[:MOST_TOGETHER]
+
+    def features(self, state: State, losses: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return what is compared, in units of the tolerance."""
+        parts = [
+            losses / (self.scales.loss or 1),
+            flat(state.layers) / (self.scales.displacement or 1),
+        ]
+        if self.compares_moments and state.optimizer:
+            parts.append(flat(state.optimizer.first) / (self.scales.first or 1))
+        return np.concatenate(parts).astype(np.float32)
+
+    def scale(self, path: _Path) -> Deviations:
+        """Return how much of each quantity is within the tolerance."""
+        t, end = self.tolerance, path.end
+        moved = float(np.linalg.norm(flat(end.layers) - flat(self.start.layers)))
+        first = float(np.linalg.norm(flat(end.optimizer.first))) if end.optimizer else 0.0
+        return Deviations(
+            loss=(t.loss or 0) * float(np.mean(path.losses)),
+            displacement=(t.displacement or 0) * moved,
+            first=(t.first or 0) * first,
+        )
+
+    def compare(self, end: State, off: NDArray[np.float64]) -> Deviations:
+        """Return how far the backend's end is from the reference's."""
+        before, given, right = flat(self.start.layers), flat(self.part.end.layers), flat(end.layers)
+        stored = EPSILON * sqrt(len(self.batches)) * float(np.linalg.norm(before))
+        first, second = self.compare_moments(end)
+        return Deviations(
+            loss=_finite(float(off.max(initial=0.0))),
+            displacement=_finite(_relative(given - before, right - before, stored)),
+            first=_finite(first),
+            second=_finite(second),
+        )
+
+    def compare_moments(self, end: State) -> tuple[float, float]:
+        """Return how far the moments are off; a count of steps that is wrong makes them so."""
+        if end.optimizer is None or not self.compares_moments:
+            return 0.0, 0.0
+        given, right = self.part.end.optimizer, end.optimizer
+        if given is None or given.steps != right.steps:
+            return inf, inf
+        return (
+            _relative(flat(given.first), flat(right.first)),
+            _relative(flat(given.second), flat(right.second)),
+        )
+
+
+def losses_off(given: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each loss is off, by the mean of those so far."""
+    if given.shape != expected.shape:
+        return np.full(expected.shape, inf)
+    means = np.cumsum(expected) / np.arange(1, len(expected) + 1)
+    off = np.abs(given - expected) / np.maximum(means, np.finfo(float).tiny)
+    return np.where(np.isfinite(off), off, inf)
+
+
+def _relative(
+    given: NDArray[np.floating], right: NDArray[np.floating], allowed: float = 0.0
+) -> float:
+    """Return the norm of a difference by the norm of what is right, but for what is allowed."""
+    off = float(np.linalg.norm(given - right)) - allowed
+    size = float(np.linalg.norm(right))
+    if not (isfinite(off) and isfinite(size)):
+        return inf
+    if off <= 0:
+        return 0.0
+    return off / size if size else inf
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _shares(deviations: Deviations, tolerance: Deviations) -> list[float]:
+    """Return each deviation by its tolerance."""
+    pairs = (
+        (deviations.loss, tolerance.loss),
+        (deviations.displacement, tolerance.displacement),
+        (deviations.first, tolerance.first),
+        (deviations.second, tolerance.second),
+    )
+    return [inf if one is None or not limit else one / limit for one, limit in pairs]
+
+
+def gradient_deviation(
+    training: Training,
+    layers: list[Layer],
+    index: NDArray[np.int64],
+    gradients: list[Layer],
+) -> float:
+    """Return how far the gradients of one batch are off: the largest relative norm of a layer's.
+
+    What the other side of undecided units explains is taken off.
+    """
+    training.load(State(layers, None))
+    suspects: list[Suspect] = []
+    right = training.gradients(index, {}, suspects)
+    off, sizes = (
+        flat(gradients) - flat(right),
+        [float(np.linalg.norm(flat([one]))) for one in right],
+    )
+    for suspect in suspects:
+        effect = flat(training.gradients(index, {suspect.unit: not suspect.active})) - flat(right)
+        if np.linalg.norm(off - effect) < np.linalg.norm(off):
+            off -= effect
+    norms = [float(np.linalg.norm(flat([one]))) for one in training.spec.view(off)]  # type: ignore[arg-type]
+    if not all(map(isfinite, norms)):
+        return inf
+    return max(
+        norm / size if size else (inf if norm else 0.0)
+        for norm, size in zip(norms, sizes, strict=True)
+    )
+
+
+def logits_deviation(
+    training: Training, layers: list[Layer], inputs: Array, logits: Array
+) -> float:
+    """Return how far logits are off those of the parameters: the largest difference, by their spread."""
+    right = training.logits(layers, inputs)
+    if right.shape != logits.shape or not np.isfinite(logits).all():
+        return inf
+    spread = float(right.std()) or float(np.abs(right).max()) or 1.0
+    off = float(np.abs(logits - right).max(initial=0.0)) / spread
+    return off if isfinite(off) else inf
