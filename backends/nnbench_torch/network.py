@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, assert_never, cast
+
+# Each lets a library round the inputs of products, whatever PyTorch asks for; it is read later.
+for name in ("NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+    os.environ.pop(name, None)
 
 import torch
 from torch import Tensor

@@ -4,6 +4,9 @@
 every activation, loss, optimizer, and bias and L2 on and off.
 """
 
+import os
+import subprocess
+import sys
 import sysconfig
 
 import numpy as np
@@ -179,3 +182,29 @@ def test_no_headers_are_a_reason(monkeypatch, tmp_path):
     assert "Python's headers" in why_no_compiler()
     (tmp_path / "Python.h").touch()
     assert why_no_compiler() is None
+
+
+def test_no_variable_lowers_the_precision():
+    """Some are read by the libraries below PyTorch, which then round in spite of it."""
+    names = ("NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+    lowered = {**dict.fromkeys(names, "1"), "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    code = f"""
+import ctypes
+import torch
+print(torch.get_float32_matmul_precision())
+from nnbench.testing.problems import SPECS
+from nnbench_torch.handwritten import HandwrittenNetwork
+HandwrittenNetwork(SPECS[0])
+print(torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+print([getenv(name.encode()) for name in {names}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | lowered,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["high", "highest False", "[None, None, None]"]
