@@ -227,7 +227,7 @@ def train(
         loss, gradients = backprop(spec, state.parameters, logits, pull_back, batch.targets)
         return update(spec, state, gradients), losses.at[i].set(loss)
 
-    return lax.fori_loop(0, steps, step, (state, jnp.zeros(len(order))))
+    return lax.fori_loop(0, steps, step, (state, jnp.zeros(len(order), jnp.float32)))
 
 
 def export(parameters: Parameters) -> list[Layer]:
