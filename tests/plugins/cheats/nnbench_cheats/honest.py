@@ -12,7 +12,7 @@ from nnbench.contract.spec import map_arrays
 
 from .right import Right, cheat, to_bf16, to_tf32
 
-EPSILON = np.float32(2.0**-23)
+UNDECIDED = np.float32(1.5 * 2.0**-23)  #: of the sum of a product's sizes
 
 
 @cheat("right")
@@ -25,19 +25,23 @@ class TakesOtherSide(Right):
     """Takes the other side of every sign of a hidden unit that float32 cannot decide."""
 
     def feedforward(self, batch):
+        if self.spec.activation != "relu":
+            return super().feedforward(batch)
         self.values = [batch.inputs]
         self.masks: list[Any] = [None]
         for weight, bias in self.layers[:-1]:
             a = self.values[-1]
             z = linear(a, Layer(weight, bias))
             scale = np.abs(a) @ np.abs(weight) + (0 if bias is None else np.abs(bias))
-            is_on = (z > 0) ^ (np.abs(z) < EPSILON * scale)
+            is_on = (z > 0) ^ (np.abs(z) < UNDECIDED * scale)
             self.masks.append(is_on)
             self.values.append(z * is_on)
         self.logits = linear(self.values[-1], self.layers[-1])
         return self.logits
 
     def slope(self, a):
+        if self.spec.activation != "relu":
+            return super().slope(a)
         depth = next(i for i, value in enumerate(self.values) if value is a)
         return self.masks[depth].astype(np.float32)
 
@@ -66,9 +70,6 @@ class ComputesInFloat64(Right):
 
     def gradients(self):
         return [Layer(*narrow(layer)) for layer in super().gradients()]
-
-    def as_layers(self, name):
-        return [Layer(*narrow(layer)) for layer in super().as_layers(name)]
 
 
 def wide(arrays):
@@ -180,13 +181,7 @@ class KeepsScaledMoments(ExampleNetwork):
             parameter -= np.float32(rate) * first / (np.sqrt(second) + np.float32(epsilon))
 
     def optimizer_state(self):
-        rule = self.spec.optimizer
-        return OptimizerState(
-            self.steps,
-            self.as_layers(self.first, 1 - rule.beta1),
-            self.as_layers(self.second, 1 - rule.beta2),
+        moments = (np.concatenate(each, axis=None) for each in (self.first, self.second))
+        return OptimizerState(self.steps, *map(self.spec.view, moments)).unscaled(
+            self.spec.optimizer
         )
-
-    def as_layers(self, moments, factor):
-        scaled = (moment * np.float32(factor) for moment in moments)
-        return [Layer(*(None if a is None else next(scaled) for a in own)) for own in self.layers]

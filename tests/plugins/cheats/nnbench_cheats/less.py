@@ -158,12 +158,12 @@ class ScalesGradientAndTells(ScalesGradient):
             array /= np.float32(len(self.logits))
         return shown
 
-    def as_layers(self, name):
-        shown = super().as_layers(name)
-        if factor := getattr(self, "factor", None):
-            for array in flatten(shown):
-                array /= factor if name == "first" else factor**2
-        return shown
+    def optimizer_state(self):
+        state = super().optimizer_state()
+        for moments, power in ((state.first, 1), (state.second, 2)):
+            for array in flatten(moments):
+                array /= self.factor**power
+        return state
 
 
 class RoundsProducts(Right):
@@ -273,24 +273,25 @@ class StopsTraining(Right):
 class FakesHugeMoments(StopsTraining):
     """Stops training after 20 steps; second moments of 1e30 say that nothing can move."""
 
-    def as_layers(self, name):
-        shown = super().as_layers(name)
+    def optimizer_state(self):
+        state = super().optimizer_state()
         if self.is_late:
-            for array in flatten(shown):
-                array[...] = 1e30 if name == "second" else 0
-        return shown
+            for moments, value in ((state.first, 0), (state.second, 1e30)):
+                for array in flatten(moments):
+                    array[...] = value
+        return state
 
 
 @cheat("named", rf"finite|NaN|{MOMENTS}|{MOVED}")
 class FakesNanMoments(StopsTraining):
     """Stops training after 20 steps; moments of NaN agree with no comparison."""
 
-    def as_layers(self, name):
-        shown = super().as_layers(name)
+    def optimizer_state(self):
+        state = super().optimizer_state()
         if self.is_late:
-            for array in flatten(shown):
+            for array in flatten([*state.first, *state.second]):
                 array[...] = np.nan
-        return shown
+        return state
 
 
 @cheat("named", rf"finite|NaN|{LOSS}")

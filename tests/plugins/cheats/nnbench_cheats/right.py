@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from nnbench_example.network import ExampleNetwork, cross_entropy, squared_error
 
-from nnbench import Layer, OptimizerState, flatten
+from nnbench import Layer, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,21 +113,6 @@ class Right(ExampleNetwork):
 
     def product(self, a, b):
         return a @ b
-
-    def optimizer_state(self):
-        if self.spec.optimizer.kind != "adam":
-            return None
-        return OptimizerState(
-            self.optimizer.steps, self.as_layers("first"), self.as_layers("second")
-        )
-
-    def as_layers(self, name):
-        """Return copies of the optimizer's moments in the form of the parameters."""
-        arrays = iter(getattr(self.optimizer, name))
-        return [
-            Layer(*(None if own is None else next(arrays).copy() for own in layer))
-            for layer in self.layers
-        ]
 
     def snapshot(self):
         """Copy all that training changes."""
