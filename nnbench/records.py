@@ -614,6 +614,8 @@ class Evaluate(msgspec.Struct, frozen=True, tag=True):
     """Evaluate the parameters at an offset of the spool on the test split, in float64."""
 
     offset: int
+    logits: int | None = None  #: offset of what ``predict`` gave with them
+    precision: Precision = "float32"  #: of the products that it was computed with
 
 
 class Evaluation(msgspec.Struct, frozen=True, tag=True):
@@ -621,6 +623,7 @@ class Evaluation(msgspec.Struct, frozen=True, tag=True):
 
     test_loss: float | None  #: None is not finite
     accuracy: float | None  #: None where the targets are no classes
+    logits: float | None = None  #: how far ``predict`` was off, by the spread of the logits
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True):
@@ -663,9 +666,14 @@ class Choose(msgspec.Struct, frozen=True, tag=True):
 
 
 class Chosen(msgspec.Struct, frozen=True, tag=True):
-    """What can be proved apart: numbers of stretches between two cuts, from 0."""
+    """What of a cell is followed, and what can be said of it before."""
 
-    units: list[list[int]]
+    units: list[list[int]] = []  #: each apart: numbers of stretches between two cuts, from 0
+    ends: dict[int, int] = {}  #: number of an epoch: offset of the parameters at its end
+    changed: bool | None = None  #: whether training changed the parameters
+    needs_course: bool = False
+    problem: str | None = None  #: why the cell is invalid, whatever follows
+    miscount: str | None = None  #: why it is, if nothing that follows says more
 
 
 class Prove(msgspec.Struct, frozen=True, tag=True):
@@ -680,9 +688,10 @@ class Finding(msgspec.Struct, frozen=True):
 
     stretch: int
     deviations: Deviations
-    flips: int
-    steps: int  #: that were proved
+    flips: int = 0
+    steps: int = 0  #: that were proved
     problem: str | None = None  #: why it is not what was asked for
+    remark: str | None = None  #: on a training that is not finite
     evaluations: dict[int, Evaluation] = {}  #: of the epochs that end inside it, by number
 
 
@@ -693,11 +702,13 @@ class Proved(msgspec.Struct, frozen=True, tag=True):
 
 
 class Conclude(msgspec.Struct, frozen=True, tag=True):
-    """Decide the status of a cell."""
+    """Decide the status of a cell, from all that was found."""
 
     cell: JudgeCell
-    findings: list[Finding]
-    course: Course | None
+    chosen: Chosen
+    findings: list[Finding] = []  #: in order
+    evaluations: dict[int, Evaluation] = {}  #: by the number of the epoch
+    course: Course | None = None
 
 
 class Judged(msgspec.Struct, frozen=True, tag=True):

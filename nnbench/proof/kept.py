@@ -1,0 +1,129 @@
+"""States that are kept beside a run, so that anyone can prove it again: ``RUN/states/*.npy``.
+
+A file has what one cell came to at each cut: one row of float32 for each, the parameters and then both
+moments, where the backend shows them. Their hashes are in ``cells.jsonl``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import contextmanager, suppress
+from math import ceil
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nnbench.contract.errors import ResultsError
+from nnbench.records import Cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from nnbench.contract.spec import NetworkSpec
+    from nnbench.records import CellResult, Limits
+
+FLOAT = np.dtype("<f4")
+FOLDER = "states"
+CHUNK = 1 << 24  #: bytes that are copied at once
+EPOCH_PARTS = 3  #: that an epoch has at least
+
+
+def path(run: Path, cell: CellResult) -> Path:
+    """Return where the states of a cell are kept, in the folder of its run."""
+    block = f"{cell.round}.{cell.block_attempt}" if cell.block_attempt else f"{cell.round}"
+    block = f"{cell.point}.{block}" if cell.point else block
+    label = re.sub(r"[^\w.=@+-]", "-", cell.backend)
+    return run / FOLDER / f"{block}-{label}-{cell.attempt}.npy"
+
+
+def size(network: NetworkSpec, limits: Limits, *, epochs: int, epoch_steps: int) -> int:
+    """Return how many bytes the states of one cell have at least."""
+    values = network.parameter_count * (3 if network.optimizer.keeps_moments else 1)
+    if epoch_steps == 1:  # parts span epochs
+        cuts = ceil(epochs / limits.steps)
+    else:
+        cuts = epochs * max(min(EPOCH_PARTS, epoch_steps), ceil(epoch_steps / limits.steps))
+    return values * FLOAT.itemsize * cuts
+
+
+def keep(run: Path, cell: CellResult, cuts: Sequence[Cut], spool: int, parameters: int) -> None:
+    """Copy the states of a cell out of the spool.
+
+    Raises
+    ------
+    OSError
+        If they cannot be written; then there is no file.
+    """
+    target = path(run, cell)
+    target.parent.mkdir(exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    values = parameters * (3 if any(cut.has_moments for cut in cuts) else 1)
+    try:
+        with temporary.open("wb") as file:
+            head = {"descr": FLOAT.str, "fortran_order": False, "shape": (len(cuts), values)}
+            npy.write_array_header_1_0(file, head)
+            for cut in cuts:
+                has = parameters * (3 if cut.has_moments else 1)
+                _copy(spool, cut.offset, has * FLOAT.itemsize, file)
+                file.write(bytes((values - has) * FLOAT.itemsize))  # where others have moments
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        error.filename = str(target)
+        raise
+
+
+def _copy(spool: int, offset: int, count: int, file: BinaryIO) -> None:
+    while count:
+        content = os.pread(spool, min(count, CHUNK), offset)
+        if not content:
+            raise OSError(errno.EIO, "the states are shorter than they were")
+        file.write(content)
+        offset, count = offset + len(content), count - len(content)
+
+
+class Kept(NamedTuple):
+    """States of a cell, as a judge reads them."""
+
+    spool: int  #: descriptor of the file
+    cuts: list[Cut]
+
+
+@contextmanager
+def opened(run: Path, cell: CellResult, parameters: int) -> Iterator[Kept | None]:
+    """Open the states of a cell; None if there are none.
+
+    Raises
+    ------
+    ResultsError
+        If the file is none of them.
+    """
+    where = path(run, cell)
+    if not where.exists():
+        yield None
+        return
+    with where.open("rb") as file:
+        try:
+            npy.read_magic(file)
+            shape, is_fortran, dtype = npy.read_array_header_1_0(file)
+        except ValueError as error:
+            raise ResultsError(f"{where} is damaged: {error}") from error
+        start, known = file.tell(), {parameters, 3 * parameters}
+        if is_fortran or dtype != FLOAT or len(shape) != 2 or shape[1] not in known:
+            raise ResultsError(f"{where} holds no states of this network")
+        parts = [p for epoch in cell.epochs for p in epoch.parts if p.state is not None]
+        cuts = [
+            Cut(
+                start + number * shape[1] * FLOAT.itemsize,
+                has_moments=shape[1] > parameters and part.optimizer_steps is not None,
+            )
+            for number, part in zip(range(shape[0]), parts, strict=False)
+        ]
+        yield Kept(file.fileno(), cuts)

@@ -1,0 +1,155 @@
+"""The judges are processes of their own, which import no plugin, and are never a pass if they fail."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from nnbench.contract.errors import ExitCode
+from nnbench.data import arrays
+from nnbench.execution import judges, loading
+from nnbench.execution.judges import JudgeError, Judges
+from nnbench.records import Status
+from tests.plugins.helpers import variables, wait_until
+from tests.trained import judged, spooled, train
+
+SMALL = {"batch_size": 8, "epochs": 3, "target_accuracy": None}
+
+
+@pytest.fixture
+def workload(mnist, folder):
+    """Give a workload of a small dataset."""
+    return replace(mnist, dataset=str(folder), **SMALL)
+
+
+@pytest.fixture
+def spool(workload):
+    """Give a spool of it."""
+    with spooled(workload) as given:
+        yield given
+
+
+@pytest.fixture
+def start(workload, spool, monkeypatch, tmp_path):
+    """Give a function that makes judges who read the spool."""
+    monkeypatch.setattr(judges, "cache_folder", lambda: str(tmp_path / "cache"))
+    stored = loading.load(workload)
+
+    def make(count=2, **options):
+        return Judges(workload, stored, spool.file.fileno(), count=count, **options)
+
+    yield make
+    arrays.release(arrays.descriptors(stored.train, stored.test))
+
+
+def test_judges_find_what_one_in_this_process_finds(spool, start):
+    def halves(training, step):
+        if step == 9:
+            training._moments[0][0] *= 0.5
+
+    cells = [
+        train(spool),
+        train(spool, mistake=halves),
+        train(spool, shows_moments=False),
+        train(spool, mode="off"),
+    ]
+    with start() as found:
+        results = list(found.judge(cells))
+    for result, other in zip(results, (judged(spool, cell) for cell in cells), strict=True):
+        assert (result.status, result.message[:20]) == (other.status, other.message[:20])
+        assert [e.accuracy for e in result.epochs] == [e.accuracy for e in other.epochs]
+        assert (result.proof and result.proof.proved) == (other.proof and other.proof.proved)
+    assert [cell.status for cell in results] == ["ok", "invalid", "ok", "ok"]
+
+
+def test_sampled_cells_are_held_against_their_seed(spool, start):
+    cells = [train(spool, seed, mode="sampled") for seed in (1, 2, 1)]
+    with start() as found:
+        results = list(found.judge(cells))
+    assert [cell.status for cell in results] == ["ok"] * 3
+    assert [cell.seed for cell in results] == [1, 2, 1]
+
+
+def test_no_cells_and_failed_cells_are_no_work(spool, start):
+    cell = train(spool)
+    failed = replace(cell.result, status=Status.CRASHED, message="why")
+    with start() as found:
+        assert list(found.judge([])) == []
+        asked = type(cell)(failed, "full", cell.limits, cell.cuts)
+        assert list(found.judge([asked])) == [failed]
+
+
+def test_parameters_are_evaluated(spool, start):
+    cell = train(spool)
+    with start(1) as found:
+        assert found.evaluate(cell.cuts[-1].offset) == spool.judge.evaluate(cell.cuts[-1].offset)
+
+
+def test_a_judge_imports_no_plugin_and_nothing_heavy():
+    code = (
+        "import sys, nnbench.proof.__main__; "
+        "print(*{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)); "
+        "print(*[name for name in sys.modules if name.startswith('nnbench.')])"
+    )
+    env = os.environ | variables("faulty")
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    packages, modules = (set(line.split()) for line in done.stdout.splitlines())
+    assert packages >= {"nnbench", "numpy", "msgspec"}
+    assert packages - {"nnbench", "numpy", "msgspec", "pluggy"} <= {"typing_extensions", "__main__"}
+    assert not {"nnbench.catalog", "nnbench.worker", "nnbench.selection"} & modules
+
+
+def test_a_judge_has_one_thread_and_nobody_reads_its_memory(start):
+    with start(1) as found:
+        process = psutil.Process(found.processes[0].process.pid)
+        found.limits("float32", from_parameters=False)
+        assert process.environ()["OPENBLAS_NUM_THREADS"] == "1"
+        assert process.num_threads() == 1
+
+
+def test_judges_end_with_their_context(start):
+    with start() as found:
+        started = [psutil.Process(each.process.pid) for each in found.processes]
+        assert all(each.is_running() for each in started)
+    assert not any(each.is_running() for each in started)
+
+
+def test_judges_end_when_something_goes_wrong(start):
+    started: list[psutil.Process] = []
+
+    def fail(found):
+        started.extend(psutil.Process(each.process.pid) for each in found.processes)
+        raise KeyError
+
+    with pytest.raises(KeyError), start() as found:
+        fail(found)
+    assert not any(each.is_running() for each in started)
+
+
+def test_judge_that_is_killed_is_a_failure_of_nnbench(spool, start):
+    with start(1) as found:
+        found.processes[0].process.send_signal(signal.SIGKILL)
+        wait_until(lambda: found.processes[0].process.poll() is not None)
+        with pytest.raises(
+            JudgeError, match="a judge was ended by SIGKILL before it was done"
+        ) as e:
+            list(found.judge([train(spool)]))
+    assert e.value.exit_code == ExitCode.INTERNAL
+
+
+def test_judge_that_fails_says_why(spool, start, capfd):
+    cell = train(spool)
+    broken = type(cell)(replace(cell.result, seed=-1), "full", cell.limits, cell.cuts)
+    with pytest.raises(JudgeError, match="a judge has failed: ValueError: "), start(1) as found:
+        list(found.judge([broken]))
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_ctrl_c_in_a_terminal_does_not_reach_the_judges(start):
+    with start(1) as found:
+        assert os.getsid(found.processes[0].process.pid) != os.getsid(0)

@@ -1,0 +1,111 @@
+"""States that are kept beside a run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnbench.contract.errors import ResultsError
+from nnbench.proof import kept
+from nnbench.records import Deviations, Limits
+from tests.trained import spooled, train
+
+LIMITS = Limits(steps=100, tolerance=Deviations(loss=1.0, displacement=1.0))
+
+
+@pytest.fixture
+def spool(mnist, folder):
+    """Give a spool for a small dataset."""
+    changes = {"batch_size": 8, "epochs": 2, "target_accuracy": None}
+    with spooled(replace(mnist, dataset=str(folder), **changes)) as given:
+        yield given
+
+
+def keep(spool, cell, folder):
+    """Keep the states of a cell in a folder."""
+    parameters = spool.judge.network.parameter_count
+    kept.keep(folder, cell.result, cell.cuts, spool.file.fileno(), parameters)
+    return kept.path(folder, cell.result)
+
+
+def open_states(folder, cell):
+    """Open the states of a cell for a network of seven parameters."""
+    with kept.opened(folder, cell.result, 7) as found:
+        return found
+
+
+@pytest.mark.parametrize("shows_moments", [True, False])
+def test_kept_states_are_rows_of_float32(spool, tmp_path, shows_moments):
+    cell = train(spool, shows_moments=shows_moments)
+    values = np.load(keep(spool, cell, tmp_path))
+    parameters = spool.judge.network.parameter_count
+    assert values.shape == (6, parameters * (3 if shows_moments else 1))
+    assert values.dtype == np.float32
+    assert np.array_equal(
+        values[-1][:parameters], spool.judge.spool.read(cell.cuts[-1].offset, parameters)
+    )
+
+
+def test_kept_states_are_read_as_they_were(spool, tmp_path):
+    cell = train(spool)
+    keep(spool, cell, tmp_path)
+    parameters = spool.judge.network.parameter_count
+    with kept.opened(tmp_path, cell.result, parameters) as found:
+        copy = type(spool.judge.spool)(found.spool, spool.judge.network)
+        digests = [p.state for e in cell.result.epochs for p in e.parts]
+        for cut, digest in zip(found.cuts, digests, strict=True):
+            assert cut.has_moments
+            copy.values(cut, digest)  # raises if the hash is another
+
+
+def test_states_that_were_not_kept_are_none(spool, tmp_path):
+    assert open_states(tmp_path, train(spool)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"none of ours", b"\x93NUMPY\x01\x00"])
+def test_damaged_file_is_named(spool, tmp_path, content):
+    cell = train(spool)
+    path = keep(spool, cell, tmp_path)
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"states.*trained-0.npy is damaged"):
+        open_states(tmp_path, cell)
+
+
+def test_states_of_another_network_are_refused(spool, tmp_path):
+    cell = train(spool)
+    keep(spool, cell, tmp_path)
+    with pytest.raises(ResultsError, match="holds no states of this network"):
+        open_states(tmp_path, cell)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "0-trained-0.npy"),
+        ({"round": 3, "attempt": 1}, "3-trained-1.npy"),
+        ({"block_attempt": 2}, "0.2-trained-0.npy"),
+        ({"point": 1, "round": 2}, "1.2-trained-0.npy"),
+        ({"backend": "torch[a=b/c]@base"}, "0-torch-a=b-c-@base-0.npy"),
+    ],
+)
+def test_file_is_named_after_the_cell(spool, tmp_path, changes, name):
+    cell = replace(train(spool).result, **changes)
+    assert kept.path(tmp_path, cell) == tmp_path / "states" / name
+
+
+def test_file_that_cannot_be_written_is_not_there(spool, tmp_path):
+    cell = train(spool)
+    spool.file.truncate(100)
+    with pytest.raises(OSError, match="shorter"):
+        keep(spool, cell, tmp_path)
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "limit", "cuts"),
+    [(5, 938, 100, 50), (5, 938, 1000, 15), (2, 2, 100, 4), (100, 1, 30, 4)],
+)
+def test_size_is_known_beforehand(spool, epochs, steps, limit, cuts):
+    network = spool.judge.network
+    found = kept.size(network, replace(LIMITS, steps=limit), epochs=epochs, epoch_steps=steps)
+    assert found == cuts * 3 * 4 * network.parameter_count
