@@ -18,6 +18,7 @@ import click
 from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
+from nnbench.cli.prove import prove
 from nnbench.cli.run import Terminated, run, terminate
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import export_, plot, report, show
@@ -70,7 +71,10 @@ def cli() -> None:
     distributions.check()
 
 
-COMMANDS = (run, test, show, report, plot, export_, compare, continuous, selftest, new, list_, info)
+COMMANDS = (
+    *(run, test, show, report, plot, export_, compare, continuous, prove, selftest),
+    *(new, list_, info),
+)
 
 for command in COMMANDS:
     command.help = (command.help or "").format_map({code.name: int(code) for code in ExitCode})

@@ -125,6 +125,21 @@ def grid(table: Sheet, columns: Sequence[Column], encoding: str) -> Grid:
     return shown
 
 
+def print_sheet(console: Console, table: Sheet) -> None:
+    """Print a table of text: words on the left and at the right end, and figures between them."""
+    title = Text(plain(table.title, console.encoding), "table.title")
+    shown = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+    last = len(table.headings) - 1
+    for number, heading in enumerate(table.headings):
+        if number in {0, last}:
+            shown.add_column(Text(plain(heading, console.encoding)), overflow="fold")
+        else:
+            shown.add_column(Text(plain(heading, console.encoding)), justify="right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*(Text(plain(cell, console.encoding)) for cell in row))
+    console.print(title, shown)
+
+
 def plain(text: str, encoding: str) -> str:
     """Return a text in characters that an encoding has, and that do nothing to a terminal."""
     text = one_line(text)

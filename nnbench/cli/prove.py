@@ -1,0 +1,68 @@
+"""``nnbench prove``: judge a run again, from the states that are kept beside it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nnbench.cli.options import FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nnbench.records import ProofMode
+    from nnbench.runs.proving import Again
+
+HEADINGS = ["backend", "round", "steps proved", "loss", "movement", "signs taken", "now"]
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--mode",
+    type=click.Choice(["full", "sampled"]),
+    default="full",
+    help="Every step, or the first epoch and some parts.",
+)
+def prove(run: Path, *, mode: ProofMode) -> NoReturn:
+    """Judge the run in RUN again, from the states that ``--keep-states`` has kept.
+
+    Nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
+    {NOTHING_MEASURED} if no cell was judged.
+    """
+    from nnbench.runs import proving
+    from nnbench.runs.run import Run
+    from nnbench.show.terminal import Terminal, print_sheet, say
+    from nnbench.show.text import Sheet
+
+    found = list(proving.prove(Run.open(run), mode))
+    terminal = Terminal()
+    print_sheet(terminal, Sheet(f"Proof of {run}", HEADINGS, [cells(each) for each in found]))
+    for each in found:
+        if each.problem:
+            name = f"round {each.before.round + 1} {each.before.backend}"
+            say(terminal, f"{name}: {each.problem}")
+    sys.exit(proving.exit_code(found))
+
+
+def cells(again: Again) -> list[str]:
+    """Return what was found of a cell as the cells of a row."""
+    from nnbench.figures.columns import MISSING
+
+    def small(value: float | None) -> str:
+        return MISSING if value is None else f"{value:.1e}"
+
+    cell, now = again.before, again.now
+    proof: Any = now.proof if now else None
+    name = f"{cell.backend} (attempt {cell.attempt + 1})" if cell.attempt else cell.backend
+    return [
+        name,
+        str(cell.round + 1),
+        f"{proof.proved:,} of {proof.trained:,}" if proof else MISSING,
+        small(proof.deviations.loss if proof else None),
+        small(proof.deviations.displacement if proof else None),
+        str(proof.flips) if proof else MISSING,
+        "not to be judged" if now is None else str(now.status),
+    ]

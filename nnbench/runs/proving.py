@@ -1,0 +1,155 @@
+"""Judge the cells of a run again, from the states that are kept beside it.
+
+Nothing is trained, and nothing is taken from the run but what its workers sent: tolerances are measured anew,
+and status, accuracy and test loss are found again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from nnbench.contract.errors import DatasetError, ExitCode, ResultsError, gravest
+from nnbench.data import arrays
+from nnbench.execution import loading
+from nnbench.execution.judges import Judges
+from nnbench.proof import kept
+from nnbench.records import Deviations, JudgeCell, Kind, Limits, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nnbench.contract.spec import NetworkSpec
+    from nnbench.proof.kept import Kept
+    from nnbench.records import CellResult, Epoch, ProofMode, StoredSplits
+    from nnbench.runs.run import Run
+
+WIDEST = 3.0  #: a recorded tolerance may be so many times what is measured here
+SAME = 1e-6  #: of a test loss, relative: another machine's products round in another order
+
+
+@dataclass(frozen=True)
+class Again:
+    """A cell as it was recorded, and as it was found again."""
+
+    before: CellResult
+    now: CellResult | None  #: None if no states are kept
+    mode: ProofMode
+
+    @property
+    def problem(self) -> str:
+        """Why the cell is not proved, or how it differs from what was recorded; empty if it is as it should be."""
+        if self.now is None:
+            return "no states are kept"
+        if self.now.status is Status.INVALID:
+            return self.now.message
+        if (now := self.now.status) is not (was := self.before.status):
+            return f"it is {now}, and {was} was recorded"
+        for old, new in zip(self.before.epochs, self.now.epochs, strict=True):
+            if old.accuracy != new.accuracy or not _same(old.test_loss, new.test_loss):
+                return f"epoch {old.number}: {_figures(new)}, and {_figures(old)} was recorded"
+        proof = self.now.proof
+        if proof is None or (self.mode == "full" and not proof.is_whole):
+            return "it is not proved"
+        return ""
+
+    @property
+    def code(self) -> ExitCode:
+        """What the command ends with."""
+        return ExitCode.ACCURACY if self.problem else ExitCode.OK
+
+
+def prove(run: Run, mode: ProofMode) -> Iterator[Again]:
+    """Judge every cell of a run that was judged when it ran.
+
+    Raises
+    ------
+    ResultsError
+        If the run keeps no states at all, or damaged ones.
+    DatasetError
+        If its dataset is not to be had, or is another one now.
+    """
+    if run.folder is None or not (run.folder / kept.FOLDER).is_dir():
+        raise ResultsError(f"{run.folder} keeps no states; nnbench run --keep-states does")
+    splits = loading.load(run.info.workload)
+    try:
+        if splits.sha256 != run.info.dataset_sha256:
+            name = run.info.workload.dataset
+            raise DatasetError(f"{name} is another dataset here than in {run.folder}")
+        workload = run.info.workload
+        network = workload.network(splits.train.inputs.shape[1], splits.outputs)
+        for cell in run.attempts():
+            if cell.epochs and cell.status.kind in {Kind.MEASURED, Kind.WRONG}:
+                with kept.opened(run.folder, cell, network.parameter_count) as found:
+                    now = _judge(run, cell, found, splits, mode, network) if found else None
+                yield Again(cell, now, mode)
+    finally:
+        arrays.release(arrays.descriptors(splits.train, splits.test))
+
+
+def _judge(
+    run: Run,
+    cell: CellResult,
+    found: Kept,
+    splits: StoredSplits,
+    mode: ProofMode,
+    network: NetworkSpec,
+) -> CellResult:
+    workload = run.info.workload
+    alone = network.optimizer.keeps_moments and not any(cut.has_moments for cut in found.cuts)
+    with Judges(workload, splits, found.spool, cached=False) as judges:
+        limits = _limits(cell, judges.limits(cell.precision, from_parameters=alone))
+        asked = JudgeCell(_as_sent(cell), mode, limits, found.cuts, target=workload.target_accuracy)
+        [now] = judges.judge([asked])
+        return now
+
+
+def _as_sent(cell: CellResult) -> CellResult:
+    """Return a result as it was before it was judged."""
+    epochs = [replace(epoch, test_loss=None, accuracy=None) for epoch in cell.epochs]
+    return replace(
+        cell,
+        status=Status.OK,
+        message="",
+        epochs=epochs,
+        proof=None,
+        deviation=None,
+        tolerance=None,
+        changed=None,
+        flags=[],
+    )
+
+
+def _limits(cell: CellResult, here: Limits) -> Limits:
+    """Return the recorded tolerance where it could have been measured here, and this machine's elsewhere.
+
+    Machines round in another order, and cut parts to another length.
+    """
+    if cell.proof is None:
+        return here
+
+    def either(was: float | None, now: float | None) -> float | None:
+        return was if was is not None and now is not None and was <= WIDEST * now else now
+
+    names = [field.name for field in fields(Deviations)]
+    pairs = ((getattr(cell.proof.tolerance, name), getattr(here.tolerance, name)) for name in names)
+    chosen = dict(zip(names, (either(*pair) for pair in pairs), strict=True))
+    return replace(here, tolerance=Deviations(**chosen))
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=SAME)
+
+
+def _figures(epoch: Epoch) -> str:
+    loss, accuracy = epoch.test_loss, epoch.accuracy
+    shown = "a test loss that is not finite" if loss is None else f"a test loss of {loss:.7g}"
+    return shown if accuracy is None else f"{shown} and an accuracy of {accuracy:.2%}"
+
+
+def exit_code(found: Iterable[Again]) -> ExitCode:
+    """Return what the command ends with."""
+    return gravest(each.code for each in found)
