@@ -269,6 +269,11 @@ class CellResult:
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
 
     @property
+    def is_followed(self) -> bool:
+        """Whether some of its steps were proved: without, it has no rank."""
+        return self.proof is not None and self.proof.mode != "off" and self.proof.proved > 0
+
+    @property
     def train_s(self) -> float:
         """Training time in seconds."""
         return sum(epoch.train_s for epoch in self.epochs)

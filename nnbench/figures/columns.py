@@ -7,19 +7,22 @@ are cheap to import, so that the command line can offer the names.
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.figures.metrics import PHASES
-from nnbench.records import Status
+from nnbench.records import Deviations, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from nnbench.contract.backend import Precision
     from nnbench.records import Roof, RunInfo
 
 MISSING = "–"
+USUAL: Precision = "float32"  #: class of products
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 40  #: with more rounds, a bar is the median of several
 MOST_ROUNDS = 20  #: that are written out; the CSV has all
@@ -47,7 +50,7 @@ class Table(NamedTuple):
 class Layout(NamedTuple):
     """A table of any run."""
 
-    title: str  #: may name {baseline}, {floor}, {bars} and {roofs}
+    title: str  #: may name {baseline}, {floor}, {bars}, {roofs} and {load}
     names: tuple[str, ...]  #: of its columns
     drops: tuple[str, ...] = ()  #: columns that a narrow terminal has no room for, the first first
 
@@ -111,6 +114,59 @@ def _interval(row: Row) -> str:
     return MISSING if low == MISSING else f"{low} to {high}"
 
 
+def _rank(row: Row) -> str:
+    """Write a rank, and the class of products within which it is one if that is not the usual one."""
+    rank = written(row, "rank", "d")
+    return rank if rank == MISSING or row.precision == USUAL else f"{rank} in {row.precision}"
+
+
+def _proof(row: Row) -> str:
+    """Write in a word whether the whole training was proved, else how much of it."""
+    proved, trained = (value(row, name) for name in ("steps_proved", "steps_trained"))
+    if not trained:
+        return MISSING
+    if proved >= trained:
+        return "proved"
+    return f"{proved * 100 // trained}%" if proved * 100 >= trained else "<1%" if proved else "none"
+
+
+def _steps(row: Row) -> str:
+    """Write how many steps were proved, of those trained."""
+    proved, trained = (written(row, name, ",d") for name in ("steps_proved", "steps_trained"))
+    if MISSING in {proved, trained}:
+        return MISSING
+    whole = "proved " if _proof(row) == "proved" else ""
+    return f"{whole}{proved} of {trained}"
+
+
+def _within(row: Row, kind: str) -> str:
+    """Write a deviation, and the tolerance that it must keep."""
+    found, limit = (value(row, f"{kind}_{name}") for name in ("deviation", "tolerance"))
+    if found is None:
+        return MISSING
+    return f"{found:.0e} of {limit:.0e}" if math.isfinite(found) else "not finite"
+
+
+def _verdict(row: Row) -> str:
+    """Write the verdict, or else why there is none: no rank, or one in another class."""
+    reason = row.no_rank or (f"in {row.precision}" if row.precision != USUAL else "")
+    return value(row, "verdict") or reason or MISSING
+
+
+def _phases(row: Row) -> str:
+    """Write the sum of the phases, marked where it cannot be what a step was made of."""
+    total = written(row, "phases_us", ",.0f")
+    return f"{total} (own word)" if value(row, "phases_word") else total
+
+
+def _deviation_columns() -> Iterator[Column]:
+    """Yield a column for each kind of deviation from the reference."""
+    for kind in fields(Deviations):
+        names = f"{kind.name}_deviation", f"{kind.name}_tolerance"
+        heading = {"first": "1st moment", "second": "2nd moment"}.get(kind.name, kind.name)
+        yield Column(names[0], heading, partial(_within, kind=kind.name), names)
+
+
 def _times(row: Row) -> list[float]:
     text = getattr(row, "train_s_rounds", None)
     return [float(value) for value in text.split()] if isinstance(text, str) else []
@@ -149,6 +205,7 @@ COLUMNS = {
     column.name: column
     for column in (
         plain("backend", "backend", wraps=True),
+        Column("rank", "rank", _rank, ("rank", "precision")),
         plain("rounds", "n", "d"),
         plain("status", "status"),
         Column("accuracy", "accuracy %", _accuracy, ("accuracy", "accuracy_stdev")),
@@ -161,17 +218,23 @@ COLUMNS = {
         plain("images_per_s", "images/s", ",.0f"),
         plain("ratio", "× {baseline}"),
         Column("interval", "95% interval", _interval, ("ratio_low", "ratio_high")),
-        plain("verdict", "verdict"),
+        Column("verdict", "verdict", _verdict, ("verdict", "no_rank")),
+        Column("proof", "proof", _proof, ("proof", "steps_proved", "steps_trained")),
+        plain("precision", "products"),
+        Column("steps_proved", "steps proved", _steps, ("steps_proved", "steps_trained")),
+        *_deviation_columns(),
+        plain("flips", "flips", ",d"),
         Column("train_s_rounds", "every round", _every_round, ("train_s_rounds",), wraps=True),
         Column("sparkline", "in order", _round_bars, ()),
         plain("p_value", "p", ".3f"),
         plain("remarks", "remarks", wraps=True),
+        plain("load_s", "load s"),
         plain("setup_s", "set-up s"),
         plain("transfer_s", "transfer s"),
         plain("warmup_s", "warm-up s"),
         plain("peak_memory_bytes", "peak MB", ",.0f", 1e-6),
         *(plain(phase.field, phase.heading, ",.0f") for phase in PHASES),
-        plain("phases_us", "sum", ",.0f"),
+        Column("phases_us", "sum", _phases, ("phases_us", "phases_word")),
         plain("step_us", "whole step", ",.0f"),
         plain("gflops", "GFLOP/s"),
         plain("gflops_share", "% of products", ".0f", 100),
@@ -191,10 +254,18 @@ TABLES = {
     "timing": Layout(
         "Timing (verdict against {baseline}, noise floor {floor:.1%})",
         (
-            *("backend", "rounds", "train_s_per_epoch", "images_per_s", "ratio", "interval"),
-            "verdict",
+            *("backend", "rank", "rounds", "train_s_per_epoch", "images_per_s", "ratio"),
+            *("interval", "verdict", "proof"),
         ),
-        ("images_per_s", "rounds"),
+        ("images_per_s", "rounds", "rank", "interval"),
+    ),
+    "proof": Layout(
+        "Proof: the largest deviations from the reference, of what is allowed",
+        (
+            *("backend", "precision", "steps_proved", "loss_deviation", "displacement_deviation"),
+            *("first_deviation", "second_deviation", "flips"),
+        ),
+        ("second_deviation", "first_deviation", "flips", "precision", "loss_deviation"),
     ),
     "rounds": Layout(
         "Train s/epoch, round by round ({bars[0]} the fastest to {bars[7]} the slowest of each backend)",
@@ -202,8 +273,9 @@ TABLES = {
         ("p_value", "train_s_rounds"),
     ),
     "parts": Layout(
-        "Outside the clock, medians",
-        ("backend", "setup_s", "transfer_s", "warmup_s", "peak_memory_bytes"),
+        "Outside the clock, medians{load}",
+        ("backend", "setup_s", "transfer_s", "warmup_s", "load_s", "peak_memory_bytes"),
+        ("load_s",),
     ),
     "phases": Layout(
         "Phases of a step, µs, medians",
@@ -217,6 +289,7 @@ TABLES = {
     ),
 }
 OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
+OF_PROOF = {"proof", "load_s"}  #: columns, and a table, of runs that were not made before proofs
 
 
 def tables(info: RunInfo) -> dict[str, Table]:
@@ -225,20 +298,24 @@ def tables(info: RunInfo) -> dict[str, Table]:
         "baseline": info.baseline,
         "floor": info.noise_floor,
         "bars": BARS,
+        "load": "" if info.proof is None else "; load is on it",
         "roofs": "; ".join(map(roof_text, info.roofs)),
     }
     return {
         name: Table(
             layout.title.format(**named),
-            [
-                column(info, each, layout.drops)
-                for each in layout.names
-                if each not in OF_TARGET or info.workload.target_accuracy is not None
-            ],
+            [column(info, each, layout.drops) for each in layout.names if _applies(info, each)],
         )
         for name, layout in TABLES.items()
-        if name != "ceilings" or info.roofs
+        if (name != "ceilings" or info.roofs) and _applies(info, name)
     }
+
+
+def _applies(info: RunInfo, name: str) -> bool:
+    """Tell whether a run can have a column or a table."""
+    if name in OF_TARGET:
+        return info.workload.target_accuracy is not None
+    return name not in OF_PROOF or info.proof is not None
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:

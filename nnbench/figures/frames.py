@@ -1,29 +1,46 @@
 """Derive the accuracy and the timing table of a run from its cells, as pandas frames.
 
 Frames hold raw numbers, in the units of their column names; ``nnbench.figures.columns`` makes text
-of them. A backend with a cell that failed or is invalid has no rank: its figures are left out, and
-its status and message say why. What it measured stays in ``cells.jsonl``.
+of them. A backend ranks, and is compared, if all of its cells are ok and proved, at least in a
+sample, among those whose products are as precise. One that missed its target, that the budget
+stopped or that was not proved is listed below, with its figures and why it has no rank. Of one that
+failed or is invalid the figures are left out. What it measured stays in ``cells.jsonl``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import fields
 from math import inf, nan
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import pandas as pd
 
+from nnbench.contract.backend import Precision
 from nnbench.figures import metrics, statistics
-from nnbench.figures.metrics import PARTS, PHASES
-from nnbench.records import Kind, Status
+from nnbench.figures.metrics import PARTS, PHASES, PHASES_WORD
+from nnbench.records import Deviations, Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult, RunInfo
 
     Row = dict[str, object]
+
+CLASSES = get_args(Precision)  #: in this order they stand in the tables
+KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
+COUNTS = ("rank", "steps_proved", "steps_trained", "flips", "target_reached")
+NOT_PROVED = "not proved"
+SEVERAL = "several classes"  #: of precision
+FROM_PARAMETERS = "followed from its parameters alone, with wider tolerances"
+#: What stands below the tables where the status does not say it.
+REASONS = {
+    NOT_PROVED: "no rank, because none of its steps was proved",
+    SEVERAL: "no rank, because its rounds differ in the precision of its products",
+}
 
 
 class Group(NamedTuple):
@@ -31,25 +48,79 @@ class Group(NamedTuple):
 
     cells: list[CellResult]
     seconds: list[float | None]  #: of training an epoch in each; None did not count
-    times: list[float]  #: the same; empty if one did not count, and the backend has no rank
+    times: list[float]  #: the same; empty if one did not count, and the backend has no figures
+    obstacles: list[str]  #: why each cell cannot stand in a ranking; empty if it can
+    obstacle: str = ""  #: why the backend has no rank; empty if it has one
+    rank: int | None = None  #: from 1, among those of its class
+
+    @property
+    def precision(self) -> Precision:
+        """The class in which it is ranked."""
+        return self.cells[0].precision if self.cells else CLASSES[0]
 
 
 def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
-    """Group the cells by backend: the fastest first, those without a rank last."""
+    """Group the cells by backend: ranked ones first, then those with figures, each fastest first.
+
+    A class of precision has a ranking of its own, below that of a more precise one.
+    """
     by_label: dict[str, list[CellResult]] = {
         name: [] for name in (*info.backends, *info.unavailable)
     }
     for cell in sorted(cells, key=lambda cell: cell.round):
         if cell.backend in by_label:
             by_label[cell.backend].append(cell)
-    grouped = {name: _group(own) for name, own in by_label.items() if own}
-    median_s = {name: median(group.times or [inf]) for name, group in grouped.items()}
-    return {name: grouped[name] for name in sorted(grouped, key=median_s.__getitem__)}
+    has_proofs = info.proof is not None or any(c.proof for own in by_label.values() for c in own)
+    grouped = {name: _group(own, has_proofs=has_proofs) for name, own in by_label.items() if own}
+    ranks = Counter[str]()
+    for name in sorted(grouped, key=lambda name: _place(grouped[name])):
+        group = grouped.pop(name)
+        if not group.obstacle:
+            ranks[group.precision] += 1
+            group = group._replace(rank=ranks[group.precision])
+        grouped[name] = group
+    return grouped
 
 
-def _group(cells: list[CellResult]) -> Group:
+def _place(group: Group) -> tuple[bool, int, float]:
+    """Return what a backend's place in the tables depends on."""
+    is_listed = bool(group.obstacle)
+    class_ = 0 if is_listed else CLASSES.index(group.precision)
+    return is_listed, class_, median(group.times or [inf])
+
+
+def _group(cells: list[CellResult], *, has_proofs: bool) -> Group:
     seconds = [_measured_s(cell) for cell in cells]
-    return Group(cells, seconds, [] if None in seconds else _known(seconds))
+    obstacles = [
+        _obstacle(cell, measured, has_proofs=has_proofs)
+        for cell, measured in zip(cells, seconds, strict=True)
+    ]
+    obstacle = obstacles[_worst(cells, seconds)] or next(filter(None, obstacles), "")
+    if not obstacle and len({cell.precision for cell in cells}) > 1:
+        obstacle = SEVERAL
+    return Group(cells, seconds, [] if None in seconds else _known(seconds), obstacles, obstacle)
+
+
+def _obstacle(cell: CellResult, seconds: float | None, *, has_proofs: bool) -> str:
+    """Say in a word or two why a cell cannot stand in a ranking; nothing if it can.
+
+    In a run made before there were proofs, a training that did what it could within its budget stands
+    as it stood when it was published.
+    """
+    if seconds is None and cell.status.counts:
+        return "not measured"
+    if cell.status is not Status.OK and (has_proofs or cell.status is not Status.BUDGET):
+        return cell.status.value
+    return "" if cell.is_followed or not has_proofs else NOT_PROVED
+
+
+def _worst(cells: Sequence[CellResult], seconds: Sequence[float | None]) -> int:
+    """Return which cell to blame: the first without figures, else wrong, else ended by the budget."""
+    ranks = [
+        (measured is not None, cell.status.kind is Kind.MEASURED, cell.status is Status.OK)
+        for cell, measured in zip(cells, seconds, strict=True)
+    ]
+    return ranks.index(min(ranks))
 
 
 def _measured_s(cell: CellResult) -> float | None:
@@ -61,15 +132,21 @@ def _measured_s(cell: CellResult) -> float | None:
 
 def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Return one row for each backend: how well it does, and how near to the reference."""
-    return pd.DataFrame([_accuracy_row(info, name, group) for name, group in groups.items()])
+    return _frame([_accuracy_row(info, name, group) for name, group in groups.items()])
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as a frame, in which counts stay whole numbers though some are missing."""
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys((name for name in COUNTS if name in frame), "Int64"))
 
 
 def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Return one row for each backend: its times, its memory, and how it compares with the baseline.
 
-    They are compared block by block; Holm's method adjusts p-values.
+    They are compared block by block, within a class; Holm's method adjusts p-values.
     """
-    baseline = groups.get(info.baseline, Group([], [], []))
+    baseline = groups.get(info.baseline, Group([], [], [], []))
     compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
     others = [c if name != info.baseline else None for name, c in compared.items()]
     intervals = [c.interval if c else None for c in others]
@@ -80,13 +157,19 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
         "p_value": statistics.holm([c.p_value if c else None for c in others]),
         "verdict": [c.verdict if c else None for c in others],
     }
-    frame = pd.DataFrame([_timing_row(info, name, group) for name, group in groups.items()])
+    frame = _frame([_timing_row(info, name, group) for name, group in groups.items()])
     return frame.join(pd.DataFrame(against))
 
 
 def compare(group: Group, other: Group, floor: float) -> Comparison | None:
-    """Compare the times of two backends, round by round; None if they share no round."""
-    others = {c.round: s for c, s in zip(other.cells, other.seconds, strict=True) if s is not None}
+    """Compare the times of two backends in the rounds that rank.
+
+    None if there is none, if the first has no rank, or if their classes differ.
+    """
+    if group.obstacle or group.precision != other.precision:
+        return None
+    measured = zip(other.cells, other.seconds, other.obstacles, strict=True)
+    others = {c.round: s for c, s, obstacle in measured if s is not None and not obstacle}
     times = zip(group.cells[: len(group.times)], group.times, strict=True)
     pairs = [(own, others[c.round]) for c, own in times if c.round in others]
     if not pairs:
@@ -94,23 +177,52 @@ def compare(group: Group, other: Group, floor: float) -> Comparison | None:
     return statistics.compare([own for own, _ in pairs], [base for _, base in pairs], floor)
 
 
-def _head(name: str, group: Group) -> Row:
-    """Sum up a backend: its worst status, how often, and the first message of that."""
-    head: Row = {"backend": name, "rounds": len(group.cells)}
-    # From bad to good: without figures, wrong, ended by the budget.
-    ranks = [
-        (seconds is not None, cell.status.kind is Kind.MEASURED, cell.status is Status.OK)
-        for cell, seconds in zip(group.cells, group.seconds, strict=True)
-    ]
-    worst = group.cells[ranks.index(min(ranks))]
+def _head(info: RunInfo, name: str, group: Group) -> Row:
+    """Sum up a backend: its rank, and else its worst status, how often, and the first message of that."""
+    head: Row = {"backend": name, "rank": group.rank, "rounds": len(group.cells)}
+    head |= {"precision": group.precision, "no_rank": group.obstacle} | _proof(info, group.cells)
+    worst = group.cells[_worst(group.cells, group.seconds)]
     if worst.status is Status.OK:
-        return head | {"status": Status.OK.value, "message": ""}
+        return head | {"status": Status.OK.value, "message": REASONS.get(group.obstacle, "")}
     if worst.status is Status.BUDGET:
         message = f"the budget ended training after {worst.images:,} images; ~ is extrapolated"
+        if group.obstacle:
+            message += "; a larger --budget lets it rank"
         return head | {"status": Status.BUDGET.value, "message": message}
     bad = sum(c.status is worst.status for c in group.cells)
     count = f" {bad}/{len(group.cells)}" if group.cells[1:] else ""
     return head | {"status": worst.status + count, "message": worst.message}
+
+
+def _proof(info: RunInfo, cells: Sequence[CellResult]) -> Row:
+    """Return how much of a backend's training was proved."""
+    proofs = [cell.proof for cell in cells if cell.proof]
+    return {
+        "proof": info.proof,
+        "steps_proved": sum(proof.proved for proof in proofs) if proofs else None,
+        "steps_trained": sum(proof.trained for proof in proofs) if proofs else None,
+        "flips": sum(proof.flips for proof in proofs) if proofs else None,
+    }
+
+
+def _deviations(cells: Sequence[CellResult]) -> Row:
+    """Return the largest deviation of each kind in the parts that were followed, and the tolerance.
+
+    Infinity is one that was not finite.
+    """
+    proofs = [cell.proof for cell in cells if cell.proof and cell.proof.mode != "off"]
+
+    def most(found: Iterable[Deviations], kind: str) -> float | None:
+        values = [getattr(deviations, kind) for deviations in found]
+        return max((inf if value is None else value for value in values), default=None)
+
+    return {
+        f"{kind}_{what}": most(
+            (getattr(proof, f"{what}s", proof.tolerance) for proof in proofs), kind
+        )
+        for kind in KINDS
+        for what in ("deviation", "tolerance")
+    }
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
@@ -119,9 +231,10 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
     cells, target = group.cells, info.workload.target_accuracy
-    row = _head(name, group) | {
+    row = _head(info, name, group) | {
         "deviation": max(_known(c.deviation for c in cells), default=None),
         "tolerance": cells[0].tolerance,
+        **_deviations(cells),
     }
     if not group.times:
         return row
@@ -138,26 +251,37 @@ def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
 
 
 def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
-    cells, _, times = group
-    row = _head(name, group)
+    cells, times = group.cells, group.times
+    row = _head(info, name, group)
     if not times:
         return row
     unstable = ["unstable"] if statistics.is_unstable(times) else []
-    remarks = dict.fromkeys([*unstable, *(flag for cell in cells for flag in cell.flags)])
+    remarks = dict.fromkeys([*unstable, *(text for cell in cells for text in _remarks(cell))])
     reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
     measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
-    setups = [c.setup for c in cells if c.setup]
+    setups, loads = [c.setup for c in cells if c.setup], _known(c.load_s for c in cells)
     return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
         "remarks": ", ".join(remarks),
         "images_per_s": median(c.images / c.train_s for c in cells),
         **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
+        "load_s": median(loads) if loads else None,
+        "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(c.train_s / c.steps * 1e6 for c in cells),
         **{name: nan if value is None else value for name, value in phases.items()},
         "phases_us": sum(measured) if measured else nan,
         "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
+
+
+def _remarks(cell: CellResult) -> Iterable[str]:
+    """Yield what limits what a cell's figures can be trusted for."""
+    yield from cell.flags
+    if cell.proof:
+        if cell.proof.from_parameters:
+            yield FROM_PARAMETERS
+        yield from cell.proof.remarks

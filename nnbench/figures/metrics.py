@@ -23,6 +23,8 @@ class Scale(Enum):
     DIFFERENCE = "pp"
 
 
+#: The flag of a cell whose phases cannot be what its steps were made of.
+PHASES_WORD = "phases are the backend's own word: they do not add up"
 PARTS = ("setup_s", "transfer_s", "warmup_s")
 #: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): of "light", on which dark text can
 #: be read.

@@ -45,6 +45,10 @@ class Outcome(StrEnum):
         *("inconclusive", ExitCode.INCONCLUSIVE),
         "the interval lies across the limit: more rounds help; fine without `--strict`",
     )
+    INCOMPARABLE = (
+        *("incomparable", ExitCode.NOTHING_MEASURED),
+        "its products have another precision than in the base run",
+    )
     PASSED = "passed", ExitCode.OK, "not worse than the limit, as far as the rounds can tell"
     NEW = "new", None, "not measured in the base run: counts as if it were not there"
 
@@ -139,6 +143,7 @@ def _compare(
     if problem := _problem(base, new, backend):
         outcome, message = problem
         return change(outcome=outcome, message=message)
+    message = _unproved(new, backend)
     one, other, interval = sample(base, new, backend, gate.metric)
     if not (one and other):
         text = f"{gate.metric.name} was not measured in both runs"
@@ -150,6 +155,7 @@ def _compare(
         interval=interval,
         verdict=statistics.decide(interval, floor) if by_ratio else None,
         outcome=_outcome(interval, gate, floor),
+        message=message,
     )
 
 
@@ -163,14 +169,29 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
         return Outcome.MISSING, cells[0].message if cells else "not part of the new run"
     if not any(c.status.counts for c in base.of(backend)):
         return Outcome.NEW, "not measured in the base run"
+    before, after = (_classes(run, backend) for run in (base, new))
+    if before != after:
+        return Outcome.INCOMPARABLE, f"products in {after}, and in {before} in the base run"
     return None
+
+
+def _classes(run: Run, backend: str) -> str:
+    """Name the precision of a backend's products."""
+    return " and ".join(sorted({cell.precision for cell in run.of(backend)}))
+
+
+def _unproved(run: Run, backend: str) -> str:
+    """Say that nothing of a backend's training was proved, in a run that could have been."""
+    if run.info.proof is None or all(c.is_followed for c in run.of(backend) if c.status.counts):
+        return ""
+    return "not proved, so its figures are its own word"
 
 
 def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative: bool) -> Samples:
     """Return samples of different times; but an accuracy depends on the seed, not on the time."""
     match metric.scale:
         case Scale.DIFFERENCE:
-            return _by_seed(base, new, backend, metric)
+            return _accuracies(base, new, backend, metric)
         case Scale.RATIO:
             one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
             return Samples(one, other, statistics.ratio_of_medians(other, one))
@@ -178,8 +199,11 @@ def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative:
             assert_never(unknown)
 
 
-def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
-    """Return the values of the seeds that both runs have; of all seeds if they share fewer than two."""
+def _accuracies(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
+    """Return the values of the seeds that both runs were given; of all seeds if those are fewer than two.
+
+    Seeds that were drawn make no pairs: those of two runs have nothing in common.
+    """
     ones, others = (
         {
             cell.seed: value
@@ -189,7 +213,7 @@ def _by_seed(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
         for run in (base, new)
     )
     seeds = sorted(ones.keys() & others.keys())
-    if len(seeds) >= 2:
+    if None not in (base.info.seed, new.info.seed) and len(seeds) >= 2:
         one, other = ([values[seed] for seed in seeds] for values in (ones, others))
         return Samples(one, other, statistics.paired_difference(other, one))
     one, other = list(ones.values()), list(others.values())

@@ -146,14 +146,24 @@ class Run:
         return self.accuracy.join(self.timing.drop(columns=shared))
 
     @cached_property
-    def ranked(self) -> list[Row]:
-        """Rows of both tables that have figures, the fastest first."""
+    def measured(self) -> list[Row]:
+        """Rows of both tables that have figures: ranked ones first, each fastest first."""
         rows: Iterable[Any] = self.frame.itertuples()
         return [row for row in rows if self.groups[row.backend].times]
 
+    @cached_property
+    def ranked(self) -> list[Row]:
+        """Rows of both tables that rank, the fastest first, one class of precision after the other."""
+        return [row for row in self.measured if not self.groups[row.backend].obstacle]
+
     def why_nothing(self) -> str:
-        """Say why a run without figures has none."""
-        return "no backend was measured" if self.groups else "no cell was finished"
+        """Say why a run without figures, or without a ranking, has none."""
+        if not self.groups:
+            return "no cell was finished"
+        if not self.measured:
+            return "no backend was measured"
+        reasons = dict.fromkeys(self.groups[row.backend].obstacle for row in self.measured)
+        return f"no backend ranks ({', '.join(reasons)})"
 
 
 def _read(attempts: Iterable[CellResult]) -> list[CellResult]:

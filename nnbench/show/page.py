@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from nnbench.figures import frames
-from nnbench.figures.columns import MISSING, Table, column, significant, tables
+from nnbench.figures.columns import MISSING, Table, column, significant, tables, value
 from nnbench.show.charts import CHARTS, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
 from nnbench.show.text import Sheet, count, notes, sheet, sheets
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 TEMPLATES = "templates"
 
-#: Columns of the table below the headline; the interval stands behind its ratio.
+#: Columns of the table below the headline; the interval stands behind its ratio, and the reason for
+#: no rank in place of the verdict.
 SUMMARY = (
-    *("backend", "accuracy", "train_s_per_epoch", "ratio", "verdict", "rounds"),
-    *("target_reached", "target_s", "status"),
+    *("backend", "rank", "accuracy", "train_s_per_epoch", "ratio", "verdict", "rounds"),
+    *("target_reached", "target_s", "proof"),
 )
 
 
@@ -78,7 +79,7 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
             drawn[name] = chart(name)(run, colors)
         except NothingToDrawError as error:
             missing[name] = str(error)
-    remarks = [f"{row.backend}: {row.remarks}" for row in run.ranked if row.remarks]
+    remarks = [f"{row.backend}: {row.remarks}" for row in run.measured if row.remarks]
     return {
         "run": run,
         "headline": headline(run),
@@ -120,13 +121,16 @@ def summary(run: Run) -> Sheet:
 
 
 def headline(run: Run) -> Headline:
-    """Compare the two fastest backends, which need not be the baseline."""
+    """Compare the two fastest backends of a class, which need not be the baseline."""
     if not run.ranked:
         return Headline("Nothing to compare", f"In this run {run.why_nothing()}.")
     best, *others = run.ranked
     pace = f"{best.backend} trains an epoch in {significant(best.train_s_per_epoch)} s"
+    others = [row for row in others if row.precision == best.precision]
     if not others:
-        return Headline(pace, "There is no other backend to compare it with.")
+        return Headline(
+            pace, f"There is no other backend to compare it with. {_proved(best)}".strip()
+        )
     second = others[0].backend
     groups = run.groups[second], run.groups[best.backend]
     comparison = frames.compare(*groups, run.info.noise_floor)
@@ -144,7 +148,19 @@ def headline(run: Run) -> Headline:
             meaning = "That does not settle which of them is faster."
         case unknown:
             assert_never(unknown)
-    return Headline(title, f"{pace}, and {second} takes {_times(comparison)}. {meaning}")
+    proved = _proved(best, others[0])
+    text = f"{pace}, and {second} takes {_times(comparison)}. {meaning} {proved}"
+    return Headline(title, text.strip())
+
+
+def _proved(*rows: Row) -> str:
+    """Say how much of some trainings was proved; nothing of those made before proofs."""
+    if any(value(row, "steps_trained") is None for row in rows):
+        return ""
+    if all(row.steps_proved >= row.steps_trained for row in rows):
+        return "Every step was proved."
+    least = min(100 * row.steps_proved // row.steps_trained for row in rows)
+    return f"{least}% of the steps, or more, were followed by the reference."
 
 
 def _times(comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnbench.figures.columns import Row, Table
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records import CellResult, Proof, RunInfo
     from nnbench.runs.run import Run
 
 MARKUP = re.compile(
@@ -29,6 +29,10 @@ MARKUP = re.compile(
     r"|(?<=\])[(\[]"  # links and images
     r"|^>|^[#+-](?=[#\s]|$)"  # quotations, headings, lists
 )
+
+
+#: What stands below the tables of an older run.
+BEFORE_PROOFS = "not proved (made before proofs): the losses of the first steps alone were held against the reference"
 
 
 class Sheet(NamedTuple):
@@ -51,13 +55,16 @@ def sheets(run: Run) -> dict[str, Sheet]:
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
-    """Say why a backend has no figures, one line each."""
-    rows: Iterable[Row] = frame.itertuples()
-    return [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
+    """Say why a backend has no figures, or no rank, one line each; and if nothing could be proved."""
+    rows: list[Row] = list(frame.itertuples())
+    found = [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
+    return [*found, BEFORE_PROOFS] if rows and frame["proof"].isna().all() else found
 
 
 def compared(info: RunInfo, row: Row) -> str:
     """Say in a few words how a backend compares with the baseline; nothing for that itself."""
+    if row.no_rank:
+        return f"no rank: {row.no_rank}"
     ratio, interval, verdict = (
         column(info, name).text(row) for name in ("ratio", "interval", "verdict")
     )
@@ -76,7 +83,16 @@ def cell_line(cell: CellResult) -> str:
     reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     trained = f"{cell.images:,} images in {significant(cell.train_s)} s"
     again = "" if cell.final else "; disturbed, once more"
-    return f"{head}: {trained}{reached}{again}{': ' + cell.message if cell.message else ''}"
+    return f"{head}: {trained}{reached}{proof_words(cell.proof)}{again}{': ' + cell.message if cell.message else ''}"
+
+
+def proof_words(proof: Proof | None) -> str:
+    """Say how much of a training was proved, after a comma; nothing where nobody has tried."""
+    if proof is None or proof.mode == "off":
+        return ""
+    return (
+        ", proved" if proof.is_whole else f", followed {proof.proved:,} of {proof.trained:,} steps"
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -163,9 +179,9 @@ def step_summary(run: Run) -> bytes:
 
 
 def _verdicts(run: Run) -> Iterator[str]:
-    """Say of each backend that has figures how long an epoch takes, and how that compares."""
+    """Say of each backend that has figures how long an epoch takes, and how that compares, if it may."""
     seconds = column(run.info, "train_s_per_epoch")
-    for row in run.ranked:
+    for row in run.measured:
         pace = filter(None, [f"{seconds.text(row)} s/epoch", compared(run.info, row)])
         yield f"**{escape(row.backend)}**: {escape(', '.join(pace))}"
 

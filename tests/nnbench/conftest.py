@@ -122,6 +122,7 @@ def _make_cell(
         complete=True,
         deviation=1e-7,
         tolerance=1e-4,
+        proof=_make_proof(),
     )
     found = replace(result, **changes)
     status = msgspec.convert(found.status, Status)
@@ -132,7 +133,7 @@ def _make_cell(
 
 def _make_failed(backend: str = "numpy", status: str = "crashed", **changes: Any) -> CellResult:
     """Make a cell that has measured nothing."""
-    nothing = {"setup": None, "phases": None, "peak_memory_bytes": None, "deviation": None}
+    nothing = dict.fromkeys(["setup", "phases", "peak_memory_bytes", "deviation", "proof"])
     return _make_cell(
         backend, accuracies=(), status=status, complete=False, **{**nothing, **changes}
     )
@@ -170,6 +171,7 @@ def _make_info(*backends: str, **changes: Any) -> RunInfo:
         baseline="numpy",
         rounds=1,
         seed=0,
+        proof="full",
         budget_s=15.0,
         timeout_s=300.0,
         machines={"local": Machine(environment=ENVIRONMENT)},

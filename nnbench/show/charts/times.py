@@ -88,7 +88,7 @@ def _ratio(row: Row) -> Record:
 
 def rounds(run: Run, colors: dict[str, str]) -> Chart:
     """Show every round of every backend, as a deviation from the backend's median."""
-    rows = run.ranked
+    rows = run.measured
     if not rows:
         raise NothingToDrawError(run.why_nothing())
     names = [row.backend for row in rows]
@@ -138,7 +138,7 @@ def rounds(run: Run, colors: dict[str, str]) -> Chart:
 def phases(run: Run, colors: dict[str, str]) -> Chart:
     """Show which share of a step each phase takes."""
     del colors  # phases have their own
-    rows = [row for row in run.ranked if row.phases_us > 0]
+    rows = [row for row in run.measured if row.phases_us > 0]
     if not rows:
         raise NothingToDrawError("no phases were measured")
     names = [row.backend for row in rows]
@@ -189,7 +189,7 @@ def _parts(row: Row) -> list[Record]:
 
 def ceiling(run: Run, colors: dict[str, str]) -> Chart:
     """Show how much of the machine's best speed each backend reaches."""
-    records = [record for row in run.ranked if (record := _share(run, row))]
+    records = [record for row in run.measured if (record := _share(run, row))]
     if not records:
         raise NothingToDrawError("the ceiling of this machine was not measured")
     names = [record["backend"] for record in records]

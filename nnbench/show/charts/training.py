@@ -41,7 +41,7 @@ THICKEST = 12.0  #: line of losses, pixels
 
 def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     """Show accuracy over training time; the test loss where there are no classes."""
-    names = [row.backend for row in run.ranked[:MOST_LINES]]
+    names = [row.backend for row in run.measured[:MOST_LINES]]
     if not names:
         raise NothingToDrawError(run.why_nothing())
     cells = [cell for name in names for cell in run.of(name)[:MOST_ROUNDS]]
@@ -110,7 +110,7 @@ def _epochs(cell: CellResult, field: str, scale: float) -> list[Record]:
 
 def _targets(run: Run, goal: float) -> list[Record]:
     """Return when each backend reached the goal, in percent, as the accuracy table has it."""
-    reached = [row for row in run.ranked[:MOST_LINES] if value(row, "target_s") is not None]
+    reached = [row for row in run.measured[:MOST_LINES] if value(row, "target_s") is not None]
     targets: list[Record] = []
     written = 0.0
     for row in sorted(reached, key=lambda row: row.target_s):
@@ -147,7 +147,7 @@ def _target_layers(x: alt.X, names: Sequence[str], colors: dict[str, str]) -> li
 
 
 def _left_out(run: Run, names: Sequence[str]) -> str:
-    """Say what was left out so that the file stays small, and the lines can be told apart."""
+    """Say what has no rank, and what was left out so that the file stays small."""
     cells = [run.of(name) for name in names]
     most, text = max(map(len, cells)), ""
     if most > MOST_ROUNDS:
@@ -155,8 +155,11 @@ def _left_out(run: Run, names: Sequence[str]) -> str:
     epochs = max(len(cell.epochs) for group in cells for cell in group)
     if epochs > MOST_EPOCHS:
         text += f" One epoch in {-(-epochs // MOST_EPOCHS)} is drawn."
-    if (count := len(run.ranked)) > MOST_LINES:
-        text += f" Only the {MOST_LINES} fastest of {count} backends are drawn."
+    unranked = [row.backend for row in run.measured if row.no_rank and row.backend in names]
+    if unranked and run.ranked:
+        text += f" Without a rank: {', '.join(unranked)}."
+    if (count := len(run.measured)) > MOST_LINES:
+        text += f" Only the {MOST_LINES} first of {count} backends are drawn."
     return text
 
 

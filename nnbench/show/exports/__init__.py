@@ -47,10 +47,10 @@ def require(run: Run, content: Sized) -> None:
     Raises
     ------
     ResultsError
-        If that is empty: no backend has figures.
+        If that is empty: no backend has figures, or a rank.
     """
     if not content:
-        problem = ResultsError(f"{run.folder} has nothing to export: no backend was measured")
+        problem = ResultsError(f"{run.folder} has nothing to export: {run.why_nothing()}")
         problem.exit_code = ExitCode.NOTHING_MEASURED
         raise problem
 

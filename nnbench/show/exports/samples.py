@@ -9,6 +9,7 @@ import csv
 import io
 from dataclasses import fields
 from itertools import chain, islice
+from operator import attrgetter
 from statistics import fmean
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nnbench.figures.metrics import PHASES
-from nnbench.records import CellResult, Epoch, Setup
+from nnbench.records import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from nnbench.records import Proof
     from nnbench.runs.run import Run
 
     Value = Callable[[CellResult, Setup | None, Epoch | None], object]
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
 CELLS_AT_ONCE = 1000  #: that are held with all their losses
 RECORDS = (CellResult, Setup, Epoch)  #: that a row is made of; the last two can be missing
 #: Arrow's name of the type that a field begins with; whatever may be None has a second one.
-KINDS = {"str": "string", "Status": "string", "bool": "bool_", "int": "int64", "float": "float64"}
+KINDS = {
+    **dict.fromkeys(["str", "Status", "Precision"], "string"),
+    "bool": "bool_",
+    "int": "int64",
+    "float": "float64",
+}
 
 
 class Column(NamedTuple):
@@ -50,6 +57,11 @@ def of(record: type, names: str) -> dict[str, Column]:
     }
 
 
+def of_proof(value: Callable[[Proof], object], kind: str) -> Column:
+    """Return a column of what the judge has found; missing where it has not looked."""
+    return Column(kind, lambda cell, *_: value(cell.proof) if cell.proof else None)
+
+
 def train_loss(epoch: Epoch | None) -> float | None:
     """Return the mean loss of the steps of an epoch; None if one is not finite."""
     losses = epoch.losses if epoch else []
@@ -65,6 +77,18 @@ COLUMNS = {
     **of(CellResult, "status message complete wall_s peak_memory_bytes deviation tolerance"),
     **of(CellResult, "achieved_gflops ceiling_gflops"),
     "flags": Column("string", lambda cell, *_: "; ".join(cell.flags)),
+    "violations": Column("string", lambda cell, *_: "; ".join(cell.violations)),
+    **of(CellResult, "precision load_s"),
+    "proof": of_proof(lambda proof: proof.mode, "string"),
+    "steps_proved": of_proof(lambda proof: proof.proved, "int64"),
+    "steps_trained": of_proof(lambda proof: proof.trained, "int64"),
+    "flips": of_proof(lambda proof: proof.flips, "int64"),
+    "from_parameters": of_proof(lambda proof: proof.from_parameters, "bool_"),
+    **{
+        f"{kind.name}_deviation": of_proof(attrgetter(f"deviations.{kind.name}"), "float64")
+        for kind in fields(Deviations)
+    },
+    "proof_remarks": of_proof(lambda proof: "; ".join(proof.remarks), "string"),
     **of(Setup, "device parameters epoch_images setup_s transfer_s warmup_s"),
     **{
         phase.field: Column("float64", lambda cell, *_, phase=phase: phase.of(cell))

@@ -1,7 +1,7 @@
 """What tools that follow figures over time read: pytest-benchmark, github-action-benchmark, Bencher.
 
 Names are made of the workload and the backend, so that they stay the same from run to run. A
-backend without figures is left out, because a missing point is better than a wrong one.
+backend without a rank is left out, because a missing point is better than a wrong one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MEASURES = {
 
 
 def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
-    """Yield the name, the figures and the times of each backend that has some.
+    """Yield the name, the figures and the times of each backend that ranks.
 
     Raises
     ------
     ResultsError
-        If none has.
+        If none does.
     """
     require(run, run.ranked)
     for row in run.ranked:

@@ -118,7 +118,7 @@ def test_timing_table_is_that_of_the_cell(cell, run_folder):
     assert (row["backend"], row["rounds"], row["status"]) == ("numpy", "1", "ok")
     assert float(row["train_s_per_epoch"]) == pytest.approx(cell.train_s)
     assert float(row["images_per_s"]) == pytest.approx(TRAIN / cell.train_s)
-    assert float(row["ratio"]) == 1.0
+    assert row["ratio"] == ("1.0" if cell.is_followed else "")
     assert float(row["setup_s"]) == cell.setup.setup_s
     assert float(row["peak_memory_bytes"]) == cell.peak_memory_bytes
 
@@ -128,7 +128,7 @@ def test_markdown_names_the_run_and_the_backend(run_folder, name):
     lines = (run_folder / f"{name}.md").read_text().splitlines()
     assert "mnist+dataset=my shapes,epochs=1, 1 round, seed 0, 1 thread" in lines[0]
     assert any(line.startswith(f"**{name.title()}") for line in lines)
-    assert any(line.startswith("| numpy | 1 | ") for line in lines)
+    assert any(line.startswith("| numpy | ") for line in lines)
 
 
 def test_accuracy_stands_in_every_table(done, cell, run_folder):

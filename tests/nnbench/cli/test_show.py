@@ -128,7 +128,7 @@ def test_run_without_cells_is_shown_empty(call, write_run):
     folder = write_run()
     assert call("show", folder, "--format", "json") == (0, "[]\n", "")
     assert call("show", folder, "--format", "csv") == (0, "", "")
-    assert call("show", folder).stdout.count("backend") == 5 + 1  # the word is in a title too
+    assert call("show", folder).stdout.count("backend") == 6 + 1  # the word is in a title too
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_run_without_cells_is_shown_empty(call, write_run):
         (["--sort", "remarks"], "no column 'remarks'; known: "),
         (["--table", "accuracy", "--sort", "ratio"], "no column 'ratio'; known: backend, rounds, "),
         (["--table", "ceilings"], " has no table of ceilings"),
-        (["--table", "speed"], "'speed' is not one of 'accuracy', 'timing', 'rounds', "),
+        (["--table", "speed"], "'speed' is not one of 'accuracy', 'timing', 'proof', "),
     ],
 )
 def test_unknown_names_are_one_line(call, run, arguments, message):

@@ -7,6 +7,7 @@ import pytest
 
 from nnbench.figures import frames, metrics
 from nnbench.figures.metrics import PHASES as ALL_PHASES
+from nnbench.records import Deviations
 
 PHASES = [phase.field for phase in ALL_PHASES]
 TIMES = ["train_s_per_epoch", "images_per_s", "ratio", "step_us", "gather_us"]
@@ -193,7 +194,7 @@ def test_status_sums_up_the_rounds(make_info, make_cell, table, changes, status)
     cells = [make_cell(round=i, message=c.get("status", ""), **c) for i, c in enumerate(changes)]
     row = table(make_info(), cells).iloc[0]
     assert row.status == status
-    budget = "the budget ended training after 100 images; ~ is extrapolated"
+    budget = "the budget ended training after 100 images; ~ is extrapolated; a larger --budget lets it rank"
     assert row.message == {"ok": "", "budget": budget}.get(status, status.split()[0])
 
 
@@ -208,11 +209,140 @@ def test_backend_with_a_bad_round_has_no_figures(make_info, rounds, make_cell, s
     assert times.loc["numpy", TIMES].notna().all()
 
 
-def test_missed_target_still_ranks(make_info, make_cell):
-    cell = make_cell(status="target_missed", message="reached 90.00%, not 96.10%")
-    row = timing(make_info(), [cell]).iloc[0]
+LISTED = {
+    "target_missed": {"status": "target_missed", "message": "reached 90.00%, not 96.10%"},
+    "budget": {"complete": False},
+    "not proved": {"proof": None},
+}
+
+
+@pytest.fixture(params=[*LISTED, "off", "nothing proved", "not in one round"])
+def listed(request, make_proof):
+    """Give what makes a cell one that is listed, and why it has no rank."""
+    match request.param:
+        case "off" | "nothing proved" as kind:
+            mode = "off" if kind == "off" else "full"
+            return {"proof": make_proof(mode, proved=0 if kind != "off" else 10)}, "not proved"
+        case "not in one round":
+            return [{}, {"proof": None}], "not proved"
+        case known:
+            return LISTED[known], known
+
+
+def test_what_missed_its_goal_is_listed_below_the_ranking(make_info, make_cell, listed):
+    changes, reason = listed
+    changes = changes if isinstance(changes, list) else [changes, changes]
+    cells = [make_cell("numpy", train_s=2.0, round=i) for i in range(2)]
+    cells += [make_cell("other", train_s=1.0, round=i, **each) for i, each in enumerate(changes)]
+    frame = timing(make_info("numpy", "other"), cells)
+    assert frame.backend.tolist() == ["numpy", "other"]
+    row = by_backend(frame).loc["other"]
     assert row.train_s_per_epoch == 1.0
-    assert row.message == "reached 90.00%, not 96.10%"
+    assert row[["rank", "ratio", "ratio_low", "ratio_high", "p_value", "verdict"]].isna().all()
+    assert row.no_rank == reason
+    assert row.message
+    assert by_backend(frame).no_rank["numpy"] == ""
+    assert by_backend(frame)["rank"]["numpy"] == 1
+
+
+def test_nothing_is_compared_with_a_baseline_that_has_no_rank(make_info, make_cell, listed):
+    changes, _ = listed
+    changes = changes[1] if isinstance(changes, list) else changes
+    cells = [make_cell("numpy", **changes), make_cell("other", train_s=2.0)]
+    frame = by_backend(timing(make_info("numpy", "other"), cells))
+    assert frame.ratio.isna().all()
+    assert frame["rank"]["other"] == 1
+
+
+def test_rounds_of_the_baseline_that_rank_are_compared_with(make_info, rounds, make_cell):
+    cells = [*rounds("numpy", 1.0), make_cell("numpy", round=1, complete=False)]
+    frame = by_backend(timing(make_info("numpy", "b"), [*cells, *rounds("b", 2.0, 9.0)]))
+    assert frame.ratio["b"] == 2.0
+
+
+@pytest.mark.parametrize("mode", ["full", "sampled"])
+def test_sample_is_enough_for_a_rank(make_info, make_cell, make_proof, mode):
+    cell = make_cell(proof=make_proof(mode, proved=1))
+    row = timing(make_info(proof=mode), [cell]).iloc[0]
+    assert (row["rank"], row.no_rank, row.message, row.ratio) == (1, "", "", 1.0)
+    assert (row.proof, row.steps_proved, row.steps_trained) == (mode, 1, 10)
+
+
+def test_run_made_before_proofs_keeps_its_ranks(make_info, make_cell):
+    cells = [
+        make_cell("numpy", train_s=2.0, proof=None),
+        make_cell("part", train_s=1.0, complete=False, proof=None),
+        make_cell("bad", train_s=0.5, status="target_missed", proof=None),
+    ]
+    frame = by_backend(timing(make_info("numpy", "part", "bad", proof=None), cells))
+    assert frame.index.tolist() == ["part", "numpy", "bad"]
+    assert frame["rank"].dropna().tolist() == [1, 2]
+    assert frame.ratio.dropna().tolist() == [0.5, 1.0]
+    assert frame[["proof", "steps_proved"]].isna().all(axis=None)
+
+
+def test_run_in_which_nothing_was_to_be_proved_has_no_ranks(make_info, rounds):
+    cells = rounds("numpy", 1.0, 2.0, proof=None)
+    row = timing(make_info(proof="off"), cells).iloc[0]
+    assert pd.isna(row["rank"])
+    assert row.train_s_per_epoch == 1.5
+    assert row.message == "no rank, because none of its steps was proved"
+
+
+def test_each_class_of_precision_has_its_own_ranking(make_info, make_cell):
+    cells = [
+        make_cell("fast", train_s=0.5, precision="bf16"),
+        make_cell("slow", train_s=0.7, precision="bf16"),
+        make_cell("tf32", train_s=0.1, precision="tf32"),
+        make_cell("numpy", train_s=2.0),
+        make_cell("other", train_s=4.0),
+    ]
+    info = make_info("fast", "slow", "tf32", "numpy", "other")
+    frame = by_backend(timing(info, cells))
+    assert frame["rank"].to_dict() == {"numpy": 1, "other": 2, "tf32": 1, "fast": 1, "slow": 2}
+    assert frame.index.tolist() == ["numpy", "other", "tf32", "fast", "slow"]
+    assert frame.ratio.dropna().to_dict() == {"numpy": 1.0, "other": 2.0}
+    frame = by_backend(timing(replace(info, baseline="fast"), cells))
+    assert frame.ratio.dropna().to_dict() == {"fast": 1.0, "slow": pytest.approx(1.4)}
+
+
+def test_backend_that_changes_its_class_has_no_rank(make_info, rounds, make_cell):
+    cells = [*rounds("numpy", 1.0), make_cell("numpy", round=1, precision="bf16")]
+    row = timing(make_info(), cells).iloc[0]
+    assert row.no_rank == "several classes"
+    assert row.message == "no rank, because its rounds differ in the precision of its products"
+
+
+def test_proof_of_a_backend_is_that_of_all_its_rounds(make_info, make_cell, make_proof):
+    proofs = [
+        make_proof("sampled", proved=3, flips=1),
+        make_proof(
+            "sampled", proved=10, flips=2, deviations=Deviations(loss=3e-6, displacement=None)
+        ),
+    ]
+    cells = [make_cell(round=i, proof=proof) for i, proof in enumerate(proofs)]
+    row = accuracy(make_info(), cells).iloc[0]
+    assert (row.steps_proved, row.steps_trained, row.flips) == (13, 20, 3)
+    assert (row.loss_deviation, row.loss_tolerance) == (3e-6, 5e-6)
+    assert (row.displacement_deviation, row.displacement_tolerance) == (float("inf"), 1e-4)
+    assert (row.first_deviation, row.second_deviation) == (2e-7, 3e-7)
+
+
+def test_remarks_say_what_a_proof_could_not_check(make_info, make_cell, make_proof):
+    proof = make_proof(from_parameters=True, remarks=["no gradients are shown"])
+    cells = [make_cell(round=i, flags=["compiled once"], proof=proof) for i in range(2)]
+    row = timing(make_info(), cells).iloc[0]
+    assert row.remarks == (
+        "compiled once, followed from its parameters alone, with wider tolerances, "
+        "no gradients are shown"
+    )
+
+
+def test_load_is_shown_apart(make_info, make_cell):
+    cells = [make_cell(round=i, load_s=s) for i, s in enumerate([0.1, None, 0.3])]
+    row = timing(make_info(), cells).iloc[0]
+    assert row.load_s == pytest.approx(0.2)
+    assert row.train_s_per_epoch == 1.0
 
 
 @pytest.mark.parametrize("table", [accuracy, timing])
@@ -227,9 +357,14 @@ def test_fastest_comes_first_and_failures_last(make_info, rounds, make_failed, t
     assert table(info, cells).backend.tolist() == ["fast", "slow", "broken", "absent"]
 
 
-def test_partial_epochs_rank_by_the_time_of_a_whole_one(make_info, make_cell):
-    cells = [make_cell("part", images=10, complete=False), make_cell("whole", train_s=5.0)]
-    assert timing(make_info("part", "whole"), cells).backend.tolist() == ["whole", "part"]
+def test_partial_epochs_stand_by_the_time_of_a_whole_one(make_info, make_cell):
+    cells = [
+        make_cell("part", images=10, complete=False),
+        make_cell("half", images=50, complete=False),
+        make_cell("whole", train_s=50.0),
+    ]
+    found = timing(make_info("part", "half", "whole"), cells).backend.tolist()
+    assert found == ["whole", "half", "part"]
 
 
 @pytest.mark.parametrize("table", [accuracy, timing])

@@ -279,3 +279,34 @@ def test_two_seeds_are_enough_to_compare_them_in_pairs(make_run):
 def test_limit_itself_is_allowed(make_run, gate, figures, outcome):
     base, new = constant(make_run), constant(make_run, **figures)
     assert outcomes(base, new, parse_gate(gate)) == {"a": outcome}
+
+
+def test_seeds_that_were_drawn_make_no_pairs(make_run):
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, accuracy=0.948, seed=1)
+    drawn = Run(replace(new.info, seed=None), new.cells)
+    widths = []
+    for run in (new, drawn):
+        [change] = comparison.compare(base, run, [ACCURACY], FLOOR)
+        widths.append(change.interval.high - change.interval.low)
+    assert widths[0] < widths[1] / 100
+
+
+def test_classes_of_precision_are_not_compared(make_run):
+    base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 0.5, "b": 1.0}, seed=1)
+    faster = [replace(c, precision="tf32") if c.backend == "a" else c for c in new.cells]
+    new = Run(new.info, faster)
+    assert outcomes(base, new) == {"a": "incomparable", "b": "passed"}
+    [change, _] = comparison.compare(base, new, [TIME], FLOOR)
+    assert change.message == "products in tf32, and in float32 in the base run"
+    assert (change.base, change.interval) == (None, None)
+    assert code(base, new, TIME) == ExitCode.NOTHING_MEASURED
+    assert outcomes(new, new)["a"] == "passed"
+
+
+@pytest.mark.parametrize(("proof", "told"), [("full", True), ("off", True), (None, False)])
+def test_figures_that_nobody_proved_are_said_to_be_so(make_run, proof, told):
+    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, seed=1, proof=proof)
+    new = Run(new.info, [replace(cell, proof=None) for cell in new.cells])
+    [change] = comparison.compare(base, new, [TIME], FLOOR)
+    assert change.outcome == "passed"
+    assert change.message == ("not proved, so its figures are its own word" if told else "")

@@ -30,7 +30,7 @@ def test_names_are_shown_literally(write_run, make_cell, name):
     text = show(write_run(*cells, baseline=name), force_terminal=True, color_system="standard")
     assert f"verdict against {name}," in text
     assert f"× {name}" in text
-    assert text.count(f" {name} ") >= 5
+    assert text.count(f" {name} ") >= 6
     assert "\x1b[31m" not in text  # red
 
 
@@ -46,13 +46,13 @@ def test_everything_is_shown_where_there_is_room(write_run, make_cell):
 def test_narrow_terminal_loses_columns_not_rows_and_says_so(run, width):
     lines = show(run, width).splitlines()
     assert max(map(len, lines[:-3])) <= width
-    assert sum(line.startswith(" numpy ") for line in lines) == 5
+    assert sum(line.startswith(" numpy ") for line in lines) == 6
     [told] = [line for line in lines if line.startswith("No room")] or [""]
-    assert bool(told) == (width < 92)
+    assert bool(told) == (width < 105)
     if told:
         command, _, names = told.rpartition(" ")
         assert command == f"No room for some columns: nnbench show {run} --columns"
-        assert "deviation" in names.split(",")
+        assert "second_deviation" in names.split(",")
 
 
 def test_statuses_and_messages_stay_on_a_narrow_terminal(run):

@@ -9,6 +9,8 @@ import pytest
 
 from nnbench.figures import columns
 from nnbench.figures.columns import MISSING, significant, written
+from nnbench.figures.metrics import PHASES_WORD
+from nnbench.records import Deviations
 from nnbench.runs.run import Run
 from nnbench.show import text
 from nnbench.show.text import Sheet, markdown
@@ -145,8 +147,75 @@ def test_failure_is_dashes_in_every_table(write_run, make_cell, make_failed):
     run = Run.open(write_run(make_cell("good"), make_failed("bad", message="killed")))
     for table in text.sheets(run).values():
         row = dict(zip(table.headings, table.rows[1], strict=True))
-        rest = {row[h] for h in row if h not in {"backend", "n", "status"}}
-        assert (row["backend"], rest) == ("bad", {MISSING})
+        said = {"backend", "n", "status", "verdict", "products"}
+        assert (row["backend"], {row[h] for h in row if h not in said}) == ("bad", {MISSING})
+        assert row.get("verdict", "crashed") == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("rank", ["1", "2", "1 in bf16", MISSING, MISSING]),
+        ("× a", ["1.00", "2.00", MISSING, MISSING, MISSING]),
+        ("verdict", [MISSING, "inconclusive", "in bf16", "target_missed", "not proved"]),
+        ("proof", ["proved", "31%", "<1%", "99%", "none"]),
+        ("products", ["float32", "float32", "bf16", "float32", "float32"]),
+        (
+            "steps proved",
+            ["proved 1,200 of 1,200", "375 of 1,200", "1 of 1,200", "1,199 of 1,200", "0 of 1,200"],
+        ),
+        ("loss", ["1e-07 of 5e-06"] * 3 + ["not finite", "1e-07 of 5e-06"]),
+        ("2nd moment", ["3e-07 of 2e-05"] * 5),
+        ("flips", ["0", "7", "0", "0", "0"]),
+    ],
+)
+def test_columns_of_the_proof(write_run, make_cell, make_proof, heading, expected):
+    def proof(proved, **changes):
+        return make_proof("sampled", proved=proved, trained=1200, **changes)
+
+    strays = Deviations(loss=None, displacement=0.0, first=0.0, second=3e-7)
+    cells = [
+        make_cell("a", train_s=1.0, proof=proof(1200)),
+        make_cell("b", train_s=2.0, proof=proof(375, flips=7)),
+        make_cell("c", train_s=0.1, proof=proof(1), precision="bf16"),
+        make_cell("d", status="target_missed", proof=proof(1199, deviations=strays)),
+        make_cell("e", train_s=3.0, proof=proof(0)),
+    ]
+    run = Run.open(write_run(*cells, baseline="a", proof="sampled"))
+    sheets = text.sheets(run)
+    table = sheets["proof" if heading not in sheets["timing"].headings else "timing"]
+    position = table.headings.index(heading)
+    assert [row[position] for row in table.rows] == expected
+
+
+def test_older_run_has_no_columns_of_a_proof_and_says_why(write_run, make_cell):
+    run = Run.open(write_run(make_cell(proof=None), proof=None))
+    sheets = text.sheets(run)
+    assert "proof" not in sheets
+    assert "proof" not in sheets["timing"].headings
+    assert sheets["timing"].rows[0][:2] == ["numpy", "1"]
+    [note] = text.notes(run.frame)
+    assert note.startswith("not proved (made before proofs): ")
+
+
+def test_phases_that_do_not_add_up_are_marked(write_run, make_cell):
+    run = Run.open(write_run(make_cell(flags=[PHASES_WORD]), make_cell("b", train_s=2.0)))
+    assert texts("sum", run) == ["37 (own word)", "37"]
+    assert texts("remarks", run)[0] == PHASES_WORD
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ", proved"),
+        ({"mode": "sampled"}, ", proved"),
+        ({"proved": 9000, "trained": 10_000}, ", followed 9,000 of 10,000 steps"),
+        ({"mode": "off"}, ""),
+    ],
+)
+def test_line_of_a_cell_says_how_much_was_proved(make_cell, make_proof, changes, words):
+    line = text.cell_line(make_cell(proof=make_proof(**changes)))
+    assert line == f"round 1 numpy: 100 images in 1.00 s, accuracy 90.00%{words}"
 
 
 def test_notes_tell_why(write_run, make_cell, make_failed):

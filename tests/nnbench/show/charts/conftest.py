@@ -32,7 +32,7 @@ def varied(make_cell, make_failed):
         cells += [
             make_cell("numpy", train_s=noise, accuracies=(0.9, 0.95, 0.97), **at, **speed),
             make_cell("torch-cpu", train_s=2 * noise, accuracies=(0.9, 0.95, 0.97), **at, **speed),
-            make_cell(NAME, train_s=30 * noise, images=50, complete=False, **at),
+            make_cell(NAME, train_s=30 * noise, images=50, **at),
             make_failed("diverged", "diverged", message=f"{NAME} is not finite", **at),
         ]
     flagged = make_cell("numpy", round=8, train_s=1.5, flags=[f"disturbed by </script> {NAME}"])

@@ -1,5 +1,7 @@
 """What is drawn are the numbers of the tables."""
 
+import json
+
 import pytest
 
 from nnbench.records import Roof
@@ -120,12 +122,64 @@ def test_headline_claims_no_more_than_is_known(make_run, make_cell, pace, title)
     assert page.headline(make_run(*cells)).title == title
 
 
+def test_headline_compares_within_a_class(make_run, make_cell):
+    times = {"numpy": 6.0, "a": 3.0, "b": 2.0}
+    cells = [
+        make_cell(name, train_s=s, round=i, precision="bf16" if name == "b" else "float32")
+        for name, s in times.items()
+        for i in range(6)
+    ]
+    assert "numpy takes 2.00 times as long" in page.headline(make_run(*cells)).text
+    assert page.headline(make_run(*cells[6:])).text == (
+        "There is no other backend to compare it with. Every step was proved."
+    )
+
+
+@pytest.mark.parametrize(
+    ("proved", "end"),
+    [
+        (10, " Every step was proved."),
+        (7, " 70% of the steps, or more, were followed by the reference."),
+        (None, " The difference is beyond the noise floor."),
+    ],
+)
+def test_headline_says_how_much_was_proved(make_run, make_cell, make_proof, proved, end):
+    cells = [
+        make_cell(name, train_s=s, round=i, proof=proved and make_proof("sampled", proved=p))
+        for name, s, p in (("a", 1.0, 10), ("b", 2.0, proved))
+        for i in range(6)
+    ]
+    run = make_run(*cells, proof=proved and "sampled")
+    assert page.headline(run).text.endswith(end)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "rounds", "phases"])
+def test_charts_show_what_is_listed_below_the_ranking_too(make_run, make_cell, name):
+    cells = [
+        make_cell(label, train_s=s, round=i, complete=label != "part", images=10)
+        for label, s in (("numpy", 2.0), ("a", 4.0), ("part", 1.0))
+        for i in range(3)
+    ]
+    run = make_run(*cells)
+    spec = chart(name)(run, colors(["numpy", "a", "part"])).spec()
+    assert [name for name in ("numpy", "a", "part") if f'"{name}"' not in json.dumps(spec)] == []
+    ratios = chart("ratios")(run, colors(["numpy", "a", "part"])).spec()
+    assert '"part"' not in json.dumps(ratios)
+
+
+def test_run_without_a_ranking_has_no_ratios_and_says_why(make_run, make_cell):
+    cells = [make_cell("numpy", proof=None), make_cell("a", train_s=2.0, complete=False)]
+    run = make_run(*cells, proof="off")
+    assert page.headline(run).text == "In this run no backend ranks (not proved, budget)."
+    with pytest.raises(NothingToDrawError, match="no two backends"):
+        chart("ratios")(run, colors(["numpy", "a"]))
+
+
 def test_headline_table_joins_both_tables(run):
     table = page.summary(run)
-    assert table.headings[:6] == [
-        *("backend", "accuracy %", "train s/epoch", "× numpy (95% interval)", "verdict", "n"),
-    ]
-    assert table.rows[1][3] == "2.00 (2.00\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}2.00)"
+    assert table.headings[:4] == ["backend", "rank", "accuracy %", "train s/epoch"]
+    assert table.headings[4:7] == ["× numpy (95% interval)", "verdict", "n"]
+    assert table.rows[1][4] == "2.00 (2.00\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}2.00)"
 
 
 def test_a_backend_has_a_colour_of_its_own():

@@ -81,7 +81,7 @@ def test_cell_that_went_well_has_no_outcome_and_says_what_it_did(write_run, make
     [suite] = read(write_run(make_cell()))
     [case] = suite
     assert case.result == []
-    assert case.system_out == "round 1 numpy: 100 images in 1.00 s, accuracy 90.00%"
+    assert case.system_out == "round 1 numpy: 100 images in 1.00 s, accuracy 90.00%, proved"
     assert {p.name: p.value for p in suite.properties()}["cpu"] == "A CPU"
 
 

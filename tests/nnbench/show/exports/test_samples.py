@@ -60,6 +60,22 @@ def test_cell_without_epochs_and_attempts_that_do_not_count_are_there(
     assert math.isnan(frame.setup_s[2])
 
 
+def test_what_the_judge_has_found_is_there(read, write_run, make_cell, make_proof):
+    proof = make_proof("sampled", proved=4, flips=2, from_parameters=True, remarks=["x", "y"])
+    cells = [
+        make_cell("a", proof=proof, precision="bf16", load_s=0.5, violations=["v", "w"]),
+        make_cell("b", proof=None),
+    ]
+    frame = read(write_run(*cells))
+    first, second = frame.to_dict("records")
+    assert [first[name] for name in ("proof", "proof_remarks")] == ["sampled", "x; y"]
+    assert [first[name] for name in ("steps_proved", "steps_trained", "flips")] == [4, 10, 2]
+    assert (first["precision"], first["load_s"], first["violations"]) == ("bf16", 0.5, "v; w")
+    assert (first["from_parameters"], first["displacement_deviation"]) == (True, 1e-6)
+    missing = ("proof", "steps_proved", "flips", "from_parameters", "loss_deviation", "load_s")
+    assert all(pd.isna(second[name]) for name in missing)
+
+
 def test_losses_that_are_not_finite_are_missing(write_run, make_cell):
     folder = write_run(make_cell(losses=[2.0, None]))
     frame = read_parquet(folder)

@@ -56,6 +56,12 @@ def load(content):
     return json.loads(content, parse_constant=reject)
 
 
+@pytest.fixture(params=[trackers.to_bencher, trackers.to_github_action_benchmark])
+def convert(request):
+    """Give each of the two."""
+    return request.param
+
+
 def test_github_action_benchmark(run):
     entries = load(trackers.to_github_action_benchmark(Run.open(run)))
     jsonschema.validate(entries, ENTRIES)
@@ -111,7 +117,19 @@ def test_any_name_comes_through(nasty_run, name):
     assert entries[3]["name"] == f"mnist/{name}: train"
 
 
-@pytest.mark.parametrize("convert", [trackers.to_bencher, trackers.to_github_action_benchmark])
 def test_run_without_figures_is_refused(unmeasured_run, convert):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured"):
         convert(Run.open(unmeasured_run))
+
+
+def test_what_has_no_rank_is_left_out(write_run, make_cell, convert):
+    cells = [make_cell("numpy"), make_cell("part", complete=False), make_cell("b", proof=None)]
+    text = convert(Run.open(write_run(*cells))).decode()
+    assert "numpy" in text
+    assert "part" not in text
+
+
+def test_run_without_a_ranking_says_why_there_is_nothing_to_export(write_run, make_cell, convert):
+    run = Run.open(write_run(make_cell(proof=None), proof="off"))
+    with pytest.raises(ResultsError, match=r"nothing to export: no backend ranks \(not proved\)"):
+        convert(run)
