@@ -60,8 +60,8 @@ def test_help_names_every_command(call):
     shown = call("--help").stdout.partition("\nCommands:\n")[2]
     names = {line.split()[0] for line in shown.splitlines() if re.match(r"  \w", line)}
     assert names == {
-        *("run", "test", "show", "report", "plot", "export", "compare", "continuous", "selftest"),
-        *("new", "list", "info"),
+        *("run", "test", "show", "report", "plot", "export", "compare", "continuous", "prove"),
+        *("selftest", "new", "list", "info"),
     }
 
 
