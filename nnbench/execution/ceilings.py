@@ -1,6 +1,6 @@
 """What a machine can do at most: dense float32 matrix products, and copies in its memory.
 
-No honest backend is faster than the best product. ``python -m nnbench.execution.ceilings WHAT LIBRARY DEVICE
+A backend may have better products than the libraries here, but none is faster than its CPUs can be. ``python -m nnbench.execution.ceilings WHAT LIBRARY DEVICE
 CPUS`` measures in a process of its own, which has the threads and the CPUs of a worker, and prints
 GFLOP/s of a ``product``, or GB/s of a ``copy`` (read and written). Small products are among those
 tried, because they fit into a time slice and so are right even on a busy machine.
@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench import distributions
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine, process
-from nnbench.execution.machine import Kept
+from nnbench.execution.machine import Kept, read
 from nnbench.proof.guards import SLACK
 from nnbench.records import Roof, Status
 
@@ -33,6 +34,20 @@ if TYPE_CHECKING:
 MEASURE_S = 0.3  #: for all sizes together
 TIMEOUT_S = 60.0  #: with the import of torch
 ROOFS: Kept[list[Roof]] = Kept("ceilings.json", list[Roof])
+#: Multiplications with an addition that a core starts in a cycle at most, in float32: lanes of a vector × units. A
+#: matrix unit has more (SME). The first that the kernel names counts.
+FUSED_A_CYCLE = {
+    "sme": None,
+    "avx512f": 16 * 2,
+    "avx": 8 * 2,
+    "sse": 4 * 2,
+    "sve": 16 * 2,
+    "asimd": 4 * 4,
+}
+FASTEST_HZ = 6.5e9  #: no CPU is sold with a clock like this
+#: Drivers whose highest clock is that of turbo; others may not know it.
+KNOW_TURBO = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
+TURBO_SLACK = 1.05  #: they round
 What = Literal["product", "copy"]
 LIBRARIES: dict[tuple[What, str], tuple[str, ...]] = {
     ("product", "cpu"): ("numpy", "torch", "jax"),
@@ -50,9 +65,9 @@ SIZES = {
 
 
 def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
-    """Return the result with the speed that it achieved, and the machine's ceiling for it.
+    """Return the result with the speed that it achieved, and the machine's ceiling and peak for it.
 
-    Both count the multiplications by zero. Backends that skip these may be faster than dense
+    All count the multiplications by zero. Backends that skip these may be faster than dense
     products by the inverse of the share that is not zero.
     """
     setup = result.setup
@@ -61,7 +76,14 @@ def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
     achieved = result.images * setup.operations / result.train_s * 1e-9
     dense = for_cell(spec, setup.device, achieved * setup.nonzero_share)
     limit = dense and dense / setup.nonzero_share
-    return replace(result, achieved_gflops=achieved, ceiling_gflops=limit)
+    of_cpus = setup.device == "cpu" and result.precision == "float32"
+    peak = peak_gflops(spec.threads) if of_cpus else None
+    return replace(
+        result,
+        achieved_gflops=achieved,
+        ceiling_gflops=limit,
+        peak_gflops=peak and peak / setup.nonzero_share,
+    )
 
 
 def for_cell(spec: CellSpec, device: str, achieved: float) -> float | None:
@@ -77,6 +99,25 @@ def for_cell(spec: CellSpec, device: str, achieved: float) -> float | None:
         if best is not None and achieved <= SLACK * best:
             break
     return best
+
+
+def peak_gflops(threads: int, root: Path = Path("/")) -> float | None:
+    """Return what CPUs such as these cannot pass in float32; None where Linux does not say what they are.
+
+    ``root`` is the folder that stands for ``/``.
+    """
+    lines = (line.partition(":") for line in read(root / "proc/cpuinfo").splitlines())
+    names = {name.strip(): set(text.split()) for name, _, text in lines}
+    can = names.get("flags", set()) | names.get("Features", set())
+    fused = next((count for name, count in FUSED_A_CYCLE.items() if name in can), None)
+    return fused and threads * 2 * fused * _highest_hz(root) * 1e-9
+
+
+def _highest_hz(root: Path) -> float:
+    folders = [*(root / machine.CPUS).glob("cpu[0-9]*/cpufreq")]
+    known = [each for each in folders if read(each / "scaling_driver") in KNOW_TURBO]
+    clocks = [float(read(each / "cpuinfo_max_freq") or 0) * 1e3 for each in known]
+    return TURBO_SLACK * max(clocks) if any(clocks) else FASTEST_HZ
 
 
 @cache

@@ -152,17 +152,17 @@ def check(
         Variables that workers might inherit.
     """
     found = []
-    governors = [_read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
+    governors = [read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
     if others := [name for name in governors[-threads:] if name not in {"", "performance"}]:
         found.append(f"CPU governor is {others[0]}: sudo cpupower frequency-set -g performance")
     for file, bad, why, value, switch in SWITCHES:
-        if _read(root / CPUS / file) == bad:
+        if read(root / CPUS / file) == bad:
             found.append(f"{why}: echo {value} | sudo tee /{CPUS}/{switch}")
-    load = float((_read(root / "proc/loadavg") or "0").split()[0])  # of the last minute
+    load = float((read(root / "proc/loadavg") or "0").split()[0])  # of the last minute
     if cpus and load > len(cpus) - threads + LOAD_SLACK:
         how = "stop other programs, or wait a minute"
         found.append(f"load average is {load:.1f} on {len(cpus)} CPUs: {how}")
-    lines = map(str.split, _read(root / "proc/meminfo").splitlines())
+    lines = map(str.split, read(root / "proc/meminfo").splitlines())
     free = next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), LEAST_MEMORY)
     if free < LEAST_MEMORY:
         found.append(f"only {free / 2**20:.0f} MiB of memory are free: stop other programs")
@@ -174,7 +174,8 @@ def check(
     return found
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return what a file of the kernel's says; nothing if it is not there."""
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError):

@@ -103,6 +103,63 @@ def test_gpu_has_a_ceiling_of_its_own(spec, measured):
 
 
 @pytest.fixture
+def root(tmp_path):
+    """Return a function that makes a folder stand for the root of a Linux machine."""
+
+    def make(line, **clocks):
+        (tmp_path / "proc").mkdir(exist_ok=True)
+        (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+        for number, (driver, khz) in enumerate(clocks.items()):
+            folder = tmp_path / f"sys/devices/system/cpu/cpu{number}/cpufreq"
+            folder.mkdir(parents=True)
+            (folder / "scaling_driver").write_text(f"{driver.replace('_', '-')}\n")
+            (folder / "cpuinfo_max_freq").write_text(f"{khz}\n")
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("line", "operations"),
+    [
+        ("flags\t\t: fpu sse sse2 avx fma avx2 avx512f", 64),
+        ("flags\t\t: fpu sse sse2 avx", 32),
+        ("flags\t\t: fpu sse", 16),
+        ("Features\t: fp asimd", 32),
+        ("Features\t: fp asimd sve", 64),
+    ],
+)
+def test_peak_is_that_of_the_vector_units_at_the_highest_clock(root, line, operations):
+    folder = root(line)
+    assert ceilings.peak_gflops(1, folder) == pytest.approx(6.5 * operations)
+    assert ceilings.peak_gflops(3, folder) == pytest.approx(3 * 6.5 * operations)
+
+
+def test_peak_has_the_clock_of_a_driver_that_knows_turbo(root):
+    folder = root("flags : avx", amd_pstate=3_000_000, amd_pstate_epp=4_000_000)
+    assert ceilings.peak_gflops(1, folder) == pytest.approx(1.05 * 4 * 32)
+
+
+def test_peak_does_not_trust_a_driver_that_may_not_know_turbo(root):
+    folder = root("flags : avx", acpi_cpufreq=2_000_000)
+    assert ceilings.peak_gflops(1, folder) == pytest.approx(6.5 * 32)
+
+
+@pytest.mark.parametrize("line", ["flags : fpu", "Features : asimd sve sme", "model name : avx"])
+def test_cpu_of_another_kind_has_no_peak(root, line):
+    assert ceilings.peak_gflops(1, root(line)) is None
+
+
+def test_other_systems_have_no_peak(tmp_path):
+    assert ceilings.peak_gflops(1, tmp_path) is None
+
+
+def test_products_here_are_below_the_peak(spec):
+    peak = ceilings.peak_gflops(1)
+    assert peak is None or ceilings.for_cell(spec, "cpu", 0.0) < peak
+
+
+@pytest.fixture
 def asked(monkeypatch):
     """Replace all measurements; give the list of what was measured."""
     asked = []

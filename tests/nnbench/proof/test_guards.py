@@ -1,6 +1,7 @@
 """Backends that cheat the clock are caught, and honest ones are not."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -9,11 +10,18 @@ from nnbench.data.task import load_task
 from nnbench.execution import ceilings
 from nnbench.proof import guards, judge
 from nnbench.proof.judge import Expected, expected_losses
+from nnbench.records import Part, Phases
 from tests.cells import TOY, make_spec, read_final
 from tests.plugins.helpers import environment, nnbench
 
 EXPECTED = Expected(losses=[2.0, 1.0], tolerance=1e-4)
 HONEST = "steady"
+
+
+@pytest.fixture
+def make_cell(make_cell):
+    """Make cells without phases, which would have to add up to their steps."""
+    return partial(make_cell, phases=None)
 
 
 def run(folder, *backends, **options):
@@ -31,13 +39,6 @@ def cheats(tmp_path_factory):
     return run(folder, HONEST, "does-nothing", "forges-losses")
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    """Run a network large enough to tell work from none, as long as the losses are known."""
-    folder = tmp_path_factory.mktemp("guards") / "run"
-    return run(folder, HONEST, "knows-losses", hidden="2000,2000", epochs=20)
-
-
 def test_no_op_is_caught_by_its_losses(cheats):
     cell = cheats["does-nothing"]
     assert cell.status == "invalid"
@@ -50,17 +51,10 @@ def test_forged_losses_are_caught_by_the_parameters(cheats):
     assert (cell.status, cell.message) == ("invalid", "the parameters did not change")
 
 
-def test_work_done_off_the_clock_is_caught_by_the_speed(large):
-    cell = large["knows-losses"]
-    assert cell.deviation < cell.tolerance
-    assert cell.status == "invalid"
-    assert "GFLOP/s cannot be, this machine's matrix products reach" in cell.message
-    assert cell.achieved_gflops > guards.SLACK * cell.ceiling_gflops
-
-
-def test_honest_backend_passes(cheats, large):
-    assert [cells[HONEST].status for cells in (cheats, large)] == ["ok", "ok"]
-    assert 0 < large[HONEST].achieved_gflops < large[HONEST].ceiling_gflops
+def test_honest_backend_passes(cheats):
+    cell = cheats[HONEST]
+    assert cell.status == "ok"
+    assert 0 < cell.achieved_gflops < cell.ceiling_gflops
 
 
 def verdict(cell, **changes):
@@ -97,14 +91,19 @@ def test_reference_tells_whether_parameters_change(rate, moves):
     assert expected_losses(load_task(slow, 0)).moves is moves
 
 
-def test_speed_above_the_ceiling_is_invalid(make_cell):
-    assert verdict(make_cell(achieved_gflops=111.0, ceiling_gflops=100.0)) == (
-        "invalid",
-        "111 GFLOP/s cannot be, this machine's matrix products reach 100",
-    )
+def test_speed_above_the_ceiling_is_a_remark(make_cell):
+    cell = make_cell(achieved_gflops=111.0, ceiling_gflops=100.0)
+    assert verdict(cell)[0] == "ok"
+    assert flags(cell) == ["faster than the matrix products of NumPy, PyTorch and JAX here"]
     for most in (109.0, 1.1 * 100):
-        assert verdict(make_cell(achieved_gflops=most, ceiling_gflops=100.0))[0] == "ok"
-    assert verdict(make_cell(achieved_gflops=1e9, ceiling_gflops=None))[0] == "ok"
+        assert flags(make_cell(achieved_gflops=most, ceiling_gflops=100.0)) == []
+
+
+def test_speed_above_the_peak_is_invalid(make_cell):
+    cell = make_cell(achieved_gflops=401.0, ceiling_gflops=100.0, peak_gflops=400.0)
+    assert verdict(cell) == ("invalid", "401 GFLOP/s cannot be, such CPUs compute 400 at most")
+    assert verdict(replace(cell, achieved_gflops=400.0))[0] == "ok"
+    assert verdict(replace(cell, peak_gflops=None))[0] == "ok"
 
 
 @pytest.fixture
@@ -113,11 +112,13 @@ def measure(monkeypatch, make_cell):
     spec = make_spec()
 
     def find(asked, device, achieved):
-        assert (asked, device) == (spec, "cpu")
+        assert asked == spec
+        assert device in {"cpu", "cuda"}
         assert achieved == pytest.approx(1.5e-7)  # dense products alone
         return 100.0
 
     monkeypatch.setattr(ceilings, "for_cell", find)
+    monkeypatch.setattr(ceilings, "peak_gflops", lambda threads: 2000.0 * threads)
 
     def measure_cell(cell=None, **setup):
         cell = cell or make_cell()
@@ -137,12 +138,162 @@ def test_ceiling_is_higher_for_backends_that_skip_zeros(measure):
     cell = measure(operations=7.5, nonzero_share=0.2)
     assert cell.achieved_gflops == pytest.approx(7.5e-7)
     assert cell.ceiling_gflops == pytest.approx(500)
+    assert cell.peak_gflops == pytest.approx(10_000)
+
+
+def test_only_float32_on_the_cpu_has_a_peak(measure, make_cell):
+    measure = partial(measure, operations=7.5, nonzero_share=0.2)
+    assert measure().peak_gflops == pytest.approx(10_000)
+    assert measure(make_cell(precision="bf16")).peak_gflops is None
+    assert measure(device="cuda").peak_gflops is None
 
 
 def test_cell_that_failed_has_no_speed(measure, make_cell, make_failed):
     assert measure(make_failed()).achieved_gflops is None
     assert measure(make_cell(status="crashed")).achieved_gflops is None
     assert measure(make_cell(accuracies=())).achieved_gflops is None
+
+
+def cut(cell, *calls, threads=1, first=None, parameters=10):
+    """Give a cell timed calls, each with what is said of it; a tuple is shared out among epochs."""
+    parts = []
+    for number, call in enumerate(calls):
+        honest = {"train_s": 0.02, "wall_s": 0.0203, "late_s": 0.0, "cpu_s": threads * 0.02}
+        honest |= {"dump_s": 1e-3, "dump_cpu_s": 1e-3}
+        parts.append(Part(images=1, state=f"{number}", **{**honest, **call}))
+    [epoch] = cell.epochs
+    cell = replace(cell, threads=threads, setup=replace(cell.setup, parameters=parameters))
+    dumps = {"dump_s": 1e-3, "dump_cpu_s": 1e-3} if first is None else first
+    return replace(cell, **dumps, epochs=[replace(epoch, parts=parts)])
+
+
+def calls(count, **said):
+    return [said] * count
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_honest_calls_pass(make_cell, threads):
+    cell = cut(make_cell(), *calls(30), threads=threads)
+    assert verdict(cell)[0] == "ok"
+    assert flags(cell) == []
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 0.001), (2, 0.010)])
+def test_call_cannot_be_shorter_than_its_cpu_time(make_cell, threads, most):
+    cpu_s = threads * 0.02 + most
+    assert verdict(cut(make_cell(), *calls(30, cpu_s=cpu_s - 1e-5), threads=threads))[0] == "ok"
+    wall = {"wall_s": 1.0, "late_s": 1.0}
+    cell = cut(make_cell(), *calls(30, cpu_s=cpu_s + 1e-4, **wall), threads=threads)
+    plural = "s" if threads > 1 else ""
+    assert verdict(cell) == (
+        "invalid",
+        f"{30 * (cpu_s + 1e-4):.4g} s of CPU time in 0.6 s by the worker's clock, with {threads} thread{plural}",
+    )
+
+
+def test_a_few_calls_cannot_hide_work_that_all_would_show(make_cell):
+    hidden = {"cpu_s": 0.05, "wall_s": 0.0503, "late_s": 0.03}
+    assert verdict(cut(make_cell(), *calls(27), *calls(2, **hidden)))[0] == "ok"
+    assert verdict(cut(make_cell(), *calls(27), *calls(4, **hidden)))[0] == "invalid"
+
+
+def test_more_cpus_than_given_are_seen(make_cell):
+    cell = cut(make_cell(), *calls(30, train_s=0.0202, cpu_s=0.0395, wall_s=0.02), threads=2)
+    assert verdict(cell)[0] == "ok"
+    cell = cut(make_cell(), *calls(30, train_s=0.04, cpu_s=0.04, wall_s=0.0203), threads=1)
+    assert verdict(cell) == ("invalid", "1.2 s of CPU time in 0.609 s: more than 1 thread")
+
+
+def test_clock_of_nnbench_is_another_witness(make_cell):
+    cell = cut(make_cell(), *calls(30, wall_s=0.0209))
+    assert verdict(cell)[0] == "ok"
+    cell = cut(make_cell(), *calls(30, wall_s=0.0212))
+    text = "trained 0.6 s by the worker's clock, 0.636 s by nnbench's own"
+    assert verdict(cell) == ("invalid", text)
+
+
+def test_what_nnbench_waited_itself_is_nobodys_fault(make_cell):
+    assert verdict(cut(make_cell(), *calls(30, wall_s=0.0303, late_s=0.01)))[0] == "ok"
+    unknown = cut(make_cell(), *calls(30, wall_s=0.0303, late_s=None))
+    assert verdict(unknown)[0] == "ok"
+    text = (
+        "the clock is held against CPU time alone: this system tells no process how long it waited"
+    )
+    assert flags(unknown) == [text]
+
+
+def test_single_late_call_is_no_lie(make_cell):
+    assert verdict(cut(make_cell(), *calls(30), {"wall_s": 0.037}))[0] == "ok"
+    assert verdict(cut(make_cell(), {"wall_s": 0.037}))[0] == "invalid"
+
+
+def test_parts_of_one_call_in_two_epochs_are_one_call(make_cell):
+    cell = cut(make_cell(accuracies=(0.9,)), *calls(30))
+    shared = {"images": 1, "train_s": 0.01, "late_s": 0.0, "cpu_s": 0.01, "dump_s": None}
+    parts = [
+        part
+        for number in range(30)
+        for part in (
+            Part(**shared, wall_s=0.0109),  # each alone has less than a millisecond too much
+            Part(**{**shared, "dump_s": 1e-3}, wall_s=0.0109, state=str(number)),
+        )
+    ]
+    [epoch] = cell.epochs
+    assert len(guards.calls(replace(cell, epochs=[replace(epoch, parts=parts)]))) == 30
+    assert verdict(replace(cell, epochs=[replace(epoch, parts=parts)]))[0] == "invalid"
+
+
+@pytest.mark.parametrize("said", [{"dump_s": 0.01}, {"dump_cpu_s": 0.01}])
+def test_work_that_is_put_off_into_a_dump_is_seen(make_cell, said):
+    cell = cut(make_cell(), *calls(30, **said), parameters=40_000)
+    assert verdict(cell) == (
+        "invalid",
+        "a dump after training takes up to 0.01 s: work was put off",
+    )
+
+
+def test_spinning_pools_are_no_work_that_is_put_off(make_cell):
+    assert verdict(cut(make_cell(), *calls(30, dump_cpu_s=0.05), threads=2))[0] == "ok"
+
+
+def test_dumps_may_take_three_times_as_long_as_the_first(make_cell):
+    cell = cut(make_cell(), *calls(30, dump_s=0.006), parameters=10**6)
+    assert verdict(cell)[0] == "ok"
+    assert verdict(replace(cell, dump_s=5e-4))[0] == "invalid"
+
+
+def test_slow_first_dump_makes_no_room_for_work(make_cell):
+    slow = {"dump_s": 0.05, "dump_cpu_s": 0.05}
+    cell = cut(make_cell(), *calls(30, **slow), first=slow, parameters=40_000)
+    assert verdict(cell)[0] == "invalid"
+    long = {"train_s": 1.0, "wall_s": 1.0003, "cpu_s": 1.0}  # in Python all takes long
+    assert verdict(cut(make_cell(), *calls(30, **slow, **long), first=slow))[0] == "ok"
+
+
+def test_system_that_tells_no_cpu_time_is_a_remark(make_cell):
+    unknown = {"cpu_s": None, "late_s": None, "dump_s": None, "dump_cpu_s": None}
+    cell = cut(make_cell(), *calls(30, **unknown))
+    assert verdict(cell)[0] == "ok"
+    text = "threads and clock are the worker's word: this system tells no CPU time of others"
+    assert flags(cell) == [text]
+
+
+def test_what_was_seen_from_outside_makes_a_cell_invalid(make_cell):
+    cell = make_cell(violations=["could run on CPU 0, was given 1", "another"])
+    assert verdict(cell) == ("invalid", "could run on CPU 0, was given 1")
+
+
+@pytest.mark.parametrize(
+    ("each", "adds_up"), [(25.0, True), (12.6, True), (12.4, False), (49.9, True), (50.1, False)]
+)
+def test_phases_that_do_not_add_up_are_a_remark(make_cell, each, adds_up):
+    cell = make_cell(train_s=2e-4)  # two steps
+    samples = [9 * each, each, each / 9]
+    phases = Phases(
+        gather_us=samples, feedforward_us=samples, backprop_us=samples, update_us=samples
+    )
+    text = "phases do not add up to a step: they are the backend's own word"
+    assert flags(replace(cell, phases=phases)) == ([] if adds_up else [text])
 
 
 def by_device(cell, *seconds, calls=1):
