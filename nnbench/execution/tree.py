@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from random import SystemRandom
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnbench.execution import gpu, supervisor
@@ -28,7 +28,6 @@ PAUSE_S = 2e-5  #: between two looks at one that is being stopped
 END_S = 2.0  #: for a supervisor to kill what is left; then it is killed itself
 STOPPED = frozenset("TtZX")  #: states in which no instruction is run
 CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended ones too
-LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
 
 
 class Tree:
@@ -104,6 +103,17 @@ class Tree:
         self._counted_s = max(self._counted_s, total)
         return self._counted_s
 
+    def waited_s(self) -> float | None:
+        """Return for how long all living threads have waited for a CPU although they could have run.
+
+        None if the kernel keeps no count. Threads that have ended take theirs with them.
+        """
+        members = self._members if self._stopped else self.members()
+        threads = ((pid, thread) for pid in members for thread in _threads(pid))
+        waits = [_wait_s(f"/proc/{pid}/task/{thread}") for pid, thread in threads]
+        known = [wait for wait in waits if wait is not None]
+        return sum(known) if known else None
+
     def look(self, cpus: Sequence[int], device: str) -> list[str]:
         """Return what is not allowed of what can be seen now.
 
@@ -138,35 +148,21 @@ class Tree:
             os.killpg(self.root, signal.SIGKILL)
 
 
-class Watch:
-    """Looks at a tree while a timed call runs, at a moment that nobody can foresee."""
-
-    def __init__(self, tree: Tree, cpus: Sequence[int], device: str) -> None:
-        self.violations: list[str] = []
-        self._tree, self._cpus, self._device = tree, cpus, device
-        self._random = SystemRandom()
-        self._at: float | None = None
-
-    def begin(self, expected_s: float) -> None:
-        """Begin a call that should take so long; a short one is not always looked at."""
-        looks = self._random.random() * LOOK_EVERY_S < expected_s
-        self._at = time.monotonic() + self._random.random() * expected_s if looks else None
-
-    def due_s(self, most: float) -> float:
-        """Return in how many seconds to call ``poll``, ``most`` at most."""
-        return most if self._at is None else min(most, max(0.0, self._at - time.monotonic()))
-
-    def poll(self) -> None:
-        """Look if it is time to."""
-        if self._at is not None and time.monotonic() >= self._at:
-            self._at = None
-            seen = self._tree.look(self._cpus, self._device)
-            self.violations += [each for each in seen if each not in self.violations]
+def own_wait_s() -> float | None:
+    """Return for how long the thread that asks has waited for a CPU; None if the kernel keeps no count."""
+    return _wait_s("/proc/thread-self")
 
 
 def _send(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def _wait_s(folder: str) -> float | None:
+    try:
+        return int(Path(folder, "schedstat").read_text().split()[1]) * 1e-9
+    except (OSError, IndexError):
+        return None
 
 
 def _threads(pid: int) -> list[int]:
