@@ -179,7 +179,7 @@ class Judge:
         """
         try:
             states = self._states(cell)
-            problem = _early_problem(cell.result)
+            problem = guards.problem(cell.result, moves=False)
             if problem is None:
                 states.check()
             moved = self._moved(states)
@@ -364,11 +364,6 @@ class Judge:
         index, given = np.frombuffer(order, np.int64), self.spool.layers(offset)
         with np.errstate(all="ignore"):
             return parts.gradient_deviation(training, layers, index, given)
-
-
-def _early_problem(result: CellResult) -> str | None:
-    """Return why a cell is invalid, whatever it trained, or None."""
-    return next(iter(result.violations), None) or guards.problem(result, moves=False)
 
 
 def _is_followed_alone(cell: JudgeCell, network: NetworkSpec) -> bool:
