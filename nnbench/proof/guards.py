@@ -12,6 +12,8 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench.figures.metrics import PHASES_WORD
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -214,7 +216,7 @@ def _phases_apart(result: CellResult) -> Iterator[str]:
     summed = sum(median(each) for each in of_phases if each)
     step = result.train_s / result.steps * 1e6
     if not step / PHASES_FACTOR <= summed <= step * PHASES_FACTOR:
-        yield "phases do not add up to a step: they are the backend's own word"
+        yield PHASES_WORD
 
 
 def _threads(count: int) -> str:
