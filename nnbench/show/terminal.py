@@ -188,8 +188,8 @@ class Live(Plain):
         )
         self.progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
         self.run = self.progress.add_task("run", state="")
-        self.cells: dict[str, TaskID] = {}  # that are running, by label
-        self.images = 0
+        self.cells: dict[str, TaskID] = {}  # that run, or wait for their verdict, by label
+        self.images = self.waiting = self.judged = 0
 
     @hookimpl
     def nnbench_run_started(self, run: RunInfo) -> None:
@@ -204,7 +204,9 @@ class Live(Plain):
 
     @hookimpl
     def nnbench_cell_started(self, spec: CellSpec) -> None:
-        """Add a bar for the cell; it moves with the images, or the budget."""
+        """Add a bar for the cell, or for another attempt; it moves with the images, or the budget."""
+        if (earlier := self.cells.get(spec.label)) is not None:
+            self.progress.remove_task(earlier)
         self.cells[spec.label] = self.progress.add_task(spec.label, total=1.0, state="starting")
 
     @hookimpl
@@ -218,18 +220,34 @@ class Live(Plain):
                 shown = "not finite" if loss is None else f"{loss:.4f}"
                 state = f"epoch {epoch}, {images / train_s:,.0f} images/s, loss {shown}"
                 self.progress.update(self.cells[spec.label], completed=share, state=state)
-            case records.EpochFinished() | records.Finished() | records.Failed():
+            case records.Finished():
+                self.wait(spec, "trained")
+            case records.Failed(status=status):
+                self.wait(spec, status)
+            case records.EpochFinished():
                 pass
             case unknown:
                 assert_never(unknown)
 
     @hookimpl
     def nnbench_cell_finished(self, result: CellResult) -> None:
-        """Replace the cell's bar by a line."""
-        if (cell := self.cells.pop(result.backend, None)) is not None:
+        """Replace the cell's bar by a line, and say how many of the block are judged."""
+        if result.final and (cell := self.cells.pop(result.backend, None)) is not None:
             self.progress.remove_task(cell)
-            self.progress.advance(self.run, int(result.final))
+            self.progress.advance(self.run)
+        self.judged += 1
+        if self.judged < self.waiting:
+            self.progress.update(self.run, state=f"{self.judged} of {self.waiting} judged")
+        else:
+            self.progress.update(self.run, state="")
+            self.waiting = self.judged = 0
         super().nnbench_cell_finished(result)
+
+    def wait(self, spec: CellSpec, state: str) -> None:
+        """Say what became of a training that has ended; the judge comes when all of the block have."""
+        self.waiting += 1
+        state = f"{state}, waits for its verdict"
+        self.progress.update(self.cells[spec.label], completed=1.0, state=state)
 
     @hookimpl
     def nnbench_cell_kept(self) -> None:

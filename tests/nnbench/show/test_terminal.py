@@ -6,9 +6,11 @@ import pytest
 from rich.console import Console
 
 from nnbench.figures.columns import tables
+from nnbench.records import Failed, Finished, Progress, Ready, Status
 from nnbench.runs.run import Run
-from nnbench.show.terminal import Plain, print_tables
+from nnbench.show.terminal import Live, Plain, print_tables
 from nnbench.show.text import sheets
+from tests.cells import make_spec
 
 NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
 
@@ -106,3 +108,49 @@ def test_finished_cell_is_one_harmless_line_in_any_encoding(make_failed):
     Plain(Console(file=file, width=20)).nnbench_cell_finished(cell)
     file.flush()
     assert raw.getvalue() == b"round 1 bad: crashed: 5 us [31m red ?\n"
+
+
+@pytest.fixture
+def live(make_info):
+    """Give the display of a run of three backends, and a function that says what its bars say."""
+    display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
+    display.nnbench_run_started(make_info("a", "b", "c"))
+    yield display, lambda: {t.description: t.fields["state"] for t in display.progress.tasks}
+    display.nnbench_run_finished()
+
+
+def test_trained_cells_wait_for_their_verdict(live, make_cell, make_failed):
+    display, states = live
+    setup = make_cell().setup
+    ended = [Finished(None, None, complete=True), Failed(Status.OOM, "MemoryError")]
+    for label, event in zip("ab", ended, strict=True):
+        spec = make_spec(label=label)
+        display.nnbench_cell_started(spec)
+        display.nnbench_cell_event(spec, Ready(setup))
+        display.nnbench_cell_event(spec, Progress(1, 50, 0.5, 2.0))
+        assert states()[label] == "epoch 1, 100 images/s, loss 2.0000"
+        display.nnbench_cell_event(spec, event)
+    assert states() == {
+        "run": "",
+        "a": "trained, waits for its verdict",
+        "b": "oom, waits for its verdict",
+    }
+    display.nnbench_cell_finished(make_cell("a"))
+    assert states() == {"run": "1 of 2 judged", "b": "oom, waits for its verdict"}
+    display.nnbench_cell_finished(make_failed("b"))
+    assert states() == {"run": ""}
+    assert display.progress.tasks[0].completed == 2
+
+
+def test_bar_is_that_of_the_last_attempt(live, make_cell):
+    display, states = live
+    spec = make_spec(label="a")
+    for _ in range(2):
+        display.nnbench_cell_started(spec)
+        display.nnbench_cell_event(spec, Finished(None, None, complete=True))
+    assert list(states()) == ["run", "a"]
+    display.nnbench_cell_finished(make_cell("a", final=False))
+    assert states() == {"run": "1 of 2 judged", "a": "trained, waits for its verdict"}
+    display.nnbench_cell_finished(make_cell("a", attempt=1))
+    assert states() == {"run": ""}
+    assert display.progress.tasks[0].completed == 1
