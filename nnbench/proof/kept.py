@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.contract.spec import NetworkSpec
     from nnbench.records import CellResult, Limits
 
 FLOAT = np.dtype("<f4")
@@ -40,14 +39,17 @@ def path(run: Path, cell: CellResult) -> Path:
     return run / FOLDER / f"{block}-{label}-{cell.attempt}.npy"
 
 
-def size(network: NetworkSpec, limits: Limits, *, epochs: int, epoch_steps: int) -> int:
-    """Return how many bytes the states of one cell have at least."""
-    values = network.parameter_count * (3 if network.optimizer.keeps_moments else 1)
+def cut_size(parameters: int, *, has_moments: bool) -> int:
+    """Return how many bytes the state at one cut has."""
+    return parameters * (3 if has_moments else 1) * FLOAT.itemsize
+
+
+def least_cuts(epochs: int, epoch_steps: int, limits: Limits | None = None) -> int:
+    """Return how many cuts a cell has at least; None is a limit that is not known yet."""
+    steps = limits.steps if limits else epochs * epoch_steps
     if epoch_steps == 1:  # parts span epochs
-        cuts = ceil(epochs / limits.steps)
-    else:
-        cuts = epochs * max(min(EPOCH_PARTS, epoch_steps), ceil(epoch_steps / limits.steps))
-    return values * FLOAT.itemsize * cuts
+        return ceil(epochs / steps)
+    return epochs * max(min(EPOCH_PARTS, epoch_steps), ceil(epoch_steps / steps))
 
 
 def keep(run: Path, cell: CellResult, cuts: Sequence[Cut], spool: int, parameters: int) -> None:

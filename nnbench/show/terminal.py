@@ -6,6 +6,7 @@ lines elsewhere. In a table the least important columns go where it is narrow.
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ from rich.text import Text
 
 from nnbench import catalog, records
 from nnbench.contract import hookimpl
-from nnbench.figures.columns import BARS, Table
+from nnbench.figures.columns import BARS, Table, significant
+from nnbench.proof import kept
 from nnbench.show.text import Sheet, cell_line, notes, one_line, sheet
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnbench.figures.columns import Column
-    from nnbench.records import CellResult, CellSpec, Event, RunInfo
+    from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
 GAP = 3  #: columns between two of a table
@@ -166,11 +168,40 @@ class Plain:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.states: Path | None = None  # where they will be kept, until their size was said
+
+    @hookimpl
+    def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
+        """Remember whether states are kept."""
+        self.states = folder / kept.FOLDER if run.keep_states else None
+
+    @hookimpl
+    def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
+        """Say how large the states will be that are kept, when the first cell is set up."""
+        if isinstance(event, records.Ready) and self.states:
+            say(self.console, states_line(self.states, spec, event.setup))
+            self.states = None
 
     @hookimpl
     def nnbench_cell_finished(self, result: CellResult) -> None:
         """Print what became of the cell."""
         say(self.console, cell_line(result))
+
+
+def states_line(folder: Path, spec: CellSpec, setup: Setup) -> str:
+    """Say how large the states of a cell will be; what rounding allows may cut an epoch more often."""
+    workload = spec.workload
+    size = kept.cut_size(setup.parameters, has_moments=workload.optimizer.keeps_moments)
+    epoch_steps = math.ceil(setup.epoch_images / (workload.batch_size or setup.epoch_images))
+    cuts = kept.least_cuts(workload.epochs, epoch_steps)
+    return f"states: {_bytes(size)} a cut, {_bytes(size * cuts)} or more a cell, kept in {folder}"
+
+
+def _bytes(number: float) -> str:
+    """Write a size in the unit in which it has up to three digits before the point."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = min(int(math.log(max(number, 1), 1024)), len(units) - 1)
+    return f"{significant(number / 1024**power)} {units[power]}"
 
 
 class Live(Plain):
@@ -192,8 +223,9 @@ class Live(Plain):
         self.images = self.waiting = self.judged = 0
 
     @hookimpl
-    def nnbench_run_started(self, run: RunInfo) -> None:
+    def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
         """Show the bar of the run."""
+        super().nnbench_run_started(run, folder)
         self.progress.update(self.run, total=len(run.backends) * run.rounds)
         self.progress.start()
 
@@ -212,6 +244,7 @@ class Live(Plain):
     @hookimpl
     def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
         """Move the cell's bar."""
+        super().nnbench_cell_event(spec, event)
         match event:
             case records.Ready(setup=setup):
                 self.images = setup.epoch_images * spec.workload.epochs

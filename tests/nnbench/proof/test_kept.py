@@ -103,9 +103,16 @@ def test_file_that_cannot_be_written_is_not_there(spool, tmp_path):
 
 @pytest.mark.parametrize(
     ("epochs", "steps", "limit", "cuts"),
-    [(5, 938, 100, 50), (5, 938, 1000, 15), (2, 2, 100, 4), (100, 1, 30, 4)],
+    [
+        *[(5, 938, 100, 50), (5, 938, 1000, 15), (2, 2, 100, 4), (100, 1, 30, 4)],
+        *[(5, 938, None, 15), (2, 2, None, 4), (100, 1, None, 1)],
+    ],
 )
-def test_size_is_known_beforehand(spool, epochs, steps, limit, cuts):
-    network = spool.judge.network
-    found = kept.size(network, replace(LIMITS, steps=limit), epochs=epochs, epoch_steps=steps)
-    assert found == cuts * 3 * 4 * network.parameter_count
+def test_number_of_cuts_is_known_beforehand(epochs, steps, limit, cuts):
+    limits = limit and replace(LIMITS, steps=limit)
+    assert kept.least_cuts(epochs, steps, limits) == cuts
+
+
+def test_size_of_a_state_is_that_of_parameters_and_moments():
+    assert kept.cut_size(100, has_moments=True) == 1200
+    assert kept.cut_size(100, has_moments=False) == 400

@@ -1,6 +1,8 @@
 """Tables for the terminal: every width, every encoding, every name."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -114,7 +116,7 @@ def test_finished_cell_is_one_harmless_line_in_any_encoding(make_failed):
 def live(make_info):
     """Give the display of a run of three backends, and a function that says what its bars say."""
     display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
-    display.nnbench_run_started(make_info("a", "b", "c"))
+    display.nnbench_run_started(make_info("a", "b", "c"), Path("run"))
     yield display, lambda: {t.description: t.fields["state"] for t in display.progress.tasks}
     display.nnbench_run_finished()
 
@@ -140,6 +142,30 @@ def test_trained_cells_wait_for_their_verdict(live, make_cell, make_failed):
     display.nnbench_cell_finished(make_failed("b"))
     assert states() == {"run": ""}
     assert display.progress.tasks[0].completed == 2
+
+
+@pytest.mark.parametrize("kind", [Plain, Live])
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "states: 466 KiB a cut, 6.83 MiB or more a cell, kept in run/states"),
+        ({"epochs": 1}, "states: 466 KiB a cut, 1.37 MiB or more a cell, kept in run/states"),
+        ({"batch_size": None}, "states: 466 KiB a cut, 466 KiB or more a cell, kept in run/states"),
+    ],
+)
+def test_size_of_kept_states_is_said_once(make_info, make_cell, mnist, kind, changes, line):
+    text = io.StringIO()
+    display = kind(Console(file=text, width=100))
+    spec = make_spec(label="a", workload=replace(mnist, **changes))
+    setup = replace(make_cell().setup, parameters=39_760, epoch_images=60_000)
+    for is_kept in (True, False):
+        display.nnbench_run_started(make_info("a", keep_states=is_kept), Path("run"))
+        if kind is Live:
+            display.nnbench_cell_started(spec)
+        for _ in range(2):
+            display.nnbench_cell_event(spec, Ready(setup))
+    lines = [each for each in text.getvalue().splitlines() if each.startswith("states")]
+    assert lines == [line]
 
 
 def test_bar_is_that_of_the_last_attempt(live, make_cell):
