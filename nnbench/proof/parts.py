@@ -212,7 +212,14 @@ class _Search:
             step += 1
         end, expected = self.training.state(), np.array(losses)
         off = losses_off(self.given, expected)
-        return _Path(expected, suspects, snapshots, end, off, self.compare(end, off))
+        return _Path(
+            expected,
+            suspects,
+            snapshots,
+            end,
+            off,
+            compare(self.start, self.part.end, end, off, moments=self.compares_moments),
+        )
 
     def explain(self, path: _Path) -> _Path | None:
         """Return a way that explains more of what the backend gave, if there is one.
@@ -272,29 +279,36 @@ class _Search:
             first=(t.first or 0) * first,
         )
 
-    def compare(self, end: State, off: NDArray[np.float64]) -> Deviations:
-        """Return how far the backend's end is from the reference's."""
-        before, given, right = flat(self.start.layers), flat(self.part.end.layers), flat(end.layers)
-        stored = EPSILON * sqrt(len(self.batches)) * float(np.linalg.norm(before))
-        first, second = self.compare_moments(end)
-        return Deviations(
-            loss=_finite(float(off.max(initial=0.0))),
-            displacement=_finite(_relative(given - before, right - before, stored)),
-            first=_finite(first),
-            second=_finite(second),
-        )
 
-    def compare_moments(self, end: State) -> tuple[float, float]:
-        """Return how far the moments are off; a count of steps that is wrong makes them so."""
-        if end.optimizer is None or not self.compares_moments:
-            return 0.0, 0.0
-        given, right = self.part.end.optimizer, end.optimizer
-        if given is None or given.steps != right.steps:
-            return inf, inf
-        return (
-            _relative(flat(given.first), flat(right.first)),
-            _relative(flat(given.second), flat(right.second)),
-        )
+def compare(
+    start: State, given: State, right: State, off: NDArray[np.float64], *, moments: bool = True
+) -> Deviations:
+    """Return how far the backend's end of a part is from the reference's.
+
+    Parameters
+    ----------
+    start, given, right
+        Where the part starts, what the backend came to, and what the reference came to.
+    off
+        How far each loss is off, see :func:`losses_off`.
+    moments
+        Whether the optimizer's state is compared; a wrong count of steps makes all of it wrong.
+    """
+    before, after, there = flat(start.layers), flat(given.layers), flat(right.layers)
+    stored = EPSILON * sqrt(len(off)) * float(np.linalg.norm(before))
+    first = second = 0.0
+    if moments and right.optimizer:
+        if given.optimizer is None or given.optimizer.steps != right.optimizer.steps:
+            first = second = inf
+        else:
+            first = _relative(flat(given.optimizer.first), flat(right.optimizer.first))
+            second = _relative(flat(given.optimizer.second), flat(right.optimizer.second))
+    return Deviations(
+        loss=_finite(float(off.max(initial=0.0))),
+        displacement=_finite(_relative(after - before, there - before, stored)),
+        first=_finite(first),
+        second=_finite(second),
+    )
 
 
 def losses_off(given: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:

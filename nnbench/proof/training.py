@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating]
 
 EPSILON = float(np.finfo(np.float32).eps)
-UNDECIDED = 3.0  #: of what float32 rounds in a sum of products; nearer to zero a sign is luck
+#: Of what float32 rounds in a sum of products: nearer to zero a sign is luck. Where inputs are rounded, one
+#: that lies between two values may go to either, which moves the sum further.
+UNDECIDED: dict[Precision, float] = {"float32": 3.0, "tf32": 48.0, "bf16": 48.0, "float16": 48.0}
 ROWS = 2000  #: that are evaluated at once
 BLOCK = 4096  #: values that Adam updates at once, while they are in the cache
 MANTISSA = {"tf32": 10, "bf16": 7}  #: bits that a product's inputs keep; float16 has a type
@@ -107,6 +109,7 @@ class Training:
         self._matrices: list[Array] = []
         self._moments: list[list[Array]] = [[], []]
         self._steps = 0
+        self._most = UNDECIDED[precision]
 
     def load(self, state: State) -> None:
         """Start from a state; Adam starts anew where the state has none of it."""
@@ -128,7 +131,7 @@ class Training:
 
     def _join(self, layer: Layer) -> Array:
         rows = [layer.weight] if layer.bias is None else [layer.weight, layer.bias[None]]
-        return np.concatenate(rows).astype(self.dtype, copy=False)
+        return np.concatenate(rows).astype(self.dtype, order="C")  # Adam goes through it as one row
 
     def state(self) -> State:
         """Return a copy of where it is now."""
@@ -219,6 +222,14 @@ class Training:
         matrices = [self._join(layer) for layer in layers]
         starts = range(0, len(inputs), ROWS)
         return np.concatenate([self._logits(matrices, inputs[s : s + ROWS]) for s in starts])
+
+    def hidden(self, index: NDArray[np.int64]) -> list[Array]:
+        """Return the outputs of the hidden layers for one batch."""
+        values = [self._batch(index).inputs]
+        for matrix in self._matrices[:-1]:
+            z = self._multiply(self._rounded(values[-1]), matrix)
+            values.append(reference.activate(self.spec, z))
+        return values[1:]
 
     def _logits(self, matrices: Sequence[Array], inputs: Array) -> Array:
         values = inputs.astype(self.dtype)
@@ -315,22 +326,13 @@ class Training:
         bias = np.abs(matrix[-1]) if self.spec.bias else np.zeros(z.shape[1])
         lengths = np.sqrt(np.einsum("ij,ij->i", value, value))
         sizes = np.sqrt(np.einsum("ij,ij->j", weight, weight))
-        near = np.abs(z) < self._doubt * (np.multiply.outer(lengths, sizes) + bias)
+        near = np.abs(z) < self._most * EPSILON * (np.multiply.outer(lengths, sizes) + bias)
         found = []
         for row, unit in np.argwhere(near):
             size = float(np.abs(value[row]) @ np.abs(weight[:, unit]) + bias[unit])
             if size > 0 and (margin := abs(float(z[row, unit])) / (EPSILON * size)) < self._most:
                 found.append((Unit(layer, int(row), int(unit)), margin))
         return found
-
-    @property
-    def _most(self) -> float:
-        return self._doubt / EPSILON
-
-    @property
-    def _doubt(self) -> float:
-        """How near to zero, by the size of its terms, a sum must be for its sign to be luck."""
-        return UNDECIDED * EPSILON
 
     def _rounded(self, array: Array) -> Array:
         """Round what a product takes to the precision."""
