@@ -5,35 +5,75 @@ worker. As their subreaper it becomes the parent of processes whose own parent h
 below it, however often it forks; what it has reaped, the kernel accounts to it. When the worker ends it kills what is
 left, and ends as the worker did: with its status, or by its signal. When nnbench dies it does the same.
 
-Sources: ``man 2 prctl`` (PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG), ``man 5 proc``.
+If asked it gives the worker temporary folders of its own: what is in them can be read, and what is written goes into
+memory and ends with it, so that no other worker finds it. So does what System V and POSIX queues share.
+
+Sources: ``man 2 prctl`` (PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG), ``man 5 proc``, ``man 7 namespaces``, ``man 7 user_namespaces``,
+the kernel's Documentation/filesystems/overlayfs.rst.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = (
+    1,
+    4,
+    24,
+    36,
+)  # linux/prctl.h
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21  # linux/capability.h
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x0002_0000, 0x0800_0000, 0x1000_0000  # linux/sched.h
+MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 1 << 1, 1 << 2, 1 << 14, 1 << 18  # linux/mount.h
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - not to be used, but hidden
+MEMORY = "/dev/shm"  # noqa: S108 - likewise
+SHARED = "NNBENCH_SHARED_TMP"  #: leaves workers the temporary folders of all, if it is set
 STAT_BYTES = 1 << 12
 CANNOT_START = 127  #: the exit status of a shell that finds no such command
 KNOWN = sys.platform == "linux"  #: whether this system has subreapers, and /proc
 
 
-def supervised(command: Sequence[str]) -> list[str]:
+def supervised(command: Sequence[str], *, private: bool = False) -> list[str]:
     """Return the command that runs another one under a supervisor, or that one where there is none.
 
     The supervisor's process must be a child of the one that asks.
+
+    Parameters
+    ----------
+    command
+        What to run.
+    private
+        Whether it shall have temporary folders of its own; only where ``grants_privacy`` says so.
     """
     if not KNOWN:
         return [*command]
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+    mode = "private" if private else "shared"
+    return [sys.executable, "-I", "-S", __file__, mode, str(os.getpid()), *command]
+
+
+@cache
+def grants_privacy() -> bool:
+    """Tell whether this system lets workers have temporary folders of their own, and the user does.
+
+    Containers often do not. Where root runs nnbench it needs nothing but mounts, elsewhere a user namespace.
+    """
+    if not KNOWN or os.environ.get(SHARED):
+        return False
+    nothing = [sys.executable, "-I", "-S", "-c", ""]
+    tried = subprocess.run(supervised(nothing, private=True), capture_output=True, check=False)
+    return tried.returncode == 0
 
 
 class Stat(NamedTuple):
@@ -71,21 +111,23 @@ def numbered(folder: str) -> list[int]:
 
 def main() -> None:
     """Start the command of the arguments, wait for its end, and end likewise."""
-    parent, *command = sys.argv[1:]
+    mode, parent, *command = sys.argv[1:]
     signals = {signal.SIGCHLD, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    prctl = find_prctl()
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if mode == "private":
+        hide_temporary_folders()
+    with suppress(OSError):  # a sandbox may not have it: then a daemon may escape
+        ask("prctl", PR_SET_CHILD_SUBREAPER, 1)
+    ask("prctl", PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):  # it died before it was asked for
         return
     worker = os.fork()
     if not worker:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ask("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         start(command)
     let_go_of_pipes()
-    prctl(PR_SET_DUMPABLE, 0)  # no worker of this user may write to its memory, or read it
+    ask("prctl", PR_SET_DUMPABLE, 0)  # no worker of this user may write to its memory, or read it
     status = None
     while status is None and signal.sigwait(signals) == signal.SIGCHLD:
         status = reap(worker)
@@ -93,12 +135,64 @@ def main() -> None:
     end_like(ended if status is None else status)
 
 
-def find_prctl() -> Callable[[int, int], int]:
-    """Return the C library's function."""
-    import ctypes
+def ask(name: str, *arguments: object) -> None:
+    """Call a function of the C library's; an error is an exception."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    if function(*arguments) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
 
-    found: Callable[[int, int], int] = ctypes.CDLL(None).prctl
-    return found
+
+def hide_temporary_folders() -> None:
+    """Lay a layer in memory over each temporary folder, for this process and its children.
+
+    They go on seeing what is in there: environments, or somebody's home. With user namespaces the user stays
+    who it is, and so do the owners of files; other users' files belong to nobody.
+    """
+    user, group, folder = os.getuid(), os.getgid(), Path.cwd()
+    if user == 0:
+        ask("unshare", CLONE_NEWNS | CLONE_NEWIPC)
+    else:
+        ask("unshare", CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    mount("tmpfs", MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    for number, hidden in enumerate(temporary_folders()):
+        above, work = Path(MEMORY, f"above-{number}"), Path(MEMORY, f"work-{number}")
+        work.mkdir()
+        above.mkdir()
+        above.chmod(hidden.stat().st_mode & 0o7777)
+        layers = f"lowerdir={hidden},upperdir={above},workdir={work}"
+        more = "" if user == 0 else ",userxattr"
+        mount("overlay", str(hidden), "overlay", MS_NOSUID | MS_NODEV, layers + more)
+    mount("tmpfs", MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # hides the layers
+    os.chdir(folder)  # which may lie in one: until now this process is below the layer
+    if user == 0:  # or the worker could take the layers off, and read nnbench's memory
+        ask("prctl", PR_CAPBSET_DROP, CAP_SYS_ADMIN)
+        ask("prctl", PR_CAPBSET_DROP, CAP_SYS_PTRACE)
+
+
+def temporary_folders() -> list[Path]:
+    """Return the folders to hide.
+
+    Raises
+    ------
+    OSError
+        If another file system lies within one: it would be hidden, too.
+    """
+    here = {Path(name).resolve() for name in TEMPORARY if Path(name).is_dir()}
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for name in mounted:
+        if here & set(Path(name).parents):
+            raise OSError(f"{name} is another file system")
+    return sorted(here)
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """Mount a file system."""
+    ask("mount", source.encode(), target.encode(), kind.encode(), flags, options.encode())
 
 
 def start(command: list[str]) -> None:

@@ -3,6 +3,9 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -23,11 +26,19 @@ if not os.fork():
 """
 
 
-def start(code, folder="", **options):
+def start(code, folder="", *, private=False, **options):
     """Start Python code under a supervisor."""
-    command = supervisor.supervised([sys.executable, "-I", "-S", "-c", code])
+    command = supervisor.supervised([sys.executable, "-I", "-S", "-c", code], private=private)
     env = helpers.environment(mark=folder)
     return subprocess.Popen(command, env=env, start_new_session=True, **options)
+
+
+def output(code, **options):
+    """Return what Python code prints under a supervisor."""
+    with start(code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as run:
+        found = run.stdout.read().strip()
+    assert run.returncode == 0, found
+    return found
 
 
 @pytest.mark.parametrize(
@@ -123,3 +134,87 @@ def test_time_of_ended_children_is_read():
     subprocess.run([sys.executable, "-I", "-S", "-c", busy], check=True)
     ticks = supervisor.read_stat(psutil.Process().pid).ended_ticks - before
     assert ticks >= 28  # of 10 ms
+
+
+@pytest.fixture
+def granted(monkeypatch):
+    """Skip where the system grants no privacy."""
+    monkeypatch.delenv(supervisor.SHARED, raising=False)
+    supervisor.grants_privacy.cache_clear()
+    yield supervisor.grants_privacy() or pytest.skip("needs mounts")
+    supervisor.grants_privacy.cache_clear()
+
+
+@pytest.fixture(params=["/tmp", "/var/tmp", "/dev/shm"])
+def folder(request):
+    """Make a folder in each that workers might hand things over in."""
+    with TemporaryDirectory(dir=request.param) as name:
+        yield Path(name)
+
+
+@pytest.mark.usefixtures("granted")
+def test_workers_cannot_hand_over_a_file(folder):
+    (folder / "before").write_text("seen")
+    place = folder if supervisor.MEMORY not in str(folder) else Path(supervisor.MEMORY)
+    name = place / f"between-{uuid4()}"
+    write = f"open({str(name)!r}, 'w').write('hello'); print(open({str(name)!r}).read())"
+    assert output(write, private=True) == "hello"
+    assert output(f"import os; print(os.path.exists({str(name)!r}))", private=True) == "False"
+    assert not name.exists()
+
+
+@pytest.mark.usefixtures("granted")
+def test_what_lies_in_temporary_folders_is_seen_and_kept(tmp_path):
+    (tmp_path / "file").write_text("here")
+    code = f"""
+import os
+path = {str(tmp_path / "file")!r}
+print(open(path).read(), os.stat(path).st_uid == os.getuid())
+open(path, "a").write(" and there")
+print(open(path).read())
+os.remove(path)
+"""
+    assert output(code, private=True).splitlines() == ["here True", "here and there"]
+    assert (tmp_path / "file").read_text() == "here"
+
+
+@pytest.mark.usefixtures("granted")
+def test_relative_paths_are_private_too(tmp_path):
+    code = "import os; open('relative', 'w').close(); print(os.getcwd())"
+    assert output(code, private=True, cwd=tmp_path) == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("granted")
+def test_shared_memory_of_system_v_is_private():
+    code = "import ctypes; print(ctypes.CDLL(None).shmget(4711, 4096, 0o1600))"
+    assert int(output(code, private=True)) >= 0
+    look = "import ctypes; print(ctypes.CDLL(None).shmget(4711, 4096, 0o600))"
+    assert output(look, private=True) == "-1"
+    assert output(look) == "-1"
+
+
+@pytest.mark.usefixtures("granted")
+def test_layers_cannot_be_taken_off():
+    code = "import ctypes; print(ctypes.CDLL(None).umount2(b'/tmp', 2))"
+    assert output(code, private=True) == "-1"
+
+
+@pytest.mark.usefixtures("granted")
+def test_worker_that_is_private_keeps_its_pipes_and_its_end():
+    with start("print(input()); raise SystemExit(3)", private=True, stdin=-1, stdout=-1) as worker:
+        assert worker.communicate(b"hello\n")[0] == b"hello\n"
+    assert worker.returncode == 3
+
+
+def test_user_can_have_the_folders_shared(monkeypatch):
+    monkeypatch.setenv(supervisor.SHARED, "1")
+    supervisor.grants_privacy.cache_clear()
+    assert not supervisor.grants_privacy()
+    supervisor.grants_privacy.cache_clear()
+
+
+def test_file_system_within_a_temporary_folder_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(supervisor, "TEMPORARY", ("/",))
+    with pytest.raises(OSError, match="another file system"):
+        supervisor.temporary_folders()
