@@ -1,6 +1,7 @@
 """What is installed: the plugins, what each lists or observes, and whether it can run here.
 
-What there is to list and to observe stands in :mod:`nnbench.contract.hooks`, and there alone.
+What there is to list and to observe stands in :mod:`nnbench.contract.hooks`, and there alone. A process
+that must run no plugin's code relies on a :class:`Listing` instead, which another one has made.
 """
 
 from __future__ import annotations
@@ -8,26 +9,36 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_type_hints,
+)
 
 import pluggy
 
 from nnbench import contract, distributions
 from nnbench.contract import hooks
-from nnbench.contract.backend import Backend, Option
+from nnbench.contract.backend import Backend, Option, Precision
 from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
 from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
+from nnbench.data.datasets import Dataset
+from nnbench.data.workloads import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from nnbench.contract.executor import Executor
-    from nnbench.data.datasets import Dataset
-    from nnbench.data.workloads import Workload
 
 LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
@@ -47,7 +58,7 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A workload, a dataset or an executor."""
+    """A dataset or an executor."""
 
     name: str
     summary: str
@@ -60,6 +71,36 @@ class BackendItem(Item):
     device: Literal["cpu", "cuda"]  #: where it trains
     unavailable: str | None  #: why it can't run here
     options: dict[str, Option]
+    package: str = ""  #: that its code stands in
+    requires: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    precision: Precision = "float32"
+    skips_zeros: bool = False
+    deterministic: bool = True
+    compiles: bool = False
+
+    @property
+    def backend(self) -> Backend:
+        """The backend without its code: only a process that has loaded the plugin makes networks."""
+        return Backend(
+            name=self.name,
+            summary=self.summary,
+            create=_elsewhere,
+            unavailable=lambda: self.unavailable,  # what is required, too
+            options=self.options,
+            libraries=self.libraries,
+            environment=self.environment,
+            device=self.device,
+            precision=self.precision,
+            skips_zeros=self.skips_zeros,
+            deterministic=self.deterministic,
+            compiles=self.compiles,
+        )
+
+
+def _elsewhere(*_: object) -> NoReturn:
+    raise NotImplementedError("this process knows of plugins, and runs none of their code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +125,7 @@ class Listing:
     """Everything that is installed, as records without code: ``nnbench list`` prints them."""
 
     backends: list[BackendItem]
-    workloads: list[Item]
+    workloads: list[Workload]
     datasets: list[Item]
     plugins: list[Plugin] = field(default_factory=list)
     executors: list[Item] = field(default_factory=list)
@@ -93,7 +134,7 @@ class Listing:
 def installed(executors: Iterable[Executor]) -> Listing:
     """List what is installed here, with executors: those of plugins, and what is always there."""
 
-    def items(known: Iterable[Workload | Dataset | Executor]) -> list[Item]:
+    def items(known: Iterable[Dataset | Executor]) -> list[Item]:
         return [Item(name=each.name, summary=each.summary) for each in known]
 
     return Listing(
@@ -104,14 +145,35 @@ def installed(executors: Iterable[Executor]) -> Listing:
                 device=backend.device,
                 unavailable=why_unavailable(backend),
                 options=dict(backend.options),
+                package=backend.package,
+                requires=backend.requires,
+                libraries=backend.libraries,
+                environment=backend.environment,
+                precision=backend.precision,
+                skips_zeros=backend.skips_zeros,
+                deterministic=backend.deterministic,
+                compiles=backend.compiles,
             )
             for backend in backends().values()
         ],
-        workloads=items(workloads().values()),
+        workloads=list(workloads().values()),
         datasets=items(datasets().values()),
         plugins=plugins(),
         executors=items(executors),
     )
+
+
+_listings: list[Listing] = []  # the last one is relied on
+
+
+@contextmanager
+def relying_on(listing: Listing) -> Iterator[None]:
+    """Within this context, know what is installed from a listing alone, and load no plugin."""
+    _listings.append(listing)
+    try:
+        yield
+    finally:
+        _listings.pop()
 
 
 # What hooks.py declares
@@ -142,17 +204,61 @@ def _specifications() -> dict[str, Callable[..., object]]:
 
 def backends() -> dict[str, Backend]:
     """Return every backend by name, sorted."""
+    if _listings:
+        return {item.name: item.backend for item in _listings[-1].backends}
     return listed(Backend)
 
 
 def workloads() -> dict[str, Workload]:
     """Return every workload by name, sorted."""
-    return listed(_workloads.Workload)
+    if _listings:
+        return {workload.name: workload for workload in _listings[-1].workloads}
+    return listed(Workload)
 
 
 def datasets() -> dict[str, Dataset]:
     """Return every dataset by name, sorted."""
-    return listed(_datasets.Dataset)
+    if _listings:
+        known = _listings[-1].datasets
+        return {e.name: Dataset(name=e.name, summary=e.summary, load=_elsewhere) for e in known}
+    return listed(Dataset)
+
+
+def executors() -> list[str]:
+    """Return the names of the executors that plugins bring, sorted."""
+    from nnbench.contract.executor import Executor
+
+    if _listings:
+        return [each.name for each in _listings[-1].executors]
+    return list(listed(Executor))  # type: ignore[type-abstract]  # none is made of it
+
+
+def executor(name: str) -> Executor:
+    """Return an executor of a plugin. Its code is loaded even where a listing is relied on.
+
+    Raises
+    ------
+    PluginError
+        If the plugin that brings it cannot be loaded here.
+    """
+    from nnbench.contract.executor import Executor
+
+    if not _listings:
+        return listed(Executor)[name]  # type: ignore[type-abstract]  # as above
+    [owner] = (each.name for each in plugins() if name in each.brings.get("executors", ()))
+    loader = _manager()  # not the one whose observers are called
+    for entry_point in distributions.plugins():
+        if entry_point.name == owner:
+            _load_plugin(loader, entry_point, {owner})
+    found = [
+        item
+        for implementation in loader.hook.nnbench_executors.get_hookimpls()
+        for item in _items(implementation, Executor)  # type: ignore[type-abstract]  # as above
+        if item.name == name
+    ]
+    if not found:
+        raise PluginError(f"plugin {owner!r} has no executor {name!r} any more")
+    return found[0]
 
 
 def listed(kind: type[NamedT]) -> dict[str, NamedT]:
@@ -244,6 +350,8 @@ def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
 
 def plugins() -> list[Plugin]:
     """Return every installed plugin, sorted by name, with what it brings."""
+    if _listings:
+        return _listings[-1].plugins
     return sorted(map(_with_what_it_brings, _load()[1]), key=lambda plugin: plugin.name)
 
 
@@ -272,8 +380,11 @@ def notify(hook: str, **arguments: object) -> None:
 
 
 def manager() -> pluggy.PluginManager:
-    """Return the plugin manager with every plugin registered that is installed and wanted."""
-    return _load()[0]
+    """Return the plugin manager with every plugin registered that is installed and wanted.
+
+    Where a listing is relied on it has none, but those that are registered there.
+    """
+    return _without_plugins() if _listings else _load()[0]
 
 
 def _implementations(name: str, plugin: Plugin | None = None) -> list[pluggy.HookImpl]:
@@ -281,10 +392,18 @@ def _implementations(name: str, plugin: Plugin | None = None) -> list[pluggy.Hoo
     return [each for each in every if plugin is None or each.plugin_name == plugin.name]
 
 
+def _manager() -> pluggy.PluginManager:
+    made = pluggy.PluginManager(contract.NAME)
+    made.add_hookspecs(hooks)
+    return made
+
+
+_without_plugins = cache(_manager)
+
+
 @cache
 def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
-    loader = pluggy.PluginManager(contract.NAME)
-    loader.add_hookspecs(hooks)
+    loader = _manager()
     loader.register(_datasets, name="nnbench.data.datasets")
     loader.register(_workloads, name="nnbench.data.workloads")
     own = distributions.plugins()

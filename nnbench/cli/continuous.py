@@ -11,7 +11,7 @@ import click
 
 from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
 from nnbench.cli.options import command_line, option, options
-from nnbench.cli.run import execute
+from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @TABLE_FORMAT
 @option("output", shown="results/<time>-continuous")
 @option("progress")
+@without_plugins
 def continuous(
     base: str | None,
     head: str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +27,25 @@ class Terminated(BaseException):
     """After SIGTERM: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
 
 
+def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+    """Have a command know of plugins by what they list in another process, and run none of their code."""
+
+    def import_what_it_needs() -> None:
+        from nnbench.runs import planning, schedule
+        from nnbench.show import terminal
+
+        _ = planning, schedule, terminal
+
+    @wraps(command)
+    def run_without(**options: Any) -> NoReturn:
+        from nnbench.execution import listing
+
+        with listing.relied_on(meanwhile=import_what_it_needs):
+            command(**options)
+
+    return run_without
+
+
 @click.command()
 @options(*OPTIONS)
 @click.option(
@@ -37,6 +57,7 @@ class Terminated(BaseException):
 @click.option(
     "--resume", type=FOLDER, help="Finish the run in this folder, as planned; no other options."
 )
+@without_plugins
 def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
     from nnbench.runs import planning, store

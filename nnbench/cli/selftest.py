@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.options import command_line, option, options
-from nnbench.cli.run import execute
+from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @option("threads", help="CPU threads of each cell.")
 @option("output", shown="results/<time>-selftest")
 @option("progress")
+@without_plugins
 def selftest(
     *,
     backend: str,

@@ -84,7 +84,17 @@ class Child:
             self.kill()
 
     def ask(self, question: object, kind: type[T], timeout_s: float) -> T:
-        """Return the answer to a question.
+        """Return the answer to a question; it is :meth:`send` and :meth:`receive`."""
+        self.send(question)
+        return self.receive(kind, timeout_s)
+
+    def send(self, question: object) -> None:
+        """Send a question, or as much of it as the pipe takes at once."""
+        self._left = memoryview(msgspec.json.encode(question) + b"\n")
+        self._write()
+
+    def receive(self, kind: type[T], timeout_s: float) -> T:
+        """Return the answer.
 
         Raises
         ------
@@ -93,7 +103,7 @@ class Child:
         NnbenchError
             What the code of the child has raised.
         """
-        line = self._exchange(msgspec.json.encode(question) + b"\n", monotonic() + timeout_s)
+        line = self._read(monotonic() + timeout_s)
         try:
             reply = msgspec.json.decode(line, type=Reply)
             for each in reply.warnings:
@@ -105,18 +115,19 @@ class Child:
             raise ChildError(f"its process answered nonsense: {error}") from error
         raise ERRORS.get(reply.kind, NnbenchError)(reply.error)
 
-    def _exchange(self, line: bytes, deadline: float) -> bytes:
-        left, answer = memoryview(line), bytearray()
+    def _read(self, deadline: float) -> bytes:
+        answer = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
-            selector.register(self.questions, selectors.EVENT_WRITE)
+            if self._left:
+                selector.register(self.questions, selectors.EVENT_WRITE)
             while not answer.endswith(b"\n"):
                 ended = self.process.poll() is not None
                 ready = selector.select(0 if ended else POLL_S)
                 for key, _ in ready:
                     if key.fileobj is self.questions:
-                        left = self._write(left)
-                        if not left:
+                        self._write()
+                        if not self._left:
                             selector.unregister(self.questions)
                     elif chunk := os.read(key.fd, CHUNK):
                         answer += chunk
@@ -130,11 +141,13 @@ class Child:
                     raise ChildError("its process does not end its answer")
         return bytes(answer)
 
-    def _write(self, left: memoryview) -> memoryview:
+    def _write(self) -> None:
         try:
-            return left[os.write(self.questions.fileno(), left) :]
-        except BrokenPipeError:
-            return left[:0]  # how it ended is found where it should have answered
+            self._left = self._left[os.write(self.questions.fileno(), self._left) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # how it ended is found where it should have answered
+            self._left = self._left[:0]
 
     def _how_it_ended(self) -> str:
         try:

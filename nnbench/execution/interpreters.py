@@ -17,13 +17,12 @@ import warnings
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from nnbench.catalog import BackendItem, Listing
+from nnbench.catalog import Listing
 from nnbench.contract import FORMER
-from nnbench.contract.backend import Backend
 from nnbench.contract.errors import NnbenchError
 from nnbench.distributions import own_requirement
 from nnbench.execution import process
@@ -31,6 +30,8 @@ from nnbench.records import OWN_NAMES, PROTOCOL, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nnbench.contract.backend import Backend
 
 T = TypeVar("T")
 PINS = "constraints.txt"
@@ -48,7 +49,7 @@ class Interpreter(NamedTuple):
     @property
     def backends(self) -> dict[str, Backend]:
         """Its backends by name, as records: only its own workers can create their networks."""
-        return {item.name: _record(item) for item in self.listing.backends}
+        return {item.name: item.backend for item in self.listing.backends}
 
 
 def locate(text: str) -> str:
@@ -63,21 +64,6 @@ def locate(text: str) -> str:
     if path is None:
         raise NnbenchError(f"no interpreter {text!r}: give the path of an environment's bin/python")
     return str(Path(path).absolute())  # resolved, it would no longer be the environment's
-
-
-def _record(item: BackendItem) -> Backend:
-    return Backend(
-        name=item.name,
-        summary=item.summary,
-        create=_create_elsewhere,
-        unavailable=lambda: item.unavailable,
-        options=item.options,
-        device=item.device,
-    )
-
-
-def _create_elsewhere(*_: object) -> NoReturn:
-    raise NotImplementedError("its workers create the network, with another interpreter")
 
 
 @cache

@@ -6,11 +6,11 @@ import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnbench import catalog, selection
+from nnbench import selection
 from nnbench.config import files
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError, ResultsError
 from nnbench.data import workloads
-from nnbench.execution.executor import known
+from nnbench.execution import executor as executors
 from nnbench.execution.machine import MachineWarning
 from nnbench.records import LOCAL, OWN_NAMES, Point, RunInfo, now, unavailable_on_all
 from nnbench.runs import store
@@ -77,7 +77,7 @@ def make(
     point = Point(workload=workloads.derive(found, overrides), threads=threads)
     entries = [entry for entry, _ in choices]
     libraries = {name for _, selected in choices for name in selected.backend.libraries}
-    chosen = catalog.find("executor", executor, known())
+    chosen = executors.find(executor)
     machines = chosen.machines(entries, threads, libraries)
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
@@ -121,7 +121,7 @@ def resume(folder: Path) -> Plan:
     if any("@" in label for label in info.backends):
         raise ResultsError(f"{folder} holds a selftest or a continuous run; start it again")
     entries = [each.entry for each in selection.parse(info.backends)]
-    executor = catalog.find("executor", info.executor, known())
+    executor = executors.find(info.executor)
     machines = executor.machines(entries, info.threads, info.environment.versions)
     for name, machine in machines.items():
         if name in info.machines:

@@ -6,8 +6,7 @@ import pytest
 
 from nnbench import catalog, hookimpl
 from nnbench.contract.executor import Executor
-from nnbench.data.datasets import load_toy
-from nnbench.execution import executor, machine
+from nnbench.execution import executor, loading, machine
 from nnbench.execution.executor import LocalExecutor
 from nnbench.records import LOCAL, Entry
 from tests.cells import TOY
@@ -67,12 +66,13 @@ def test_machine_says_what_it_cannot_run(monkeypatch):
 
 def test_a_workload_whose_layers_are_a_list_is_loaded_once(monkeypatch):
     loaded = []
+    load = loading.load
 
-    def load(workload):
+    def note(workload):
         loaded.append(workload)
-        return load_toy()
+        return load(workload)
 
-    monkeypatch.setattr(executor, "load_splits", load)
+    monkeypatch.setattr(loading, "load", note)
     local, workload = LocalExecutor(), replace(TOY, hidden=[5, 5])
     assert local.dataset_sha256(workload) == local.dataset_sha256(workload)
     assert loaded == [workload]
