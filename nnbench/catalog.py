@@ -166,6 +166,11 @@ def installed(executors: Iterable[Executor]) -> Listing:
 _listings: list[Listing] = []  # the last one is relied on
 
 
+def relies() -> bool:
+    """Tell whether a listing is relied on."""
+    return bool(_listings)
+
+
 @contextmanager
 def relying_on(listing: Listing) -> Iterator[None]:
     """Within this context, know what is installed from a listing alone, and load no plugin."""
@@ -377,6 +382,21 @@ def notify(hook: str, **arguments: object) -> None:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
             text = f"{hook} of plugin {implementation.plugin_name!r} failed: {error!r}"
             warnings.warn(text, PluginWarning, stacklevel=2)
+    for tell in _forwarding:
+        tell(hook, arguments)
+
+
+_forwarding: list[Callable[[str, Mapping[str, object]], None]] = []
+
+
+@contextmanager
+def forwarding(tell: Callable[[str, Mapping[str, object]], None]) -> Iterator[None]:
+    """Within this context, tell of every event by a function, too: its hook, and the arguments."""
+    _forwarding.append(tell)
+    try:
+        yield
+    finally:
+        _forwarding.remove(tell)
 
 
 def manager() -> pluggy.PluginManager:

@@ -1,6 +1,8 @@
 """What runs the blocks of a run: on this machine, or on others through an engine.
 
-A plugin lists its executors with the hook ``nnbench_executors``. What goes in and comes out are
+A plugin lists its executors with the hook ``nnbench_executors``. One that the user names is loaded in
+nnbench's own process, as no other code of a plugin is: it is what runs things, and has to be trusted;
+the run says so. What goes in and comes out are
 records (:mod:`nnbench.records`), so that both can be sent to another machine as JSON.
 """
 

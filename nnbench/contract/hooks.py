@@ -7,8 +7,12 @@ module of the hook.
 
 There are two kinds of hooks, and what they return tells which: one that returns a sequence lists
 things, each with a ``name``; one that returns nothing observes. A hook that is added here is
-known to the catalog, and to ``nnbench list --plugins``. Observers are called in the parent
-process, off the clock; one that fails is a warning.
+known to the catalog, and to ``nnbench list --plugins``.
+
+A run loads plugins in processes of their own, never in the one that has its clock. Hooks that list are
+called in one of them, datasets are loaded in another, and backends make networks in their workers. All
+observers are called in a third, off the clock, with copies of the arguments; one that fails is a warning.
+Only an executor that the user has named runs in nnbench's own process.
 """
 
 from __future__ import annotations
@@ -44,7 +48,10 @@ def nnbench_datasets() -> Sequence[Dataset]:
 
 @hookspec
 def nnbench_executors() -> Sequence[Executor]:
-    """List the executors that this plugin provides, for ``run --executor``."""
+    """List the executors that this plugin provides, for ``run --executor``.
+
+    One that is named there runs in nnbench's own process, and has to be trusted with all of it.
+    """
     return ()
 
 
@@ -64,7 +71,7 @@ def nnbench_cell_started(spec: CellSpec) -> None:
 
 @hookspec
 def nnbench_cell_event(spec: CellSpec, event: Event) -> None:
-    """Observe what the worker of a cell has sent. It goes on meanwhile, so return at once."""
+    """Observe what the worker of a cell has sent, without losses. It waits meanwhile, so return at once."""
 
 
 @hookspec

@@ -71,6 +71,10 @@ class Child:
         assert self.process.stdin  # noqa: S101 - it was asked for
         assert self.process.stdout  # noqa: S101 - likewise
         self.questions, self.answers = self.process.stdin, self.process.stdout
+        self._tree = Tree(self.process.pid)
+        self._left = memoryview(b"")  # of the questions, not written yet
+        self._got = bytearray()  # of an answer
+        self._owed = 0  # answers
         for pipe in (self.questions, self.answers):
             os.set_blocking(pipe.fileno(), False)
 
@@ -90,7 +94,8 @@ class Child:
 
     def send(self, question: object) -> None:
         """Send a question, or as much of it as the pipe takes at once."""
-        self._left = memoryview(msgspec.json.encode(question) + b"\n")
+        self._left = memoryview(bytes(self._left) + msgspec.json.encode(question) + b"\n")
+        self._owed += 1
         self._write()
 
     def receive(self, kind: type[T], timeout_s: float) -> T:
@@ -103,7 +108,10 @@ class Child:
         NnbenchError
             What the code of the child has raised.
         """
-        line = self._read(monotonic() + timeout_s)
+        deadline = monotonic() + timeout_s
+        while self._owed > 1:  # whoever waited for that was interrupted
+            self._read(deadline)
+        line = self._read(deadline)
         try:
             reply = msgspec.json.decode(line, type=Reply)
             for each in reply.warnings:
@@ -116,12 +124,12 @@ class Child:
         raise ERRORS.get(reply.kind, NnbenchError)(reply.error)
 
     def _read(self, deadline: float) -> bytes:
-        answer = bytearray()
+        """Return the next answer."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
             if self._left:
                 selector.register(self.questions, selectors.EVENT_WRITE)
-            while not answer.endswith(b"\n"):
+            while (end := self._got.find(b"\n")) < 0:
                 ended = self.process.poll() is not None
                 ready = selector.select(0 if ended else POLL_S)
                 for key, _ in ready:
@@ -130,16 +138,19 @@ class Child:
                         if not self._left:
                             selector.unregister(self.questions)
                     elif chunk := os.read(key.fd, CHUNK):
-                        answer += chunk
+                        self._got += chunk
                     else:
                         raise ChildError(self._how_it_ended())
                 if ended and not ready:  # something that it has started may hold the pipe open
                     raise ChildError(self._how_it_ended())
                 if monotonic() > deadline:
                     raise ChildError("its process did not answer in time")
-                if len(answer) > LARGEST:
+                if len(self._got) > LARGEST:
                     raise ChildError("its process does not end its answer")
-        return bytes(answer)
+        line = bytes(self._got[:end])
+        del self._got[: end + 1]
+        self._owed -= 1
+        return line
 
     def _write(self) -> None:
         try:
@@ -158,6 +169,14 @@ class Child:
             return f"its process was killed by {process.name_signal(-status)}"
         return f"its process ended with status {status}"
 
+    def stop(self) -> None:
+        """Stop it with all that it has started, until it is to go on."""
+        self._tree.stop()
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        self._tree.go_on()
+
     def close(self) -> None:
         """Let it end by itself for a moment, then kill it."""
         self.questions.close()
@@ -167,7 +186,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill it, and every process that comes of it."""
-        Tree(self.process.pid).kill()
+        self._tree.kill()
         self.process.wait()
         self.questions.close()
         self.answers.close()

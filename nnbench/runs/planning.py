@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nnbench.data.workloads import Workload
     from nnbench.records import Entry, Environment, Machine, ProofMode
     from nnbench.selection import Selection
+
+
+FOREIGN = "the executor is a plugin's: times and proofs from here are its word"
 
 
 class ResumeWarning(UserWarning):
@@ -79,6 +82,8 @@ def make(
     libraries = {name for _, selected in choices for name in selected.backend.libraries}
     chosen = executors.find(executor)
     machines = chosen.machines(entries, threads, libraries)
+    if executor != LOCAL:
+        machines = {k: replace(m, warnings=[*m.warnings, FOREIGN]) for k, m in machines.items()}
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
     refuse_unavailable(required, unavailable)

@@ -15,7 +15,7 @@ from nnbench import catalog
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import seeding
 from nnbench.records import Block, CellEvent, CellFinished, CellResult, CellStarted, Status, now
-from nnbench.runs import store
+from nnbench.runs import observing, store
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
@@ -54,17 +54,18 @@ def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
 
 
 def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
-    catalog.notify("nnbench_run_started", run=run.info, folder=folder)
-    try:
-        _Schedule(plan, run, folder).execute()
-    except BaseException:
-        with suppress(NnbenchError, OSError):  # what ended the run is the one to report
+    with observing.told():
+        catalog.notify("nnbench_run_started", run=run.info, folder=folder)
+        try:
+            _Schedule(plan, run, folder).execute()
+        except BaseException:
+            with suppress(NnbenchError, OSError):  # what ended the run is the one to report
+                conclude(run)
+            raise
+        else:
             conclude(run)
-        raise
-    else:
-        conclude(run)
-    finally:
-        catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
+        finally:
+            catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
 
 
 class _Schedule:

@@ -63,7 +63,7 @@ def heavy_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heavy")
     more = {"NNBENCH_FAULTY_FOLDER": str(folder), "NNBENCH_PLUGINS": "heavy"}
     env = environment("heavy", "faulty", "unimportable", **more)
-    done = nnbench(*RUN, "-o", folder / "run", env=env)
+    done = nnbench(*RUN, "-o", folder / "run", env=env, tells=True)
     assert done.returncode == 0, done.stderr
     return folder, done
 

@@ -20,6 +20,18 @@ EXAMPLE = str(PLUGINS.parents[1] / "examples" / "nnbench-example")
 MARK = "NNBENCH_TEST_MARK"  # an environment variable that all descendants of a test inherit
 NNBENCH = (sys.executable, "-m", "nnbench")
 PATIENCE_S = 60.0
+TELLING = """
+import atexit, json, os, sys
+from pathlib import Path
+
+def tell():
+    found = {"pid": os.getpid(), "modules": sorted(sys.modules)}
+    Path(os.environ["NNBENCH_FAULTY_FOLDER"], "parent").write_text(json.dumps(found))
+
+atexit.register(tell)
+from nnbench.cli import main
+main()
+"""  # nnbench, whose process tells at its end what it has loaded
 
 
 def variables(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
@@ -48,9 +60,12 @@ def run_pytest(
     )
 
 
-def nnbench(*arguments: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of nnbench to its end."""
-    command = [*NNBENCH, *map(str, arguments)]
+def nnbench(
+    *arguments: object, env: dict[str, str], tells: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of nnbench to its end; it may tell what its process was, and has loaded."""
+    start = [sys.executable, "-P", "-c", TELLING] if tells else NNBENCH
+    command = [*start, *map(str, arguments)]
     return subprocess.run(
         command, env=env, capture_output=True, text=True, check=False, timeout=300
     )
