@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
+from nnbench import prctl
 from nnbench.cli.options import FOLDER, command_line, options
 from nnbench.config.run_table import EFFORTS, OPTIONS
 from nnbench.contract.errors import ExitCode
@@ -28,7 +29,10 @@ class Terminated(BaseException):
 
 
 def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
-    """Have a command know of plugins by what they list in another process, and run none of their code."""
+    """Have a command know of plugins by what they list in another process, and run none of their code.
+
+    Nor may the processes that do so look into this one.
+    """
 
     def import_what_it_needs() -> None:
         from nnbench.runs import planning, schedule
@@ -40,6 +44,7 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
     def run_without(**options: Any) -> NoReturn:
         from nnbench.execution import listing
 
+        prctl.hide_memory()
         with listing.relied_on(meanwhile=import_what_it_needs):
             command(**options)
 

@@ -50,6 +50,12 @@ def test_no_plugin_is_loaded_by_it(ran):
     assert parent["pid"] not in pids
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing hides it")
+def test_its_memory_is_hidden(ran):
+    folder, _ = ran
+    assert json.loads((folder / "parent").read_text())["dumpable"] == 0
+
+
 def test_observers_are_together_in_a_process_of_their_own(ran):
     folder, _ = ran
     parent = json.loads((folder / "parent").read_text())
