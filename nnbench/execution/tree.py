@@ -14,6 +14,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from nnbench.execution import gpu, supervisor
@@ -28,6 +29,7 @@ PAUSE_S = 2e-5  #: between two looks at one that is being stopped
 END_S = 2.0  #: for a supervisor to kill what is left; then it is killed itself
 STOPPED = frozenset("TtZX")  #: states in which no instruction is run
 CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended ones too
+LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
 
 
 class Tree:
@@ -146,6 +148,32 @@ class Tree:
                 _send(pid, signal.SIGKILL)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.root, signal.SIGKILL)
+
+
+class Watch:
+    """Looks at a tree while a timed call runs, at a moment that nobody can foresee."""
+
+    def __init__(self, tree: Tree, cpus: Sequence[int], device: str) -> None:
+        self.violations: list[str] = []
+        self._tree, self._cpus, self._device = tree, cpus, device
+        self._random = SystemRandom()
+        self._at: float | None = None
+
+    def begin(self, expected_s: float) -> None:
+        """Begin a call that should take so long; a short one is not always looked at."""
+        looks = self._random.random() * LOOK_EVERY_S < expected_s
+        self._at = time.monotonic() + self._random.random() * expected_s if looks else None
+
+    def due_s(self, most: float) -> float:
+        """Return in how many seconds to call ``poll``, ``most`` at most."""
+        return most if self._at is None else min(most, max(0.0, self._at - time.monotonic()))
+
+    def poll(self) -> None:
+        """Look if it is time to."""
+        if self._at is not None and time.monotonic() >= self._at:
+            self._at = None
+            seen = self._tree.look(self._cpus, self._device)
+            self.violations += [each for each in seen if each not in self.violations]
 
 
 def own_wait_s() -> float | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from nnbench.execution import gpu, supervisor
-from nnbench.execution.tree import Tree, own_wait_s
+from nnbench.execution.tree import Tree, Watch, own_wait_s
 from tests.plugins import helpers
 
 pytestmark = pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux")
@@ -191,6 +191,57 @@ def test_memory_on_a_gpu_is_seen_of_a_backend_of_the_cpu(monkeypatch):
         assert tree.look([], "cpu") == ["has memory on a GPU, as a backend of the device cpu"]
         users -= {*tree.members()}
         assert tree.look([], "cpu") == []
+
+
+class Looked:
+    """A tree that counts how often it was looked at."""
+
+    def __init__(self, seen=()):
+        self.looks = 0
+        self.seen = [*seen]
+
+    def look(self, cpus, device):
+        assert (cpus, device) == ((1,), "cpu")
+        self.looks += 1
+        return self.seen
+
+
+def test_long_call_is_looked_at_once_while_it_runs():
+    tree = Looked()
+    watch = Watch(tree, (1,), "cpu")
+    moments = []
+    for call in range(1, 21):
+        watch.begin(expected_s=0.1)
+        start = time.monotonic()
+        while tree.looks < call:
+            time.sleep(watch.due_s(1.0))
+            watch.poll()
+        moments.append(time.monotonic() - start)
+        watch.poll()
+        assert tree.looks == call
+        assert watch.due_s(1.0) == 1.0
+    assert max(moments) - min(moments) > 0.02
+
+
+def test_short_calls_are_looked_at_now_and_then(monkeypatch):
+    tree = Looked()
+    watch = Watch(tree, (1,), "cpu")
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for _ in range(1000):
+        watch.begin(expected_s=0.01)
+        clock[0] += 0.01
+        watch.poll()
+    assert 50 < tree.looks < 160  # 100 but for chance
+
+
+def test_what_is_seen_is_told_once():
+    watch = Watch(Looked(["wrong"]), (1,), "cpu")
+    for _ in range(3):
+        watch.begin(expected_s=0.1)
+        watch._at = 0.0
+        watch.poll()
+    assert watch.violations == ["wrong"]
 
 
 def test_other_systems_tell_nothing(monkeypatch):
