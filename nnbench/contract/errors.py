@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     REGRESSION = 3, "a regression beyond the limit, and significant"
     BACKEND_FAILED = 4, "a backend failed or timed out"
     NOTHING_MEASURED = 5, "nothing was measured"
-    ACCURACY = 6, "a conformance or accuracy failure"
+    ACCURACY = 6, "a conformance, proof or accuracy failure"
     INCONCLUSIVE = 7, "inconclusive (only with `--strict`)"
     INTERRUPTED = 130, "Ctrl-C; what was finished is kept and `--resume` goes on"
     PIPE_CLOSED = 141, "the reader of a pipe left, as in `nnbench list | head -1`"
