@@ -676,7 +676,7 @@ class Chosen(msgspec.Struct, frozen=True, tag=True):
     units: list[list[int]] = []  #: each apart: numbers of stretches between two cuts, from 0
     ends: dict[int, int] = {}  #: number of an epoch: offset of the parameters at its end
     changed: bool | None = None  #: whether training changed the parameters
-    needs_course: bool = False
+    steps: list[int] = []  #: of every stretch, followed or not
     problem: str | None = None  #: why the cell is invalid, whatever follows
     miscount: str | None = None  #: why it is, if nothing that follows says more
 

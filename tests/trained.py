@@ -19,7 +19,7 @@ from nnbench.proof.training import Training, fresh
 from nnbench.records import CellResult, Cut, Deviations, Epoch, JudgeCell, Limits, Part, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nnbench.data.task import Task
     from nnbench.data.workloads import Workload
@@ -160,9 +160,14 @@ def _result(task: Task, epochs: list[Epoch], *, complete: bool) -> CellResult:
 
 def judged(spool: Spooled, cell: JudgeCell) -> CellResult:
     """Judge a cell in this process."""
+    [result] = judge(spool, [cell])
+    return result
+
+
+def judge(spool: Spooled, cells: Sequence[JudgeCell]) -> list[CellResult]:
+    """Judge the cells of a block in this process."""
 
     def ask(questions: Iterable[Question]) -> list[Any]:
         return [spool.judge.answer(question) for question in questions]
 
-    [result] = inquest.hold([cell], ask)
-    return result
+    return inquest.hold(cells, ask)

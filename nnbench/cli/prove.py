@@ -12,7 +12,6 @@ from nnbench.cli.options import FOLDER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.records import ProofMode
     from nnbench.runs.proving import Again
 
 HEADINGS = ["backend", "round", "steps proved", "loss", "movement", "signs taken", "now"]
@@ -20,16 +19,10 @@ HEADINGS = ["backend", "round", "steps proved", "loss", "movement", "signs taken
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.option(
-    "--mode",
-    type=click.Choice(["full", "sampled"]),
-    default="full",
-    help="Every step, or the first epoch and some parts.",
-)
-def prove(run: Path, *, mode: ProofMode) -> NoReturn:
+def prove(run: Path) -> NoReturn:
     """Judge the run in RUN again, from the states that ``--keep-states`` has kept.
 
-    Nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
+    Every step is followed, and nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
     {NOTHING_MEASURED} if no cell was judged.
     """
     from nnbench.runs import proving
@@ -37,7 +30,7 @@ def prove(run: Path, *, mode: ProofMode) -> NoReturn:
     from nnbench.show.terminal import Terminal, print_sheet, say
     from nnbench.show.text import Sheet
 
-    found = list(proving.prove(Run.open(run), mode))
+    found = list(proving.prove(Run.open(run)))
     terminal = Terminal()
     print_sheet(terminal, Sheet(f"Proof of {run}", HEADINGS, [cells(each) for each in found]))
     for each in found:

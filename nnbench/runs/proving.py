@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.spec import NetworkSpec
     from nnbench.proof.kept import Kept
-    from nnbench.records import CellResult, Epoch, ProofMode, StoredSplits
+    from nnbench.records import CellResult, Epoch, StoredSplits
     from nnbench.runs.run import Run
 
 WIDEST = 3.0  #: a recorded tolerance may be so many times what is measured here
@@ -35,7 +35,6 @@ class Again:
 
     before: CellResult
     now: CellResult | None  #: None if no states are kept
-    mode: ProofMode
 
     @property
     def problem(self) -> str:
@@ -50,9 +49,7 @@ class Again:
             if old.accuracy != new.accuracy or not _same(old.test_loss, new.test_loss):
                 return f"epoch {old.number}: {_figures(new)}, and {_figures(old)} was recorded"
         proof = self.now.proof
-        if proof is None or (self.mode == "full" and not proof.is_whole):
-            return "it is not proved"
-        return ""
+        return "" if proof and proof.is_whole else "not every step is proved"
 
     @property
     def code(self) -> ExitCode:
@@ -60,7 +57,7 @@ class Again:
         return ExitCode.ACCURACY if self.problem else ExitCode.OK
 
 
-def prove(run: Run, mode: ProofMode) -> Iterator[Again]:
+def prove(run: Run) -> Iterator[Again]:
     """Judge every cell of a run that was judged when it ran.
 
     Raises
@@ -82,8 +79,8 @@ def prove(run: Run, mode: ProofMode) -> Iterator[Again]:
         for cell in run.attempts():
             if cell.epochs and cell.status.kind in {Kind.MEASURED, Kind.WRONG}:
                 with kept.opened(run.folder, cell, network.parameter_count) as found:
-                    now = _judge(run, cell, found, splits, mode, network) if found else None
-                yield Again(cell, now, mode)
+                    now = _judge(run, cell, found, splits, network) if found else None
+                yield Again(cell, now)
     finally:
         arrays.release(arrays.descriptors(splits.train, splits.test))
 
@@ -93,14 +90,15 @@ def _judge(
     cell: CellResult,
     found: Kept,
     splits: StoredSplits,
-    mode: ProofMode,
     network: NetworkSpec,
 ) -> CellResult:
     workload = run.info.workload
     alone = network.optimizer.keeps_moments and not any(cut.has_moments for cut in found.cuts)
     with Judges(workload, splits, found.spool, cached=False) as judges:
         limits = _limits(cell, judges.limits(cell.precision, from_parameters=alone))
-        asked = JudgeCell(_as_sent(cell), mode, limits, found.cuts, target=workload.target_accuracy)
+        asked = JudgeCell(
+            _as_sent(cell), "full", limits, found.cuts, target=workload.target_accuracy
+        )
         [now] = judges.judge([asked])
         return now
 

@@ -67,11 +67,12 @@ def test_judges_find_what_one_in_this_process_finds(spool, start):
 
 
 def test_sampled_cells_are_held_against_their_seed(spool, start):
-    cells = [train(spool, seed, mode="sampled") for seed in (1, 2, 1)]
+    cells = [train(spool, seed, mode="sampled") for seed in (1, 2, 1, 1, 1, 1, 1)]
     with start() as found:
         results = list(found.judge(cells))
-    assert [cell.status for cell in results] == ["ok"] * 3
-    assert [cell.seed for cell in results] == [1, 2, 1]
+    assert [cell.status for cell in results] == ["ok"] * 7
+    assert [cell.seed for cell in results] == [1, 2, 1, 1, 1, 1, 1]
+    assert [cell.proof.is_whole for cell in results] == [False, True, *[False] * 5]
 
 
 def test_no_cells_and_failed_cells_are_no_work(spool, start):
@@ -153,3 +154,16 @@ def test_judge_that_fails_says_why(spool, start, capfd):
 def test_ctrl_c_in_a_terminal_does_not_reach_the_judges(start):
     with start(1) as found:
         assert os.getsid(found.processes[0].process.pid) != os.getsid(0)
+
+
+def test_limits_are_kept_for_the_next_run(start, tmp_path):
+    with start(1) as found:
+        first = found.limits("float32", from_parameters=False)
+    [kept] = (tmp_path / "cache").iterdir()
+    text = kept.read_text()
+    assert f'"steps":{first.steps}' in text
+    kept.write_text(text.replace(f'"steps":{first.steps}', '"steps":7'))
+    with start(1) as found:
+        assert found.limits("float32", from_parameters=False).steps == 7
+    with start(1, cached=False) as found:
+        assert found.limits("float32", from_parameters=False) == first
