@@ -1,0 +1,108 @@
+"""A process lists what is installed, and the one that asked it relies on that alone."""
+
+import json
+import sys
+
+import pytest
+
+from nnbench import catalog
+from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
+from nnbench.execution import executor, listing
+from tests.plugins.helpers import environment, nnbench, variables
+
+RUN = ["run", "-b", "numpy", "-w", "toy-sigmoid", "-r", "1"]
+
+
+@pytest.fixture
+def rely(monkeypatch):
+    """Give a function that relies on what a process lists that finds some plugins."""
+
+    def on(*plugins, meanwhile=lambda: None):
+        monkeypatch.setenv("PYTHONPATH", variables(*plugins)["PYTHONPATH"])
+        return listing.relied_on(meanwhile)
+
+    return on
+
+
+def test_listing_is_what_is_installed(rely):
+    here = catalog.installed([])
+    with rely():
+        assert catalog.plugins() == here.plugins
+        assert catalog.workloads() == {each.name: each for each in here.workloads}
+        assert list(catalog.datasets()) == [each.name for each in here.datasets]
+        for name, backend in catalog.backends().items():
+            assert (name, backend.summary) == (backend.name, backend.summary)
+            [item] = (each for each in here.backends if each.name == name)
+            assert catalog.why_unavailable(backend) == item.unavailable
+            for field in ("device", "precision", "skips_zeros", "compiles", "environment"):
+                assert getattr(backend, field) == getattr(item, field)
+            assert (backend.options, backend.libraries) == (item.options, item.libraries)
+
+
+def test_records_have_no_code(rely, mnist):
+    with rely():
+        with pytest.raises(NotImplementedError):
+            catalog.backends()["numpy"].network(mnist.network(4, 3), 8)
+        with pytest.raises(NotImplementedError):
+            catalog.datasets()["mnist"].load()
+
+
+def test_plugin_is_known_and_not_loaded(rely):
+    with rely("garden"):
+        assert catalog.workloads()["garden"].dataset == "beds"
+        assert "beds" in catalog.datasets()
+    assert "garden" not in catalog.workloads()
+    assert "nnbench_garden" not in sys.modules
+
+
+def test_something_else_can_be_done_meanwhile(rely):
+    done = []
+    with rely(meanwhile=lambda: done.append(1)):
+        assert done == [1]
+
+
+def test_plugin_that_is_left_out_is_warned_of_here(rely):
+    text = "^plugin 'unimportable' of .* is left out: ImportError"
+    with pytest.warns(PluginWarning, match=text), rely("unimportable"):
+        pass
+
+
+@pytest.mark.parametrize("plugin", ["misspelt", "duplicate"])
+def test_plugin_that_is_an_error_is_one_here(rely, plugin):
+    with pytest.raises(PluginError, match=rf"'{plugin}'"), rely(plugin):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("hangs", "its process did not answer in time"), ("dies", "its process ended with status 3")],
+)
+def test_import_that_does_not_end_well_is_an_error(rely, monkeypatch, what, reason):
+    monkeypatch.setattr(listing, "LIMIT_S", 2.0)
+    monkeypatch.setenv("NNBENCH_TEST_IMPORT", what)
+    text = f"^plugins cannot be listed: {reason}$"
+    with pytest.raises(PluginError, match=text), rely("elsewhere"):
+        pass
+
+
+def test_unknown_executor_is_refused(rely):
+    with (
+        rely("elsewhere"),
+        pytest.raises(NnbenchError, match=r"'nowhere'.*known: elsewhere, local"),
+    ):
+        executor.find("nowhere")
+    assert "nnbench_elsewhere" not in sys.modules
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_executor_of_a_plugin_is_loaded_only_if_it_is_named(tmp_path, named):
+    env = environment("elsewhere", "meddler", NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    more = ["--executor", "elsewhere"] if named else []
+    done = nnbench(*RUN, *more, "-o", tmp_path / "run", env=env, tells=True)
+    assert done.returncode == 0, done.stderr
+    modules = json.loads((tmp_path / "parent").read_text())["modules"]
+    strangers = [name for name in modules if name.startswith("nnbench_")]
+    assert strangers == (["nnbench_elsewhere"] if named else [])
+    [machine] = json.loads((tmp_path / "run" / "run.json").read_text())["machines"].values()
+    remark = "the executor is a plugin's: times and proofs from here are its word"
+    assert (remark in machine["warnings"]) is named
