@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench.testing.mistakes import HALF, HANDED_OUT, MISTAKES, RIGHT
+from nnbench.proof.mistakes import HALF, HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing.problems import deviation
 from nnbench.testing.session import LIKELY, NOTHING_FITS
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.contract.spec import Layer, NetworkSpec, OptimizerState
-    from nnbench.testing.mistakes import Outcome
+    from nnbench.proof.mistakes import Outcome
     from nnbench.testing.problems import Problem
 
     Array = NDArray[np.floating]

@@ -5,9 +5,8 @@ The small ones are few, and of one shape: a backend may compile for each network
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
@@ -28,9 +27,10 @@ from nnbench.contract.spec import (
 )
 from nnbench.data import seeding
 from nnbench.data.task import Task, make_task
+from nnbench.proof import mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from nnbench.data.datasets import Splits
 
 SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
-BATCH_SIZE = 8
+BATCH_SIZE = mistakes.BATCH_SIZE
+Problem = mistakes.Problem
 EXAMPLES = 20  #: so the last batch of an epoch has four
 
 # Hyper-parameters that are not the defaults, and an epsilon that shows where it stands.
@@ -73,38 +74,6 @@ SPECS = (
 require_all({spec.activation for spec in SPECS}, Activation, "SPECS")
 require_all({spec.loss for spec in SPECS}, Loss, "SPECS")
 require_all({spec.optimizer.kind for spec in SPECS}, OptimizerKind, "SPECS")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a network is trained on: M examples, in an order for each epoch."""
-
-    spec: NetworkSpec
-    layers: list[Layer]  #: the initial parameters
-    examples: Examples
-    orders: list[NDArray[np.int64]]  #: one for each epoch, shape (M,) or less
-    batch_size: int = BATCH_SIZE
-    earlier: Problem | None = None  #: trained before the parameters were loaded
-
-    def epoch_starts(self) -> list[int]:
-        """Return the number of steps before each epoch."""
-        steps = [-(-len(order) // self.batch_size) for order in self.orders]
-        return [0, *accumulate(steps[:-1])]
-
-    @property
-    def index(self) -> NDArray[np.int64]:
-        """The rows of the first batch."""
-        return self.orders[0][: self.batch_size]
-
-    def first_step(self, count: int = BATCH_SIZE, *, skip: int = 0) -> Problem:
-        """Return the problem of one step alone, on the next ``count`` examples of the order."""
-        return replace(self, orders=[self.orders[0][skip : skip + count]])
-
-    def batches(self) -> Iterator[Examples]:
-        """Yield the examples of each step."""
-        for order in self.orders:
-            for index in minibatches(order, self.batch_size):
-                yield self.examples.rows(index)
 
 
 def name_spec(spec: NetworkSpec) -> str:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nnbench.proof.mistakes import RIGHT
 from nnbench.testing import diagnosis
-from nnbench.testing.mistakes import RIGHT
 from nnbench.testing.problems import Problem, same_bits
 from tests.problems import KINDS, OPTIMIZERS, kind_name, make_examples, make_layers, make_spec
 

@@ -10,8 +10,8 @@ import pytest
 
 from nnbench import Examples, Optimizer, catalog, reference
 from nnbench.contract import spec as contract
+from nnbench.proof.mistakes import MISTAKES
 from nnbench.testing import problems
-from nnbench.testing.mistakes import MISTAKES
 from tests.conftest import variants
 from tests.problems import KINDS, make_layers, make_spec
 
@@ -74,7 +74,7 @@ def test_examples_are_not_drawn_for_a_loss_that_is_not_known():
 def test_the_problems_of_the_conformance_suite_have_every_kind(members):
     """A member is added to the type alone, before the suite is imported."""
     program = (
-        "from typing import Literal; from nnbench.contract import spec;"
+        "from typing import Literal; from nnbench.contract import spec; import nnbench.proof.mistakes;"
         f"spec.{members} = Literal[*spec.{members}.__args__, 'new']; import nnbench.testing.problems"
     )
     done = subprocess.run(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbench.contract.spec import flatten
+from nnbench.proof.mistakes import layerwise
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
-from nnbench.testing.mistakes import layerwise
 from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
 
 if TYPE_CHECKING:

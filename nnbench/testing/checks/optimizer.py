@@ -10,6 +10,7 @@ import pytest
 
 from nnbench.contract.backend import Network
 from nnbench.contract.spec import flatten
+from nnbench.proof.mistakes import layerwise
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import (
     Checks,
@@ -21,7 +22,6 @@ from nnbench.testing.checks.base import (
 )
 from nnbench.testing.checks.contract import SCRIBBLE
 from nnbench.testing.checks.training import SAME, verify_same
-from nnbench.testing.mistakes import layerwise
 from nnbench.testing.problems import BATCH_SIZE, SPECS, distance, make_problem, same_bits
 
 if TYPE_CHECKING:

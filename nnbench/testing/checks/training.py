@@ -12,10 +12,10 @@ from scipy import special
 from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
 from nnbench.proof.judge import deviation, expected_losses
+from nnbench.proof.mistakes import Variant, added
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
-from nnbench.testing.mistakes import Training, added
 from nnbench.testing.problems import (
     BATCH_SIZE,
     STEPS,
@@ -36,7 +36,7 @@ ONE, SMALLER = 1, 4  #: batch sizes
 ONE_BUFFER = "one buffer for all losses: each must stay valid until the epoch ends"
 EPOCHS = 4  #: of three steps each: a dozen
 SAME = 1e-6  #: how far two trainings of one backend may be apart
-REPEATING = Training(kept=lambda history: history[0])  # the first gradients in every step
+REPEATING = Variant(kept=lambda history: history[0])  # the first gradients in every step
 NO_STATE = "something of an earlier training is left, or numbers are drawn at random"
 
 

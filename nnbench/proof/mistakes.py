@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import numpy as np
-from scipy import special
 
 from nnbench import reference
 from nnbench.contract.spec import (
@@ -24,10 +24,10 @@ from nnbench.contract.spec import (
     OptimizerState,
     flatten,
     map_arrays,
+    minibatches,
     require_all,
 )
 from nnbench.reference import Update
-from nnbench.testing.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -39,6 +39,42 @@ if TYPE_CHECKING:
 
     Index = NDArray[np.int64]
     Layers = Sequence[Layer]
+
+
+BATCH_SIZE = 8  #: of problems that do not say another
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a network is trained on: M examples, in an order for each epoch."""
+
+    spec: NetworkSpec
+    layers: list[Layer]  #: the initial parameters
+    examples: Examples
+    orders: list[NDArray[np.int64]]  #: one for each epoch, shape (M,) or less
+    batch_size: int = BATCH_SIZE
+    earlier: Problem | None = None  #: trained before the parameters were loaded
+    optimizer: OptimizerState | None = None  #: that training goes on from; None is a fresh one
+
+    def epoch_starts(self) -> list[int]:
+        """Return the number of steps before each epoch."""
+        steps = [-(-len(order) // self.batch_size) for order in self.orders]
+        return [0, *accumulate(steps[:-1])]
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """The rows of the first batch."""
+        return self.orders[0][: self.batch_size]
+
+    def first_step(self, count: int = BATCH_SIZE, *, skip: int = 0) -> Problem:
+        """Return the problem of one step alone, on the next ``count`` examples of the order."""
+        return replace(self, orders=[self.orders[0][skip : skip + count]])
+
+    def batches(self) -> Iterator[Examples]:
+        """Yield the examples of each step."""
+        for order in self.orders:
+            for index in minibatches(order, self.batch_size):
+                yield self.examples.rows(index)
 
 
 class Outcome(NamedTuple):
@@ -76,7 +112,7 @@ def unchanged(value: Any, *_: object) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Variant:
     """The reference in pieces; a mistake is one with another piece, and a hint that names it."""
 
     hint: str = ""
@@ -110,10 +146,17 @@ class Training:
         first = problem.earlier or problem
         layers = [reference.cast(layer, self.dtype) for layer in first.layers]
         update = self.update(self.spec(problem.spec).optimizer, self.moved(layers))
+        if problem.optimizer:
+            self._resume(problem.optimizer, update)
         if problem.earlier:
             self._go_on(problem.earlier, layers, update)
             self._load(problem.layers, layers, update)
         return self._go_on(problem, layers, update)
+
+    def _resume(self, state: OptimizerState, update: Update) -> None:
+        kinds = ([reference.cast(one, self.dtype) for one in kind] for kind in state[1:])
+        update.step += state.steps
+        update.moments = list(zip(*map(self.moved, kinds), strict=True))
 
     def _load(self, values: Layers, layers: Layers, update: Update) -> None:
         if "parameters" not in self.survives:
@@ -214,9 +257,9 @@ require_all(OTHER_ACTIVATION, Activation, "OTHER_ACTIVATION")
 require_all(OTHER_KIND, OptimizerKind, "OTHER_KIND")
 
 
-def optimized(change: Callable[[Optimizer], Optimizer]) -> Training:
+def optimized(change: Callable[[Optimizer], Optimizer]) -> Variant:
     """Take other hyper-parameters."""
-    return Training(spec=lambda spec: replace(spec, optimizer=change(spec.optimizer)))
+    return Variant(spec=lambda spec: replace(spec, optimizer=change(spec.optimizer)))
 
 
 class CountsFromTwo(Update):
@@ -228,7 +271,7 @@ class CountsFromTwo(Update):
         self.step = 1
 
 
-def adam(formula: Callable[[Array, Array, float, float, float], Array]) -> Training:
+def adam(formula: Callable[[Array, Array, float, float, float], Array]) -> Variant:
     """Take another formula of Adam's direction: of m, v, what corrects each, and ε."""
 
     class Adam(Update):
@@ -243,22 +286,22 @@ def adam(formula: Callable[[Array, Array, float, float, float], Array]) -> Train
                 case _:
                     assert_never(o.kind)
 
-    return Training(update=Adam)
+    return Variant(update=Adam)
 
 
 # The loss, its gradient, and what backprop makes of it
 
 
-def weighed(**factors: float | Callable[[Sizes], float]) -> Training:
+def weighed(**factors: float | Callable[[Sizes], float]) -> Variant:
     """Multiply the parts that ``Weights`` names by other factors."""
-    return Training(
+    return Variant(
         weights=lambda sizes: Weights(
             **{part: f(sizes) if callable(f) else f for part, f in factors.items()}
         )
     )
 
 
-def slope_of(offset: int) -> Training:
+def slope_of(offset: int) -> Variant:
     """Take the slope of another layer, where it has as many units."""
 
     def slope(spec: NetworkSpec, values: list[Array], depth: int) -> Array:
@@ -267,7 +310,7 @@ def slope_of(offset: int) -> Training:
             other = depth
         return reference.activation_slope(spec, values, other)
 
-    return Training(slope=slope)
+    return Variant(slope=slope)
 
 
 def slope_of_slope(spec: NetworkSpec, values: list[Array], depth: int) -> Array:
@@ -275,11 +318,18 @@ def slope_of_slope(spec: NetworkSpec, values: list[Array], depth: int) -> Array:
     return reference.activation_slope(spec, [reference.activate(spec, values[depth])], 0)
 
 
+def softmax(logits: Array) -> Array:
+    """Return the probabilities of the classes."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Array = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
 def softmax_twice(
     spec: NetworkSpec, logits: Array, batch: Examples, *, in_backprop: bool
 ) -> tuple[float, Array]:
     """Apply softmax before a loss that does so itself; sigmoid likewise."""
-    p = reference.sigmoid(logits) if is_squared(spec) else special.softmax(logits, axis=1)
+    p = reference.sigmoid(logits) if is_squared(spec) else softmax(logits)
     loss, delta = reference.output_loss(spec, p, batch)
     if not in_backprop:
         return loss, delta
@@ -323,9 +373,9 @@ def divided(layers: Layers, by: float) -> list[Layer]:
 # What is trained on
 
 
-def reordered(change: Callable[[Index, Problem], Index]) -> Training:
+def reordered(change: Callable[[Index, Problem], Index]) -> Variant:
     """Change the order of each epoch."""
-    return Training(
+    return Variant(
         batches=lambda problem: replace(
             problem, orders=[change(order, problem) for order in problem.orders]
         ).batches()
@@ -339,7 +389,7 @@ def zero_padded(problem: Problem) -> Iterator[Examples]:
         yield map_arrays(lambda part, pads=pads: np.pad(part, pads[: part.ndim]), batch)
 
 
-def relabelled(shift: int) -> Training:
+def relabelled(shift: int) -> Variant:
     """Take the labels, or the targets, of a neighbouring class."""
 
     def batches(problem: Problem) -> Iterator[Examples]:
@@ -350,7 +400,7 @@ def relabelled(shift: int) -> Training:
                 None if targets is None else np.roll(targets, shift, axis=1),
             )
 
-    return Training(batches=batches)
+    return Variant(batches=batches)
 
 
 def whole(order: Index, round_to: Callable[[float], int], size: int) -> Index:
@@ -358,15 +408,15 @@ def whole(order: Index, round_to: Callable[[float], int], size: int) -> Index:
     return np.resize(order, round_to(len(order) / size) * size)
 
 
-RIGHT = Training()
-HALF = Training(
+RIGHT = Variant()
+HALF = Variant(
     hint="float16 inside (or bfloat16, or TF32), where float32 is promised", dtype=np.float16
 )
 #: Of those that give the same numbers the first is named, so the narrower ones come first.
 TABLE = {
-    "the parameters did not change: update does nothing": [Training(moved=lambda _: [])],
-    "biases did not change: update skips them": [Training(moved=lambda ls: [w for w, _ in ls])],
-    "the last layer did not change: update skips it": [Training(moved=lambda ls: flatten(ls[:-1]))],
+    "the parameters did not change: update does nothing": [Variant(moved=lambda _: [])],
+    "biases did not change: update skips them": [Variant(moved=lambda ls: [w for w, _ in ls])],
+    "the last layer did not change: update skips it": [Variant(moved=lambda ls: flatten(ls[:-1]))],
     # Adam: m, v, what corrects the one and the other, ε
     "Adam's bias correction missing": [adam(lambda m, v, _, __, e: m / (v**0.5 + e))],
     "Adam's second moment not corrected for its bias": [
@@ -375,7 +425,7 @@ TABLE = {
     "Adam's first moment not corrected for its bias": [
         adam(lambda m, v, _, c, e: m / ((v / c) ** 0.5 + e))
     ],
-    "Adam counts its steps from 2, or twice each": [Training(update=CountsFromTwo)],
+    "Adam counts its steps from 2, or twice each": [Variant(update=CountsFromTwo)],
     "epsilon inside the root": [adam(lambda m, v, b, c, e: m / b / (v / c + e) ** 0.5)],
     "epsilon added before the bias correction": [
         adam(lambda m, v, b, c, e: m / b / (v**0.5 + e) * c**0.5)
@@ -389,16 +439,16 @@ TABLE = {
         optimized(lambda o: replace(o, kind=OTHER_KIND[o.kind]))
     ],
     "stale gradients: the update uses those of the backprop before": [
-        Training(kept=lambda history: history[-2:][0]),  # the first step has its own, or none
-        Training(kept=lambda history: [layerwise(np.zeros_like, history[-1]), *history][-2]),
+        Variant(kept=lambda history: history[-2:][0]),  # the first step has its own, or none
+        Variant(kept=lambda history: [layerwise(np.zeros_like, history[-1]), *history][-2]),
     ],
-    "gradients add up over the steps: they are not cleared": [Training(kept=lambda h: added(*h))],
+    "gradients add up over the steps: they are not cleared": [Variant(kept=lambda h: added(*h))],
     "Adam's moments survive load": [
-        Training(survives=("moments", "steps")),
-        Training(survives=("moments",)),
+        Variant(survives=("moments", "steps")),
+        Variant(survives=("moments",)),
     ],
-    "Adam's count of steps survives load": [Training(survives=("steps",))],
-    "a second load does not set the parameters": [Training(survives=("parameters",))],
+    "Adam's count of steps survives load": [Variant(survives=("steps",))],
+    "a second load does not set the parameters": [Variant(survives=("parameters",))],
     # The gradient
     "the gradient has the opposite sign, or the step goes uphill": [weighed(gradient=-1, decay=-1)],
     "mean over the batch missing in the gradient": [weighed(gradient=lambda s: s.n)],
@@ -420,21 +470,21 @@ TABLE = {
     "gradients of the biases are zero": [weighed(biases=0)],
     "slope of the activation taken from the output of the wrong layer": [slope_of(1), slope_of(-1)],
     "slope of the hidden activation missing in backprop": [
-        Training(slope=lambda _, values, depth: np.ones_like(values[depth]))
+        Variant(slope=lambda _, values, depth: np.ones_like(values[depth]))
     ],
     "slope of the sigmoid taken at its output; given its value a, it is a·(1 − a)": [
-        Training(slope=slope_of_slope)
+        Variant(slope=slope_of_slope)
     ],
     "the other activation in the hidden layers": [
-        Training(spec=lambda s: replace(s, activation=OTHER_ACTIVATION[s.activation]))
+        Variant(spec=lambda s: replace(s, activation=OTHER_ACTIVATION[s.activation]))
     ],
     "softmax (or the output's sigmoid) applied twice": [
-        Training(output=partial(softmax_twice, in_backprop=True)),
-        Training(output=partial(softmax_twice, in_backprop=False)),
+        Variant(output=partial(softmax_twice, in_backprop=True)),
+        Variant(output=partial(softmax_twice, in_backprop=False)),
     ],
-    "sigmoid of the output missing": [Training(output=partial(no_output_slope, y=np.asarray))],
+    "sigmoid of the output missing": [Variant(output=partial(no_output_slope, y=np.asarray))],
     "slope of the output's sigmoid missing in backprop": [
-        Training(output=partial(no_output_slope, y=reference.sigmoid))
+        Variant(output=partial(no_output_slope, y=reference.sigmoid))
     ],
     # The loss
     "the loss is the sum over the batch, not its mean": [weighed(loss=lambda s: s.n)],
@@ -454,7 +504,7 @@ TABLE = {
     ],
     "the last, smaller batch is padded": [
         reordered(lambda order, p: whole(order, math.ceil, p.batch_size)),
-        Training(batches=zero_padded),
+        Variant(batches=zero_padded),
     ],
     "the last, smaller batch is divided by the size of a full one": [
         weighed(**dict.fromkeys(Weights._fields[:4], lambda s: s.n / s.full))
@@ -466,12 +516,12 @@ TABLE = {
     "every step trains on the first batch": [
         reordered(lambda order, p: np.resize(order[: p.batch_size], len(order)))
     ],
-    "the optimizer restarts in every epoch": [Training(restarts=True)],
+    "the optimizer restarts in every epoch": [Variant(restarts=True)],
     "the losses are means of the epoch so far": [
-        Training(reported=lambda losses: np.cumsum(losses) / np.arange(1, len(losses) + 1))
+        Variant(reported=lambda losses: np.cumsum(losses) / np.arange(1, len(losses) + 1))
     ],
     "all losses are the epoch's last one: they share a buffer": [
-        Training(reported=lambda losses: np.full_like(losses, losses[-1]))
+        Variant(reported=lambda losses: np.full_like(losses, losses[-1]))
     ],
 }
 #: How a right state may be handed out wrongly: what is given, of an optimizer and what it trained.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nnbench import OptimizerState, reference
+from nnbench.proof.mistakes import HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing import diagnosis
-from nnbench.testing.mistakes import HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing.problems import SPECS, make_problem
 
 PROBLEMS = [
