@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nnbench.data.task import Task
     from nnbench.data.workloads import Workload
-    from nnbench.records import Question
+    from nnbench.proof.inquest import Work
 
 LIMITS = Limits(
     steps=100,
@@ -167,7 +167,8 @@ def judged(spool: Spooled, cell: JudgeCell) -> CellResult:
 def judge(spool: Spooled, cells: Sequence[JudgeCell]) -> list[CellResult]:
     """Judge the cells of a block in this process."""
 
-    def ask(questions: Iterable[Question]) -> list[Any]:
-        return [spool.judge.answer(question) for question in questions]
+    def ask(work: Iterable[Work]) -> None:
+        for question, take in work:
+            take(spool.judge.answer(question))
 
     return inquest.hold(cells, ask)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import selectors
 import subprocess
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.data import arrays
 from nnbench.execution import machine, process
 from nnbench.proof import inquest
+from nnbench.proof.inquest import Work
 from nnbench.records import Broken, Calibrate, Calibrated, Case, Evaluate, Evaluation, Reply
 
 if TYPE_CHECKING:
@@ -52,12 +52,17 @@ class _Judge:
         )
         self.questions = cast("BinaryIO", self.process.stdin)
         self.answers = cast("BinaryIO", self.process.stdout)
+        self.owes = False  #: an answer
 
-    def ask(self, question: Question) -> None:
+    def tell(self, question: Question) -> None:
         try:
             pipes.send(self.questions, question)
         except BrokenPipeError:
             raise self.gone() from None
+
+    def ask(self, question: Question) -> None:
+        self.owes = True
+        self.tell(question)
 
     def receive(self) -> Reply:
         try:
@@ -68,6 +73,7 @@ class _Judge:
             raise JudgeError(f"a judge has answered what is no answer: {error}") from error
         if isinstance(reply, Broken):
             raise JudgeError(f"a judge has failed: {reply.message}")
+        self.owes = False
         return reply
 
     def gone(self) -> JudgeError:
@@ -121,12 +127,8 @@ class Judges:
 
     def __enter__(self) -> Self:
         """Start the processes; they wait."""
-        splits = self.case.splits
-        inherited = [self.case.spool, *arrays.descriptors(splits.train, splits.test)]
         for _ in range(self.count):
-            self.processes.append(_Judge(inherited))
-        for each in self.processes:
-            each.ask(self.case)
+            self.processes.append(self._start())
         return self
 
     def __exit__(
@@ -143,44 +145,57 @@ class Judges:
 
     def limits(self, precision: Precision, *, from_parameters: bool) -> Limits:
         """Return how long a part may be, and how far rounding may bring it from the reference."""
-        found = self._ask(Calibrate(precision, from_parameters))
-        assert isinstance(found, Calibrated)  # noqa: S101 - so answers a judge
+        found: Calibrated = self._ask(Calibrate(precision, from_parameters))
         return found.limits
 
     def evaluate(self, offset: int) -> Evaluation:
         """Evaluate the parameters at an offset of the spool."""
-        found = self._ask(Evaluate(offset))
-        assert isinstance(found, Evaluation)  # noqa: S101 - so answers a judge
+        found: Evaluation = self._ask(Evaluate(offset))
         return found
 
     def judge(self, cells: Sequence[JudgeCell]) -> Iterator[CellResult]:
         """Judge the cells of a block, and yield their results in the order given."""
-        yield from inquest.hold(cells, self._ask_all)
+        yield from inquest.hold(cells, self._share_out)
 
     def _ask(self, question: Question) -> Any:
-        return self._ask_all([question])[0]
+        answers: list[Any] = []
+        self._share_out([Work(question, answers.append)])
+        return answers[0]
 
-    def _ask_all(self, questions: Iterable[Question]) -> list[Any]:
-        """Ask whichever judge is free next, and return the answers in the order of the questions."""
-        left = deque(enumerate(questions))
-        answers: dict[int, Reply] = {}
+    def _share_out(self, work: Iterable[Work]) -> None:
+        """Put each question to whichever judge is free next."""
+        left = iter(work)
         with selectors.DefaultSelector() as selector:
 
-            def ask(judge: _Judge) -> None:
-                number, question = left.popleft()
-                judge.ask(question)
-                selector.register(judge.answers, selectors.EVENT_READ, (number, judge))
+            def ask(number: int) -> None:
+                if (item := next(left, None)) is not None:
+                    judge = self._ready(number)
+                    judge.ask(item.question)
+                    selector.register(judge.answers, selectors.EVENT_READ, (number, item))
 
-            for judge in self.processes[: len(left)]:
-                ask(judge)
+            for number in range(self.count):
+                ask(number)
             while selector.get_map():
                 for key, _ in selector.select():
-                    number, judge = key.data
+                    number, item = key.data
                     selector.unregister(key.fileobj)
-                    answers[number] = judge.receive()
-                    if left:
-                        ask(judge)
-        return [answers[number] for number in sorted(answers)]
+                    item.take(self.processes[number].receive())
+                    ask(number)
+
+    def _ready(self, number: int) -> _Judge:
+        """Return a judge who owes no answer: where Ctrl-C came before it, another one takes its place."""
+        judge = self.processes[number]
+        if judge.owes:
+            judge.process.kill()
+            judge.close()
+            judge = self.processes[number] = self._start()
+        return judge
+
+    def _start(self) -> _Judge:
+        splits = self.case.splits
+        judge = _Judge([self.case.spool, *arrays.descriptors(splits.train, splits.test)])
+        judge.tell(self.case)
+        return judge
 
 
 def cache_folder() -> str:

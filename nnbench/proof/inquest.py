@@ -6,7 +6,7 @@ Each question stands for itself, and says all that the judge who gets it must kn
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from nnbench.records import (
     Evaluation,
     Finding,
     Follow,
+    Judged,
     Prove,
     Proved,
     Status,
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from nnbench.records import CellResult, JudgeCell, Question
 
-    Ask = Callable[[Iterable[Question]], list[Any]]  # answers come in the order of the questions
+    Ask = Callable[[Iterable["Work"]], None]
 
+MOST_UNITS = 32  #: that a cell is divided into
 COURSE = 1.5  #: times the work of a cell's proof: a training in float64, and one in float32
 
 
@@ -53,12 +55,21 @@ class _Inquest:
         followed = {number for unit in self.chosen.units for number in unit}
         return [number for number in range(len(self.chosen.steps)) if number not in followed]
 
+    @property
+    def conclusion(self) -> Conclude:
+        """The last question."""
+        findings = sorted(self.findings, key=lambda finding: finding.stretch)
+        return Conclude(self.cell, self.chosen, findings, self.evaluations, self.course)
 
-class _Work(NamedTuple):
-    """A question, how much work its answer is, and what becomes of that."""
+    def take_findings(self, reply: Proved) -> None:
+        """Take in what came of following some stretches."""
+        self.findings += reply.findings
+
+
+class Work(NamedTuple):
+    """A question, and what becomes of its answer."""
 
     question: Question
-    size: float
     take: Callable[[Any], object]
 
 
@@ -70,47 +81,52 @@ def hold(cells: Sequence[JudgeCell], ask: Ask) -> list[CellResult]:
     cells
         Those whose worker did not end well come back as they are.
     ask
-        Puts questions that do not depend on one another to judges.
+        Puts questions to judges, taking the next one when a judge is free for it, and hands over each answer as
+        it comes.
     """
     inquests = [_Inquest(cell) for cell in cells]
     sound = [each for each in inquests if each.cell.result.status is Status.OK]
-    for each, chosen in zip(sound, ask(Choose(i.cell) for i in sound), strict=True):
-        each.chosen = chosen
+    ask(Work(Choose(each.cell), partial(setattr, each, "chosen")) for each in sound)
     for same_seed in _by_seed(sound):
         _extend(same_seed)
-    work = [*_courses(sound), *(item for each in sound for item in _follow(each))]
-    work.sort(key=lambda item: -item.size)  # the longest first, so that all judges end together
-    for item, reply in zip(work, ask(item.question for item in work), strict=True):
-        item.take(reply)
-    verdicts = ask(
-        Conclude(
-            each.cell,
-            each.chosen,
-            sorted(each.findings, key=lambda finding: finding.stretch),
-            each.evaluations,
-            each.course,
-        )
-        for each in inquests
-    )
-    return [verdict.result for verdict in verdicts]
+    ask(_work(sound))
+    verdicts: dict[int, CellResult] = {}
+
+    def take(number: int, reply: Judged) -> None:
+        verdicts[number] = reply.result
+
+    ask(Work(each.conclusion, partial(take, number)) for number, each in enumerate(inquests))
+    return [verdicts[number] for number in range(len(inquests))]
 
 
-def _follow(inquest: _Inquest) -> Iterator[_Work]:
-    """Yield what is to be followed and evaluated of a cell."""
-    cell, chosen, logits = inquest.cell, inquest.chosen, dict(inquest.cell.logits)
+def _work(inquests: Sequence[_Inquest]) -> Iterator[Work]:
+    """Yield what takes long first, so that all judges end together."""
+    yield from _courses(inquests)
+    units = [(each, unit) for each in inquests for unit in _joined(each.chosen)]
+    in_turn = [(each, unit) for each, unit in units if len(each.chosen.units) == 1]
+    for each, unit in [*in_turn, *(pair for pair in units if pair not in in_turn)]:
+        if not any(finding.problem for finding in each.findings):  # then it is invalid
+            yield Work(Prove(each.cell, unit), each.take_findings)
+    for each in inquests:
+        logits = dict(each.cell.logits)
+        for epoch, offset in each.chosen.ends.items():
+            question = Evaluate(offset, logits.get(epoch), each.cell.result.precision)
+            yield Work(question, partial(each.evaluations.__setitem__, epoch))
 
-    def take_findings(reply: Proved) -> None:
-        inquest.findings += reply.findings
 
+def _joined(chosen: Chosen) -> list[list[int]]:
+    """Return what is to be followed in no more than MOST_UNITS, since each is sent the whole cell."""
+    if len(chosen.units) <= MOST_UNITS:
+        return chosen.units
+    joined: list[list[int]] = []
+    steps = sum(chosen.steps[number] for unit in chosen.units for number in unit)
+    done = 0
     for unit in chosen.units:
-        yield _Work(Prove(cell, unit), len(unit), take_findings)
-    for epoch, offset in chosen.ends.items():
-
-        def take_evaluation(reply: Evaluation, epoch: int = epoch) -> None:
-            inquest.evaluations[epoch] = reply
-
-        question = Evaluate(offset, logits.get(epoch), cell.result.precision)
-        yield _Work(question, 0, take_evaluation)
+        if done * MOST_UNITS >= len(joined) * steps:
+            joined.append([])
+        joined[-1] += unit
+        done += sum(chosen.steps[number] for number in unit)
+    return joined
 
 
 def _by_seed(inquests: Iterable[_Inquest]) -> list[list[_Inquest]]:
@@ -131,7 +147,7 @@ def _extend(same_seed: list[_Inquest]) -> None:
             each.chosen = replace(each.chosen, units=units)
 
 
-def _courses(inquests: Iterable[_Inquest]) -> Iterator[_Work]:
+def _courses(inquests: Iterable[_Inquest]) -> Iterator[Work]:
     """Yield the training of each seed that cells are held against, up to their last whole epoch."""
     for same_seed in _by_seed(inquests):
 
@@ -140,4 +156,4 @@ def _courses(inquests: Iterable[_Inquest]) -> Iterator[_Work]:
                 inquest.course = reply
 
         epochs = max(max(inquest.chosen.ends) for inquest in same_seed)
-        yield _Work(Follow(same_seed[0].cell.result.seed, epochs), inf, take)
+        yield Work(Follow(same_seed[0].cell.result.seed, epochs), take)

@@ -216,13 +216,16 @@ class Judge:
         return moved
 
     def prove(self, cell: JudgeCell, numbers: Sequence[int]) -> list[Finding]:
-        """Follow some stretches; a backend that shows no moments is followed from the first on."""
+        """Follow some stretches, up to one that strays.
+
+        A backend that shows no moments is followed from the first on.
+        """
         states, own, findings = self._states(cell), None, []
         for number in numbers:
             finding, own = self._prove(cell, states, number, own)
             findings.append(finding)
-            if finding.problem and _is_followed_alone(cell, self.network):
-                break  # what follows started from moments that are not the backend's
+            if finding.problem:
+                break
         return findings
 
     def _prove(

@@ -13,7 +13,7 @@ from nnbench.contract.errors import ExitCode
 from nnbench.data import arrays
 from nnbench.execution import judges, loading
 from nnbench.execution.judges import JudgeError, Judges
-from nnbench.records import Status
+from nnbench.records import Evaluate, Status
 from tests.plugins.helpers import variables, wait_until
 from tests.trained import judged, spooled, train
 
@@ -167,3 +167,14 @@ def test_limits_are_kept_for_the_next_run(start, tmp_path):
         assert found.limits("float32", from_parameters=False).steps == 7
     with start(1, cached=False) as found:
         assert found.limits("float32", from_parameters=False) == first
+
+
+def test_judge_that_ctrl_c_left_an_answer_of_is_replaced(spool, start):
+    cell = train(spool)
+    with start(1) as found:
+        before = found.processes[0]
+        before.ask(Evaluate(cell.cuts[0].offset))  # whose answer nobody takes
+        [result] = found.judge([cell])
+        assert result.status is Status.OK
+        assert found.processes[0] is not before
+        assert before.process.returncode == -signal.SIGKILL
