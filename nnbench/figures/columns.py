@@ -144,7 +144,9 @@ def _within(row: Row, kind: str) -> str:
     found, limit = (value(row, f"{kind}_{name}") for name in ("deviation", "tolerance"))
     if found is None:
         return MISSING
-    return f"{found:.0e} of {limit:.0e}" if math.isfinite(found) else "not finite"
+    if not math.isfinite(found):
+        return "not finite"
+    return f"{found:.0e} of {limit:.0e}" if found else f"0 of {limit:.0e}"
 
 
 def _verdict(row: Row) -> str:

@@ -165,6 +165,7 @@ def test_failure_is_dashes_in_every_table(write_run, make_cell, make_failed):
             ["proved 1,200 of 1,200", "375 of 1,200", "1 of 1,200", "1,199 of 1,200", "0 of 1,200"],
         ),
         ("loss", ["1e-07 of 5e-06"] * 3 + ["not finite", "1e-07 of 5e-06"]),
+        ("1st moment", ["2e-07 of 2e-05"] * 3 + ["0 of 2e-05", "2e-07 of 2e-05"]),
         ("2nd moment", ["3e-07 of 2e-05"] * 5),
         ("flips", ["0", "7", "0", "0", "0"]),
     ],
