@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RAW = Path("out", "scaling")
 BACKENDS = "native,numpy,numba,jax,torch-cpu"
 AXES = ["threads", "hidden", "batch_size"]
-MEASURED = ["backend", "rounds", "train_s_per_epoch", "train_s_rounds", "status"]
+MEASURED = ["backend", "rounds", "train_s_per_epoch", "train_s_rounds", "status", "no_rank"]
 CLEAR = 1.05  #: smaller leads are not claimed
 
 
@@ -96,7 +96,9 @@ def arguments(point: Point, options: argparse.Namespace) -> list[str]:
 
 def winners(times: pd.DataFrame) -> pd.DataFrame:
     """Return the fastest backend of each combination, and how far the second lies behind."""
-    ranked = times.dropna(subset="train_s_per_epoch").sort_values("train_s_per_epoch")
+    # An epoch cut short by the budget is measured well enough to say who is about how fast.
+    right = times[times.no_rank.isna() | (times.no_rank == "budget")]
+    ranked = right.dropna(subset="train_s_per_epoch").sort_values("train_s_per_epoch")
     best = ranked.groupby(AXES).nth(0).set_index(AXES)
     second = ranked.groupby(AXES).nth(1).set_index(AXES)
     lead = second.train_s_per_epoch / best.train_s_per_epoch

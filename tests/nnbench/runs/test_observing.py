@@ -1,9 +1,11 @@
 """Observers of plugins: what they are told, and that none of them ends a run."""
 
 import json
+import sys
 from dataclasses import replace
 from time import monotonic
 
+import psutil
 import pytest
 
 from nnbench import catalog, hookimpl
@@ -76,6 +78,15 @@ def test_own_observers_are_told_everything(observe, announce):
     announce()
     assert [event.loss for event in seen[:1]] == [0.25]
     assert seen[1].epoch.losses == [2.0, 1.0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is stopped")
+def test_observers_are_stopped_between_events(told, make_info, tmp_path):
+    with observing.told():
+        for _ in range(2):
+            catalog.notify("nnbench_run_started", run=make_info("numpy"), folder=tmp_path)
+            assert psutil.Process(told()[-1]["pid"]).status() == psutil.STATUS_STOPPED
+    assert not psutil.pid_exists(told()[-1]["pid"])
 
 
 @pytest.mark.usefixtures("told")
