@@ -20,7 +20,7 @@ import msgspec
 
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import process
-from nnbench.execution.supervisor import supervised
+from nnbench.execution.supervisor import KNOWN, supervised
 from nnbench.execution.tree import Tree
 
 if TYPE_CHECKING:
@@ -180,13 +180,20 @@ class Child:
     def close(self) -> None:
         """Let it end by itself for a moment, then kill it."""
         self.questions.close()
+        deadline = monotonic() + GRACE_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_READ)
+            while (left := deadline - monotonic()) > 0:
+                if selector.select(left) and not os.read(self.answers.fileno(), CHUNK):
+                    break  # it has closed its pipe, as it does at its end
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(GRACE_S)
+            self.process.wait(max(0.0, deadline - monotonic()))
         self.kill()
 
     def kill(self) -> None:
         """Kill it, and every process that comes of it."""
-        self._tree.kill()
+        if self.process.poll() is None or not KNOWN:  # a supervisor leaves nothing behind
+            self._tree.kill()
         self.process.wait()
         self.questions.close()
         self.answers.close()
