@@ -31,7 +31,7 @@ def to_xml(run: Run) -> bytes:
     groups: dict[str, list[CellResult]] = {}
     for cell in run.cells:
         groups.setdefault(cell.backend, []).append(cell)
-    root = element("testsuites", name="nnbench", **count(run.cells))
+    root = element("testsuites", name="nnbench", **count(run.info, run.cells))
     root.extend([suite(run.info, label, group) for label, group in groups.items()])
     ET.indent(root)
     text: str = ET.tostring(root, "unicode")
@@ -45,11 +45,14 @@ def element(tag: str, text: str = "", **attributes: str) -> ET.Element:
     return made
 
 
-def outcome_of(status: Status) -> str | None:
-    """Return what JUnit calls a status: wrong results are failures, what did not end, errors."""
-    match status.kind:
+def outcome_of(info: RunInfo, cell: CellResult) -> str | None:
+    """Return what JUnit calls a status: wrong results are failures, what did not end, errors.
+
+    Where a run was to be proved, what is not proved is a failure as well.
+    """
+    match cell.status.kind:
         case Kind.MEASURED:
-            return None
+            return "failure" if lacks_proof(info, cell) else None
         case Kind.WRONG:
             return "failure"
         case Kind.FAILED:
@@ -60,9 +63,14 @@ def outcome_of(status: Status) -> str | None:
             assert_never(unknown)
 
 
-def count(cells: Sequence[CellResult]) -> dict[str, str]:
+def lacks_proof(info: RunInfo, cell: CellResult) -> bool:
+    """Tell whether a cell of a run that was to be proved is not."""
+    return info.require_proof and not (cell.proof and cell.proof.is_whole)
+
+
+def count(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, str]:
     """Return the counts that stand at the head of a suite."""
-    kinds = [outcome_of(cell.status) for cell in cells]
+    kinds = [outcome_of(info, cell) for cell in cells]
     return {
         "tests": str(len(cells)),
         "failures": str(kinds.count("failure")),
@@ -76,7 +84,7 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
     skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
     started = cells[0].started.removesuffix("Z")
     name = f"{info.workload.name}.{label}"
-    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(cells))
+    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(info, cells))
     e, properties = info.environment, element("properties")
     facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
@@ -84,8 +92,12 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
     for cell in cells:
         label, time = f"{cell.backend} round {cell.round + 1}", f"{cell.train_s:.3f}"
         case = element("testcase", name=label, classname=name, time=time)
-        if outcome := outcome_of(cell.status):
-            case.append(element(outcome, cell.output, type=cell.status, message=cell.message))
+        if outcome := outcome_of(info, cell):
+            is_measured = cell.status.kind is Kind.MEASURED
+            kind, message = (
+                ("not proved", cell_line(cell)) if is_measured else (cell.status, cell.message)
+            )
+            case.append(element(outcome, cell.output, type=kind, message=message))
         case.append(element("system-out", cell_line(cell)))
         made.append(case)
     return made

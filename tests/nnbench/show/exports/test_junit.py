@@ -85,6 +85,17 @@ def test_cell_that_went_well_has_no_outcome_and_says_what_it_did(write_run, make
     assert {p.name: p.value for p in suite.properties()}["cpu"] == "A CPU"
 
 
+def test_what_was_to_be_proved_and_is_not_is_a_failure(write_run, make_cell, make_proof):
+    cells = [make_cell("a"), make_cell("b", proof=make_proof(proved=9)), make_cell("c", proof=None)]
+    report = read(write_run(*cells, require_proof=True))
+    assert (report.tests, report.failures, report.errors) == (3, 2, 0)
+    results = [case.result for suite in report for case in suite]
+    assert results[0] == []
+    assert [result.type for [result] in results[1:]] == ["not proved"] * 2
+    assert results[1][0].message.endswith("followed 9 of 10 steps")
+    assert read(write_run(*cells, name="asked for less")).failures == 0
+
+
 def test_names_come_through_without_control_characters(nasty_run, name):
     report = read(nasty_run)
     expected = "".join(c for c in name if c in "\n\r" or c.isprintable())
