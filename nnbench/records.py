@@ -157,6 +157,7 @@ class Part:
     late_s: float | None = None  #: of wall_s: nnbench itself waited for a CPU, as the kernel says
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
+    waited_s: float | None = None  #: all threads of the worker waited for a CPU, as the kernel says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +267,7 @@ class CellResult:
         default_factory=list
     )  #: what was seen from outside and is not allowed
     precision: Precision = "float32"  #: of the matrix products, as the backend declares it
+    private: bool | None = None  #: whether its temporary folders were its own; None is unknown
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
 
     @property

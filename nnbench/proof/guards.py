@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 SLACK = 1.1  #: the ceiling's own noise: up to this much above it a speed is no remark
 DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of all, and each call
-CALL_S = 1e-3  #: of a call that is not on the worker's clock: right ones have 0.1 to 0.4 ms
-SPIN_S = 5e-3  #: CPU time of a call after its clock: threads that wait spin until they are stopped
-ONCE_S = (
-    0.05  #: for all calls together: single ones had 17 ms, ended processes are counted by ticks
-)
-DUMP_FACTOR, DUMP_S = 3.0, 3e-3  #: how much longer a dump may take than the first
-DUMP_BYTES_PER_S = 2.5e8  #: a slower dump is not to take
-DUMP_SHARE = 0.05  #: of the training time
+#: Of a call, what may not be on the worker's clock: at least CALL_S and twice a dump, since both grow with the time that
+#: this machine takes for a few steps in Python; at most LONGEST_CALL_S. Right ones had 0.8 to 1.1 ms.
+CALL_S, CALL_DUMPS, LONGEST_CALL_S = 1.5e-3, 2.0, 5e-3
+SPIN_S = 5e-3  #: CPU time of each of several threads after a call: they spin until they are stopped
+ONCE_S = 0.05  #: for all calls together: single ones had 42 ms when the machine was busy
+ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended processes are counted by ticks
+#: Of a dump: so much more than its state takes at a slow pace, or than twice the first one, if that is no large share of
+#: a call. Right ones had 0.5 to 1.7 ms of CPU time; what threads waited for each other is not known, so wall times get more.
+DUMP_S, DUMP_CPU_S, DUMP_FACTOR, DUMP_SHARE, DUMP_BYTES_PER_S = 3e-3, 1e-3, 2.0, 0.1, 5e8
 STATE_BYTES = 12  #: of a parameter: itself and two moments, in float32
 PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps in one call are
 
@@ -39,6 +40,7 @@ class Call(NamedTuple):
     train_s: float
     wall_s: float | None
     late_s: float | None
+    waited_s: float | None
     cpu_s: float | None
     dump_cpu_s: float | None
     dump_s: float | None
@@ -62,6 +64,7 @@ def _together(parts: Sequence[Part]) -> Call:
         train_s=sum(part.train_s for part in parts),
         wall_s=_sum(part.wall_s for part in parts),
         late_s=_sum(part.late_s for part in parts),
+        waited_s=_sum(part.waited_s for part in parts),
         cpu_s=_sum(part.cpu_s for part in parts),
         dump_cpu_s=last.dump_cpu_s,
         dump_s=last.dump_s,
@@ -100,7 +103,7 @@ def _beyond_the_peak(result: CellResult) -> str | None:
     return f"{achieved:.0f} GFLOP/s cannot be, such CPUs compute {peak:.0f} at most"
 
 
-def _is_beyond(excesses: Sequence[float], each: float) -> bool:
+def _is_beyond(excesses: Sequence[float], each: float, once: float) -> bool:
     """Tell whether calls have too much of something, which is zero but for noise.
 
     Single calls may have a lot, when the machine is busy: the median decides, and the sum, since a few
@@ -109,43 +112,64 @@ def _is_beyond(excesses: Sequence[float], each: float) -> bool:
     if not excesses:
         return False
     total = sum(max(0.0, excess) for excess in excesses)
-    return median(excesses) > each or total > each * len(excesses) + ONCE_S
+    return median(excesses) > each or total > each * len(excesses) + once
+
+
+def _off_clock_s(result: CellResult, timed: Sequence[Call]) -> float:
+    """Return how much of a call may not be on the worker's clock."""
+    dumps = [call.dump_cpu_s for call in timed if call.dump_cpu_s is not None]
+    dump_s = median(dumps) if dumps and result.threads == 1 else 0.0  # pools spin in a dump
+    return min(LONGEST_CALL_S, max(CALL_S, CALL_DUMPS * dump_s))
+
+
+def _cpu_after_s(result: CellResult, timed: Sequence[Call]) -> float:
+    """Return the CPU time that calls may have after their clocks."""
+    one = _off_clock_s(result, timed)
+    return one if result.threads == 1 else result.threads * max(one, SPIN_S)
 
 
 def _less_than_its_cpu_time(result: CellResult) -> str | None:
-    timed = [(call.train_s, call.cpu_s) for call in calls(result) if call.cpu_s is not None]
+    timed = [call for call in calls(result) if call.cpu_s is not None]
     threads = result.threads
-    after = CALL_S if threads == 1 else SPIN_S
-    if not _is_beyond([cpu_s - threads * train_s for train_s, cpu_s in timed], threads * after):
+    # While nnbench was late the worker ran on: its CPU time is read once it is stopped.
+    excesses = [
+        (call.cpu_s or 0.0) - threads * (call.train_s + (call.late_s or 0.0)) for call in timed
+    ]
+    if not _is_beyond(excesses, _cpu_after_s(result, timed), ONCE_CPU_S):
         return None
-    train_s, cpu_s = map(sum, zip(*timed, strict=True))
+    cpu_s, train_s = sum(c.cpu_s or 0.0 for c in timed), sum(c.train_s for c in timed)
     most = f"by the worker's clock, with {_threads(threads)}"
     return f"{cpu_s:.4g} s of CPU time in {train_s:.4g} s {most}"
 
 
 def _more_cpus_than_given(result: CellResult) -> str | None:
-    timed = [
-        (call.wall_s, call.cpu_s)
-        for call in calls(result)
-        if call.cpu_s is not None and call.wall_s is not None
-    ]
+    timed = [c for c in calls(result) if c.cpu_s is not None and c.wall_s is not None]
     threads = result.threads
-    after = CALL_S if threads == 1 else SPIN_S
-    if not _is_beyond([cpu_s - threads * wall_s for wall_s, cpu_s in timed], threads * after):
+    excesses = [
+        (call.cpu_s or 0.0) - threads * ((call.wall_s or 0.0) + (call.late_s or 0.0))
+        for call in timed
+    ]
+    if not _is_beyond(excesses, _cpu_after_s(result, timed), ONCE_CPU_S):
         return None
-    wall_s, cpu_s = map(sum, zip(*timed, strict=True))
+    cpu_s, wall_s = sum(c.cpu_s or 0.0 for c in timed), sum(c.wall_s or 0.0 for c in timed)
     return f"{cpu_s:.4g} s of CPU time in {wall_s:.4g} s: more than {_threads(threads)}"
 
 
 def _less_than_the_wall_time(result: CellResult) -> str | None:
-    timed = [
-        (call.train_s, call.wall_s - call.late_s)
-        for call in calls(result)
-        if call.wall_s is not None and call.late_s is not None
+    """Tell whether the worker's clock ran slow, or not all the time.
+
+    What nobody could run in is not held against it, on its clock or not: the CPU time is what a busy
+    machine cannot lengthen.
+    """
+    timed = calls(result)
+    walls = [
+        (call, call.wall_s - call.train_s - call.late_s - call.waited_s)
+        for call in timed
+        if call.wall_s is not None and call.late_s is not None and call.waited_s is not None
     ]
-    if not _is_beyond([wall_s - train_s for train_s, wall_s in timed], CALL_S):
+    if not _is_beyond([excess for _, excess in walls], _off_clock_s(result, timed), ONCE_S):
         return None
-    train_s, wall_s = map(sum, zip(*timed, strict=True))
+    train_s, wall_s = sum(c.train_s for c, _ in walls), sum(c.wall_s or 0.0 for c, _ in walls)
     return f"trained {train_s:.4g} s by the worker's clock, {wall_s:.4g} s by nnbench's own"
 
 
@@ -155,18 +179,21 @@ def _put_off(result: CellResult) -> str | None:
     Pools of several threads spin while the main one dumps: only a single thread's CPU time tells.
     """
     timed = calls(result)
+    parameters = result.setup.parameters if result.setup else 0
+    least_s = STATE_BYTES * parameters / DUMP_BYTES_PER_S
     wall = [(call.train_s, call.dump_s) for call in timed]
     cpu = [(call.train_s, call.dump_cpu_s) for call in timed if result.threads == 1]
-    parameters = result.setup.parameters if result.setup else 0
-    largest_s = STATE_BYTES * parameters / DUMP_BYTES_PER_S
-    for dumps, first_s in ((wall, result.dump_s), (cpu, result.dump_cpu_s)):
+    kinds = (
+        (wall, result.dump_s, DUMP_S, ONCE_S),
+        (cpu, result.dump_cpu_s, DUMP_CPU_S, ONCE_CPU_S),
+    )
+    for dumps, first_s, each, once in kinds:
         known = [(train_s, dump_s) for train_s, dump_s in dumps if dump_s is not None]
         excesses = [
-            dump_s - min(DUMP_FACTOR * first_s, max(largest_s, DUMP_SHARE * train_s))
+            dump_s - max(least_s, min(DUMP_FACTOR * (first_s or 0.0), DUMP_SHARE * train_s))
             for train_s, dump_s in known
-            if first_s is not None
         ]
-        if _is_beyond(excesses, DUMP_S):
+        if _is_beyond(excesses, each, once):
             longest_s = max(dump_s for _, dump_s in known)
             return f"a dump after training takes up to {longest_s:.2g} s: work was put off"
     return None
@@ -200,11 +227,13 @@ def remarks(result: CellResult) -> Iterator[str]:
 
 
 def _unwatched(result: CellResult) -> Iterator[str]:
-    """Yield which clocks only the worker vouches for; before parts there were no others."""
+    """Yield what only the worker vouches for; before parts there was nothing else."""
+    if result.private is False:
+        yield "no temporary folder of its own: it could find what other backends leave in there"
     timed = calls(result)
     if any(call.cpu_s is None for call in timed):
         yield "threads and clock are the worker's word: this system tells no CPU time of others"
-    elif any(call.late_s is None for call in timed):
+    elif any(call.late_s is None or call.waited_s is None for call in timed):
         yield "the clock is held against CPU time alone: this system tells no process how long it waited"
 
 

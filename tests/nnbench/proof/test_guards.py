@@ -155,13 +155,11 @@ def test_cell_that_failed_has_no_speed(measure, make_cell, make_failed):
     assert measure(make_cell(accuracies=())).achieved_gflops is None
 
 
-def cut(cell, *calls, threads=1, first=None, parameters=10):
-    """Give a cell timed calls, each with what is said of it; a tuple is shared out among epochs."""
-    parts = []
-    for number, call in enumerate(calls):
-        honest = {"train_s": 0.02, "wall_s": 0.0203, "late_s": 0.0, "cpu_s": threads * 0.02}
-        honest |= {"dump_s": 1e-3, "dump_cpu_s": 1e-3}
-        parts.append(Part(images=1, state=f"{number}", **{**honest, **call}))
+def cut(cell, *calls, threads=1, first=None, parameters=40_000):
+    """Give a cell timed calls: 20 ms each, or what is said of them."""
+    honest = {"train_s": 0.02, "wall_s": 0.021, "late_s": 0.0, "waited_s": 0.0}
+    honest |= {"cpu_s": threads * 0.02, "dump_s": 6e-4, "dump_cpu_s": 6e-4, "images": 1}
+    parts = [Part(**{**honest, "state": f"{n}", **call}) for n, call in enumerate(calls)]
     [epoch] = cell.epochs
     cell = replace(cell, threads=threads, setup=replace(cell.setup, parameters=parameters))
     dumps = {"dump_s": 1e-3, "dump_cpu_s": 1e-3} if first is None else first
@@ -179,104 +177,119 @@ def test_honest_calls_pass(make_cell, threads):
     assert flags(cell) == []
 
 
-@pytest.mark.parametrize(("threads", "most"), [(1, 0.001), (2, 0.010)])
+@pytest.mark.parametrize(("threads", "most"), [(1, 0.0015), (2, 0.010)])
 def test_call_cannot_be_shorter_than_its_cpu_time(make_cell, threads, most):
     cpu_s = threads * 0.02 + most
     assert verdict(cut(make_cell(), *calls(30, cpu_s=cpu_s - 1e-5), threads=threads))[0] == "ok"
-    wall = {"wall_s": 1.0, "late_s": 1.0}
-    cell = cut(make_cell(), *calls(30, cpu_s=cpu_s + 1e-4, **wall), threads=threads)
+    cell = cut(make_cell(), *calls(30, cpu_s=cpu_s + 1e-4), threads=threads)
     plural = "s" if threads > 1 else ""
-    assert verdict(cell) == (
-        "invalid",
-        f"{30 * (cpu_s + 1e-4):.4g} s of CPU time in 0.6 s by the worker's clock, with {threads} thread{plural}",
-    )
+    said = f"by the worker's clock, with {threads} thread{plural}"
+    assert verdict(cell)[0] == "invalid"
+    assert f"{30 * (cpu_s + 1e-4):.4g} s of CPU time in 0.6 s {said}" in verdict(cell)[1]
+
+
+def test_slow_machine_has_longer_calls_off_the_clock(make_cell):
+    slow = {"cpu_s": 0.0238, "dump_cpu_s": 2e-3, "train_s": 0.02}
+    assert verdict(cut(make_cell(), *calls(30, **slow), first=slow_dumps()))[0] == "ok"
+    beyond = {**slow, "cpu_s": 0.0242}
+    assert verdict(cut(make_cell(), *calls(30, **beyond), first=slow_dumps()))[0] == "invalid"
+
+
+def test_slow_dumps_leave_no_room_without_end(make_cell):
+    long = {"train_s": 1.0, "wall_s": 1.001, "dump_cpu_s": 0.05, "dump_s": 0.05}
+    first = {"dump_s": 0.05, "dump_cpu_s": 0.05}
+    assert verdict(cut(make_cell(), *calls(30, **long, cpu_s=1.0049), first=first))[0] == "ok"
+    assert verdict(cut(make_cell(), *calls(30, **long, cpu_s=1.0051), first=first))[0] == "invalid"
+
+
+def slow_dumps():
+    return {"dump_s": 2e-3, "dump_cpu_s": 2e-3}
+
+
+def test_worker_runs_on_while_nnbench_is_late(make_cell):
+    late = {"cpu_s": 0.03, "late_s": 0.01, "wall_s": 0.031}
+    assert verdict(cut(make_cell(), *calls(30, **late)))[0] == "ok"
 
 
 def test_a_few_calls_cannot_hide_work_that_all_would_show(make_cell):
-    hidden = {"cpu_s": 0.05, "wall_s": 0.0503, "late_s": 0.03}
-    assert verdict(cut(make_cell(), *calls(27), *calls(2, **hidden)))[0] == "ok"
-    assert verdict(cut(make_cell(), *calls(27), *calls(4, **hidden)))[0] == "invalid"
+    hidden = {"cpu_s": 0.05}
+    assert verdict(cut(make_cell(), *calls(28), *calls(2, **hidden)))[0] == "ok"  # 45 ms for all
+    assert verdict(cut(make_cell(), *calls(27), *calls(3, **hidden)))[0] == "invalid"
 
 
 def test_more_cpus_than_given_are_seen(make_cell):
-    cell = cut(make_cell(), *calls(30, train_s=0.0202, cpu_s=0.0395, wall_s=0.02), threads=2)
+    cell = cut(make_cell(), *calls(30, train_s=0.02, cpu_s=0.0395, wall_s=0.02), threads=2)
     assert verdict(cell)[0] == "ok"
-    cell = cut(make_cell(), *calls(30, train_s=0.04, cpu_s=0.04, wall_s=0.0203), threads=1)
-    assert verdict(cell) == ("invalid", "1.2 s of CPU time in 0.609 s: more than 1 thread")
+    cell = cut(make_cell(), *calls(30, train_s=0.04, cpu_s=0.04, wall_s=0.02))
+    assert verdict(cell) == ("invalid", "1.2 s of CPU time in 0.6 s: more than 1 thread")
 
 
 def test_clock_of_nnbench_is_another_witness(make_cell):
-    cell = cut(make_cell(), *calls(30, wall_s=0.0209))
-    assert verdict(cell)[0] == "ok"
-    cell = cut(make_cell(), *calls(30, wall_s=0.0212))
-    text = "trained 0.6 s by the worker's clock, 0.636 s by nnbench's own"
+    assert verdict(cut(make_cell(), *calls(30, wall_s=0.0214)))[0] == "ok"
+    cell = cut(make_cell(), *calls(30, wall_s=0.0216))
+    text = "trained 0.6 s by the worker's clock, 0.648 s by nnbench's own"
     assert verdict(cell) == ("invalid", text)
 
 
-def test_what_nnbench_waited_itself_is_nobodys_fault(make_cell):
-    assert verdict(cut(make_cell(), *calls(30, wall_s=0.0303, late_s=0.01)))[0] == "ok"
-    unknown = cut(make_cell(), *calls(30, wall_s=0.0303, late_s=None))
+@pytest.mark.parametrize("who", ["late_s", "waited_s"])
+def test_nobody_is_blamed_for_a_busy_machine(make_cell, who):
+    assert verdict(cut(make_cell(), *calls(30, wall_s=0.031, **{who: 0.01})))[0] == "ok"
+    unknown = cut(make_cell(), *calls(30, wall_s=0.031, **{who: None}))
     assert verdict(unknown)[0] == "ok"
-    text = (
-        "the clock is held against CPU time alone: this system tells no process how long it waited"
-    )
-    assert flags(unknown) == [text]
+    start = "the clock is held against CPU time alone: "
+    assert flags(unknown) == [f"{start}this system tells no process how long it waited"]
 
 
 def test_single_late_call_is_no_lie(make_cell):
-    assert verdict(cut(make_cell(), *calls(30), {"wall_s": 0.037}))[0] == "ok"
-    assert verdict(cut(make_cell(), {"wall_s": 0.037}))[0] == "invalid"
+    assert verdict(cut(make_cell(), *calls(30), {"wall_s": 0.065}))[0] == "ok"
+    assert verdict(cut(make_cell(), {"wall_s": 0.065}))[0] == "invalid"
 
 
 def test_parts_of_one_call_in_two_epochs_are_one_call(make_cell):
-    cell = cut(make_cell(accuracies=(0.9,)), *calls(30))
-    shared = {"images": 1, "train_s": 0.01, "late_s": 0.0, "cpu_s": 0.01, "dump_s": None}
-    parts = [
-        part
-        for number in range(30)
-        for part in (
-            Part(**shared, wall_s=0.0109),  # each alone has less than a millisecond too much
-            Part(**{**shared, "dump_s": 1e-3}, wall_s=0.0109, state=str(number)),
-        )
-    ]
-    [epoch] = cell.epochs
-    assert len(guards.calls(replace(cell, epochs=[replace(epoch, parts=parts)]))) == 30
-    assert verdict(replace(cell, epochs=[replace(epoch, parts=parts)]))[0] == "invalid"
+    shared = {"train_s": 0.01, "cpu_s": 0.01, "wall_s": 0.0109}  # each has 0.9 ms more
+    first, last = {**shared, "state": None, "dump_s": None}, shared
+    cell = cut(make_cell(), *[first, last] * 30)
+    assert len(guards.calls(cell)) == 30
+    assert verdict(cell)[0] == "invalid"
 
 
-@pytest.mark.parametrize("said", [{"dump_s": 0.01}, {"dump_cpu_s": 0.01}])
-def test_work_that_is_put_off_into_a_dump_is_seen(make_cell, said):
-    cell = cut(make_cell(), *calls(30, **said), parameters=40_000)
-    assert verdict(cell) == (
-        "invalid",
-        "a dump after training takes up to 0.01 s: work was put off",
-    )
+@pytest.mark.parametrize(("said", "most"), [("dump_s", 0.0049), ("dump_cpu_s", 0.0029)])
+def test_work_that_is_put_off_into_a_dump_is_seen(make_cell, said, most):
+    assert verdict(cut(make_cell(), *calls(30, **{said: most})))[0] == "ok"
+    cell = cut(make_cell(), *calls(30, **{said: most + 2e-4}))
+    text = f"a dump after training takes up to {most + 2e-4:.2g} s: work was put off"
+    assert verdict(cell) == ("invalid", text)
 
 
 def test_spinning_pools_are_no_work_that_is_put_off(make_cell):
     assert verdict(cut(make_cell(), *calls(30, dump_cpu_s=0.05), threads=2))[0] == "ok"
 
 
-def test_dumps_may_take_three_times_as_long_as_the_first(make_cell):
-    cell = cut(make_cell(), *calls(30, dump_s=0.006), parameters=10**6)
+def test_large_state_may_take_longer(make_cell):
+    cell = cut(make_cell(), *calls(30, dump_s=0.012, dump_cpu_s=0.012), parameters=670_000)
     assert verdict(cell)[0] == "ok"
-    assert verdict(replace(cell, dump_s=5e-4))[0] == "invalid"
+    assert verdict(replace(cell, setup=replace(cell.setup, parameters=40_000)))[0] == "invalid"
 
 
 def test_slow_first_dump_makes_no_room_for_work(make_cell):
     slow = {"dump_s": 0.05, "dump_cpu_s": 0.05}
-    cell = cut(make_cell(), *calls(30, **slow), first=slow, parameters=40_000)
-    assert verdict(cell)[0] == "invalid"
-    long = {"train_s": 1.0, "wall_s": 1.0003, "cpu_s": 1.0}  # in Python all takes long
+    assert verdict(cut(make_cell(), *calls(30, **slow), first=slow))[0] == "invalid"
+    long = {"train_s": 1.0, "wall_s": 1.001, "cpu_s": 1.0}  # in Python all takes long
     assert verdict(cut(make_cell(), *calls(30, **slow, **long), first=slow))[0] == "ok"
 
 
 def test_system_that_tells_no_cpu_time_is_a_remark(make_cell):
-    unknown = {"cpu_s": None, "late_s": None, "dump_s": None, "dump_cpu_s": None}
+    unknown = dict.fromkeys(["cpu_s", "late_s", "waited_s", "dump_s", "dump_cpu_s"])
     cell = cut(make_cell(), *calls(30, **unknown))
     assert verdict(cell)[0] == "ok"
     text = "threads and clock are the worker's word: this system tells no CPU time of others"
     assert flags(cell) == [text]
+
+
+def test_folders_that_are_shared_are_a_remark(make_cell):
+    text = "no temporary folder of its own: it could find what other backends leave in there"
+    assert flags(make_cell(private=False)) == [text]
+    assert flags(make_cell(private=True)) == flags(make_cell(private=None)) == []
 
 
 def test_what_was_seen_from_outside_makes_a_cell_invalid(make_cell):
