@@ -45,7 +45,9 @@ CANNOT_START = 127  #: the exit status of a shell that finds no such command
 KNOWN = sys.platform == "linux"  #: whether this system has subreapers, and /proc
 
 
-def supervised(command: Sequence[str], *, private: bool = False) -> list[str]:
+def supervised(
+    command: Sequence[str], *, private: bool = False, hidden: Sequence[Path] = ()
+) -> list[str]:
     """Return the command that runs another one under a supervisor, or that one where there is none.
 
     The supervisor's process must be a child of the one that asks.
@@ -56,11 +58,15 @@ def supervised(command: Sequence[str], *, private: bool = False) -> list[str]:
         What to run.
     private
         Whether it shall have temporary folders of its own; only where ``grants_privacy`` says so.
+    hidden
+        Folders in which such a command shall see nothing: what it writes there is written nowhere.
     """
     if not KNOWN:
         return [*command]
-    mode = "private" if private else "shared"
-    return [sys.executable, "-I", "-S", __file__, mode, str(os.getpid()), *command]
+    mode = ["shared"]
+    if private:
+        mode = ["private", str(len(hidden)), *(str(each.resolve()) for each in hidden)]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *mode, *command]
 
 
 @cache
@@ -111,11 +117,13 @@ def numbered(folder: str) -> list[int]:
 
 def main() -> None:
     """Start the command of the arguments, wait for its end, and end likewise."""
-    mode, parent, *command = sys.argv[1:]
+    parent, mode, *command = sys.argv[1:]
     signals = {signal.SIGCHLD, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     if mode == "private":
-        hide_temporary_folders()
+        count, *command = command
+        hide_temporary_folders([Path(name) for name in command[: int(count)]])
+        command = command[int(count) :]
     with suppress(OSError):  # a sandbox may not have it: then a daemon may escape
         ask("prctl", PR_SET_CHILD_SUBREAPER, 1)
     ask("prctl", PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -143,13 +151,14 @@ def ask(name: str, *arguments: object) -> None:
         raise OSError(number, os.strerror(number), name)
 
 
-def hide_temporary_folders() -> None:
+def hide_temporary_folders(hidden: Sequence[Path] = ()) -> None:
     """Lay a layer in memory over each temporary folder, for this process and its children.
 
     They go on seeing what is in there: environments, or somebody's home. With user namespaces the user stays
-    who it is, and so do the owners of files; other users' files belong to nobody.
+    who it is, and so do the owners of files; other users' files belong to nobody. Of folders that are ``hidden``
+    they see nothing at all.
     """
-    user, group, folder = os.getuid(), os.getgid(), Path.cwd()
+    user, group, here = os.getuid(), os.getgid(), Path.cwd()
     if user == 0:
         ask("unshare", CLONE_NEWNS | CLONE_NEWIPC)
     else:
@@ -159,16 +168,18 @@ def hide_temporary_folders() -> None:
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-    for number, hidden in enumerate(temporary_folders()):
+    for number, below in enumerate(temporary_folders()):
         above, work = Path(MEMORY, f"above-{number}"), Path(MEMORY, f"work-{number}")
         work.mkdir()
         above.mkdir()
-        above.chmod(hidden.stat().st_mode & 0o7777)
-        layers = f"lowerdir={hidden},upperdir={above},workdir={work}"
+        above.chmod(below.stat().st_mode & 0o7777)
+        layers = f"lowerdir={below},upperdir={above},workdir={work}"
         more = "" if user == 0 else ",userxattr"
-        mount("overlay", str(hidden), "overlay", MS_NOSUID | MS_NODEV, layers + more)
+        mount("overlay", str(below), "overlay", MS_NOSUID | MS_NODEV, layers + more)
+    for folder in hidden:
+        mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
     mount("tmpfs", MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # hides the layers
-    os.chdir(folder)  # which may lie in one: until now this process is below the layer
+    os.chdir(here)  # which may lie in one: until now this process is below the layer
     if user == 0:  # or the worker could take the layers off, and read nnbench's memory
         ask("prctl", PR_CAPBSET_DROP, CAP_SYS_ADMIN)
         ask("prctl", PR_CAPBSET_DROP, CAP_SYS_PTRACE)

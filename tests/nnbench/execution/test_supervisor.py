@@ -26,9 +26,10 @@ if not os.fork():
 """
 
 
-def start(code, folder="", *, private=False, **options):
+def start(code, folder="", *, private=False, hidden=(), **options):
     """Start Python code under a supervisor."""
-    command = supervisor.supervised([sys.executable, "-I", "-S", "-c", code], private=private)
+    program = [sys.executable, "-I", "-S", "-c", code]
+    command = supervisor.supervised(program, private=private, hidden=hidden)
     env = helpers.environment(mark=folder)
     return subprocess.Popen(command, env=env, start_new_session=True, **options)
 
@@ -183,6 +184,20 @@ def test_relative_paths_are_private_too(tmp_path):
     code = "import os; open('relative', 'w').close(); print(os.getcwd())"
     assert output(code, private=True, cwd=tmp_path) == str(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("granted")
+def test_folder_that_is_hidden_is_empty_and_takes_nothing(tmp_path):
+    kept = tmp_path / "run with a space"
+    kept.mkdir()
+    (kept / "cells.jsonl").write_text("kept")
+    code = f"""
+import os
+print(os.listdir({str(kept)!r}))
+open(os.path.join({str(kept)!r}, "cells.jsonl"), "w").write("forged")
+"""
+    assert output(code, private=True, hidden=[kept]) == "[]"
+    assert (kept / "cells.jsonl").read_text() == "kept"
 
 
 @pytest.mark.usefixtures("granted")
