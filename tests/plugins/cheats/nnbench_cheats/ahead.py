@@ -312,6 +312,16 @@ class PutsOffToDump(PutsOff):
 
 
 @cheat("named", CLOCKS)
+class PutsOffBehindSlowDump(PutsOffToDump):
+    """Likewise, after a first dump that is slow on purpose, so that others may be."""
+
+    def dump(self):
+        if self.loads == 1:
+            busy(0.1)
+        return super().dump()
+
+
+@cheat("named", CLOCKS)
 class PutsOffToCounter(PutsOff):
     """Makes the last step of each part where the harness asks for compilations, off the clock."""
 

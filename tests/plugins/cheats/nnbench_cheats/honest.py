@@ -1,6 +1,5 @@
 """Right, and unlike what one would expect: none of these may be accused."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,11 +96,11 @@ class HasThreadPool(Right):
 
 @cheat("right")
 class DumpsSlowly(Right):
-    """Needs 20 ms to hand its parameters over, at all times."""
+    """Hands its parameters over number by number, at all times."""
 
     def dump(self):
-        time.sleep(0.02)
-        return super().dump()
+        lists = [[None if a is None else a.tolist() for a in layer] for layer in super().dump()]
+        return [Layer(*(None if a is None else np.array(a, np.float32) for a in x)) for x in lists]
 
 
 @cheat("right")

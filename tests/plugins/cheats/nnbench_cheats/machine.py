@@ -18,7 +18,7 @@ import numpy as np
 from nnbench import flatten
 
 from .ahead import CLOCKS, busy, kept_file
-from .harness import replace_everywhere
+from .harness import HasClock
 from .right import Right, cheat
 
 CPUS = r"CPU|threads"
@@ -105,7 +105,7 @@ class UsesGpu(Pauses):
 
 
 @cheat("named", CLOCKS)
-class WorksInDaemon(Right):
+class WorksInDaemon(HasClock):
     """Trains in a daemon, and slows its own clock, so that it has hardly used any time."""
 
     channel = None
@@ -114,8 +114,7 @@ class WorksInDaemon(Right):
         if self.loads < 2:
             return super().train_epoch(data, order, batch_size)
         if self.channel is None:
-            clock, start = time.perf_counter, time.perf_counter()
-            replace_everywhere(clock, lambda: start + (clock() - start) / 10)
+            self.slow_down()
             self.channel, other = socket.socketpair()
             with child() as is_child:
                 if is_child and os.fork() == 0:
@@ -229,11 +228,17 @@ class LooksIntoParent(Right):
 
     def load(self, layers):
         super().load(layers)
-        pid = os.getppid()
-        while pid > 1:
+        for pid in above():
             with suppress(OSError), Path(f"/proc/{pid}/mem").open("rb", 0):
                 say(f"may read the memory of {pid}")
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def above():
+    """Yield the processes above this one."""
+    pid = os.getppid()
+    while pid > 1:
+        yield pid
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @cheat("harmless")
@@ -295,3 +300,18 @@ class CopiesSibling(Shares):
         self.restore((arrays, self.optimizer.steps + steps, self.updates + steps))
         self.images += len(order)
         return np.array(losses, np.float32)
+
+
+@cheat("harmless")
+class WritesResults(Right):
+    """Finds the run's folder in a command line above it, and makes the times of others longer."""
+
+    def train_epoch(self, data, order, batch_size):
+        for pid in above():
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            for path in (Path(word, "cells.jsonl") for word in words):
+                with suppress(OSError):
+                    if path.is_file():
+                        longer = path.read_text().replace('"train_s":0.', '"train_s":9.')
+                        path.write_text(longer)
+        return super().train_epoch(data, order, batch_size)
