@@ -24,7 +24,7 @@ from nnbench.execution import children
 from nnbench.records import Stored, StoredExamples, StoredSplits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,10 +54,17 @@ class Found(msgspec.Struct, frozen=True):
     outputs: int
 
 
-def load(workload: Workload) -> StoredSplits:
+def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> StoredSplits:
     """Return the dataset of a workload, as it fits that, in memory that nobody can write to.
 
     Its SHA-256 sum is that of the whole dataset. The descriptors are the caller's.
+
+    Parameters
+    ----------
+    workload
+        Whose dataset it is.
+    meanwhile
+        What can be done until it is loaded.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def load(workload: Workload) -> StoredSplits:
     memories = [arrays.Memory() for _ in FIELDS]
     used: list[int] = []
     try:
-        splits, known = _receive(workload.dataset, memories)
+        splits, known = _receive(workload.dataset, memories, meanwhile)
         check_fit(workload, splits)
         fitted = fit_splits(workload, splits)
         train, test = (_store(examples, known) for examples in (fitted.train, fitted.test))
@@ -88,12 +95,16 @@ def _store(examples: Examples, known: Mapping[int, Stored]) -> StoredExamples:
     return StoredExamples(*map(store, examples))
 
 
-def _receive(name: str, memories: Sequence[Memory]) -> tuple[Splits, dict[int, Stored]]:
+def _receive(
+    name: str, memories: Sequence[Memory], meanwhile: Callable[[], object]
+) -> tuple[Splits, dict[int, Stored]]:
     """Return a dataset, mapped, and where each of its arrays is stored."""
     writers = [memory.writer for memory in memories if memory.writer is not None]
     try:
         with children.Child(__name__, writers) as child:
-            found = child.ask(Asked(name, writers), Found, LIMIT_S)
+            child.send(Asked(name, writers))
+            meanwhile()
+            found = child.receive(Found, LIMIT_S)
         for memory in memories:
             memory.seal()
     except children.ChildError as error:

@@ -110,6 +110,13 @@ def test_array_in_another_order_arrives_in_its_own():
     assert load("backwards")[0].labels.tolist() == [1, 0, 1, 0]
 
 
+def test_something_else_can_be_done_meanwhile():
+    done = []
+    stored = loading.load(replace(BASE, dataset="plain"), meanwhile=lambda: done.append(1))
+    arrays.release(arrays.descriptors(stored.train, stored.test))
+    assert done == [1]
+
+
 def test_plugin_that_patches_its_process_changes_nothing():
     assert load("patching")[2] == load("plain")[2]
 
