@@ -22,11 +22,15 @@ class PipeError(Exception):
     """What came is no message; the text says what it is."""
 
 
+def frame(message: object) -> bytes:
+    """Return what is written for a message."""
+    content = _encoder.encode(message)
+    return LENGTH.pack(len(content)) + content
+
+
 def send(pipe: BinaryIO, message: object) -> None:
     """Write a message; it is on its way when this returns."""
-    content = _encoder.encode(message)
-    pipe.write(LENGTH.pack(len(content)))
-    pipe.write(content)
+    pipe.write(frame(message))
     pipe.flush()
 
 

@@ -89,7 +89,7 @@ class CellSpec:
     handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
     workload: Workload
     round: int  #: from 0
-    seed: int
+    seed: int | None  #: if the user chose it; one that was drawn is told when the block is over
     threads: int
     cpus: tuple[int, ...]  #: to pin the worker to; empty where the system cannot
     budget_s: float  #: training time after which the cell stops, inside the epoch if need be
@@ -154,7 +154,9 @@ class Part:
     optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
     wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
     cpu_s: float | None = None  #: that the kernel accounts to the worker's whole tree, in that time
-    late_s: float | None = None  #: of wall_s: nnbench itself waited for a CPU, as the kernel says
+    late_s: float | None = (
+        None  #: of wall_s: nnbench, or the worker off its clock, waited for a CPU
+    )
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
     waited_s: float | None = None  #: all threads of the worker waited for a CPU, as the kernel says
@@ -256,7 +258,9 @@ class CellResult:
     peak_gflops: float | None = None  #: that such CPUs cannot pass; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
     machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
-    block_attempt: int = 0  #: a block whose machine was lost runs again, whole
+    block_attempt: int = (
+        0  #: a block that did not come to its end runs again, whole; the last counts
+    )
     point: int = 0  #: what was trained: an index into RunInfo.points
     load_s: float | None = (
         None  #: of the initial parameters, on the clock: a share of the first part
@@ -402,10 +406,10 @@ class Block:
     dataset_sha256: str = ""  #: of the dataset that it must be; empty is any
     round: int  #: from 0
     seed: int
+    open_seed: bool = False  #: it was chosen by the user, and may be told
     proof: ProofMode = "sampled"
-    attempt: int = 0  #: a block whose machine was lost runs again, whole
+    attempt: int = 0  #: a block that was interrupted, or whose machine was lost, runs again, whole
     entries: list[Entry]  #: in the order in which they run
-    finished: list[str] = field(default_factory=list)  #: labels that need not run again
     budget_s: float
     timeout_s: float
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from nnbench.catalog import Listing
-from nnbench.records import PROTOCOL, CellSpec, Environment, Event
+from nnbench.records import PROTOCOL, Answer, Command, Environment
 
 RECORD = Path(__file__).with_name("protocol.json")
-SENT = {"workers are asked": CellSpec, "workers answer": Event}
+SENT = {"workers are asked": Command, "workers answer": Answer}
 PRINTED = {"list --json": Listing, "info --json": Environment}
 PROSE = {"title", "description"}
 

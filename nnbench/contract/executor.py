@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
 
     from nnbench.data.workloads import Workload
     from nnbench.records import Block, Entry, Happening, Machine
@@ -23,6 +24,7 @@ class Executor(ABC):
 
     name: str  #: that users type after ``--executor``
     summary: str
+    folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
 
     @abstractmethod
     def machines(
@@ -73,7 +75,9 @@ class Executor(ABC):
         The next block is taken when a machine is free for it, and no sooner: whoever gives the
         blocks leaves out the backends that have turned out too slow. A block chooses neither its
         machine nor its CPUs; a result names its machine. Every cell of a block yields a
-        ``CellStarted``, some ``CellEvent`` and a ``CellFinished``, and so again if it is repeated;
-        what the backend did is never an exception here. When the iterator is closed, or raises,
+        ``CellStarted`` and some ``CellEvent``, and so again if it is repeated; then, when all of
+        them were trained and judged, a ``CellFinished`` for each attempt. What the backend did is never
+        an exception here. An interruption, thrown into it or not, lets what was trained by then be
+        judged and yielded, and is raised again afterwards. When the iterator is closed, or has raised,
         nothing that it started is left running.
         """

@@ -51,8 +51,16 @@ def mark(result: CellResult, attempt: int) -> CellResult:
     """
     disturbed = is_disturbed(result)
     final = not disturbed or not result.complete or attempt == REPEATS
-    flags = [*([_reason(result)] if disturbed else []), *result.flags]
-    return replace(result, attempt=attempt, disturbed=disturbed, final=final, flags=flags)
+    return replace(result, attempt=attempt, disturbed=disturbed, final=final)
+
+
+def settle(result: CellResult) -> CellResult:
+    """Return a result that was judged: what is disturbed is said of times that count, and no others."""
+    if not result.disturbed:
+        return result
+    if not result.status.counts:
+        return replace(result, disturbed=False)
+    return replace(result, flags=[_reason(result), *result.flags])
 
 
 def _reason(result: CellResult) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -10,10 +12,9 @@ from nnbench import catalog, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.contract.executor import Executor
 from nnbench.data import arrays
-from nnbench.data.datasets import Splits
-from nnbench.data.task import draw_task
-from nnbench.execution import ceilings, disturbance, gpu, interpreters, loading, machine, process
-from nnbench.proof import judge
+from nnbench.execution import ceilings, cell, disturbance, gpu, interpreters, loading, machine
+from nnbench.execution.cell import Assignment, Spool
+from nnbench.execution.judges import Judges
 from nnbench.records import (
     LOCAL,
     CellEvent,
@@ -26,12 +27,11 @@ from nnbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
-    from nnbench.proof.judge import Expected
-    from nnbench.records import Block, Entry, Happening
+    from nnbench.records import Block, Entry, Happening, JudgeCell, StoredSplits
 
 
 def known() -> dict[str, Executor]:
@@ -60,7 +60,8 @@ class LocalExecutor(Executor):
     summary = "this machine, one cell at a time"
 
     def __init__(self) -> None:
-        self._loaded: tuple[Workload, Splits, str] | None = None  # one: MNIST has 200 MB
+        self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
+        self._release: Callable[[], object] = lambda: None
 
     def machines(
         self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
@@ -93,36 +94,71 @@ class LocalExecutor(Executor):
 
     def dataset_sha256(self, workload: Workload) -> str:
         """Load a dataset, once for all blocks."""
-        return self._load(workload)[1]
+        return self._load(workload).sha256
 
-    def _load(self, workload: Workload) -> tuple[Splits, str]:
+    def _load(self, workload: Workload) -> StoredSplits:
         if self._loaded is None or self._loaded[0] != workload:  # a plugin's may have no hash
-            stored = loading.load(workload)
-            train, test = map(arrays.view_examples, (stored.train, stored.test))
-            arrays.release(arrays.descriptors(stored.train, stored.test))
-            self._loaded = workload, Splits(train, test, stored.outputs), stored.sha256
-        return self._loaded[1:]
+            self._release()
+            splits = loading.load(workload)
+            self._loaded = workload, splits
+            used = arrays.descriptors(splits.train, splits.test)
+            self._release = weakref.finalize(self, arrays.release, used)
+        return self._loaded[1]
 
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
         """Run blocks one after the other."""
-        for block in blocks:
-            splits, digest = self._load(block.workload)
-            if block.dataset_sha256 not in {"", digest}:
-                name = block.workload.dataset
-                raise DatasetError(f"{name} is another dataset here than in the run")
-            expected = judge.expected_losses(draw_task(block.workload, splits, block.seed))
-            for position, entry in enumerate(block.entries):
-                if entry.label not in block.finished:
-                    yield from _run_cell(block, entry, position, expected)
+        with closing(Spool(self.folder)) as spool, ExitStack() as stack:
+            judges, judged = None, None
+            for block in blocks:
+                splits = self._load(block.workload)
+                if block.dataset_sha256 not in {"", splits.sha256}:
+                    name = block.workload.dataset
+                    raise DatasetError(f"{name} is another dataset here than in the run")
+                if judges is None or judged != block.workload:
+                    judged = block.workload
+                    judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
+                yield from _run_block(block, splits, spool, judges)
+                spool.clear()
 
 
-def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> Iterator[Happening]:
-    """Run a cell, and again if it was disturbed; the last attempt is final."""
+def _run_block(
+    block: Block, splits: StoredSplits, spool: Spool, judges: Judges
+) -> Generator[Happening]:
+    """Train all cells of a block, then have them judged; even if it is interrupted."""
+    assignment = Assignment(block.workload, block.seed, splits)
+    trained: list[JudgeCell] = []
+    interruption = None
+    try:
+        for position, entry in enumerate(block.entries):
+            yield from _train(block, entry, position, assignment, spool, judges, trained)
+    except BaseException as error:
+        if isinstance(error, (Exception, GeneratorExit)):
+            raise
+        interruption = error  # such as KeyboardInterrupt: what was trained is judged first
+    for result in judges.judge(trained):
+        yield CellFinished(disturbance.settle(result))
+    if interruption:
+        raise interruption
+
+
+def _train(
+    block: Block,
+    entry: Entry,
+    position: int,
+    assignment: Assignment,
+    spool: Spool,
+    judges: Judges,
+    trained: list[JudgeCell],
+) -> Iterator[Happening]:
+    """Train a cell, and again if it was disturbed; the last attempt is final."""
     spec = _spec(block, entry)
     for attempt in range(disturbance.REPEATS + 1):
         yield CellStarted(spec)
         started, start, sampler = now(), monotonic(), gpu.Sampler()
-        with process.run_worker(spec) as (events, values):
+        with cell.run(spec, assignment, _backend(entry), spool, judges) as (
+            events,
+            outcome,
+        ):
             for event in events:
                 sampler(event)
                 yield CellEvent(spec, event)
@@ -130,7 +166,7 @@ def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> 
             backend=spec.label,
             workload=spec.workload.name,
             round=spec.round,
-            seed=spec.seed,
+            seed=block.seed,
             threads=spec.threads,
             position=position,
             started=started,
@@ -138,12 +174,11 @@ def _run_cell(block: Block, entry: Entry, position: int, expected: Expected) -> 
             gpu=sampler.samples,
             point=block.point,
             block_attempt=block.attempt,
-            **values,
+            **outcome.values,
         )
         result = ceilings.measure_speed(result, spec)
-        result = judge.judge(result, expected, spec.workload.target_accuracy)
         result = disturbance.mark(result, attempt)
-        yield CellFinished(result)
+        trained.append(outcome.case(result, block.proof))
         if result.final:
             return
 
@@ -155,7 +190,8 @@ def _spec(block: Block, entry: Entry) -> CellSpec:
     threads = entry.threads or block.threads
     # The last CPUs: the first ones serve most interrupts, and this process.
     cpus = tuple(machine.usable_cpus()[-threads:])
-    return CellSpec(**{**asked, "threads": threads, "cpus": cpus})
+    seed = block.seed if block.open_seed else None
+    return CellSpec(**{**asked, "seed": seed, "threads": threads, "cpus": cpus})
 
 
 def _why_unavailable(entry: Entry) -> str | None:

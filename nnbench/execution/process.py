@@ -1,30 +1,37 @@
-"""The parent's side of a cell: start its worker, follow its events, and end it in time.
+"""The parent's side of a worker: start it, talk to it, and end it in time.
 
 A worker inherits the environment, but for what would slow some libraries down and not others.
 """
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from msgspec.structs import asdict
 
-from nnbench.records import EpochFinished, Event, Failed, Finished, Progress, Ready, Status
+from nnbench import pipes
+from nnbench.execution.supervisor import supervised
+from nnbench.execution.tree import Tree, Watch
+from nnbench.records import Answer, Failed, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Mapping
+    from typing import Self
 
-    from nnbench.records import CellSpec
+    from nnbench.records import CellSpec, Command
 
+A = TypeVar("A")  # an answer
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -51,137 +58,233 @@ CAPS = (
 INHERIT = "NNBENCH_INHERIT"  #: names of caps to measure with all the same, with commas
 LEAKS = {"PYTHONPATH", "PYTHONHOME"}  # they would put this interpreter's packages into another
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
-EVENT_BYTES = 1 << 24  #: a longer line is no event
 POLL_S = 0.1
-CHUNK = 1 << 16
-GRACE_S = 10.0  #: for a worker that has sent its last event, and for pipes that outlive it
+CHUNK = 1 << 20
+GRACE_S = 10.0  #: for a worker that has sent its last answer, and for pipes that outlive it
+
+
+class EndedError(Exception):
+    """A worker cannot go on; ``failed`` says why."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.failed = failed
 
 
 class Worker:
-    """A running worker process with its two pipes: events, and whatever it prints."""
+    """A running worker process: commands go in, answers and whatever it prints come out.
 
-    def __init__(self, spec: CellSpec) -> None:
+    It has so much time as its cell allows; while it is stopped, its time stands still.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    device
+        That its backend says to use.
+    descriptors
+        Of the memory that its dataset lies in.
+    largest
+        Bytes of the longest answer that is an answer.
+    """
+
+    def __init__(
+        self, spec: CellSpec, device: str, descriptors: Collection[int], largest: int
+    ) -> None:
+        self.spec, self.largest = spec, largest
         self.deadline = monotonic() + spec.timeout_s
-        read_end, write_end = os.pipe()
+        self.stopped: float | None = None  #: since when
+        self.printed = b""
+        self._pending = bytearray()
+        self._kills_before = out_of_memory_kills()
+        command_read, self._commands = _pipe()
+        self._answers, answer_write = _pipe()
         self.process = subprocess.Popen(
-            command(spec.python, "nnbench.worker", str(write_end)),
-            stdin=subprocess.PIPE,
+            supervised(
+                command(spec.python, "nnbench.worker", str(command_read), str(answer_write))
+            ),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=for_threads(inherited(spec.python), spec.threads),
-            pass_fds=[write_end],
+            pass_fds=[command_read, answer_write, *descriptors],
             start_new_session=True,
         )
-        os.close(write_end)
-        self.events = read_end
-        self.pending = b""
-        self.printed = b""
-        assert self.process.stdin  # noqa: S101 - it was asked for
-        with suppress(BrokenPipeError):  # it died at once; its status will say so
-            self.process.stdin.write(msgspec.json.encode(spec))
-            self.process.stdin.close()
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield event lines as they come, until both pipes end, the worker, or its time."""
+        os.close(command_read)
+        os.close(answer_write)
+        self.tree = Tree(self.process.pid)
+        self.watch = Watch(self.tree, spec.cpus, device)
         assert self.process.stdout  # noqa: S101 - it was asked for
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (self.events, self.process.stdout.fileno()):
-                os.set_blocking(descriptor, False)
-                selector.register(descriptor, selectors.EVENT_READ)
-            while selector.get_map() and monotonic() < self.deadline:
-                ended = self.process.poll() is not None
-                ready = selector.select(0 if ended else POLL_S)
-                for key, _ in ready:
-                    yield from self._read(selector, key.fd)
-                if ended and not ready:
-                    return  # a grandchild may hold the pipes open
-                if ended:
-                    self.hurry()  # or even write to them
+        self._output = self.process.stdout.fileno()
+        self._selector = selectors.DefaultSelector()
+        for descriptor in (self._answers, self._output):
+            os.set_blocking(descriptor, False)
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        os.set_blocking(self._commands, False)
 
-    def _read(self, selector: selectors.BaseSelector, descriptor: int) -> Iterator[bytes]:
-        chunk = os.read(descriptor, CHUNK)
-        if not chunk:
-            selector.unregister(descriptor)
-        elif descriptor == self.events:
-            *complete, self.pending = (self.pending + chunk).split(b"\n")
-            yield from complete
-            if len(self.pending) > EVENT_BYTES:
-                yield self.pending
-                self.pending = b""
-        else:
-            self.printed = (self.printed + chunk)[-OUTPUT_BYTES:]
+    def __enter__(self) -> Self:
+        """Use it until the context is left."""
+        return self
 
-    def hurry(self) -> None:
-        """Leave no more time than the grace."""
-        self.deadline = min(self.deadline, monotonic() + GRACE_S)
-
-    def end(self) -> int | None:
-        """Wait for the end and return the exit status; None if time ran out."""
-        try:
-            return self.process.wait(max(0.0, self.deadline - monotonic()))
-        except subprocess.TimeoutExpired:
-            return None
-
-    def kill(self) -> None:
-        """Kill the whole process group, collect the worker, and close the pipes."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+    def __exit__(self, *_: object) -> None:
+        """Kill all of its processes, collect it, and close the pipes."""
+        self.tree.kill()
         self.process.wait()
-        os.close(self.events)
+        self._selector.close()
+        os.close(self._commands)
+        os.close(self._answers)
         if self.process.stdout:
             self.process.stdout.close()
 
+    def stop(self) -> None:
+        """Let nothing of it run until it goes on."""
+        if self.stopped is None:
+            self.tree.stop()
+            self.stopped = monotonic()
 
-@contextmanager
-def run_worker(spec: CellSpec) -> Iterator[tuple[Iterator[Event], dict[str, Any]]]:
-    """Run one cell in a process of its own: give its events, and what its result has of them.
+    def go_on(self) -> None:
+        """Let it run; the time for which it was stopped is given back to it."""
+        if self.stopped is not None:
+            self.deadline += monotonic() - self.stopped
+            self.stopped = None
+            self.tree.go_on()
 
-    The values of the result are whole once the context is left; the worker's whole process group
-    is dead by then, whatever has happened.
-    """
-    values: dict[str, Any] = {"epochs": []}  # a status comes with the last event
-    kills_before = out_of_memory_kills()
-    worker = Worker(spec)
-    try:
-        yield follow(worker, values), values
-        exit_status = worker.end()
-    finally:
-        worker.kill()
-    if "status" not in values:
-        killed = out_of_memory_kills() > kills_before
-        take_in(explain(exit_status, spec, out_of_memory=killed), values)
-    lines = worker.printed.decode(errors="replace").strip().splitlines()
-    values["output"] = "\n".join(lines[-OUTPUT_LINES:])
+    def send(self, message: Command) -> None:
+        """Send a command.
+
+        Raises
+        ------
+        EndedError
+            If the worker ends, or its time does, before it has read that.
+        """
+        rest = memoryview(pipes.frame(message))
+        self._selector.register(self._commands, selectors.EVENT_WRITE)
+        try:
+            while rest:
+                if self._commands in self._wait():
+                    rest = rest[os.write(self._commands, rest) :]
+        except BrokenPipeError:
+            pass  # it has closed its end: what it answers, or that it ends, says why
+        finally:
+            self._selector.unregister(self._commands)
+
+    def receive(self, kind: type[A]) -> A:
+        """Wait for an answer of some kind; any other one is an error.
+
+        Raises
+        ------
+        EndedError
+            If it is :class:`Failed`, or no such answer; if the worker ends, or its time does.
+        """
+        while (content := self._frame()) is None:
+            self._wait()
+            self.watch.poll()
+        try:
+            answer: Answer = pipes.decode(content, Answer)
+        except pipes.PipeError as error:
+            raise self._not_an_answer(str(error)) from error
+        if isinstance(answer, Failed):
+            raise EndedError(answer)
+        if not isinstance(answer, kind):
+            raise self._not_an_answer(f"a {type(answer).__name__}, where {kind.__name__} was due")
+        if not finite(answer):
+            raise self._not_an_answer(f"a {kind.__name__} with a number that is not finite")
+        return answer
+
+    def finish(self) -> None:
+        """Wait until it has ended, or its grace is over; it has sent its last answer."""
+        self._hurry()
+        with suppress(EndedError):
+            while True:
+                self._wait()
+                self._pending.clear()
+
+    @property
+    def output(self) -> str:
+        """The last lines that it printed."""
+        lines = self.printed.decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-OUTPUT_LINES:])
+
+    def _not_an_answer(self, what: str) -> EndedError:
+        return EndedError(Failed(Status.CRASHED, f"wrote to the pipe of answers: {what}"))
+
+    def _frame(self) -> bytes | None:
+        """Take a whole frame out of what has come, if there is one."""
+        head = bytes(self._pending[: pipes.LENGTH.size])
+        if len(head) < pipes.LENGTH.size:
+            return None
+        end = len(head) + int.from_bytes(head, "little")
+        if end > self.largest:
+            raise self._not_an_answer(repr(bytes(self._pending[:60])))
+        if len(self._pending) < end:
+            return None
+        content = bytes(self._pending[len(head) : end])
+        del self._pending[:end]
+        return content
+
+    def _wait(self) -> set[int]:
+        """Read what has come, or wait until something can be read or written.
+
+        Raises
+        ------
+        EndedError
+            If the worker has ended, and all that it left was read, or if its time is over.
+        """
+        if monotonic() >= self.deadline:
+            raise EndedError(self._explain(None))
+        exit_status = self.process.poll()
+        left = self.watch.due_s(max(0.0, min(POLL_S, self.deadline - monotonic())))
+        ready = {key.fd for key, _ in self._selector.select(0 if exit_status is not None else left)}
+        for descriptor in ready - {self._commands}:
+            self._read(descriptor)
+        if exit_status is not None:
+            if not ready - {self._commands}:  # a grandchild may hold the pipes open
+                raise EndedError(self._explain(exit_status))
+            self._hurry()  # or even write to them
+        return ready
+
+    def _read(self, descriptor: int) -> None:
+        chunk = os.read(descriptor, CHUNK)
+        if not chunk:
+            self._selector.unregister(descriptor)
+        elif descriptor == self._answers:
+            self._pending += chunk
+        else:
+            self.printed = (self.printed + chunk)[-OUTPUT_BYTES:]
+
+    def _hurry(self) -> None:
+        """Leave no more time than the grace."""
+        self.deadline = min(self.deadline, monotonic() + GRACE_S)
+
+    def _explain(self, exit_status: int | None) -> Failed:
+        killed = out_of_memory_kills() > self._kills_before
+        return explain(exit_status, self.spec, out_of_memory=killed)
 
 
-def follow(worker: Worker, values: dict[str, Any]) -> Iterator[Event]:
-    """Yield a worker's events, up to its last one; then it has only to end."""
-    for line in worker.lines():
-        if "status" not in values:
-            try:
-                event: Event = msgspec.json.decode(line, type=Event)
-            except msgspec.MsgspecError:  # the backend has written to our pipe
-                text = f"wrote to the pipe of events: {line[:60]!r}"
-                event = Failed(Status.CRASHED, text)
-            take_in(event, values)
-            yield event
-        if "status" in values:
-            worker.hurry()
+def _pipe() -> tuple[int, int]:
+    """Make a pipe that takes what is usual in one piece, where the system has such."""
+    ends = os.pipe()
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # beyond the user's share
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, CHUNK)
+    return ends
 
 
-def take_in(event: Event, values: dict[str, Any]) -> None:
-    """Add what an event says to the values of a :class:`CellResult`, which has the same names."""
-    match event:
-        case Ready() | Failed():
-            values |= asdict(event)
-        case Finished():
-            values |= {"status": Status.OK, **asdict(event)}
-        case EpochFinished(epoch=epoch):
-            values["epochs"].append(epoch)
-        case Progress():
-            pass
-        case unknown:
-            assert_never(unknown)
+def finite(value: object) -> bool:
+    """Tell whether no number in an answer is NaN or infinite, which JSON does not have."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case list() | tuple():
+            return all(map(finite, value))
+        case dict():
+            return all(map(finite, value.values()))
+        case msgspec.Struct():
+            return all(finite(getattr(value, name)) for name in value.__struct_fields__)
+        case _ if is_dataclass(value):
+            return all(finite(getattr(value, field.name)) for field in fields(value))
+        case _:
+            return True
 
 
 def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> Failed:

@@ -48,6 +48,8 @@ class Run:
         self.folder = folder
         self._cells = None if cells is None else list(cells)
         self._warnings: list[str] = []
+        #: The last attempt at each block that has a cell, by point and round, of a run that goes on.
+        self.attempted: dict[tuple[int, int], int] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -69,12 +71,22 @@ class Run:
         ResultsError
             As :meth:`open`, and if the folder cannot be written.
         """
-        cells = store.read_cells(folder, mend=True)
-        return cls(store.read_info(folder), _read(cells), folder)
+        attempted: dict[tuple[int, int], int] = {}
+
+        def noted() -> Iterator[CellResult]:
+            for cell in store.read_cells(folder, mend=True):
+                block = cell.point, cell.round
+                attempted[block] = max(cell.block_attempt, attempted.get(block, 0))
+                yield cell
+
+        run = cls(store.read_info(folder), _read(noted()), folder)
+        run.attempted = attempted
+        return run
 
     def add(self, cell: CellResult) -> None:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
         if cell.final:
+            self.cells[:] = [old for old in self.cells if not store.supersedes(cell, old)]
             epochs = [replace(epoch, losses=[]) for epoch in cell.epochs]
             self.cells.append(replace(cell, epochs=epochs))
 

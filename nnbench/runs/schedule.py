@@ -1,6 +1,7 @@
 """Run the blocks of a run, write down what comes, and announce it.
 
-In a block every backend runs once, with the same seed, in an order that depends on the seed alone.
+In a block every backend runs once, with the same seed, in an order that depends on the seed alone. Its
+cells are written when all of them were judged: until then nobody can read its seed.
 All events of a run are announced here, whatever command started it.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from nnbench.records import Happening
     from nnbench.runs.planning import Plan
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run
@@ -33,7 +35,7 @@ SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its trainin
 def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
     """Run every cell, in a folder without a run, and write each result as it comes.
 
-    Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells finished by then
+    Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells trained by then
     are in ``folder``, ``conclude`` was called with the run, and the end of the run was announced.
     """
     digest = plan.executor.dataset_sha256(plan.info.workload)
@@ -44,7 +46,10 @@ def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
 
 
 def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
-    """Run the cells that are missing in ``folder``, whose run is that of ``plan``."""
+    """Run the blocks in which cells are missing in ``folder``, whose run is that of ``plan``.
+
+    A block runs whole, with a new seed if that is drawn: who knows a part of its cells knows the seed.
+    """
     info = plan.info
     if plan.executor.dataset_sha256(info.workload) != info.dataset_sha256:
         name = info.workload.dataset
@@ -54,6 +59,7 @@ def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
 
 
 def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
+    plan.executor.folder = folder
     with observing.told():
         catalog.notify("nnbench_run_started", run=run.info, folder=folder)
         try:
@@ -83,49 +89,62 @@ class _Schedule:
             if (0, label) not in self.kept:
                 self.record(self.skipped(label, reason))
         with closing(self.executor.run(self.blocks())) as happenings:
-            for happening in happenings:
-                match happening:
-                    case CellStarted(spec=spec):
-                        catalog.notify("nnbench_cell_started", spec=spec)
-                    case CellEvent(spec=spec, event=event):
-                        catalog.notify("nnbench_cell_event", spec=spec, event=event)
-                    case CellFinished(result=result):
-                        self.record(result)
-                        self.drop_if_slow(result)
-                    case unknown:
-                        assert_never(unknown)
+            try:
+                for happening in happenings:
+                    self.take_in(happening)
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    raise
+                # An interruption. The executor knows of it if it was at work; else it is told, and
+                # gives what it has trained so far before it raises it again.
+                self.take_in(happenings.throw(error))
+                for happening in happenings:
+                    self.take_in(happening)
+                raise
+
+    def take_in(self, happening: Happening) -> None:
+        match happening:
+            case CellStarted(spec=spec):
+                catalog.notify("nnbench_cell_started", spec=spec)
+            case CellEvent(spec=spec, event=event):
+                catalog.notify("nnbench_cell_event", spec=spec, event=event)
+            case CellFinished(result=result):
+                self.record(result)
+                self.drop_if_slow(result)
+            case unknown:
+                assert_never(unknown)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the blocks in which something is left to run, and announce what was kept."""
+        """Yield the blocks in which something is left to run, whole; of others, announce what was kept."""
         labels = [*self.info.backends, *self.info.unavailable]
         for round_ in range(self.info.rounds):
+            kept = [cell for label in self.remaining if (cell := self.kept.get((round_, label)))]
+            if len(kept) == len(self.remaining):
+                for cell in kept:
+                    catalog.notify("nnbench_cell_kept", result=cell)
+                    self.drop_if_slow(cell)
+                continue
             seed = self.seed(round_)
             order = seeding.block_order(labels, seed)
-            entries = [self.remaining[label] for label in order if label in self.remaining]
-            kept = [cell for e in entries if (cell := self.kept.get((round_, e.label)))]
-            for cell in kept:
-                catalog.notify("nnbench_cell_kept", result=cell)
-                self.drop_if_slow(cell)
-            if len(kept) < len(entries):
-                yield Block(
-                    workload=self.info.workload,
-                    threads=self.info.threads,
-                    dataset_sha256=self.info.dataset_sha256,
-                    round=round_,
-                    seed=seed,
-                    proof=self.info.proof or "off",
-                    entries=entries,
-                    finished=[cell.backend for cell in kept],
-                    budget_s=self.info.budget_s,
-                    timeout_s=self.info.timeout_s,
-                )
+            yield Block(
+                workload=self.info.workload,
+                threads=self.info.threads,
+                dataset_sha256=self.info.dataset_sha256,
+                round=round_,
+                seed=seed,
+                open_seed=self.info.seed is not None,
+                proof=self.info.proof or "off",
+                attempt=self.run.attempted.get((0, round_), -1) + 1,
+                entries=[self.remaining[label] for label in order if label in self.remaining],
+                budget_s=self.info.budget_s,
+                timeout_s=self.info.timeout_s,
+            )
 
     def seed(self, round_: int) -> int:
         """Return the seed of a round; one that nobody asked for is known to nobody before."""
         if self.info.seed is not None:
             return self.info.seed + round_
-        kept = (cell.seed for (of, _), cell in self.kept.items() if of == round_)
-        return next(kept, secrets.randbits(SEED_BITS))
+        return secrets.randbits(SEED_BITS)
 
     def drop_if_slow(self, result: CellResult) -> None:
         """Leave a backend out of further blocks if it can't run, or is too slow for more.

@@ -1,14 +1,16 @@
 """A run on disk: ``run.json`` says what was asked and where, ``cells.jsonl`` what happened.
 
-Every finished cell is one line, on disk before the next cell starts. Tables are derived from these
+Every finished cell is one line, on disk before the next block starts. Tables are derived from these
 two files and never edited.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +22,7 @@ from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.records import LOCAL, SCHEMA_VERSION, CellResult, Machine, Point, RunInfo, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 RUN, CELLS, LOCK = "run.json", "cells.jsonl", ".lock"
@@ -102,6 +104,8 @@ def upgrade(first: dict[str, Any]) -> dict[str, Any]:
 def read_cells(folder: Path, *, warn: bool = True, mend: bool = False) -> Iterator[CellResult]:
     """Yield the finished cells, in the order in which they ran.
 
+    Of a block that ran again only the last attempt counts: the cells of others are not final.
+
     A last line that a kill has torn is left out, with a warning if that is wanted, and cut off if
     cells are to be added.
 
@@ -111,16 +115,77 @@ def read_cells(folder: Path, *, warn: bool = True, mend: bool = False) -> Iterat
         If any other line is damaged, or the last one cannot be cut off.
     """
     path = folder / CELLS
+    superseded = _superseded(folder)
     try:
         for number, line in enumerate(files.read_lines(path, warn=warn, mend=mend), start=1):
             cell = _decode(line, CellResult, f"{path}:{number}")
             if cell.status is Status.OK and not cell.complete:  # before it had its own status
                 cell = replace(cell, status=Status.BUDGET)
-            yield cell
+            yield replace(cell, final=False) if superseded(cell) else cell
     except OSError as error:
         if not mend:
             raise
         raise ResultsError(f"cannot write to {path}: {error.strerror}") from error
+
+
+class _Place(msgspec.Struct):
+    """Where a cell belongs: some of its fields."""
+
+    backend: str
+    round: int
+    point: int = 0
+    block_attempt: int = 0
+
+
+def supersedes(new: CellResult, old: CellResult) -> bool:
+    """Tell whether a cell is of a later attempt at the block of another, which counts no more.
+
+    A backend that cannot run at all has its one cell before any block.
+    """
+    is_later = (new.point, new.round) == (old.point, old.round) and (
+        new.block_attempt > old.block_attempt
+    )
+    return is_later and (old.status is not Status.SKIPPED or new.backend == old.backend)
+
+
+def _superseded(folder: Path) -> Callable[[CellResult], bool]:
+    """Return what tells whether a cell counts no more; mostly no block has run again."""
+    path = folder / CELLS
+    if not path.exists() or not _has_again(path):
+        return lambda _: False
+    last: dict[tuple[int, int], int] = {}
+    for place in _places(folder):
+        block = place.point, place.round
+        last[block] = max(place.block_attempt, last.get(block, 0))
+    at_last = {
+        (place.backend, place.point, place.round)
+        for place in _places(folder)
+        if place.block_attempt == last[place.point, place.round]
+    }
+
+    def superseded(cell: CellResult) -> bool:
+        if cell.block_attempt == last[cell.point, cell.round]:
+            return False
+        is_skipped = cell.status is Status.SKIPPED
+        return not is_skipped or (cell.backend, cell.point, cell.round) in at_last
+
+    return superseded
+
+
+def _has_again(path: Path) -> bool:
+    """Tell whether a later attempt at a block is in a file, without reading its records."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            return re.search(rb'"block_attempt":\s*[1-9]', content) is not None
+
+
+def _places(folder: Path) -> Iterator[_Place]:
+    """Yield where the cells belong; a damaged line is for others to find."""
+    for line in files.read_lines(folder / CELLS, warn=False):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield msgspec.json.decode(line, type=_Place)
 
 
 def _decode(content: bytes, kind: type[T], where: object) -> T:

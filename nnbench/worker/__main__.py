@@ -1,8 +1,8 @@
-"""The process of one cell: ``python -m nnbench.worker FD``; with ``--protocol``, its number.
+"""The process of one cell: ``python -m nnbench.worker READ WRITE``; with ``--protocol``, its number.
 
-It reads a :class:`CellSpec` as JSON from standard input and writes events, one JSON line each,
-to the file descriptor FD, so that a backend may print what it likes. The parent has set the
-thread counts in the environment; nothing numerical is imported before the worker is pinned.
+It reads commands from one file descriptor and answers to the other (:mod:`nnbench.pipes`), so that
+a backend may print what it likes. The first command is a :class:`Job`. The parent has set the thread
+counts in the environment; nothing numerical is imported before the worker is pinned.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from nnbench import prctl
+from nnbench import pipes
 from nnbench.contract.errors import BackendUnavailableError
-from nnbench.records import PROTOCOL, CellSpec, Event, Failed, Status
+from nnbench.prctl import die_with_parent
+from nnbench.records import PROTOCOL, Close, Closed, Command, Failed, Job, Status
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -27,30 +26,35 @@ OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}  #: the host's, and that of 
 
 
 def main() -> None:
-    """Run the cell that standard input describes."""
+    """Do what the commands say, up to the last one."""
     if sys.argv[1:] == ["--protocol"]:
         sys.stdout.write(f"{PROTOCOL}\n")
         return
     faulthandler.enable()
-    prctl.die_with_parent()
-    spec = msgspec.json.decode(sys.stdin.buffer.read(), type=CellSpec)
-    if spec.cpus and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, spec.cpus)
-    with os.fdopen(int(sys.argv[1]), "wb") as pipe:
-        work(spec, pipe)
+    die_with_parent()
+    read_end, write_end = map(int, sys.argv[1:])
+    with os.fdopen(read_end, "rb") as commands, os.fdopen(write_end, "wb") as answers:
+        try:
+            job = pipes.receive(commands, Job)
+        except EOFError:
+            sys.exit("the parent has died before it said what to train")
+        if job.cpus and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, job.cpus)
+        work(job, commands, answers)
 
 
-def work(spec: CellSpec, pipe: BinaryIO) -> None:
-    """Run a cell and turn whatever it raises into its last event."""
-
-    def send(event: Event) -> None:
-        pipe.write(msgspec.json.encode(event) + b"\n")
-        pipe.flush()
-
+def work(job: Job, commands: BinaryIO, answers: BinaryIO) -> None:
+    """Obey commands, and turn whatever that raises into the last answer."""
     from nnbench.worker import training
 
+    def send(answer: object) -> None:
+        pipes.send(answers, answer)
+
     try:
-        training.run_cell(spec, send)
+        trainer = training.prepare(job, send)
+        while not isinstance(command := following(commands), Close):
+            trainer.obey(command, send)
+        send(Closed(training.peak_memory_bytes()))
     except BackendUnavailableError as error:
         send(Failed(Status.SKIPPED, shorten(str(error))))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything
@@ -58,6 +62,15 @@ def work(spec: CellSpec, pipe: BinaryIO) -> None:
         names = {each.__name__ for each in type(error).__mro__}
         send(Failed(Status.OOM if names & OUT_OF_MEMORY else Status.CRASHED, text))
         traceback.print_exc()  # last, because the backend may have closed standard error
+
+
+def following(commands: BinaryIO) -> Command:
+    """Wait for the next command; whoever has nobody left to obey ends."""
+    try:
+        command: Command = pipes.receive(commands, Command)
+    except EOFError:
+        sys.exit("the parent has died")
+    return command
 
 
 def shorten(text: str) -> str:

@@ -1,142 +1,199 @@
-"""What happens inside a cell: set-up, transfer, warm-up, training, evaluation, phases.
+"""What happens inside a cell: set-up, transfer, warm-up, and then what the parent asks for.
 
-The clock runs around ``train_epoch`` and the synchronize after it, and around nothing else that
-counts as training. An epoch is handed over in parts of about a second, so that progress shows
-and a budget can end it; a backend whose epoch is quicker than that gets it in one call.
+The clock runs around ``train_epoch``, the synchronize after it and the copy of its losses, and, in the
+first call, around the load of the parameters; around nothing else that counts as training. Where
+the calls end is drawn by the parent. This process knows neither the seed nor anything that its training is
+judged by.
 """
 
 from __future__ import annotations
 
 import gc
-import math
 import resource
 import sys
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from nnbench import catalog, reference
+from nnbench import catalog
 from nnbench.contract.backend import Network
-from nnbench.contract.spec import Examples, minibatches
-from nnbench.data import seeding
-from nnbench.data.task import Task, load_task
-from nnbench.records import Epoch, EpochFinished, Finished, Part, Progress, Ready, Setup
+from nnbench.contract.spec import Examples, flatten, map_arrays, minibatches
+from nnbench.data import arrays, seeding
+from nnbench.records import (
+    Close,
+    Inspect,
+    Inspected,
+    Job,
+    Predict,
+    Predicted,
+    Ready,
+    Setup,
+    State,
+    Train,
+    Trained,
+)
 from nnbench.worker import counters, phases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Backend, Model
-    from nnbench.records import CellSpec, Event, Handicap
+    from nnbench.contract.spec import Layer, NetworkSpec
+    from nnbench.records import Command, Handicap
 
-PART_S = 1.0  #: how long one call of train_epoch should take at most
+    Send = Callable[[object], None]
+
 WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
-BATCH_SIZE = 1000  #: of evaluation; it has no effect on the result
 WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not train
-
-
-class Evaluation(NamedTuple):
-    """How well a network does on the test split: fields of an epoch."""
-
-    test_loss: float | None  #: None is not finite
-    accuracy: float | None  #: None where the targets are no classes
-    evaluate_s: float
-
-
-class Trained(NamedTuple):
-    """What one call of train_epoch did: fields of an epoch, which has their sums."""
-
-    images: int
-    train_s: float
-    losses: list[float | None]
-    cpu_s: float
-    involuntary_switches: int
-    waited_s: float | None
-    steal_s: float
-    compilations: int
-    device_s: float | None  #: by the device's own clock
+WARM_UP_SEED = (
+    1 << 64
+)  #: more than a run's can be: training meets neither its parameters nor its order
+BATCH_SIZE = 1000  #: of ``predict`` on the test split; it has no effect on the result
 
 
 @dataclass
 class Trainer:
-    """Trains a network within a budget; keeps the clock."""
+    """Does with a network what it is told, and keeps the clock."""
 
     network: Model[Any, Any]
-    data: Any
+    spec: NetworkSpec
+    data: Any  #: the training split, where the backend wants it
     batch_size: int
-    budget_s: float
+    test_data: Any = None  #: likewise, without labels or targets
+    test_count: int = 0
     cpus: tuple[int, ...] = ()  #: that this process is pinned to
-    pace_s: float = 1.0  #: seconds a step, from the latest call
-    spent_s: float = 0.0
 
-    def call(self, order: NDArray[np.int64]) -> Trained:
+    def obey(self, command: Command, send: Send) -> None:
+        """Carry out a command and send its answers."""
+        match command:
+            case Train(order=order, layers=layers):
+                parameters = None if layers is None else self.spec.view(floats(layers))
+                send(self.train(np.frombuffer(order, np.int64).copy(), parameters))
+                send(self.state())
+            case Predict():
+                send(self.predict())
+            case Inspect(order=order):
+                send(self.inspect(np.frombuffer(order, np.int64).copy()))
+            case Job() | Close():
+                raise ValueError(f"{type(command).__name__} does not come here")
+            case unknown:
+                assert_never(unknown)
+
+    def train(self, order: NDArray[np.int64], layers: list[Layer] | None = None) -> Trained:
         """Train on ``order``, on the clock; what else is read here is read off it."""
         compiled = self.network.compilations() or 0
         before = counters.read(self.cpus)
-        start = perf_counter()
-        losses = self.network.train_epoch(self.data, order, self.batch_size)
+        start = loaded = perf_counter()
+        if layers is not None:
+            self.network.load(layers)
+            loaded = perf_counter()
+        found = self.network.train_epoch(self.data, order, self.batch_size)
         self.network.synchronize()
+        losses = np.array(found, np.float32)
         seconds = perf_counter() - start
         usage = counters.between(before, counters.read(self.cpus))
-        self.pace_s = seconds / max(1, len(losses))
+        require_shape("the losses of train_epoch", losses, (-(-len(order) // self.batch_size),))
         return Trained(
-            images=len(order),
             train_s=seconds,
-            losses=[finite_or_none(loss) for loss in losses.tolist()],
+            load_s=None if layers is None else loaded - start,
+            losses=losses.tobytes(),
             **usage._asdict(),
             compilations=(self.network.compilations() or 0) - compiled,
             device_s=self.network.device_seconds(),
         )
 
-    def epoch(self, order: NDArray[np.int64]) -> Iterator[Trained]:
-        """Train on ``order`` part by part, until the budget is spent."""
-        done = 0
-        while done < len(order) and self.spent_s < self.budget_s:
-            seconds = min(self.budget_s - self.spent_s, PART_S)
-            steps = max(1, int(seconds / self.pace_s))
-            part = self.call(order[done : done + steps * self.batch_size])
-            self.spent_s += part.train_s
-            done += part.images
-            yield part
+    def state(self) -> State:
+        """Copy out the parameters and what the optimizer keeps."""
+        layers = self._flat("dump", self.network.dump())
+        kept = self.network.optimizer_state()
+        if kept is None:
+            return State(layers, None, None)
+        first, second = (self._flat("optimizer_state", each) for each in (kept.first, kept.second))
+        return State(layers, int(kept.steps), first + second)
+
+    def predict(self) -> Predicted:
+        """Compute the logits of the whole test split, timed."""
+        start = perf_counter()
+        parts = [
+            self.network.predict(self.network.batch(self.test_data, index))
+            for index in minibatches(np.arange(self.test_count), BATCH_SIZE)
+        ]
+        logits = np.array(np.concatenate(parts), np.float32)
+        seconds = perf_counter() - start
+        require_shape("the logits of predict", logits, (self.test_count, self.spec.sizes[-1]))
+        return Predicted(logits.tobytes(), seconds)
+
+    def inspect(self, order: NDArray[np.int64]) -> Inspected:
+        """Compute the gradients of a batch, without an update, and then time the phases on it."""
+        network = self.network
+        if not isinstance(network, Network):
+            return Inspected(None, None)
+        batch = network.batch(self.data, order)
+        network.feedforward(batch)
+        network.backprop(batch)
+        gradients = self._flat("gradients", network.gradients())
+        return Inspected(gradients, phases.measure(network, self.data, order))
+
+    def _flat(self, method: str, layers: Iterable[Layer]) -> bytes:
+        """Return the arrays of layers one after the other, float32."""
+        found = [np.array(array, np.float32, order="C") for array in flatten(layers)]
+        empty = np.empty(self.spec.parameter_count, np.float32)
+        expected = [array.shape for array in flatten(self.spec.view(empty))]
+        shapes = [array.shape for array in found]
+        if shapes != expected:
+            raise ValueError(f"{method} gives arrays of the shapes {shapes}, not {expected}")
+        return b"".join(array.tobytes() for array in found)
 
 
-def run_cell(spec: CellSpec, send: Callable[[Event], None]) -> None:
-    """Carry out a cell and send its events; errors are the caller's."""
-    task = load_task(spec.workload, spec.seed)
+def floats(content: bytes) -> NDArray[np.float32]:
+    """Return a copy that whoever gets it may write to."""
+    return np.frombuffer(content, np.float32).copy()
+
+
+def require_shape(what: str, array: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape."""
+    if array.shape != shape:
+        raise ValueError(f"{what} have the shape {array.shape}, not {shape}")
+
+
+def prepare(job: Job, send: Send) -> Trainer:
+    """Set everything up, and say when training can start; errors are the caller's."""
+    # Copies, so that their pages are like those of any other array, and may be written to.
+    train = map_arrays(np.array, arrays.view_examples(job.train))
+    inputs = np.array(arrays.view(job.test))
     marks = [perf_counter()]
-    backend = catalog.find("backend", spec.backend, catalog.backends())
-    network = backend.network(task.network, task.batch_size, **spec.options)
-    if spec.handicap:
-        slow_down(network, spec.handicap)
+    backend = catalog.find("backend", job.backend, catalog.backends())
+    network = backend.network(job.network, job.batch_size, **job.options)
+    if job.handicap:
+        slow_down(network, job.handicap)
     marks.append(perf_counter())
 
-    data = network.place(task.train)
-    inputs, labels, targets = task.test  # a backend cannot change what it is judged by:
-    test_data = network.place(Examples(inputs, deepcopy(labels), deepcopy(targets)))
+    data = network.place(train)
+    test_data = network.place(without_answers(job.network, inputs))
     network.synchronize()
     marks.append(perf_counter())
 
-    network.load(task.layers)
-    trainer = Trainer(network, data, task.batch_size, spec.budget_s, spec.cpus)
-    warm_up(trainer, task)
-    network.load(task.layers)  # forget the warm-up
-    network.synchronize()
+    trainer = Trainer(network, job.network, data, job.batch_size, test_data, len(inputs), job.cpus)
+    pace_s = warm_up(trainer, len(train.inputs))
     marks.append(perf_counter())
-    send(Ready(make_setup(task, backend, *np.diff(marks).tolist())))
+    gc.collect()
+    gc.freeze()  # what exists by now is not the backend's garbage
+    send(Ready(make_setup(job, backend, train.inputs, pace_s, *np.diff(marks).tolist())))
+    send(trainer.state())  # which says how long that takes when there is nothing else to do
+    return trainer
 
-    complete = train(trainer, task, test_data, send)
-    changed = not reference.equal(network.dump(), task.layers)
-    index = np.arange(min(task.batch_size, len(task.train.inputs)))
-    measured = phases.measure(network, data, index) if isinstance(network, Network) else None
-    send(Finished(measured, peak_memory_bytes(), complete, changed))
+
+def without_answers(spec: NetworkSpec, inputs: NDArray[np.float32]) -> Examples:
+    """Give inputs labels, or targets, that are all zero: the right ones never come here."""
+    shape = len(inputs), spec.sizes[-1]
+    labels = spec.choose_loss(cross_entropy=np.zeros(len(inputs), np.int64), squared_error=None)
+    targets = spec.choose_loss(cross_entropy=None, squared_error=np.zeros(shape, np.float32))
+    return Examples(inputs, labels, targets)
 
 
 def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
@@ -164,94 +221,49 @@ def slow_down(network: Model[Any, Any], handicap: Handicap) -> None:
     network.device_seconds = lambda: None  # type: ignore[method-assign]  # likewise
 
 
-def warm_up(trainer: Trainer, task: Task) -> None:
-    """Run every shape that training will meet, until the pace is known.
+def warm_up(trainer: Trainer, count: int) -> float:
+    """Run every shape that training will meet, until the pace is known: seconds a step.
 
     The examples are the dataset's own, in an order that training does not use, because a backend
     that skips zeros would run at another pace on noise.
     """
-    order = seeding.warm_up_order(len(task.train.inputs), task.seed)
-    ragged = len(order) % task.batch_size
-    trainer.call(order[: task.batch_size + ragged])
-    images = task.batch_size
-    while trainer.call(np.resize(order, images)).train_s < WARM_UP_S and images < WARM_UP_IMAGES:
+    batch_size, order = trainer.batch_size, seeding.warm_up_order(count, WARM_UP_SEED)
+    layers = seeding.initial_layers(trainer.spec, "uniform", WARM_UP_SEED)
+    trainer.train(order[: batch_size + count % batch_size], layers)
+    images = batch_size
+    while True:
+        seconds = trainer.train(np.resize(order, images)).train_s
+        if seconds >= WARM_UP_S or images >= WARM_UP_IMAGES:
+            return seconds / (images // batch_size)
         images *= 2
 
 
-def train(trainer: Trainer, task: Task, test_data: Any, send: Callable[[Event], None]) -> bool:
-    """Train all epochs; return False if the budget, or a loss that is not finite, ended it."""
-    gc.collect()
-    gc.freeze()  # what exists by now is not the backend's garbage
-    images = 0
-    for number, order in enumerate(task.orders(), start=1):
-        parts = []
-        for part in trainer.epoch(order):
-            parts.append(part)
-            images += part.images
-            send(Progress(number, images, trainer.spent_s, part.losses[-1]))
-        if not parts:
-            return False
-        epoch = summarize(number, parts, evaluate(trainer.network, test_data, task))
-        send(EpochFinished(epoch))
-        if epoch.images < len(order) or None in epoch.losses:
-            return False
-    return True
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return a Python float of seven digits, all that float32 has; None for NaN and infinity."""
-    return float(f"{value:.7g}") if math.isfinite(value) else None
-
-
-def evaluate(network: Model[Any, Any], data: Any, task: Task) -> Evaluation:
-    """Evaluate a network on the whole test split, placed as ``data``."""
-    start = perf_counter()
-    order = np.arange(len(task.test.inputs))
-    logits = np.concatenate(
-        [network.predict(network.batch(data, i)) for i in minibatches(order, BATCH_SIZE)]
-    )
-    seconds = perf_counter() - start
-    with np.errstate(all="ignore"):  # a diverged network is a result, not a warning
-        loss, _ = reference.output_loss(task.network, logits.astype(np.float64), task.test)
-    accuracy = None
-    if task.labels is not None:
-        accuracy = float((logits.argmax(axis=1) == task.labels).mean())
-    return Evaluation(finite_or_none(loss), accuracy, seconds)
-
-
-def summarize(number: int, parts: list[Trained], evaluation: Evaluation) -> Epoch:
-    """Join the parts of an epoch and its evaluation; what one part does not know is unknown."""
-    columns = zip(Trained._fields, zip(*parts, strict=True), strict=True)
-    sums: dict[str, Any] = {n: None if None in each else reduce(add, each) for n, each in columns}
-    return Epoch(
-        number=number,
-        calls=len(parts),
-        parts=[Part(images=part.images, train_s=part.train_s) for part in parts],
-        **sums,
-        **evaluation._asdict(),
-    )
-
-
 def make_setup(
-    task: Task, backend: Backend, setup_s: float, transfer_s: float, warmup_s: float
+    job: Job,
+    backend: Backend,
+    inputs: NDArray[np.float32],
+    pace_s: float,
+    setup_s: float,
+    transfer_s: float,
+    warmup_s: float,
 ) -> Setup:
     """Collect what happened before training, and what its speed can be judged by."""
     from threadpoolctl import threadpool_info
 
-    inputs = task.train.inputs
     pools = {Path(pool["filepath"]).name: pool for pool in threadpool_info()}
     return Setup(
         setup_s=setup_s,
         transfer_s=transfer_s,
         warmup_s=warmup_s,
         epoch_images=len(inputs),
-        parameters=task.network.parameter_count,
+        parameters=job.network.parameter_count,
         thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
         kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
         device=backend.device,
-        operations=task.network.operations,
-        traffic_bytes=task.network.traffic(task.batch_size) / task.batch_size,
+        operations=job.network.operations,
+        traffic_bytes=job.network.traffic(job.batch_size) / job.batch_size,
         nonzero_share=float(np.count_nonzero(inputs) / inputs.size) if backend.skips_zeros else 1.0,
+        pace_s=pace_s,
     )
 
 

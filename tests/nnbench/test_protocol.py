@@ -20,31 +20,34 @@ def test_the_number_is_raised_with_what_crosses_the_pipe(schema):
     assert recorded == schema, "run: make documents"
 
 
-def fields(schema, *path):
-    """Return the fields of what stands at a place."""
-    node = schema["schema"]["workers answer"]["anyOf"][2]  # EpochFinished
-    for name in path:
-        node = node["properties"][name]
-    return node
+def message(schema, where, name):
+    """Return the schema of a message."""
+    kinds = schema["schema"][where]["anyOf"]
+    return next(kind for kind in kinds if kind["properties"]["type"] == {"enum": [name]})
 
 
-def drop_seed(schema):
-    asked = schema["schema"]["workers are asked"]
-    del asked["properties"]["seed"]
-    asked["required"].remove("seed")
+def setup(schema):
+    """Return the schema of what a worker says when it is ready."""
+    return message(schema, "workers answer", "Ready")["properties"]["setup"]
+
+
+def drop_order(schema):
+    train = message(schema, "workers are asked", "Train")
+    del train["properties"]["order"]
+    train["required"].remove("order")
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (drop_seed, ["workers are asked.seed"]),
+        (drop_order, ["workers are asked.order"]),
         (
-            lambda s: fields(s, "epoch")["properties"].update(cpu_s={"type": "integer"}),
-            ["workers answer.epoch.cpu_s"],
+            lambda s: setup(s)["properties"].update(pace_s={"type": "integer"}),
+            ["workers answer.setup.pace_s"],
         ),
         (
-            lambda s: fields(s, "epoch")["required"].append("cpu_s"),
-            ["workers answer.epoch.cpu_s"],
+            lambda s: setup(s)["required"].append("pace_s"),
+            ["workers answer.setup.pace_s"],
         ),
         (
             lambda s: s["schema"]["list --json"]["properties"]["backends"]["items"]["properties"][
@@ -55,7 +58,7 @@ def drop_seed(schema):
         (lambda s: s["schema"]["workers answer"]["anyOf"].pop(), ["workers answer"]),
         (lambda s: s["schema"].pop("info --json"), ["info --json"]),
     ],
-    ids=["field gone", "other type", "default gone", "new value", "event gone", "root gone"],
+    ids=["field gone", "other type", "default gone", "new value", "answer gone", "root gone"],
 )
 def test_what_would_be_misread_is_named(schema, change, found):
     before = deepcopy(schema)
@@ -65,7 +68,7 @@ def test_what_would_be_misread_is_named(schema, change, found):
 
 def test_a_new_field_with_a_default_changes_nothing_for_older_ones(schema):
     before = deepcopy(schema)
-    fields(schema, "epoch")["properties"]["watts"] = {"type": "number", "default": 0.0}
+    setup(schema)["properties"]["watts"] = {"type": "number", "default": 0.0}
     assert schema != before
     assert protocol.misread(before, schema) == []
 
@@ -80,10 +83,10 @@ def test_a_schema_that_would_be_misread_is_not_recorded(schema, tmp_path, monkey
     monkeypatch.setattr(protocol, "RECORD", tmp_path / "protocol.json")
     protocol.record()
     before = protocol.RECORD.read_text("utf-8")
-    drop_seed(schema)
+    drop_order(schema)
     monkeypatch.setattr(protocol, "current", lambda: schema)
     with pytest.raises(
-        SystemExit, match=r"^raise PROTOCOL in nnbench/records.py first: workers are asked.seed$"
+        SystemExit, match=r"^raise PROTOCOL in nnbench/records.py first: workers are asked.order$"
     ):
         protocol.record()
     assert protocol.RECORD.read_text("utf-8") == before

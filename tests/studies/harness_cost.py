@@ -1,7 +1,7 @@
 """What does nnbench itself cost? An epoch in the harness against the same loop bare.
 
 ``python -m tests.studies.harness_cost`` trains the numpy backend on MNIST in one process, in pairs
-of epochs: one through ``Trainer.epoch``, with all that it reads and keeps beside the training, and
+of epochs: one through ``Trainer.train``, with all that it reads and keeps beside the training, and
 one through a bare loop over the phases, in random order. It ends with 1 if the median ratio of the
 wall times is above the limit.
 """
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LIMIT = 0.01  #: of the bare loop's time
 WARM_UP = 3  #: epochs of each kind that do not count
+PART = 250  #: steps in a part
 
 
 @dataclass
@@ -78,7 +79,7 @@ def measure(pairs: int) -> tuple[Times, Times]:
 
 
 def prepare() -> tuple[Trainer, NDArray[np.int64]]:
-    """Return a trainer of the numpy backend that knows its pace, and the order of an epoch."""
+    """Return a trainer of the numpy backend that is warm, and the order of an epoch."""
     from nnbench import catalog
     from nnbench.data.task import load_task
     from nnbench.worker import training
@@ -86,18 +87,18 @@ def prepare() -> tuple[Trainer, NDArray[np.int64]]:
     workload = replace(catalog.workloads()["mnist"], epochs=1)
     task = load_task(workload, seed=0)
     network = catalog.backends()["numpy"].network(task.network, task.batch_size)
-    network.load(task.layers)
     cpus = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
     data = network.place(task.train)
-    trainer = training.Trainer(network, data, task.batch_size, float("inf"), cpus)
-    training.warm_up(trainer, task)
+    trainer = training.Trainer(network, task.network, data, task.batch_size, cpus=cpus)
+    training.warm_up(trainer, len(task.train.inputs))
+    network.load(task.layers)
     return trainer, next(task.orders())
 
 
 def in_harness(trainer: Trainer, order: NDArray[np.int64]) -> None:
-    """Train an epoch as a cell does."""
-    for _ in trainer.epoch(order):
-        pass
+    """Train an epoch as a cell does, in parts of the usual length."""
+    for start in range(0, len(order), PART * trainer.batch_size):
+        trainer.train(order[start : start + PART * trainer.batch_size])
 
 
 def bare_loop(

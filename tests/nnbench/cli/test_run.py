@@ -17,7 +17,7 @@ from nnbench.proof import judge
 from nnbench.runs import store
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 
-FINISHED_EPOCHS = 4  # before the fault
+FAULTY_EPOCH = 60  # of a step each; at least one part ends before it
 QUICK_CELL = "raises-in-create"
 FAULTS = {
     "exits": ("crashed", "exited with status 3 before it was done"),
@@ -25,13 +25,12 @@ FAULTS = {
     "aborts": ("crashed", "killed by SIGABRT"),
     "kills-itself": ("crashed", "killed by SIGKILL"),
     "exhausts-memory": ("oom", "MemoryError"),
-    "writes-garbage-line": ("crashed", r"wrote to the pipe of events: b'\x00garbage'"),
+    "writes-garbage-line": ("crashed", r"wrote to the pipe of answers: b'\x00garbage\n'"),
     "raises-in-create": ("crashed", "RuntimeError: no network of 4 layers today"),
     "unavailable-in-create": ("skipped", "the library finds no device"),
-    "turns-nan": ("diverged", "the loss is not finite"),
 }
-INVALID = ["forgets-mean", "flips-sign", "never-updates", "changes-inputs", "changes-parameters"]
-UNHARMED = ["steady", "leaves-grandchild"]
+INVALID = ["turns-nan", "forgets-mean", "flips-sign", "never-updates", "changes-inputs"]
+UNHARMED = ["steady", "leaves-grandchild", "changes-parameters"]  #: its copy of the parameters
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
 PIPES: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -88,8 +87,9 @@ def test_fault_is_recorded(cells, backend):
 def test_wrong_training_is_invalid(cells, backend):
     cell = cells[backend]
     assert cell.status == "invalid"
-    assert cell.deviation > cell.tolerance
-    assert re.fullmatch(r"the first losses stray \S+ from the reference, .*", cell.message)
+    assert re.match(
+        r"in steps? \d+( to \d+)? the loss .* the reference|the gradients", cell.message
+    )
 
 
 @pytest.mark.parametrize("backend", UNHARMED)
@@ -101,7 +101,7 @@ def test_neighbours_are_unharmed(cells, backend):
 
 @pytest.mark.parametrize("backend", ["exits", "segfaults", "kills-itself", "exhausts-memory"])
 def test_epochs_before_a_crash_are_kept(cells, backend):
-    assert len(cells[backend].epochs) == FINISHED_EPOCHS
+    assert FAULTY_EPOCH / 4 < len(cells[backend].epochs) < FAULTY_EPOCH
     assert not cells[backend].complete
 
 
@@ -136,7 +136,7 @@ def test_tables_rank_only_the_unharmed(faulty_run, table):
     rows = read_rows(folder / f"{table}.csv")
     figures = {"accuracy": "final_loss", "timing": "train_s_per_epoch"}
     assert {name for name, row in rows.items() if row[figures[table]]} == set(UNHARMED)
-    assert set(list(rows)[:2]) == set(UNHARMED)
+    assert set(list(rows)[:3]) == set(UNHARMED)
     assert all(rows[name]["message"] == message for name, (_, message) in FAULTS.items())
 
 
@@ -278,14 +278,14 @@ def test_signal_before_the_run_starts(tmp_path, number, expected):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's prctl")
-def test_worker_dies_with_a_killed_parent(tmp_path, mark):
+def test_worker_dies_with_a_killed_parent_and_its_block_is_lost(tmp_path, mark):
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = start_run_that_hangs(tmp_path / "run", mark, **nowhere)
     assert workers(mark)
     process.kill()
     process.wait()
-    wait_until(lambda: not workers(mark))
-    assert list(read_cells(tmp_path / "run")) == [QUICK_CELL]
+    wait_until(lambda: not survivors(mark))
+    assert read_cells(tmp_path / "run") == {}
 
 
 def workers(mark):
@@ -325,7 +325,7 @@ def test_terminal_shows_the_run_live(tmp_path):
     assert SHOW_CURSOR in shown
     assert COLOUR.search(shown)
     assert "starting" in shown  # the bar of the cell
-    assert re.search(r"round 1 steady: 500 images in \S+ s\r\n", shown)
+    assert re.search(r"round 1 steady: 500 images in \S+ s, proved\r\n", shown)
     assert "\x1b" not in printed
     assert printed.split()[0] == "Accuracy"
 

@@ -6,7 +6,7 @@ import pytest
 
 from nnbench.execution import disturbance
 from nnbench.execution.disturbance import REPEATS
-from nnbench.records import GpuSample
+from nnbench.records import GpuSample, Status
 from nnbench.worker.counters import TICK_S
 
 THROTTLED = GpuSample(clock_mhz=900, temperature_c=90, throttled=["temperature", "power"])
@@ -102,9 +102,20 @@ def test_disturbed_attempt_is_final_only_if_it_is_the_last(make_cell):
     assert disturbance.mark(calm, 1) == replace(calm, attempt=1)
 
 
+def settled(cell):
+    """Return the flags of an attempt that was judged."""
+    return disturbance.settle(disturbance.mark(cell, 0)).flags
+
+
 def test_flag_says_what_was_lost(make_cell):
     busy = replace(used(make_cell(), cpu_s=0.75, waited_s=0.25), flags=["another"])
-    reason = "disturbed: 25% of the time without a CPU"
-    assert disturbance.mark(busy, 0).flags == [reason, "another"]
+    assert settled(busy) == ["disturbed: 25% of the time without a CPU", "another"]
     hot = replace(used(make_cell()), gpu=[THROTTLED])
-    assert disturbance.mark(hot, 0).flags == ["disturbed: GPU throttled, power, temperature"]
+    assert settled(hot) == ["disturbed: GPU throttled, power, temperature"]
+    assert settled(replace(used(make_cell()), flags=["another"])) == ["another"]
+
+
+def test_cell_that_was_found_wrong_was_not_disturbed(make_cell):
+    busy = disturbance.mark(used(make_cell(), cpu_s=0.75, waited_s=0.25), 0)
+    wrong = replace(busy, status=Status.INVALID, flags=["another"])
+    assert disturbance.settle(wrong) == replace(wrong, disturbed=False)

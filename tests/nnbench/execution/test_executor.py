@@ -1,5 +1,6 @@
 """Executors: the one that is always there, and those of plugins."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -76,3 +77,19 @@ def test_a_workload_whose_layers_are_a_list_is_loaded_once(monkeypatch):
     local, workload = LocalExecutor(), replace(TOY, hidden=[5, 5])
     assert local.dataset_sha256(workload) == local.dataset_sha256(workload)
     assert loaded == [workload]
+
+
+def test_dataset_is_given_back_with_its_executor_or_for_another_one():
+    def is_open(descriptor):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            return False
+        return True
+
+    local = LocalExecutor()
+    first = local._load(TOY).train.inputs.descriptor
+    second = local._load(replace(TOY, hidden=(3,))).train.inputs.descriptor
+    assert first == second or not is_open(first)
+    del local
+    assert not is_open(second)

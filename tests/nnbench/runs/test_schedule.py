@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from nnbench import catalog, hookimpl
+from nnbench.cli.run import Terminated
 from nnbench.contract.errors import DatasetError, ResultsError
 from nnbench.data import seeding
 from nnbench.data.datasets import digest, load_toy
-from nnbench.data.task import load_task
 from nnbench.execution import machine
-from nnbench.proof.judge import expected_losses
-from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Setup, Status
+from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Status
 from nnbench.runs import schedule, store
+from tests.nnbench.runs.conftest import WRONG
 
 NAMES = ["first", "second", "third", "fourth"]
 TOY = replace(catalog.workloads()["toy-sigmoid"], epochs=1)
@@ -74,22 +74,24 @@ def test_blocks_run_in_the_order_that_is_drawn(run, make_info):
     assert [c.position for c in cells] == [0, 1, 2, 3] * 5
 
 
-def test_seeds_that_nobody_asked_for_are_drawn(run, make_info):
-    specs, _ = run(make_info(seed=None), ENTRIES)
-    seeds = [{spec.seed for spec in block} for block in by_round(specs).values()]
-    assert [len(each) for each in seeds] == [1] * 5
-    assert len(set.union(*seeds)) == 5
-    assert max(set.union(*seeds)) > 2**32  # beyond what can be asked for
-
-
 def test_order_differs_between_blocks():
     assert len({tuple(seeding.block_order(NAMES, seed)) for seed in range(10)}) > 1
 
 
 def test_all_backends_of_a_round_share_its_seed(run, make_info):
-    specs, _ = run(make_info(), ENTRIES)
+    specs, cells = run(make_info(), ENTRIES)
     seeds = [{spec.seed for spec in block} for block in by_round(specs).values()]
     assert seeds == [{7}, {8}, {9}, {10}, {11}]
+    assert [cell.seed for cell in cells] == [spec.seed for spec in specs]
+
+
+def test_seed_that_is_drawn_is_told_to_no_cell_and_written_afterwards(run, make_info):
+    specs, cells = run(make_info(seed=None), ENTRIES)
+    assert {spec.seed for spec in specs} == {None}
+    seeds = [{cell.seed for cell in block} for block in by_round(cells).values()]
+    assert [len(block) for block in seeds] == [1] * 5
+    assert len(set.union(*seeds)) == 5
+    assert max(set.union(*seeds)) >= 2**32
 
 
 def test_threads_of_a_backend_come_before_those_of_the_run(run, monkeypatch, make_info):
@@ -138,16 +140,6 @@ def test_failure_is_kept_with_what_came_before_it(run, make_info):
 
 
 def test_finished_cell_is_judged(run, make_info):
-    losses = expected_losses(load_task(TOY, 7)).losses
-    setup = Setup(
-        setup_s=0.1,
-        transfer_s=0.1,
-        warmup_s=0.1,
-        epoch_images=5,
-        parameters=45,
-        thread_pools={},
-    )
-
     def finish(loss):
         epoch = Epoch(
             number=1,
@@ -158,11 +150,25 @@ def test_finished_cell_is_judged(run, make_info):
             accuracy=None,
             evaluate_s=0.1,
         )
-        return {"status": Status.OK, "setup": setup, "epochs": [epoch], "complete": True}
+        return {"status": Status.OK, "epochs": [epoch], "complete": True}
 
-    outcomes = {"first": finish(losses[0]), "second": finish(losses[0] * 1.01)}
+    outcomes = {"first": finish(1.0), "second": finish(WRONG)}
     _, cells = run(make_info(rounds=1), [select("first"), select("second")], outcomes)
     assert {c.backend: c.status for c in cells} == {"first": "ok", "second": "invalid"}
+
+
+def test_no_cell_is_written_before_all_of_its_block_were_trained(
+    tmp_path, make_info, make_plan, answer
+):
+    written = []
+
+    def look(spec):
+        written.append((spec.round, len(list(store.read_cells(tmp_path / "run")))))
+        return CRASHED
+
+    answer(look)
+    schedule.run(make_plan(make_info(rounds=2), ENTRIES), tmp_path / "run", lambda _: None)
+    assert written == [(0, 0)] * 4 + [(1, 4)] * 4
 
 
 def test_result_is_on_disk_when_it_is_announced(run, tmp_path, make_info, observe):
@@ -301,8 +307,49 @@ def test_block_with_another_dataset_is_refused(make_info, make_plan):
         list(make_plan(make_info()).executor.run([block]))
 
 
-def test_interruption_leaves_the_finished_cells(run, tmp_path, make_info):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated])
+def test_interruption_leaves_the_trained_cells(run, tmp_path, make_info, error):
     first, second, *_ = seeding.block_order(NAMES, 7)
-    with pytest.raises(KeyboardInterrupt):
-        run(make_info(), ENTRIES, {second: KeyboardInterrupt()})
+    with pytest.raises(error):
+        run(make_info(), ENTRIES, {second: error()})
     assert [cell.backend for cell in store.read_cells(tmp_path / "run")] == [first]
+
+
+def test_interruption_while_an_event_is_announced_leaves_the_trained_cells(
+    run, tmp_path, make_info, observe
+):
+    first, second, *_ = seeding.block_order(NAMES, 7)
+
+    class Interrupting:
+        @hookimpl
+        def nnbench_cell_started(self, spec):
+            if spec.label == second:
+                raise KeyboardInterrupt
+
+    observe(Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        run(make_info(), ENTRIES)
+    assert [cell.backend for cell in store.read_cells(tmp_path / "run")] == [first]
+
+
+def test_second_interruption_ends_the_judging(run, tmp_path, make_info, observe):
+    first, second, third, _ = seeding.block_order(NAMES, 7)
+
+    class Interrupting:
+        @hookimpl
+        def nnbench_cell_finished(self, result):
+            assert result.backend == first
+            raise KeyboardInterrupt
+
+    observe(Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        run(make_info(), ENTRIES, {third: KeyboardInterrupt()})
+    assert [cell.backend for cell in store.read_cells(tmp_path / "run")] == [first]
+    assert second
+
+
+def test_error_that_ends_the_run_is_no_interruption(run, tmp_path, make_info):
+    _, second, *_ = seeding.block_order(NAMES, 7)
+    with pytest.raises(ResultsError, match="disk"):
+        run(make_info(), ENTRIES, {second: ResultsError("the disk is full")})
+    assert list(store.read_cells(tmp_path / "run")) == []

@@ -8,9 +8,7 @@ import pytest
 
 from nnbench import catalog, hookimpl
 from nnbench.contract.errors import ResultsError
-from nnbench.data.task import load_task
 from nnbench.files import TornLineWarning
-from nnbench.proof.judge import expected_losses
 from nnbench.records import Epoch, Status
 from nnbench.runs import schedule, store
 from tests.cells import read_final
@@ -32,11 +30,10 @@ def test_only_a_final_attempt_finishes_a_cell(make_cell):
     assert schedule.finished(cells) == {(2, "b"): cells[1], (0, "a"): cells[2]}
 
 
-def stop_early(spec):
+def stop_early(_):
     """Return the outcome of a cell that trains rightly until its budget is spent."""
-    (loss,) = expected_losses(load_task(spec.workload, spec.seed)).losses
     numbers = {"images": 5, "train_s": 0.01, "evaluate_s": 0.1}
-    epoch = Epoch(number=1, losses=[loss], test_loss=loss, accuracy=None, **numbers)
+    epoch = Epoch(number=1, losses=[0.5], test_loss=0.5, accuracy=None, **numbers)
     return {"status": Status.OK, "epochs": [epoch], "complete": False}
 
 
@@ -88,9 +85,9 @@ class Run:
         return calls
 
     def cells(self):
-        """Return what must be equal after an interruption: all but the times."""
-        found = store.read_cells(self.folder)
-        return [replace(cell, started="", wall_s=0.0) for cell in found]
+        """Return what must be equal after an interruption: all that counts, but the times."""
+        found = read_final(self.folder)
+        return [replace(cell, started="", wall_s=0.0, block_attempt=0) for cell in found]
 
 
 @pytest.fixture
@@ -98,7 +95,8 @@ def make_run(tmp_path, make_info, make_plan, answer):
     """Give a function that makes runs."""
 
     def make(name, **changes):
-        info = make_info(*NAMES, workload=TOY, rounds=ROUNDS, seed=7, **changes)
+        asked = {"workload": TOY, "rounds": ROUNDS, "seed": 7, **changes}
+        info = make_info(*NAMES, **asked)
         return Run(tmp_path / name, info, make_plan, answer)
 
     return make
@@ -109,10 +107,14 @@ def test_resumed_run_equals_an_unbroken_one(make_run, moment):
     unbroken, broken = make_run("unbroken"), make_run("broken")
     assert unbroken.go() == ROUNDS * len(NAMES)
     broken.go(interrupted_at=moment)
-    assert broken.go(schedule.resume) == ROUNDS * len(NAMES) - moment
+    assert len(broken.seen.run) == moment
+    whole = moment - moment % len(NAMES)  # the rest of its block runs again
+    assert broken.go(schedule.resume) == ROUNDS * len(NAMES) - whole
     assert broken.cells() == unbroken.cells()
-    assert len(broken.seen.kept) == moment
-    assert broken.seen.run == unbroken.seen.run
+    assert len(broken.seen.kept) == whole
+    assert broken.seen.run[:whole] + broken.seen.run[moment:] == unbroken.seen.run
+    attempts = {cell.round: cell.block_attempt for cell in read_final(broken.folder)}
+    assert attempts == {r: int(r == moment // len(NAMES) and moment > whole) for r in range(ROUNDS)}
 
 
 @pytest.mark.parametrize("moment", range(ROUNDS * 2))
@@ -155,8 +157,8 @@ def test_run_can_be_interrupted_again_and_again(make_run):
     unbroken, broken = make_run("unbroken"), make_run("broken")
     unbroken.go()
     broken.go(interrupted_at=0)
-    while broken.go(schedule.resume, interrupted_at=1):
-        pass
+    while broken.go(schedule.resume, interrupted_at=len(NAMES) + 1):
+        pass  # each goes one block further
     assert broken.cells() == unbroken.cells()
 
 
@@ -176,22 +178,33 @@ def test_torn_cell_runs_again(make_run, bytes_lost):
     path = broken.folder / store.CELLS
     path.write_bytes(path.read_bytes()[:-bytes_lost])
     with pytest.warns(TornLineWarning):
-        assert broken.go(schedule.resume) == ROUNDS * len(NAMES) - 4
+        assert broken.go(schedule.resume) == ROUNDS * len(NAMES) - 3  # a whole block was there
     with warnings.catch_warnings(action="error"):
         assert broken.cells() == unbroken.cells()
 
 
-def test_cell_with_an_interrupted_repetition_starts_over(make_run):
+def test_block_with_an_interrupted_repetition_starts_over(make_run):
     run = make_run("run")
     run.go(interrupted_at=2)
-    first, second = run.cells()
+    first, second = store.read_cells(run.folder)
     (run.folder / store.CELLS).unlink()
     store.append(run.folder, first)
     store.append(run.folder, replace(second, final=False, disturbed=True))
     run.go(schedule.resume)
-    found = [(c.round, c.backend, c.final) for c in run.cells()]
-    assert found[1:3] == [(0, second.backend, False), (0, second.backend, True)]
+    found = [(c.round, c.block_attempt, c.final) for c in store.read_cells(run.folder)]
+    assert found[:5] == [(0, 0, False)] * 2 + [(0, 1, True)] * 3
     assert len(read_final(run.folder)) == ROUNDS * len(NAMES)
+
+
+def test_block_that_is_run_again_has_another_seed_if_it_is_drawn(make_run):
+    run = make_run("run", seed=None)
+    run.go(interrupted_at=2)
+    run.go(schedule.resume)
+    cells = list(store.read_cells(run.folder))
+    seeds = [{c.seed for c in cells if (c.round, c.block_attempt) == (0, n)} for n in range(2)]
+    assert [len(each) for each in seeds] == [1, 1]
+    assert not set.intersection(*seeds)
+    assert [cell.final for cell in cells] == [False] * 2 + [True] * ROUNDS * len(NAMES)
 
 
 def test_damaged_cell_is_refused_before_anything_runs(make_run):

@@ -1,24 +1,38 @@
-"""The worker turns whatever a backend does into events, and is set up before NumPy comes."""
+"""The worker turns whatever a backend does into answers, and is set up before NumPy comes."""
 
 import io
 import os
 import subprocess
 import sys
 
-import msgspec
+import numpy as np
 import pytest
 
-from nnbench import BackendUnavailableError
+from nnbench import BackendUnavailableError, pipes
 from nnbench.data.workloads import Workload
-from nnbench.records import EpochFinished, Event, Failed, Finished, Progress
+from nnbench.execution.cell import Assignment
+from nnbench.records import (
+    Answer,
+    Close,
+    Closed,
+    Failed,
+    Inspect,
+    Inspected,
+    Predict,
+    Predicted,
+    Ready,
+    State,
+    Train,
+    Trained,
+)
 from nnbench.worker import __main__ as worker
 from nnbench.worker import training
-from tests.cells import make_spec
+from tests.cells import make_spec, stored
 
-SPEC = make_spec(
-    workload=Workload(name="tiny", summary="", dataset="toy", hidden=(), loss="squared_error")
-)
-PROGRESS = Progress(epoch=1, images=5, train_s=0.5, loss=None)
+TINY = Workload(name="tiny", summary="", dataset="toy", hidden=(), loss="squared_error")
+TASK = Assignment(TINY, 0, stored(TINY))
+JOB = TASK.job(make_spec(workload=TINY))
+NONE_YET = Closed(None)  # an answer, for what was sent before something went wrong
 
 
 class OutOfMemoryError(RuntimeError):
@@ -26,22 +40,25 @@ class OutOfMemoryError(RuntimeError):
 
 
 def decode(content):
-    return [msgspec.json.decode(line, type=Event) for line in content.splitlines()]
+    pipe, answers = io.BytesIO(content), []
+    while pipe.tell() < len(content):
+        answers.append(pipes.receive(pipe, Answer))
+    return answers
 
 
 @pytest.fixture
-def events_after(monkeypatch):
-    """Return a function that lets the training raise, and gives the events that were sent."""
+def answers_after(monkeypatch):
+    """Return a function that lets the worker raise, and gives the answers that were sent."""
 
     def run(error):
-        def run_cell(spec, send):
-            assert spec == SPEC
-            send(PROGRESS)
+        def prepare(job, send):
+            assert job == JOB
+            send(NONE_YET)
             raise error
 
-        monkeypatch.setattr(training, "run_cell", run_cell)
+        monkeypatch.setattr(training, "prepare", prepare)
         pipe = io.BytesIO()
-        worker.work(SPEC, pipe)
+        worker.work(JOB, io.BytesIO(), pipe)
         return decode(pipe.getvalue())
 
     return run
@@ -56,34 +73,34 @@ def events_after(monkeypatch):
         (BackendUnavailableError("no\ndevice"), "skipped", "no device"),
     ],
 )
-def test_error_becomes_the_last_event(events_after, error, status, message):
-    assert events_after(error) == [PROGRESS, Failed(status, message)]
+def test_error_becomes_the_last_answer(answers_after, error, status, message):
+    assert answers_after(error) == [NONE_YET, Failed(status, message)]
 
 
-def test_device_out_of_memory_is_recognized_by_its_name(events_after):
-    assert events_after(OutOfMemoryError("of CUDA"))[-1].status == "oom"
+def test_device_out_of_memory_is_recognized_by_its_name(answers_after):
+    assert answers_after(OutOfMemoryError("of CUDA"))[-1].status == "oom"
 
 
-def test_syntax_error_says_where(events_after):
+def test_syntax_error_says_where(answers_after):
     with pytest.raises(SyntaxError) as caught:
         compile("x y", "backend.py", "exec")
-    message = events_after(caught.value)[-1].message
+    message = answers_after(caught.value)[-1].message
     assert 'File "backend.py", line 1' in message
     assert "SyntaxError: invalid syntax" in message
 
 
-def test_traceback_goes_to_standard_error(events_after, capsys):
-    events_after(ValueError("look here"))
+def test_traceback_goes_to_standard_error(answers_after, capsys):
+    answers_after(ValueError("look here"))
     assert "ValueError: look here" in capsys.readouterr().err
 
 
-def test_unavailable_backend_leaves_no_traceback(events_after, capsys):
-    events_after(BackendUnavailableError("no device"))
+def test_unavailable_backend_leaves_no_traceback(answers_after, capsys):
+    answers_after(BackendUnavailableError("no device"))
     assert capsys.readouterr().err == ""
 
 
-def test_long_message_is_cut(events_after):
-    assert len(events_after(ValueError("x" * 10_000))[-1].message) == worker.MESSAGE_LENGTH
+def test_long_message_is_cut(answers_after):
+    assert len(answers_after(ValueError("x" * 10_000))[-1].message) == worker.MESSAGE_LENGTH
 
 
 def test_nothing_numerical_is_imported_before_the_worker_is_pinned():
@@ -93,27 +110,50 @@ def test_nothing_numerical_is_imported_before_the_worker_is_pinned():
     assert done.stdout == "[]\n"
 
 
-def start_worker(content):
-    """Run a worker on what standard input says; return its exit status, errors and events."""
-    read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", "nnbench.worker", str(write_end)]
-    done = subprocess.run(
-        command, input=content, capture_output=True, pass_fds=[write_end], check=False
+def start_worker(*commands):
+    """Run a worker on some commands; return its exit status, errors and answers."""
+    command_read, command_write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    with (
+        os.fdopen(answer_read, "rb") as answers,
+        subprocess.Popen(
+            [sys.executable, "-m", "nnbench.worker", str(command_read), str(answer_write)],
+            stderr=subprocess.PIPE,
+            pass_fds=[command_read, answer_write, *TASK.descriptors],
+        ) as process,
+    ):
+        os.close(command_read)
+        os.close(answer_write)
+        with os.fdopen(command_write, "wb") as pipe:
+            for command in commands:
+                pipes.send(pipe, command)
+        found = decode(answers.read())
+        _, errors = process.communicate()
+    return process.returncode, errors.decode(), found
+
+
+def test_worker_answers_commands_up_to_the_last_one():
+    order = np.arange(TASK.examples).tobytes()
+    status, errors, answers = start_worker(
+        JOB, Train(order, TASK.layers), Train(order), Predict(), Inspect(order), Close(), Predict()
     )
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        return done.returncode, done.stderr.decode(), decode(pipe.read())
-
-
-def test_worker_sends_events_to_the_descriptor_it_is_given():
-    status, errors, events = start_worker(msgspec.json.encode(SPEC))
     assert (status, errors) == (0, "")
-    assert isinstance(events[-1], Finished)
-    assert sum(isinstance(event, EpochFinished) for event in events) == SPEC.workload.epochs
+    kinds = [Ready, State, Trained, State, Trained, State, Predicted, Inspected, Closed]
+    assert [type(answer) for answer in answers] == kinds
 
 
-def test_worker_whose_parent_died_before_it_spoke_ends():
-    status, errors, events = start_worker(b"")
+@pytest.mark.parametrize("commands", [(), (JOB,), (JOB, Predict())])
+def test_worker_whose_parent_has_died_ends(commands):
+    status, errors, answers = start_worker(*commands)
     assert status == 1
-    assert "truncated" in errors
-    assert events == []
+    assert errors.startswith("the parent has died")
+    assert len(answers) == len(commands) + bool(commands)
+
+
+def test_worker_does_not_wait_for_labels_or_a_seed():
+    asked = {
+        name for kind in (type(JOB), Train, Predict, Inspect) for name in kind.__struct_fields__
+    }
+    assert asked == {*type(JOB).__struct_fields__, "order", "layers"}
+    assert not {"seed", "workload", "labels", "targets", "target"} & asked
+    assert set(type(JOB.test).__struct_fields__) == {"descriptor", "dtype", "shape"}

@@ -4,19 +4,25 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from nnbench import Layer, Network
-from nnbench.data.task import load_task
-from nnbench.records import EpochFinished, Event, Finished, Ready
+from nnbench import Layer, Network, Optimizer, OptimizerState
+from nnbench.contract.spec import NetworkSpec
+from nnbench.execution.cell import Assignment
+from nnbench.records import Inspect, Inspected, Predict, Predicted, Ready, State, Train, Trained
 from nnbench.worker import counters, training
-from nnbench.worker.counters import Usage
-from nnbench.worker.training import Evaluation, Trained, Trainer
-from tests.cells import TOY, make_spec
+from nnbench.worker.training import Trainer
+from tests.cells import TOY, make_spec, stored
 
-NOTHING = Usage(cpu_s=0.0, involuntary_switches=0, waited_s=None, steal_s=0.0)
+SPEC = NetworkSpec(
+    sizes=(1, 1),
+    activation="relu",
+    loss="squared_error",
+    optimizer=Optimizer(kind="adam", learning_rate=1.0),
+    bias=False,
+)
+ONE = [Layer(np.ones((1, 1), np.float32), None)]
 
 
 class Counting(Network[Any, Any]):
@@ -27,13 +33,14 @@ class Counting(Network[Any, Any]):
         self.compiled = 0
 
     def load(self, layers):
-        del layers
+        self.calls["load"] += 1
+        self.layers = layers
 
     def dump(self):
-        return [Layer(np.zeros((1, 1), np.float32), None)]
+        return self.layers
 
     def gradients(self):
-        return self.dump()
+        return ONE
 
     def place(self, examples):
         return examples
@@ -74,7 +81,12 @@ class Compiling(Counting):
 
 
 def make_trainer(network, batch_size=4):
-    return Trainer(network, None, batch_size, budget_s=60.0, pace_s=1e-9)
+    network.layers = ONE
+    return Trainer(network, SPEC, None, batch_size, test_count=3)
+
+
+def losses(trained):
+    return np.frombuffer(trained.losses, np.float32).tolist()
 
 
 @pytest.fixture
@@ -97,10 +109,10 @@ def reads(monkeypatch):
 
 
 @pytest.mark.parametrize("steps", [1, 10, 1000])
-def test_harness_does_the_same_for_an_epoch_of_any_length(reads, steps):
+def test_harness_does_the_same_for_a_part_of_any_length(reads, steps):
     network = Counting()
-    [part] = make_trainer(network).epoch(np.arange(4 * steps))
-    assert len(part.losses) == steps
+    part = make_trainer(network).train(np.arange(4 * steps))
+    assert len(losses(part)) == steps
     assert reads == {"perf_counter": 2, "read": 2}
     assert network.calls == {
         "train_epoch": 1,
@@ -110,32 +122,125 @@ def test_harness_does_the_same_for_an_epoch_of_any_length(reads, steps):
     }
 
 
-def test_call_reports_what_it_used():
-    part = make_trainer(Counting()).call(np.arange(8))
-    assert part.images == 8
-    assert part.losses == [0.25, 0.25]
+def test_part_reports_what_it_used():
+    part = make_trainer(Counting()).train(np.arange(8))
+    assert losses(part) == [0.25, 0.25]
     assert part.device_s == 0.25
     assert part.compilations == 0
     assert part.cpu_s > 0
+    assert part.load_s is None
 
 
 def test_compilation_in_a_timed_call_is_counted():
-    assert make_trainer(Compiling()).call(np.arange(8)).compilations == 3
+    assert make_trainer(Compiling()).train(np.arange(8)).compilations == 3
 
 
-def test_epoch_sums_up_its_parts():
-    usages = [Usage(1.0, 2, 0.5, 0.25), Usage(0.5, 1, 0.25, 0.0)]
-    parts = [Trained(4, 2.0, [1.0], *usage, 1, 1.5) for usage in usages]
-    epoch = training.summarize(1, parts, Evaluation(0.5, 0.9, 0.1))
-    assert (epoch.calls, epoch.images, epoch.train_s, epoch.device_s) == (2, 8, 4.0, 3.0)
-    assert (epoch.cpu_s, epoch.involuntary_switches) == (1.5, 3)
-    assert (epoch.waited_s, epoch.steal_s, epoch.compilations) == (0.75, 0.25, 2)
+def test_load_of_the_first_part_is_on_its_clock():
+    network = Counting()
+    part = make_trainer(network).train(np.arange(4), ONE)
+    assert network.calls["load"] == 1
+    assert 0 < part.load_s < part.train_s
 
 
-def test_what_one_part_does_not_know_the_epoch_does_not_know():
-    parts = [Trained(4, 2.0, [1.0], *NOTHING, 0, device_s) for device_s in (1.0, None)]
-    epoch = training.summarize(1, parts, Evaluation(0.5, 0.9, 0.1))
-    assert (epoch.waited_s, epoch.device_s) == (None, None)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_another_number_of_losses_is_refused(count):
+    class Counted(Counting):
+        def train_epoch(self, data, order, batch_size):
+            del data, order, batch_size
+            return np.zeros(count, np.float32)
+
+    with pytest.raises(
+        ValueError, match=rf"losses of train_epoch have the shape \({count},\), not"
+    ):
+        make_trainer(Counted()).train(np.arange(8))
+
+
+def test_losses_are_computed_on_the_clock_whatever_they_are(reads):
+    class Lazy:
+        def __array__(self, dtype=None, copy=None):
+            assert reads["perf_counter"] == 1
+            return np.array([1.0, 2.0], dtype)
+
+    class Late(Counting):
+        def train_epoch(self, data, order, batch_size):
+            del data, order, batch_size
+            return Lazy()
+
+    assert losses(make_trainer(Late()).train(np.arange(8))) == [1.0, 2.0]
+
+
+def answers_to(trainer, command):
+    answers: list[Any] = []
+    trainer.obey(command, answers.append)
+    return answers
+
+
+def test_state_follows_each_part():
+    class Adam(Counting):
+        def optimizer_state(self):
+            return OptimizerState(7, ONE, [Layer(np.full((1, 1), 2.0), None)])
+
+    trained, state = answers_to(make_trainer(Adam()), Train(np.arange(4).tobytes()))
+    assert isinstance(trained, Trained)
+    moments = np.array([1.0, 2.0], np.float32).tobytes()
+    assert state == State(np.ones(1, np.float32).tobytes(), 7, moments)
+
+
+def test_optimizer_that_shows_no_state_has_none():
+    _, state = answers_to(make_trainer(Counting()), Train(np.arange(4).tobytes()))
+    assert (state.steps, state.moments) == (None, None)
+
+
+@pytest.mark.parametrize("layers", [[], [Layer(np.ones((1, 2)), None)], [Layer(np.ones(1), None)]])
+def test_state_of_another_shape_is_refused(layers):
+    class Misshapen(Counting):
+        def dump(self):
+            return layers
+
+    with pytest.raises(ValueError, match=r"dump gives arrays of the shapes .*, not \[\(1, 1\)\]"):
+        make_trainer(Misshapen()).state()
+
+
+class Predicting(Counting):
+    """Its logits are the numbers of the examples."""
+
+    def predict(self, batch):
+        return batch[:, None].astype(np.float64)
+
+
+@pytest.mark.parametrize("count", [1, training.BATCH_SIZE, training.BATCH_SIZE + 1])
+def test_every_test_example_is_predicted_once(count):
+    trainer = make_trainer(Predicting())
+    trainer.test_count = count
+    [predicted] = answers_to(trainer, Predict())
+    assert isinstance(predicted, Predicted)
+    assert predicted.logits == np.arange(count, dtype=np.float32).tobytes()
+    assert predicted.evaluate_s > 0
+
+
+def test_logits_of_another_shape_are_refused():
+    class Flat(Counting):
+        def predict(self, batch):
+            return batch
+
+    with pytest.raises(ValueError, match=r"logits of predict have the shape \(3,\), not \(3, 1\)"):
+        make_trainer(Flat()).predict()
+
+
+def test_gradients_come_before_any_update():
+    class Ordered(Counting):
+        def update(self):
+            self.calls["update"] += 1
+
+        def gradients(self):
+            assert not self.calls["update"]
+            return ONE
+
+    network = Ordered()
+    [inspected] = answers_to(make_trainer(network), Inspect(np.arange(4).tobytes()))
+    assert inspected.gradients == np.ones(1, np.float32).tobytes()
+    assert inspected.phases is not None
+    assert network.calls["update"]
 
 
 def test_warm_up_of_a_backend_that_does_nothing_ends():
@@ -143,39 +248,71 @@ def test_warm_up_of_a_backend_that_does_nothing_ends():
 
     class Nothing(Counting):
         def train_epoch(self, data, order, batch_size):
-            del data, batch_size
+            del data
             lengths.append(len(order))
-            return np.zeros(1, np.float32)
+            return np.zeros(-(-len(order) // batch_size), np.float32)
 
-    training.warm_up(make_trainer(Nothing()), load_task(TOY, 0))
+    pace_s = training.warm_up(make_trainer(Nothing()), 10)
     assert max(lengths) / 2 < training.WARM_UP_IMAGES <= max(lengths)
+    assert 0 < pace_s < training.WARM_UP_S / 1000
 
 
-def run_cell(backend, **changes):
-    """Carry out a cell of the toy in this process; return what crosses the pipe."""
-    spec = make_spec(backend, workload=replace(TOY, epochs=3, **changes), budget_s=60.0)
-    lines: list[bytes] = []
-    training.run_cell(spec, lambda event: lines.append(msgspec.json.encode(event)))
-    return [msgspec.json.decode(line, type=Event) for line in lines]
+def test_warm_up_has_every_shape_that_training_will_meet():
+    shapes = set()
+
+    class Remembering(Counting):
+        def batch(self, data, index):
+            del data
+            shapes.add(len(index))
+            return index
+
+    training.warm_up(make_trainer(Remembering()), 10)
+    assert shapes == {4, 2}
+
+
+def prepare(backend, **changes):
+    """Prepare a cell of the toy in this process; return the trainer and what it sends first."""
+    task = Assignment(TOY, 0, stored(TOY))
+    answers: list[Any] = []
+    trainer = training.prepare(task.job(make_spec(backend, **changes)), answers.append)
+    return trainer, answers
 
 
 def test_cell_says_what_its_speed_can_be_judged_by():
-    setups = {
-        b: next(e.setup for e in run_cell(b) if isinstance(e, Ready)) for b in ("python", "numpy")
-    }
+    setups = {}
+    for backend in ("python", "numpy"):
+        _, (ready, state) = prepare(backend)
+        assert isinstance(ready, Ready)
+        assert isinstance(state, State)
+        setups[backend] = ready.setup
     assert setups["numpy"].operations == 4 * 15 + 6 * 25 + 6 * 5
     assert setups["numpy"].device == "cpu"
     assert setups["numpy"].nonzero_share == 1.0
     assert setups["python"].nonzero_share == pytest.approx(14 / 15)  # one zero
+    assert 0 < setups["numpy"].pace_s < setups["numpy"].warmup_s
 
 
-def test_cell_says_whether_its_parameters_changed():
-    *_, last = run_cell("numpy")
-    assert isinstance(last, Finished)
-    assert last.changed
+@pytest.mark.parametrize(
+    ("loss", "given"), [("squared_error", "targets"), ("cross_entropy", "labels")]
+)
+def test_test_split_has_answers_that_are_all_zero(loss, given):
+    inputs = np.ones((5, 1), np.float32)
+    found = training.without_answers(replace(SPEC, loss=loss), inputs)
+    assert found.inputs is inputs
+    assert [name for name in ("labels", "targets") if getattr(found, name) is not None] == [given]
+    assert not getattr(found, given).any()
 
 
-def test_every_epoch_has_its_counters():
-    epochs = [event.epoch for event in run_cell("numpy") if isinstance(event, EpochFinished)]
-    assert len(epochs) == 3
-    assert all(epoch.calls == 1 and epoch.cpu_s > 0 for epoch in epochs)
+def test_trained_cell_predicts_from_its_parameters():
+    trainer, _ = prepare("numpy")
+    task = Assignment(TOY, 0, stored(TOY))
+    order = np.arange(5).tobytes()
+    first, _ = answers_to(trainer, Train(order, task.layers))
+    [before] = answers_to(trainer, Predict())
+    answers_to(trainer, Train(order))
+    [after] = answers_to(trainer, Predict())
+    assert before.logits != after.logits
+    again, _ = answers_to(trainer, Train(order, task.layers))
+    assert again.losses == first.losses  # whatever came before
+    [inspected] = answers_to(trainer, Inspect(order))
+    assert isinstance(inspected, Inspected)

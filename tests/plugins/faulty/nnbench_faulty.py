@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnbench import Backend, BackendUnavailableError, Examples, Layer, Network, hookimpl
+from nnbench import Backend, BackendUnavailableError, Examples, Layer, Network, hookimpl, pipes
+from nnbench.records import Closed, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,21 @@ if TYPE_CHECKING:
     from nnbench import NetworkSpec
 
 KNOWN_STEPS = 20
-FAULTY_STEP = 5  # of the training: whoever breaks there has finished four steps
+FAULTY_STEP = 60  # of the training: whoever breaks there has ended at least one part of it
 MEGABYTE = 1 << 20
+
+
+FORGED = Trained(
+    train_s=float("nan"),
+    load_s=None,
+    losses=b"",
+    cpu_s=0.0,
+    involuntary_switches=0,
+    waited_s=None,
+    steal_s=0.0,
+    compilations=0,
+    device_s=None,
+)
 
 
 class Steady(Network[Examples, Examples]):
@@ -220,8 +234,8 @@ def print_much() -> None:
     write(2, b"last words\n")
 
 
-def events() -> int:
-    return int(sys.argv[1])
+def answers() -> int:
+    return int(sys.argv[2])
 
 
 def write(descriptor: int, content: bytes) -> None:
@@ -231,11 +245,11 @@ def write(descriptor: int, content: bytes) -> None:
 
 
 def write_garbage(content: bytes) -> None:
-    write(events(), content)
+    write(answers(), content)
 
 
 def leave_grandchild(command: str) -> None:
-    subprocess.Popen(["sh", "-c", command], pass_fds=[events()])
+    subprocess.Popen(["sh", "-c", command], pass_fds=[answers()])
 
 
 def close_output() -> None:
@@ -261,6 +275,9 @@ FAULTS: dict[str, Callable[[], object]] = {
     "writes-garbage-line": partial(write_garbage, b"\x00garbage\n"),
     "writes-garbage-before": partial(write_garbage, b"garbage"),
     "writes-garbage-much": partial(write_garbage, b"\xff" * 3 * MEGABYTE),
+    "writes-another-answer": partial(write_garbage, pipes.frame(Closed(None))),
+    "writes-no-number": partial(write_garbage, pipes.frame(FORGED)),
+    "writes-no-message": partial(write_garbage, pipes.LENGTH.pack(2) + b"\xc1\xc1"),
     "leaves-grandchild": partial(leave_grandchild, "sleep 600"),
     "leaves-loud-grandchild": partial(leave_grandchild, "while echo noise; do sleep 0.02; done"),
 }

@@ -1,0 +1,603 @@
+"""One cell, as its parent drives it: what its worker is told, when, and what is made of its answers.
+
+The parent draws where parts end, and keeps what the worker must not know: the seed, the orders to
+come, the test split's labels. At each cut the worker's state goes into a spool, for the judges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce, wraps
+from operator import add
+from random import SystemRandom
+from tempfile import TemporaryFile
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.contract.spec import RULES, flatten
+from nnbench.data import seeding
+from nnbench.execution import process
+from nnbench.execution.tree import own_wait_s
+from nnbench.records import (
+    Close,
+    Closed,
+    Cut,
+    Deviations,
+    Epoch,
+    EpochFinished,
+    Evaluation,
+    Failed,
+    Finished,
+    Inspect,
+    Inspected,
+    Job,
+    JudgeCell,
+    Limits,
+    Part,
+    Predict,
+    Predicted,
+    Progress,
+    Ready,
+    State,
+    Status,
+    Train,
+    Trained,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from nnbench.contract.backend import Backend, Precision
+    from nnbench.contract.spec import NetworkSpec
+    from nnbench.data.workloads import Workload
+    from nnbench.records import CellResult, CellSpec, Event, ProofMode, Setup, StoredSplits
+
+PART_S = 1.0  #: how long one call of train_epoch should take at most
+PARTS = 3  #: of an epoch, at least
+FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
+FLOAT_BYTES = 4
+RANDOM = SystemRandom()
+#: Of a cell that came to nothing before it was known how it shall be judged.
+UNKNOWN = Limits(steps=1, tolerance=Deviations(loss=None, displacement=None))
+
+
+class Examiner(Protocol):
+    """What a cell asks of the judges while it trains."""
+
+    def limits(self, precision: Precision, *, from_parameters: bool) -> Limits:
+        """Return how long a part may be."""
+
+    def evaluate(self, offset: int) -> Evaluation:
+        """Evaluate the parameters that lie there in the spool."""
+
+
+class Spool:
+    """A file without a name for what workers hand over; it is gone with its last reader."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - close does it
+        self.descriptor = self._file.fileno()
+        self._end = 0
+
+    def append(self, content: bytes) -> int:
+        """Add something; return where it lies.
+
+        Raises
+        ------
+        ResultsError
+            If there is no room.
+        """
+        start, rest = self._end, memoryview(content)
+        try:
+            while rest:
+                written = os.pwrite(self.descriptor, rest, self._end)
+                self._end, rest = self._end + written, rest[written:]
+        except OSError as error:
+            problem = ResultsError(f"no room for what the proof needs: {error.strerror}")
+            problem.exit_code = ExitCode.INTERNAL
+            raise problem from error
+        return start
+
+    def clear(self) -> None:
+        """Drop all of it."""
+        os.ftruncate(self.descriptor, 0)
+        self._end = 0
+
+    def close(self) -> None:
+        """Close it here."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What all cells of a block train. A worker is told as much of it as it needs, and when it does."""
+
+    workload: Workload
+    seed: int
+    splits: StoredSplits
+
+    @cached_property
+    def examples(self) -> int:
+        """Of the training split."""
+        return self.splits.train.inputs.shape[0]
+
+    @cached_property
+    def network(self) -> NetworkSpec:
+        """The network for this dataset."""
+        return self.workload.network(self.splits.train.inputs.shape[1], self.splits.outputs)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Examples in a full batch."""
+        return min(self.workload.batch_size or self.examples, self.examples)
+
+    @cached_property
+    def layers(self) -> bytes:
+        """The initial parameters."""
+        drawn = seeding.initial_layers(self.network, self.workload.initial, self.seed)
+        return b"".join(array.tobytes() for array in flatten(drawn))
+
+    @property
+    def images(self) -> int:
+        """Training examples of all epochs."""
+        return self.examples * self.workload.epochs
+
+    def orders(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the order of the training examples, epoch after epoch."""
+        return seeding.epoch_orders(self.workload, self.examples, self.seed)
+
+    @cached_property
+    def spans(self) -> bool:
+        """Whether a part goes on over the end of an epoch, which is too short to be cut."""
+        steps = -(-self.examples // self.batch_size)
+        return steps < PARTS and self.examples % self.batch_size == 0
+
+    @cached_property
+    def descriptors(self) -> list[int]:
+        """Of the arrays that a worker gets."""
+        train, test = self.splits.train, self.splits.test
+        given = (train.inputs, train.labels, train.targets, test.inputs)
+        return [array.descriptor for array in given if array]
+
+    def job(self, spec: CellSpec) -> Job:
+        """Return what a worker is told before it trains."""
+        return Job(
+            backend=spec.backend,
+            options=spec.options,
+            handicap=spec.handicap,
+            network=self.network,
+            batch_size=self.batch_size,
+            cpus=spec.cpus,
+            train=self.splits.train,
+            test=self.splits.test.inputs,
+        )
+
+    @cached_property
+    def largest(self) -> int:
+        """Bytes of the longest answer: parameters and moments, the logits, or losses."""
+        state = 3 * self.network.parameter_count
+        logits = self.splits.test.inputs.shape[0] * self.splits.outputs
+        steps = self.images // self.batch_size + self.workload.epochs
+        return FRAME_BYTES + FLOAT_BYTES * max(state, logits, steps)
+
+    def draw(self, position: int, limit: int, seconds: float, pace_s: float) -> int:
+        """Draw how many examples the next part has.
+
+        Between half and all of what may be: of ``limit`` steps, of those that fit into so many
+        seconds at the latest pace, and of a third of an epoch, or of all epochs if it ``spans`` them.
+        """
+        whole = self.images if self.spans else self.examples
+        left = whole - position % whole
+        third = -(-whole // self.batch_size // PARTS)
+        most = max(1, min(limit, third, int(seconds / max(pace_s, 1e-9))))
+        return min(left, RANDOM.randint(-(-most // 2), most) * self.batch_size)
+
+    def pieces(self, position: int, images: int) -> Iterator[tuple[int, int]]:
+        """Yield the epochs that a part lies in, and how many of its examples each has."""
+        while images:
+            number, done = divmod(position, self.examples)
+            taken = min(images, self.examples - done)
+            yield number + 1, taken
+            position, images = position + taken, images - taken
+
+
+class Piece(NamedTuple):
+    """What a timed call did in one epoch: fields of an epoch, which has their sums."""
+
+    images: int
+    train_s: float
+    losses: list[float | None]
+    calls: int
+    cpu_s: float
+    involuntary_switches: int
+    waited_s: float | None
+    steal_s: float
+    compilations: int
+    device_s: float | None  #: by the device's own clock
+
+
+def share_out(trained: Trained, images: Sequence[int], batch_size: int) -> list[Piece]:
+    """Share a timed call out among its epochs: times by images, what can't be shared to the last."""
+    losses = [finite_or_none(loss) for loss in np.frombuffer(trained.losses, np.float32).tolist()]
+    pieces = []
+    for number, count in enumerate(images, start=1):
+        share, is_last = count / sum(images), number == len(images)
+        steps = -(-count // batch_size)
+        pieces.append(
+            Piece(
+                images=count,
+                train_s=trained.train_s * share,
+                losses=losses[:steps],
+                calls=int(is_last),
+                cpu_s=trained.cpu_s * share,
+                involuntary_switches=trained.involuntary_switches if is_last else 0,
+                waited_s=_times(trained.waited_s, share),
+                steal_s=trained.steal_s * share,
+                compilations=trained.compilations if is_last else 0,
+                device_s=_times(trained.device_s, share),
+            )
+        )
+        losses = losses[steps:]
+    return pieces
+
+
+def _times(value: float | None, share: float) -> float | None:
+    return None if value is None else value * share
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else now - before
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a Python float of nine digits, all that float32 has; None for NaN and infinity."""
+    return float(f"{value:.9g}") if math.isfinite(value) else None
+
+
+class Dump(NamedTuple):
+    """How long a state took to come."""
+
+    wall_s: float  #: less what any thread of the worker's waited for a CPU
+    cpu_s: float | None
+
+
+class Call(NamedTuple):
+    """A timed call, and the state after it."""
+
+    counts: list[tuple[int, int]]  #: epochs that it lies in, and how many of its images each has
+    trained: Trained
+    state: State
+    wall_s: float
+    late_s: float | None
+    cpu_s: float | None
+    dump: Dump
+
+    def parts(self, sha256: str) -> list[Part]:
+        """Return what each epoch has of it; the last one ends at the cut."""
+        images = [count for _, count in self.counts]
+        parts = []
+        for count in images:
+            share = count / sum(images)
+            parts.append(
+                Part(
+                    images=count,
+                    train_s=self.trained.train_s * share,
+                    wall_s=self.wall_s * share,
+                    late_s=_times(self.late_s, share),
+                    cpu_s=_times(self.cpu_s, share),
+                )
+            )
+        parts[-1] = replace(
+            parts[-1],
+            state=sha256,
+            optimizer_steps=self.state.steps,
+            dump_s=self.dump.wall_s,
+            dump_cpu_s=self.dump.cpu_s,
+        )
+        return parts
+
+
+@dataclass
+class Course:
+    """An epoch under way."""
+
+    number: int
+    pieces: list[Piece] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+    def add(self, piece: Piece, part: Part) -> None:
+        """Take in what a timed call did in it."""
+        self.pieces.append(piece)
+        self.parts.append(part)
+
+    def epoch(self, evaluation: Evaluation, evaluate_s: float | None) -> Epoch:
+        """Join the pieces of an epoch and its evaluation; what one does not know is unknown."""
+        columns = zip(Piece._fields, zip(*self.pieces, strict=True), strict=True)
+        sums: dict[str, Any] = {
+            n: None if None in each else reduce(add, each) for n, each in columns
+        }
+        return Epoch(
+            number=self.number,
+            parts=self.parts,
+            test_loss=evaluation.test_loss,
+            accuracy=evaluation.accuracy,
+            evaluate_s=evaluate_s,
+            **sums,
+        )
+
+
+def ends(method: Callable[[Cell], Iterator[Event]]) -> Callable[[Cell], Iterator[Event]]:
+    """Make whatever ends the worker the last event of its cell, which never is an exception."""
+
+    @wraps(method)
+    def events(cell: Cell) -> Iterator[Event]:
+        if cell.status is not None:
+            return
+        try:
+            yield from method(cell)
+        except process.EndedError as error:
+            cell.status, cell.message = error.failed.status, error.failed.message
+            cell.worker.finish()
+            yield error.failed
+
+    return events
+
+
+@contextmanager
+def run(
+    spec: CellSpec,
+    assignment: Assignment,
+    backend: Backend,
+    spool: Spool,
+    examiner: Examiner,
+) -> Iterator[tuple[Iterator[Event], Cell]]:
+    """Run a cell from its start to its end: give its events, and the cell.
+
+    Whatever happens, all of its processes are dead once the context is left.
+    """
+    with Cell(spec, assignment, backend, spool, examiner) as cell:
+        yield _whole(cell), cell
+
+
+def _whole(cell: Cell) -> Iterator[Event]:
+    yield from cell.prepare()
+    while cell.trains and cell.status is None:
+        yield from cell.train()
+    yield from cell.finish()
+
+
+class Cell:
+    """A cell and its worker: prepared, trained part by part, and brought to its end.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    assignment
+        What it trains.
+    backend
+        What the catalog says of it.
+    spool
+        Where its states go.
+    examiner
+        Who knows how long a part may be, and how good parameters are.
+    """
+
+    def __init__(
+        self,
+        spec: CellSpec,
+        assignment: Assignment,
+        backend: Backend,
+        spool: Spool,
+        examiner: Examiner,
+    ) -> None:
+        self.spec, self.assignment, self.backend = spec, assignment, backend
+        self.spool, self.examiner = spool, examiner
+        self.status: Status | None = None  #: None while it goes on
+        self.message = ""
+        self.setup: Setup | None = None
+        self.epochs: list[Epoch] = []
+        self.finished: Finished | None = None
+        self.load_s: float | None = None
+        self.dump: Dump | None = None
+        self.cuts: list[Cut] = []
+        self.logits: list[tuple[int, int]] = []
+        self.gradient: tuple[bytes, int] | None = None
+        self.trains = True  #: whether there is something left to train
+        self.complete = False
+        self._changed = False
+        self._position = 0  # images so far
+        self._spent_s, self._pace_s = 0.0, 1.0
+        self._orders = assignment.orders()
+        self._rest = np.empty(0, np.int64)  # of the orders that were drawn
+        self._course: Course | None = None
+        self._limits = UNKNOWN
+
+    def __enter__(self) -> Self:
+        """Start the worker."""
+        task = self.assignment
+        self.worker = process.Worker(self.spec, self.backend.device, task.descriptors, task.largest)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End whatever is left of it."""
+        self.worker.__exit__()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the cell's result has of it, under the same names."""
+        ended = self.finished
+        return {
+            "status": Status.OK if self.status is None else self.status,
+            "message": self.message,
+            "setup": self.setup,
+            "epochs": self.epochs,
+            "phases": ended and ended.phases,
+            "peak_memory_bytes": ended and ended.peak_memory_bytes,
+            "complete": bool(ended and ended.complete),
+            "changed": ended and ended.changed,
+            "output": self.worker.output,
+            "load_s": self.load_s,
+            "dump_s": self.dump and self.dump.wall_s,
+            "dump_cpu_s": self.dump and self.dump.cpu_s,
+            "violations": self.worker.watch.violations,
+            "precision": self.backend.precision,
+        }
+
+    def case(self, result: CellResult, mode: ProofMode) -> JudgeCell:
+        """Return what judges are told of a result that has these values."""
+        return JudgeCell(
+            result=result,
+            mode=mode,
+            limits=self._limits,
+            cuts=self.cuts,
+            logits=self.logits,
+            gradient=self.gradient,
+            target=self.spec.workload.target_accuracy,
+        )
+
+    @ends
+    def prepare(self) -> Iterator[Event]:
+        """Have everything set up, up to the moment when training can start."""
+        self.worker.send(self.assignment.job(self.spec))
+        ready = self.worker.receive(Ready)
+        state, self.dump = self._dump(perf_counter())
+        self.worker.stop()
+        self.setup, self._pace_s = ready.setup, ready.setup.pace_s
+        keeps = RULES[self.assignment.network.optimizer.kind].keeps_moments
+        hides = keeps and state.moments is None
+        self._limits = self.examiner.limits(self.backend.precision, from_parameters=hides)
+        yield ready
+
+    @ends
+    def train(self) -> Iterator[Event]:
+        """Train one part, and evaluate if an epoch ends with it."""
+        call = self._call()
+        pieces = share_out(call.trained, [n for _, n in call.counts], self.assignment.batch_size)
+        is_finite = all(None not in piece.losses for piece in pieces)
+        self.complete = is_finite and self._position == self.assignment.images
+        is_over = self._spent_s >= self.spec.budget_s or not is_finite
+        self.trains = not (self.complete or is_over)
+        ends_epoch = not self.trains or self._position % self.assignment.examples == 0
+        predicted = self._predict() if ends_epoch else None
+        self.worker.stop()
+
+        flat = call.state.layers + (call.state.moments or b"")
+        offset = self.spool.append(flat)
+        self.cuts.append(Cut(offset, call.state.moments is not None))
+        self._changed = call.state.layers != self.assignment.layers
+        number, _ = call.counts[-1]
+        yield Progress(number, self._position, self._spent_s, pieces[-1].losses[-1])
+
+        *before, last = call.parts(hashlib.sha256(flat).hexdigest())
+        for (epoch, _), piece, part in zip(call.counts[:-1], pieces[:-1], before, strict=True):
+            self._under_way(epoch).add(piece, part)
+            yield self._finish_epoch(Evaluation(None, None), None)
+        self._under_way(number).add(pieces[-1], last)
+        if predicted:
+            self.logits.append((number, self.spool.append(predicted.logits)))
+            yield self._finish_epoch(self.examiner.evaluate(offset), predicted.evaluate_s)
+
+    @ends
+    def finish(self) -> Iterator[Event]:
+        """Have a batch's gradients and the phases of a step, and let the worker end."""
+        task = self.assignment
+        order = np.array(RANDOM.sample(range(task.examples), task.batch_size), np.int64).tobytes()
+        self.worker.go_on()
+        self.worker.send(Inspect(order))
+        inspected = self.worker.receive(Inspected)
+        if inspected.gradients is not None:
+            self._require("gradients", inspected.gradients, task.network.parameter_count)
+            self.gradient = order, self.spool.append(inspected.gradients)
+        self.worker.send(Close())
+        closed = self.worker.receive(Closed)
+        self.worker.finish()
+        peak, phases = closed.peak_memory_bytes, inspected.phases
+        self.finished = Finished(phases, peak, self.complete, self._changed)
+        yield self.finished
+
+    def _call(self) -> Call:
+        """Have the next part trained; what is not its call's is not on its clocks."""
+        task, worker = self.assignment, self.worker
+        seconds = min(PART_S, self.spec.budget_s - self._spent_s)
+        images = task.draw(self._position, self._limits.steps, seconds, self._pace_s)
+        steps = -(-images // task.batch_size)
+        layers = None if self._position else task.layers
+        command = Train(self._take(images).tobytes(), layers)
+        worker.go_on()
+        worker.watch.begin(steps * self._pace_s)
+        tree = worker.tree
+        before, waited, late = tree.cpu_s(), tree.waited_s(), own_wait_s()
+        start = perf_counter()
+        worker.send(command)
+        trained = worker.receive(Trained)
+        wall_s, late_s = perf_counter() - start, _since(late, own_wait_s())
+        cpu_s, waited_s = _since(before, tree.cpu_s()), _since(waited, tree.waited_s())
+        if late_s is not None and waited_s is not None:  # before its clock started, or after that
+            late_s += max(0.0, waited_s - (trained.waited_s or 0.0))
+        self._require("losses", trained.losses, steps)
+        state, dump = self._dump(start + wall_s)
+        counts = list(task.pieces(self._position, images))
+        self._position += images
+        self._spent_s += trained.train_s
+        self._pace_s = trained.train_s / steps
+        if layers is not None:
+            self.load_s = trained.load_s
+        return Call(counts, trained, state, wall_s, late_s, cpu_s, dump)
+
+    def _take(self, images: int) -> NDArray[np.int64]:
+        """Return what is next in the orders."""
+        while len(self._rest) < images:
+            self._rest = np.concatenate([self._rest, next(self._orders)])
+        taken, self._rest = np.split(self._rest, [images])
+        return taken
+
+    def _dump(self, start: float) -> tuple[State, Dump]:
+        """Receive a state, and say how long it took since ``start``."""
+        tree = self.worker.tree
+        before, waited = tree.cpu_s(), tree.waited_s()
+        state = self.worker.receive(State)
+        wall_s, cpu_s = perf_counter() - start, _since(before, tree.cpu_s())
+        lost_s = _since(waited, tree.waited_s()) or 0.0
+        dump = Dump(max(0.0, wall_s - lost_s), cpu_s)
+        count = self.assignment.network.parameter_count
+        self._require("layers", state.layers, count)
+        if state.moments is not None:
+            self._require("moments", state.moments, 2 * count)
+        return state, dump
+
+    def _predict(self) -> Predicted:
+        self.worker.send(Predict())
+        predicted = self.worker.receive(Predicted)
+        splits = self.assignment.splits
+        self._require("logits", predicted.logits, splits.test.inputs.shape[0] * splits.outputs)
+        return predicted
+
+    def _require(self, what: str, content: bytes, count: int) -> None:
+        """Have as many values as there must be."""
+        if len(content) != FLOAT_BYTES * count:
+            text = f"sent {len(content)} bytes of {what}, not {FLOAT_BYTES * count}"
+            raise process.EndedError(Failed(Status.CRASHED, text))
+
+    def _under_way(self, number: int) -> Course:
+        """Return the epoch that is under way; its first part starts it."""
+        if self._course is None:
+            self._course = Course(number)
+        return self._course
+
+    def _finish_epoch(self, evaluation: Evaluation, evaluate_s: float | None) -> EpochFinished:
+        assert self._course  # noqa: S101 - a part was added to it
+        epoch, self._course = self._course.epoch(evaluation, evaluate_s), None
+        self.epochs.append(epoch)
+        return EpochFinished(epoch)

@@ -1,0 +1,257 @@
+"""What a parent tells a worker, and when; where parts are cut; what is made of the answers."""
+
+import hashlib
+import math
+import os
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnbench import Backend
+from nnbench.contract.spec import flatten
+from nnbench.data import seeding
+from nnbench.execution import cell
+from nnbench.execution.cell import Assignment, Course, Piece, Spool, finite_or_none, share_out
+from nnbench.records import Evaluation, Progress, Trained
+from tests.cells import TOY, Lenient, make_spec, stored
+
+TRAINED = Trained(
+    train_s=2.0,
+    load_s=None,
+    losses=np.array([1.0, 2.0, 3.0], np.float32).tobytes(),
+    cpu_s=1.0,
+    involuntary_switches=3,
+    waited_s=0.5,
+    steal_s=0.25,
+    compilations=1,
+    device_s=1.5,
+)
+
+
+def assign(seed=0, **changes):
+    workload = replace(TOY, **changes)
+    return Assignment(workload, seed, stored(workload))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, 1.0),
+        (0, 0.0),
+        (np.float32(0.1), 0.1),
+        (1 / 3, 0.333333333),
+        (1e-30, 1e-30),
+        (math.nan, None),
+        (math.inf, None),
+        (-math.inf, None),
+        (np.float32("nan"), None),
+    ],
+)
+def test_finite_or_none(value, expected):
+    found = finite_or_none(value)
+    assert found == pytest.approx(expected, rel=1e-7) if expected else found == expected
+    assert found is None or type(found) is float
+
+
+def test_nine_digits_are_all_that_a_float32_has():
+    values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    assert [np.float32(finite_or_none(v)) for v in values.tolist()] == values.tolist()
+
+
+def test_spool_gives_back_what_lies_at_an_offset():
+    with closing(Spool()) as spool:
+        assert [spool.append(b"abc"), spool.append(b""), spool.append(b"de")] == [0, 3, 3]
+        assert os.pread(spool.descriptor, 2, 3) == b"de"
+        spool.clear()
+        assert os.fstat(spool.descriptor).st_size == 0
+        assert spool.append(b"f") == 0
+
+
+def test_spool_has_no_name(tmp_path):
+    with closing(Spool(tmp_path)) as spool:
+        spool.append(b"states")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_worker_is_told_nothing_of_what_it_is_judged_by():
+    task = assign()
+    job = task.job(make_spec())
+    assert job.train == task.splits.train
+    assert job.test == task.splits.test.inputs
+    assert task.splits.test.targets.descriptor not in task.descriptors
+
+
+def test_parameters_and_orders_are_those_of_the_seed():
+    task = assign(seed=3, shuffle=True, epochs=2)
+    expected = seeding.initial_layers(task.network, "normal", 3)
+    assert task.layers == b"".join(array.tobytes() for array in flatten(expected))
+    orders = seeding.epoch_orders(task.workload, 5, 3)
+    for order, other in zip(task.orders(), orders, strict=True):
+        assert order.tolist() == other.tolist()
+
+
+SHORT = assign(batch_size=1, epochs=2)  # five steps an epoch
+FULL = assign(epochs=90)  # one
+
+
+def drawn(task, position=0, limit=1000, seconds=1.0, pace_s=1e-6):
+    return {task.draw(position, limit, seconds, pace_s) for _ in range(500)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {1, 2}),  # a third of five steps, rounded up, or half of that
+        ({"limit": 1}, {1}),
+        ({"pace_s": 1.0}, {1}),
+        ({"pace_s": 100.0}, {1}),  # a step is the least
+        ({"pace_s": 0.0}, {1, 2}),
+        ({"position": 4}, {1}),  # not beyond the end of the epoch
+        ({"position": 9}, {1}),
+        ({"position": 5}, {1, 2}),
+    ],
+)
+def test_part_ends_anywhere_between_half_and_all_of_what_may_be(asked, expected):
+    assert drawn(SHORT, **asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ({}, 15, 30),  # a third of all epochs
+        ({"limit": 20}, 10, 20),
+        ({"seconds": 0.5, "pace_s": 0.02}, 13, 25),
+        ({"position": 5 * 80}, 10, 10),
+    ],
+)
+def test_full_batches_are_cut_over_the_ends_of_epochs(asked, least, most):
+    assert FULL.spans
+    assert drawn(FULL, **asked) == {5 * steps for steps in range(least, most + 1)}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "spans"),
+    [(None, True), (5, True), (4, False), (3, False), (2, False), (1, False)],
+)
+def test_part_goes_on_over_the_end_of_an_epoch_of_whole_batches_that_are_few(batch_size, spans):
+    assert assign(batch_size=batch_size).spans is spans
+
+
+def test_last_batch_that_is_smaller_ends_its_epoch():
+    assert drawn(assign(batch_size=2)) == {2}
+    assert drawn(assign(batch_size=2), position=4) == {1, 2} - {2}
+
+
+def test_part_knows_its_epochs():
+    assert list(FULL.pieces(5, 12)) == [(2, 5), (3, 5), (4, 2)]
+    assert list(SHORT.pieces(3, 2)) == [(1, 2)]
+
+
+def test_call_is_shared_out_among_its_epochs():
+    one, other = share_out(TRAINED, [10, 5], 5)
+    assert (one.images, one.losses, one.calls) == (10, [1.0, 2.0], 0)
+    assert (other.images, other.losses, other.calls) == (5, [3.0], 1)
+    assert (one.train_s, other.train_s) == pytest.approx((4 / 3, 2 / 3))
+    assert (one.cpu_s, one.waited_s, one.steal_s, one.device_s) == pytest.approx(
+        (2 / 3, 1 / 3, 1 / 6, 1.0)
+    )
+    assert (one.involuntary_switches, other.involuntary_switches) == (0, 3)
+    assert (one.compilations, other.compilations) == (0, 1)
+
+
+def test_call_of_one_epoch_is_all_of_it():
+    [piece] = share_out(TRAINED, [15], 5)
+    assert piece == Piece(15, 2.0, [1.0, 2.0, 3.0], 1, 1.0, 3, 0.5, 0.25, 1, 1.5)
+
+
+def test_epoch_sums_up_its_parts():
+    course = Course(1)
+    for cpu_s, switches, waited_s, steal_s in ((1.0, 2, 0.5, 0.25), (0.5, 1, 0.25, 0.0)):
+        course.pieces.append(Piece(4, 2.0, [1.0], 1, cpu_s, switches, waited_s, steal_s, 1, 1.5))
+    epoch = course.epoch(Evaluation(0.5, 0.9), 0.1)
+    assert (epoch.calls, epoch.images, epoch.train_s, epoch.device_s) == (2, 8, 4.0, 3.0)
+    assert (epoch.cpu_s, epoch.involuntary_switches) == (1.5, 3)
+    assert (epoch.waited_s, epoch.steal_s, epoch.compilations) == (0.75, 0.25, 2)
+    assert (epoch.test_loss, epoch.accuracy, epoch.evaluate_s) == (0.5, 0.9, 0.1)
+
+
+def test_what_one_part_does_not_know_the_epoch_does_not_know():
+    course = Course(1)
+    for device_s in (1.0, None):
+        course.pieces.append(Piece(4, 2.0, [1.0], 1, 0.0, 0, None, 0.0, 0, device_s))
+    epoch = course.epoch(Evaluation(0.5, None), 0.1)
+    assert (epoch.waited_s, epoch.device_s) == (None, None)
+
+
+@pytest.fixture(scope="module", params=["cut", "spanning"])
+def trained(request):
+    """Train a cell whose epochs are cut, and one whose parts span epochs; give what became of it."""
+    task = assign(batch_size=1, epochs=2) if request.param == "cut" else assign(epochs=20)
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    spec = make_spec(workload=task.workload)
+    with (
+        closing(Spool()) as spool,
+        cell.run(spec, task, backend, spool, Lenient()) as (events, run),
+    ):
+        seen = list(events)
+        size = os.fstat(spool.descriptor).st_size
+        states = os.pread(spool.descriptor, size, 0)
+    return task, run, seen, states
+
+
+def test_every_cut_has_its_state_in_the_spool(trained):
+    task, run, _, content = trained
+    parts = [part for epoch in run.epochs for part in epoch.parts]
+    cuts = [part for part in parts if part.state]
+    size = 4 * task.network.parameter_count
+    assert len(cuts) == len(run.cuts) >= 3
+    for part, cut in zip(cuts, run.cuts, strict=True):
+        assert not cut.has_moments  # of plain gradient descent
+        state = content[cut.offset : cut.offset + size]
+        assert hashlib.sha256(state).hexdigest() == part.state
+    assert parts[-1].state
+    assert len({part.state for part in cuts}) == len(cuts)
+
+
+def test_epochs_and_parts_add_up(trained):
+    task, run, events, _ = trained
+    assert [epoch.number for epoch in run.epochs] == list(range(1, task.workload.epochs + 1))
+    for epoch in run.epochs:
+        assert epoch.images == sum(part.images for part in epoch.parts) == task.examples
+        assert epoch.train_s == pytest.approx(sum(part.train_s for part in epoch.parts))
+        assert epoch.steps == -(-task.examples // task.batch_size)
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert last.images == task.images
+    assert last.train_s == pytest.approx(sum(epoch.train_s for epoch in run.epochs))
+    assert run.complete
+
+
+def test_epoch_that_ends_at_a_cut_is_evaluated(trained):
+    task, run, _, content = trained
+    evaluated = {epoch.number for epoch in run.epochs if epoch.evaluate_s is not None}
+    assert evaluated == {e.number for e in run.epochs if e.parts[-1].state}
+    assert evaluated == {number for number, _ in run.logits}
+    assert task.workload.epochs in evaluated
+    assert all((e.test_loss == 0.5) is (e.number in evaluated) for e in run.epochs)
+    logits = np.frombuffer(content[run.logits[0][1] :][: 4 * 5], np.float32)
+    assert np.isfinite(logits).all()
+
+
+def test_parent_has_clocks_of_its_own(trained):
+    _, run, _, _ = trained
+    for part in (part for epoch in run.epochs for part in epoch.parts):
+        assert part.wall_s > part.train_s > 0
+        assert (part.dump_s is None) is (part.state is None)
+    assert run.values["dump_s"] is not None
+    assert run.load_s > 0
+
+
+def test_gradients_of_a_drawn_batch_are_there(trained):
+    task, run, _, _ = trained
+    order, _ = run.gradient
+    assert sorted(set(np.frombuffer(order, np.int64).tolist())) == sorted(
+        np.frombuffer(order, np.int64).tolist()
+    )
+    assert len(order) == 8 * task.batch_size
