@@ -119,7 +119,7 @@ def train(
 def _cut(
     spool: Spooled, training: Training, part: Part, *, shows_moments: bool
 ) -> tuple[Cut, Part]:
-    layers, optimizer = training.state()
+    layers, optimizer, _ = training.state()
     kept = optimizer if shows_moments else None
     moments = [*kept.first, *kept.second] if kept else []
     arrays = [np.asarray(a, np.float32) for a in flatten([*layers, *moments])]

@@ -296,6 +296,9 @@ def compare(
     """
     before, after, there = flat(start.layers), flat(given.layers), flat(right.layers)
     stored = EPSILON * sqrt(len(off)) * float(np.linalg.norm(before))
+    moved, wrong = there - before, after - there
+    if right.leeway:
+        wrong = np.maximum(np.abs(wrong) - flat(right.leeway), 0)
     first = second = 0.0
     if moments and right.optimizer:
         if given.optimizer is None or given.optimizer.steps != right.optimizer.steps:
@@ -305,7 +308,7 @@ def compare(
             second = _relative(flat(given.optimizer.second), flat(right.optimizer.second))
     return Deviations(
         loss=_finite(float(off.max(initial=0.0))),
-        displacement=_finite(_relative(after - before, there - before, stored)),
+        displacement=_finite(_relative(moved + wrong, moved, stored)),
         first=_finite(first),
         second=_finite(second),
     )

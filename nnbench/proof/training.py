@@ -33,6 +33,10 @@ EPSILON = float(np.finfo(np.float32).eps)
 #: that lies between two values may go to either, which moves the sum further.
 UNDECIDED: dict[Precision, float] = {"float32": 3.0, "tf32": 48.0, "bf16": 48.0, "float16": 48.0}
 ROWS = 2000  #: that are evaluated at once
+# ``adam-fresh`` moves by g / (|g| + ε), that is by a sign. Float32 cannot decide those of tiny gradients,
+# and what they move by changes later ones. So a gradient is decided if it is larger than
+DECIDED = 100  #: times ε, and
+CANCELLED = 1e-3  #: times the sum of the sizes of what is added up in it
 BLOCK = 4096  #: values that Adam updates at once, while they are in the cache
 MANTISSA = {"tf32": 10, "bf16": 7}  #: bits that a product's inputs keep; float16 has a type
 
@@ -42,6 +46,8 @@ class State(NamedTuple):
 
     layers: list[Layer]
     optimizer: OptimizerState | None  #: None: it has none, or none is known
+    #: how much farther a right backend may be with each parameter; None: no farther than rounding is
+    leeway: list[Layer] | None = None
 
 
 class Unit(NamedTuple):
@@ -108,6 +114,8 @@ class Training:
         self._keeps = spec.optimizer.choose(sgd=False, adam=True, adam_fresh=False)
         self._matrices: list[Array] = []
         self._moments: list[list[Array]] = [[], []]
+        self._leeway: list[Array] = []
+        self._sizes: list[Array] = []  # of what was added up in the last gradients
         self._steps = 0
         self._most = UNDECIDED[precision]
 
@@ -116,6 +124,8 @@ class Training:
         self._matrices = [self._join(layer) for layer in state.layers]
         known = state.optimizer
         self._steps = known.steps if known else 0
+        if self.spec.optimizer.choose(sgd=False, adam=False, adam_fresh=True):
+            self._leeway = [np.zeros_like(m) for m in self._matrices]
         if not self._keeps:
             return
         if known is None:
@@ -137,7 +147,7 @@ class Training:
         """Return a copy of where it is now."""
         layers = self._split(self._matrices)
         if not self._keeps:
-            return State(layers, None)
+            return State(layers, None, self._split(self._leeway) or None)
         first, second = (
             self._split([moment * share for moment in moments])
             for moments, share in zip(self._moments, self._shares, strict=True)
@@ -165,7 +175,7 @@ class Training:
         return sum(array.nbytes for array in self._arrays())
 
     def _arrays(self) -> list[Array]:
-        return [*self._matrices, *self._moments[0], *self._moments[1]]
+        return [*self._matrices, *self._moments[0], *self._moments[1], *self._leeway]
 
     def step(
         self,
@@ -270,6 +280,7 @@ class Training:
         logits = self._multiply(values[-1], matrices[-1])
         loss, delta = reference.output_loss(spec, logits, batch)
         gradients: list[Array] = []
+        self._sizes = [np.zeros_like(matrix) for matrix in self._leeway]
         for depth in reversed(range(len(matrices))):
             matrix, value = matrices[depth], values[depth]
             fan_in = value.shape[1]
@@ -278,6 +289,10 @@ class Training:
                 delta.sum(axis=0, out=gradient[-1])
             delta = self._rounded(delta)
             np.matmul(value.T, delta, out=gradient[:fan_in])
+            if self._leeway:
+                sizes = np.abs(delta)
+                np.matmul(np.abs(value.T), sizes, out=self._sizes[depth][:fan_in])
+                self._sizes[depth][fan_in:] = sizes.sum(axis=0)
             if spec.l2:
                 gradient[:fan_in] += spec.l2 * weight
                 loss += spec.l2 / 2 * float(np.square(weight).sum())
@@ -355,8 +370,13 @@ class Training:
                     gradient *= o.learning_rate
                     matrix -= gradient
             case "adam-fresh":  # Adam's first step: the corrected moments are g and g²
-                for matrix, gradient in zip(self._matrices, gradients, strict=True):
-                    matrix -= o.learning_rate * gradient / (np.abs(gradient) + o.epsilon)
+                for matrix, gradient, added, leeway in zip(
+                    self._matrices, gradients, self._sizes, self._leeway, strict=True
+                ):
+                    size = np.abs(gradient)
+                    matrix -= o.learning_rate * gradient / (size + o.epsilon)
+                    least = np.maximum(CANCELLED * added, DECIDED * o.epsilon)
+                    leeway[(size > 0) & (size < least)] += 2 * o.learning_rate
             case "adam":
                 constants = o.beta1, o.beta2, *o.scaled(self._steps)
                 for p, g, m, v in zip(self._matrices, gradients, *self._moments, strict=True):

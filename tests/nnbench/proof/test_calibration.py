@@ -9,7 +9,7 @@ from nnbench import catalog
 from nnbench.data import datasets
 from nnbench.data.task import make_task
 from nnbench.proof import calibration
-from nnbench.proof.calibration import BASE, calibrate
+from nnbench.proof.calibration import BASE, FRESH_BASE, calibrate
 from nnbench.records import Deviations
 
 
@@ -33,7 +33,12 @@ def test_the_base_is_what_the_documents_say():
 
 
 def test_a_step_that_takes_signs_of_gradients_has_short_parts(splits):
-    assert limits(splits, "mnist-lesson5").steps <= 20
+    found = limits(splits, "mnist-lesson5")
+    assert (found.steps, found.tolerance) == (5, FRESH_BASE)
+
+
+def test_the_base_of_such_steps_is_what_the_documents_say():
+    assert Deviations(loss=3e-4, displacement=1e-3, first=2e-5, second=2e-5) == FRESH_BASE
 
 
 def test_a_precision_class_has_a_tolerance_of_its_own(splits):

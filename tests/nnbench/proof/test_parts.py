@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nnbench import catalog
 from nnbench.contract.spec import minibatches
 from nnbench.data import datasets, seeding
+from nnbench.proof.calibration import FRESH_BASE
 from nnbench.proof.parts import Part, prove
-from nnbench.proof.training import Training, fresh
+from nnbench.proof.training import Training, flat, fresh
 from nnbench.records import Deviations, Limits
 
 LIMITS = Limits(
@@ -49,3 +52,57 @@ def test_a_loss_that_is_not_a_number_is_no_proof(mnist):
     assert not verdict.proved
     assert verdict.step == 1
     assert verdict.deviations.loss is None
+
+
+# Adam anew in every step: its parameters move by the signs of gradients, some of which are tiny.
+
+
+FRESH_LIMITS = Limits(steps=5, tolerance=FRESH_BASE)
+
+
+@pytest.fixture(scope="module")
+def late():
+    """Return a network, its examples, a state late in training, and an order of what comes next."""
+    spec = catalog.workloads()["mnist-lesson5"].network(784, 10)
+    examples = datasets.load_mnist().train.rows(slice(30_000))
+    training = Training(spec, examples, dtype=np.float32)
+    training.load(fresh(spec, seeding.initial_layers(spec, "uniform", 1)))
+    order = np.random.default_rng(1).permutation(len(examples.inputs))
+    training.follow(minibatches(order[: 400 * 64], 64))
+    return spec, examples, training.state(), order[400 * 64 :]
+
+
+def late_parts(late, rate=1e-3):
+    """Train some parts of five steps in float32."""
+    spec, examples, state, order = late
+    training = Training(
+        replace(spec, optimizer=replace(spec.optimizer, learning_rate=rate)),
+        examples,
+        dtype=np.float32,
+    )
+    training.load(state)
+    for rows in order[: 12 * 5 * 64].reshape(-1, 5 * 64):
+        start = training.state()
+        losses = np.array(training.follow(minibatches(rows, 64)), np.float32)
+        yield Part(rows, 64, start, training.state(), losses)
+
+
+def test_signs_of_gradients_that_float32_cannot_decide_are_no_error(late):
+    exact = Training(*late[:2])
+    beyond = 0
+    for part in late_parts(late):
+        assert prove(exact, part, FRESH_LIMITS).proved
+        exact.load(part.start)
+        exact.follow(minibatches(part.order, 64))
+        apart, moved = (
+            np.linalg.norm(flat(part.end.layers) - flat(other.layers))
+            for other in (exact.state(), part.start)
+        )
+        beyond += apart > LIMITS.tolerance.displacement * moved
+        assert np.mean(flat(exact.state().leeway) > 0) < 0.25
+    assert beyond > 0  # if each sign had to be the same
+
+
+def test_a_rate_that_is_one_percent_too_large_is_found_in_every_part(late):
+    exact = Training(*late[:2])
+    assert not any(prove(exact, part, FRESH_LIMITS).proved for part in late_parts(late, 1.01e-3))
