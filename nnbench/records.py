@@ -408,6 +408,7 @@ class Block:
     seed: int
     open_seed: bool = False  #: it was chosen by the user, and may be told
     proof: ProofMode = "sampled"
+    keep_states: bool = False  #: beside the run, once its cells are judged
     attempt: int = 0  #: a block that was interrupted, or whose machine was lost, runs again, whole
     entries: list[Entry]  #: in the order in which they run
     budget_s: float

@@ -15,6 +15,7 @@ from nnbench.data import arrays
 from nnbench.execution import ceilings, cell, disturbance, gpu, interpreters, loading, machine
 from nnbench.execution.cell import Assignment, Spool
 from nnbench.execution.judges import Judges
+from nnbench.proof import kept
 from nnbench.records import (
     LOCAL,
     CellEvent,
@@ -28,6 +29,7 @@ from nnbench.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
@@ -117,12 +119,13 @@ class LocalExecutor(Executor):
                 if judges is None or judged != block.workload:
                     judged = block.workload
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
-                yield from _run_block(block, splits, spool, judges)
+                keep = self.folder if block.keep_states else None
+                yield from _run_block(block, splits, spool, judges, keep)
                 spool.clear()
 
 
 def _run_block(
-    block: Block, splits: StoredSplits, spool: Spool, judges: Judges
+    block: Block, splits: StoredSplits, spool: Spool, judges: Judges, keep: Path | None
 ) -> Generator[Happening]:
     """Train all cells of a block, then have them judged; even if it is interrupted."""
     assignment = Assignment(block.workload, block.seed, splits)
@@ -135,7 +138,10 @@ def _run_block(
         if isinstance(error, (Exception, GeneratorExit)):
             raise
         interruption = error  # such as KeyboardInterrupt: what was trained is judged first
-    for result in judges.judge(trained):
+    for judged, result in zip(trained, judges.judge(trained), strict=True):
+        if keep:
+            parameters = assignment.network.parameter_count
+            kept.keep(keep, result, judged.cuts, spool.descriptor, parameters)
         yield CellFinished(disturbance.settle(result))
     if interruption:
         raise interruption

@@ -143,3 +143,21 @@ def test_failed_cells_are_left_out(call, run):
     for number in (0, 1):
         change(run, number, lambda cell: cell.update(status=Status.CRASHED))
     assert call("prove", run).code == ExitCode.NOTHING_MEASURED
+
+
+def test_a_run_that_keeps_its_states_is_proved_again(call, tmp_path):
+    where = tmp_path / "run"
+    asked = ("-b", "numpy,python", "-w", "toy-sigmoid", "-r", "1", "-o", where, "--no-progress")
+    assert call("run", *asked, "--keep-states", "--proof", "full").code == 0
+    names = sorted(path.name for path in (where / "states").iterdir())
+    assert {name[:-6] for name in names} == {"0-numpy", "0-python"}
+    done = call("prove", where)
+    assert done.code == 0
+    assert done.stdout.count("100 of 100") == len(names)
+
+
+def test_a_run_that_keeps_none_has_none(call, tmp_path):
+    where = tmp_path / "run"
+    asked = ("-b", "numpy", "-w", "toy-sigmoid", "-r", "1", "-o", where, "--no-progress")
+    call("run", *asked)
+    assert not (where / "states").exists()
