@@ -101,7 +101,7 @@ class LocalExecutor(Executor):
     def _load(self, workload: Workload) -> StoredSplits:
         if self._loaded is None or self._loaded[0] != workload:  # a plugin's may have no hash
             self._release()
-            splits = loading.load(workload)
+            splits = loading.load(workload, meanwhile=_import_libraries)
             self._loaded = workload, splits
             used = arrays.descriptors(splits.train, splits.test)
             self._release = weakref.finalize(self, arrays.release, used)
@@ -198,6 +198,11 @@ def _spec(block: Block, entry: Entry) -> CellSpec:
     cpus = tuple(machine.usable_cpus()[-threads:])
     seed = block.seed if block.open_seed else None
     return CellSpec(**{**asked, "seed": seed, "threads": threads, "cpus": cpus})
+
+
+def _import_libraries() -> None:
+    """Import what the tables need, which takes as long as a dataset, and would take it later."""
+    import nnbench.figures.frames  # noqa: F401 - that is all
 
 
 def _why_unavailable(entry: Entry) -> str | None:

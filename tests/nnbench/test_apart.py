@@ -66,6 +66,23 @@ def test_observers_are_together_in_a_process_of_their_own(ran):
     assert (seen[0]["run"], seen[0]["folder"]) == ("RunInfo", "PosixPath")
 
 
+def test_observers_hear_of_a_seed_when_its_block_is_over(ran):
+    folder, _ = ran
+    seen = read_lines(folder, "seen")
+    hooks = [each["hook"] for each in seen]
+    first = hooks.index("cell_finished")
+    last = len(hooks) - hooks[::-1].index("cell_started")
+    assert last <= first  # a block of one round
+    assert {each["seed"] for each in seen if each["hook"] == "cell_started"} == {None}
+    while_it_runs = seen[:first]
+    assert all(each.get("losses", []) == [] for each in while_it_runs)
+    assert {each.get("loss") for each in while_it_runs} == {None}
+    assert {"Ready", "Progress", "EpochFinished"} <= set(hooks)
+    for each in seen[first:-1]:
+        assert each["seed"] is not None
+        assert each["losses"]
+
+
 def test_dataset_has_the_sum_that_it_always_had(ran):
     folder, _ = ran
     run = json.loads((folder / "run" / "run.json").read_text())

@@ -69,9 +69,9 @@ def test_a_workload_whose_layers_are_a_list_is_loaded_once(monkeypatch):
     loaded = []
     load = loading.load
 
-    def note(workload):
+    def note(workload, **more):
         loaded.append(workload)
-        return load(workload)
+        return load(workload, **more)
 
     monkeypatch.setattr(loading, "load", note)
     local, workload = LocalExecutor(), replace(TOY, hidden=[5, 5])
