@@ -76,13 +76,8 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
-def problem(result: CellResult, *, moves: bool = True) -> str | None:
-    """Return why a cell's clock cannot be right, or None.
-
-    ``moves``: whether parameters that have not changed are one; elsewhere the proof tells that.
-    """
-    if moves and result.changed is False and result.losses:
-        return "the parameters did not change"
+def problem(result: CellResult) -> str | None:
+    """Return why a cell's clock cannot be right, or None."""
     if result.violations:
         return result.violations[0]
     checks: tuple[Callable[[CellResult], str | None], ...] = (

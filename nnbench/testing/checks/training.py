@@ -11,11 +11,11 @@ from scipy import special
 
 from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
-from nnbench.proof.judge import deviation, expected_losses
 from nnbench.proof.mistakes import Variant, added
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
+from nnbench.testing.first_losses import deviation, expected_losses
 from nnbench.testing.problems import (
     BATCH_SIZE,
     STEPS,

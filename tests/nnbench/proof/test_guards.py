@@ -6,16 +6,13 @@ from functools import partial
 import pytest
 
 from nnbench import NetworkSpec, Optimizer
-from nnbench.data.task import load_task
 from nnbench.execution import ceilings
 from nnbench.figures.metrics import PHASES_WORD
-from nnbench.proof import guards, judge
-from nnbench.proof.judge import Expected, expected_losses
+from nnbench.proof import guards
 from nnbench.records import Part, Phases
 from tests.cells import TOY, make_spec, read_final
 from tests.plugins.helpers import environment, nnbench
 
-EXPECTED = Expected(losses=[2.0, 1.0], tolerance=1e-4)
 HONEST = "steady"
 
 
@@ -48,8 +45,9 @@ def test_no_op_is_caught_by_its_losses(cheats):
 
 def test_forged_losses_are_caught_by_the_parameters(cheats):
     cell = cheats["forges-losses"]
-    assert cell.deviation < cell.tolerance
-    assert (cell.status, cell.message) == ("invalid", "the parameters did not change")
+    assert cell.status == "invalid"
+    assert not cell.changed
+    assert ": the parameters did not change" in cell.message
 
 
 def test_honest_backend_passes(cheats):
@@ -58,9 +56,9 @@ def test_honest_backend_passes(cheats):
     assert 0 < cell.achieved_gflops < cell.ceiling_gflops
 
 
-def verdict(cell, **changes):
-    judged = judge.judge(cell, EXPECTED._replace(**changes), None)
-    return judged.status, judged.message
+def verdict(cell):
+    problem = guards.problem(cell)
+    return ("invalid", problem) if problem else ("ok", "")
 
 
 def test_operations_are_those_of_the_matrix_products():
@@ -73,23 +71,6 @@ def test_operations_are_those_of_the_matrix_products():
     forward, backward = 2 * (784 * 50 + 50 * 10), 2 * (784 * 50 + 50 * 10 + 50 * 10)
     assert spec.operations == forward + backward
     assert replace(spec, sizes=(784, 10)).operations == 4 * 7840
-
-
-def test_parameters_must_have_changed(make_cell):
-    message = ("invalid", "the parameters did not change")
-    assert verdict(make_cell(changed=False)) == message
-    assert verdict(make_cell(changed=True))[0] == "ok"
-    assert verdict(make_cell(changed=None))[0] == "ok"
-
-
-def test_parameters_may_stay_if_those_of_the_reference_do(make_cell):
-    assert verdict(make_cell(changed=False), moves=False)[0] == "ok"
-
-
-@pytest.mark.parametrize(("rate", "moves"), [(1.0, True), (1e-12, False)])
-def test_reference_tells_whether_parameters_change(rate, moves):
-    slow = replace(TOY, optimizer=replace(TOY.optimizer, learning_rate=rate))
-    assert expected_losses(load_task(slow, 0)).moves is moves
 
 
 def test_speed_above_the_ceiling_is_a_remark(make_cell):
@@ -346,11 +327,6 @@ def test_disagreement_of_the_clocks_is_told(make_cell):
     assert verdict(cell) == ("invalid", text)
 
 
-def test_wrong_losses_come_before_all_else(make_cell):
-    cell = make_cell(losses=(2.0, 9.0), changed=False, achieved_gflops=9.0, ceiling_gflops=1.0)
-    assert "stray" in verdict(cell)[1]
-
-
 def compiled(cell, *counts):
     epochs = zip(cell.epochs, counts, strict=True)
     return replace(cell, epochs=[replace(e, compilations=c) for e, c in epochs])
@@ -361,7 +337,7 @@ def pools(cell, **threads):
 
 
 def flags(cell):
-    return judge.judge(cell, EXPECTED, None).flags
+    return list(guards.remarks(cell))
 
 
 def test_cell_without_remarks_has_no_flags(make_cell):
@@ -384,7 +360,3 @@ def test_single_compilation_is_one_time(make_cell):
 
 def test_cell_without_a_setup_has_no_flags(make_cell):
     assert flags(make_cell(setup=None)) == []
-
-
-def test_cell_without_figures_has_no_flags(make_cell):
-    assert flags(pools(make_cell(status="invalid"), libgomp=2)) == []

@@ -8,8 +8,8 @@ import pytest
 
 from nnbench import Optimizer
 from nnbench.data.task import load_task
-from nnbench.proof.judge import deviation, expected_losses
 from nnbench.reference import train
+from nnbench.testing.first_losses import deviation, expected_losses
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_wider_tolerance_is_ten_times_what_rounding_does(make_task, monkeypatch)
         seen.append(train(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("nnbench.proof.judge.reference.train", recording)
+    monkeypatch.setattr("nnbench.testing.first_losses.reference.train", recording)
     task = make_task(optimizer=Optimizer(kind="adam", learning_rate=1.0), batch_size=4)
     found = expected_losses(task)
     (exact, _), (rounded, _) = seen
