@@ -154,12 +154,10 @@ class Part:
     optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
     wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
     cpu_s: float | None = None  #: that the kernel accounts to the worker's whole tree, in that time
-    late_s: float | None = (
-        None  #: of wall_s: nnbench, or the worker off its clock, waited for a CPU
-    )
+    late_s: float | None = None  #: nnbench itself waited for a CPU, as the kernel says
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
-    waited_s: float | None = None  #: all threads of the worker waited for a CPU, as the kernel says
+    waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -538,6 +536,10 @@ class Train(msgspec.Struct, frozen=True, tag=True):
     )
 
 
+class Dump(msgspec.Struct, frozen=True, tag=True):
+    """Hand over the parameters, and the optimizer's state."""
+
+
 class Predict(msgspec.Struct, frozen=True, tag=True):
     """Compute the logits of the test split."""
 
@@ -552,7 +554,7 @@ class Close(msgspec.Struct, frozen=True, tag=True):
     """End."""
 
 
-Command = Job | Train | Predict | Inspect | Close
+Command = Job | Train | Dump | Predict | Inspect | Close
 
 
 class Trained(msgspec.Struct, frozen=True, tag=True):
@@ -570,7 +572,7 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
 
 
 class State(msgspec.Struct, frozen=True, tag=True):
-    """Sent after a dump: once when the warm-up is over, then after each timed call."""
+    """Asked for once when the warm-up is over, then after each timed call."""
 
     layers: bytes  #: float32
     steps: int | None  #: of the optimizer; None: it has no state, or does not show it

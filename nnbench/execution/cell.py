@@ -30,6 +30,7 @@ from nnbench.records import (
     Closed,
     Cut,
     Deviations,
+    Dump,
     Epoch,
     EpochFinished,
     Evaluation,
@@ -257,7 +258,7 @@ def _times(value: float | None, share: float) -> float | None:
 
 
 def _since(before: float | None, now: float | None) -> float | None:
-    return None if before is None or now is None else now - before
+    return None if before is None or now is None else max(0.0, now - before)
 
 
 def finite_or_none(value: float) -> float | None:
@@ -265,11 +266,43 @@ def finite_or_none(value: float) -> float | None:
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-class Dump(NamedTuple):
-    """How long a state took to come."""
+class Used(NamedTuple):
+    """What a worker used while it did what it was asked, as it is seen from outside."""
 
-    wall_s: float  #: less what any thread of the worker's waited for a CPU
-    cpu_s: float | None
+    wall_s: float  #: the way there and back included
+    late_s: float | None  #: nnbench itself waited for a CPU, until the worker was stopped
+    waited_s: float | None  #: all threads of the worker did
+    cpu_s: float | None  #: of all its processes
+
+    @property
+    def alone_s(self) -> float | None:
+        """How long it would have taken if nobody had waited for a CPU."""
+        if self.late_s is None or self.waited_s is None:
+            return None
+        return max(0.0, self.wall_s - self.late_s - self.waited_s)
+
+
+class Meter:
+    """Measures what a worker uses, from the moment it is let go on until it is stopped again."""
+
+    def __init__(self, worker: process.Worker) -> None:
+        worker.stop()
+        self._worker, tree = worker, worker.tree
+        self._cpu_s, self._waited_s = tree.cpu_s(), tree.waited_s()
+        worker.go_on()
+        self._own_wait_s, self._start = own_wait_s(), perf_counter()
+
+    def stop(self) -> Used:
+        """Stop the worker, and return what it has used."""
+        wall_s = perf_counter() - self._start
+        self._worker.stop()
+        tree = self._worker.tree
+        return Used(
+            wall_s=wall_s,
+            late_s=_since(self._own_wait_s, own_wait_s()),
+            waited_s=_since(self._waited_s, tree.waited_s()),
+            cpu_s=_since(self._cpu_s, tree.cpu_s()),
+        )
 
 
 class Call(NamedTuple):
@@ -278,10 +311,8 @@ class Call(NamedTuple):
     counts: list[tuple[int, int]]  #: epochs that it lies in, and how many of its images each has
     trained: Trained
     state: State
-    wall_s: float
-    late_s: float | None
-    cpu_s: float | None
-    dump: Dump
+    used: Used
+    dump: Used
 
     def parts(self, sha256: str) -> list[Part]:
         """Return what each epoch has of it; the last one ends at the cut."""
@@ -293,16 +324,17 @@ class Call(NamedTuple):
                 Part(
                     images=count,
                     train_s=self.trained.train_s * share,
-                    wall_s=self.wall_s * share,
-                    late_s=_times(self.late_s, share),
-                    cpu_s=_times(self.cpu_s, share),
+                    wall_s=self.used.wall_s * share,
+                    late_s=_times(self.used.late_s, share),
+                    waited_s=_times(self.used.waited_s, share),
+                    cpu_s=_times(self.used.cpu_s, share),
                 )
             )
         parts[-1] = replace(
             parts[-1],
             state=sha256,
             optimizer_steps=self.state.steps,
-            dump_s=self.dump.wall_s,
+            dump_s=self.dump.alone_s,
             dump_cpu_s=self.dump.cpu_s,
         )
         return parts
@@ -410,7 +442,7 @@ class Cell:
         self.epochs: list[Epoch] = []
         self.finished: Finished | None = None
         self.load_s: float | None = None
-        self.dump: Dump | None = None
+        self.dump: Used | None = None
         self.cuts: list[Cut] = []
         self.logits: list[tuple[int, int]] = []
         self.gradient: tuple[bytes, int] | None = None
@@ -449,7 +481,7 @@ class Cell:
             "changed": ended and ended.changed,
             "output": self.worker.output,
             "load_s": self.load_s,
-            "dump_s": self.dump and self.dump.wall_s,
+            "dump_s": self.dump and self.dump.alone_s,
             "dump_cpu_s": self.dump and self.dump.cpu_s,
             "violations": self.worker.watch.violations,
             "precision": self.backend.precision,
@@ -472,8 +504,7 @@ class Cell:
         """Have everything set up, up to the moment when training can start."""
         self.worker.send(self.assignment.job(self.spec))
         ready = self.worker.receive(Ready)
-        state, self.dump = self._dump(perf_counter())
-        self.worker.stop()
+        state, self.dump = self._dump()
         self.setup, self._pace_s = ready.setup, ready.setup.pace_s
         keeps = RULES[self.assignment.network.optimizer.kind].keeps_moments
         hides = keeps and state.moments is None
@@ -491,7 +522,6 @@ class Cell:
         self.trains = not (self.complete or is_over)
         ends_epoch = not self.trains or self._position % self.assignment.examples == 0
         predicted = self._predict() if ends_epoch else None
-        self.worker.stop()
 
         flat = call.state.layers + (call.state.moments or b"")
         offset = self.spool.append(flat)
@@ -535,26 +565,20 @@ class Cell:
         steps = -(-images // task.batch_size)
         layers = None if self._position else task.layers
         command = Train(self._take(images).tobytes(), layers)
-        worker.go_on()
+        meter = Meter(worker)
         worker.watch.begin(steps * self._pace_s)
-        tree = worker.tree
-        before, waited, late = tree.cpu_s(), tree.waited_s(), own_wait_s()
-        start = perf_counter()
         worker.send(command)
         trained = worker.receive(Trained)
-        wall_s, late_s = perf_counter() - start, _since(late, own_wait_s())
-        cpu_s, waited_s = _since(before, tree.cpu_s()), _since(waited, tree.waited_s())
-        if late_s is not None and waited_s is not None:  # before its clock started, or after that
-            late_s += max(0.0, waited_s - (trained.waited_s or 0.0))
+        used = meter.stop()
         self._require("losses", trained.losses, steps)
-        state, dump = self._dump(start + wall_s)
+        state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
         self._position += images
         self._spent_s += trained.train_s
         self._pace_s = trained.train_s / steps
         if layers is not None:
             self.load_s = trained.load_s
-        return Call(counts, trained, state, wall_s, late_s, cpu_s, dump)
+        return Call(counts, trained, state, used, dump)
 
     def _take(self, images: int) -> NDArray[np.int64]:
         """Return what is next in the orders."""
@@ -563,23 +587,23 @@ class Cell:
         taken, self._rest = np.split(self._rest, [images])
         return taken
 
-    def _dump(self, start: float) -> tuple[State, Dump]:
-        """Receive a state, and say how long it took since ``start``."""
-        tree = self.worker.tree
-        before, waited = tree.cpu_s(), tree.waited_s()
+    def _dump(self) -> tuple[State, Used]:
+        """Ask for a state, and say what that took."""
+        meter = Meter(self.worker)
+        self.worker.send(Dump())
         state = self.worker.receive(State)
-        wall_s, cpu_s = perf_counter() - start, _since(before, tree.cpu_s())
-        lost_s = _since(waited, tree.waited_s()) or 0.0
-        dump = Dump(max(0.0, wall_s - lost_s), cpu_s)
+        used = meter.stop()
         count = self.assignment.network.parameter_count
         self._require("layers", state.layers, count)
         if state.moments is not None:
             self._require("moments", state.moments, 2 * count)
-        return state, dump
+        return state, used
 
     def _predict(self) -> Predicted:
+        self.worker.go_on()
         self.worker.send(Predict())
         predicted = self.worker.receive(Predicted)
+        self.worker.stop()
         splits = self.assignment.splits
         self._require("logits", predicted.logits, splits.test.inputs.shape[0] * splits.outputs)
         return predicted

@@ -24,6 +24,7 @@ from nnbench.contract.spec import Examples, flatten, map_arrays, minibatches
 from nnbench.data import arrays, seeding
 from nnbench.records import (
     Close,
+    Dump,
     Inspect,
     Inspected,
     Job,
@@ -74,6 +75,7 @@ class Trainer:
             case Train(order=order, layers=layers):
                 parameters = None if layers is None else self.spec.view(floats(layers))
                 send(self.train(np.frombuffer(order, np.int64).copy(), parameters))
+            case Dump():
                 send(self.state())
             case Predict():
                 send(self.predict())
@@ -184,7 +186,6 @@ def prepare(job: Job, send: Send) -> Trainer:
     gc.collect()
     gc.freeze()  # what exists by now is not the backend's garbage
     send(Ready(make_setup(job, backend, train.inputs, pace_s, *np.diff(marks).tolist())))
-    send(trainer.state())  # which says how long that takes when there is nothing else to do
     return trainer
 
 

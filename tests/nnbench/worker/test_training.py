@@ -10,7 +10,17 @@ import pytest
 from nnbench import Layer, Network, Optimizer, OptimizerState
 from nnbench.contract.spec import NetworkSpec
 from nnbench.execution.cell import Assignment
-from nnbench.records import Inspect, Inspected, Predict, Predicted, Ready, State, Train, Trained
+from nnbench.records import (
+    Dump,
+    Inspect,
+    Inspected,
+    Predict,
+    Predicted,
+    Ready,
+    State,
+    Train,
+    Trained,
+)
 from nnbench.worker import counters, training
 from nnbench.worker.training import Trainer
 from tests.cells import TOY, make_spec, stored
@@ -175,19 +185,21 @@ def answers_to(trainer, command):
     return answers
 
 
-def test_state_follows_each_part():
+def test_state_is_handed_over():
     class Adam(Counting):
         def optimizer_state(self):
             return OptimizerState(7, ONE, [Layer(np.full((1, 1), 2.0), None)])
 
-    trained, state = answers_to(make_trainer(Adam()), Train(np.arange(4).tobytes()))
+    trainer = make_trainer(Adam())
+    [trained] = answers_to(trainer, Train(np.arange(4).tobytes()))
     assert isinstance(trained, Trained)
+    [state] = answers_to(trainer, Dump())
     moments = np.array([1.0, 2.0], np.float32).tobytes()
     assert state == State(np.ones(1, np.float32).tobytes(), 7, moments)
 
 
 def test_optimizer_that_shows_no_state_has_none():
-    _, state = answers_to(make_trainer(Counting()), Train(np.arange(4).tobytes()))
+    [state] = answers_to(make_trainer(Counting()), Dump())
     assert (state.steps, state.moments) == (None, None)
 
 
@@ -281,9 +293,8 @@ def prepare(backend, **changes):
 def test_cell_says_what_its_speed_can_be_judged_by():
     setups = {}
     for backend in ("python", "numpy"):
-        _, (ready, state) = prepare(backend)
+        _, [ready] = prepare(backend)
         assert isinstance(ready, Ready)
-        assert isinstance(state, State)
         setups[backend] = ready.setup
     assert setups["numpy"].operations == 4 * 15 + 6 * 25 + 6 * 5
     assert setups["numpy"].device == "cpu"
@@ -307,12 +318,12 @@ def test_trained_cell_predicts_from_its_parameters():
     trainer, _ = prepare("numpy")
     task = Assignment(TOY, 0, stored(TOY))
     order = np.arange(5).tobytes()
-    first, _ = answers_to(trainer, Train(order, task.layers))
+    [first] = answers_to(trainer, Train(order, task.layers))
     [before] = answers_to(trainer, Predict())
     answers_to(trainer, Train(order))
     [after] = answers_to(trainer, Predict())
     assert before.logits != after.logits
-    again, _ = answers_to(trainer, Train(order, task.layers))
+    [again] = answers_to(trainer, Train(order, task.layers))
     assert again.losses == first.losses  # whatever came before
     [inspected] = answers_to(trainer, Inspect(order))
     assert isinstance(inspected, Inspected)
