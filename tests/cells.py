@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
@@ -9,11 +10,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
-from nnbench import Backend, catalog
-from nnbench.execution import cell, loading
+from nnbench import Backend, Examples, catalog
+from nnbench.execution import cell
 from nnbench.execution.cell import Assignment, Spool
-from nnbench.records import CellSpec, Deviations, Evaluation, Limits
+from nnbench.execution.loading import load
+from nnbench.records import CellSpec, Deviations, Evaluation, Limits, Stored, StoredExamples
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -61,7 +64,21 @@ class Lenient:
 @cache
 def stored(workload: Workload) -> StoredSplits:
     """Load a dataset once for all tests."""
-    return loading.load(workload)
+    return load(workload)
+
+
+def load_again(workload: Workload) -> StoredSplits:
+    """Return the same with descriptors of its own, as if it were loaded anew, which takes a process."""
+    splits = stored(workload)
+
+    def duplicate(array: Stored | None) -> Stored | None:
+        return array and structs.replace(array, descriptor=os.dup(array.descriptor))
+
+    train, test = (
+        StoredExamples(*(duplicate(getattr(split, name)) for name in Examples._fields))
+        for split in (splits.train, splits.test)
+    )
+    return structs.replace(splits, train=train, test=test)
 
 
 def run_worker(

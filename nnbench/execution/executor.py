@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from nnbench import catalog, selection
+from nnbench import catalog, files, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.contract.executor import Executor
 from nnbench.data import arrays
@@ -139,9 +139,10 @@ def _run_block(
             raise
         interruption = error  # such as KeyboardInterrupt: what was trained is judged first
     for judged, result in zip(trained, judges.judge(trained), strict=True):
-        if keep:
-            parameters = assignment.network.parameter_count
-            kept.keep(keep, result, judged.cuts, spool.descriptor, parameters)
+        if keep and judged.cuts:
+            with files.named(keep / kept.FOLDER):
+                parameters = assignment.network.parameter_count
+                kept.keep(keep, result, judged.cuts, spool.descriptor, parameters)
         yield CellFinished(disturbance.settle(result))
     if interruption:
         raise interruption

@@ -1,15 +1,18 @@
 """Executors: the one that is always there, and those of plugins."""
 
+import hashlib
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nnbench import catalog, hookimpl
 from nnbench.contract.executor import Executor
 from nnbench.execution import executor, loading, machine
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import LOCAL, Entry
+from nnbench.proof import kept
+from nnbench.records import LOCAL, Block, CellFinished, Entry
 from tests.cells import TOY
 
 
@@ -93,3 +96,28 @@ def test_dataset_is_given_back_with_its_executor_or_for_another_one():
     assert first == second or not is_open(first)
     del local
     assert not is_open(second)
+
+
+@pytest.mark.parametrize("keep_states", [False, True])
+def test_states_are_kept_in_the_folder_of_the_run_if_that_is_wanted(tmp_path, keep_states):
+    local = LocalExecutor()
+    local.folder = tmp_path
+    block = Block(
+        workload=replace(TOY, epochs=9),
+        threads=1,
+        round=0,
+        seed=7,
+        keep_states=keep_states,
+        entries=[Entry(label="numpy", backend="numpy")],
+        budget_s=5.0,
+        timeout_s=60.0,
+    )
+    *_, last = local.run([block])
+    assert isinstance(last, CellFinished)
+    states = [part.state for epoch in last.result.epochs for part in epoch.parts if part.state]
+    files = [file.name for file in (tmp_path / kept.FOLDER).glob("*")]
+    assert files == (["0-numpy-0.npy"] if keep_states else [])
+    for name in files:
+        rows = np.load(tmp_path / kept.FOLDER / name)
+        assert [hashlib.sha256(row.tobytes()).hexdigest() for row in rows] == states
+    assert len(states) >= 3

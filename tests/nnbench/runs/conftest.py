@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from nnbench import catalog
-from nnbench.execution import cell, executor
+from nnbench.execution import cell, executor, loading
 from nnbench.execution.executor import LocalExecutor
 from nnbench.records import Entry, Status
 from nnbench.runs.planning import Plan
-from tests.cells import Lenient
+from tests.cells import Lenient, load_again
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def answer(monkeypatch):
         monkeypatch.setattr(cell, "run", run)
         monkeypatch.setattr(executor, "Judges", Judges)
         monkeypatch.setattr(executor, "_backend", lambda entry: entry)
+        monkeypatch.setattr(loading, "load", load_again)
 
     return replace_cells
 
