@@ -64,6 +64,8 @@ def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
         catalog.notify("nnbench_run_started", run=run.info, folder=folder)
         try:
             _Schedule(plan, run, folder).execute()
+        except store.ForgedError:
+            raise  # nothing is concluded from what others have written
         except BaseException:
             with suppress(NnbenchError, OSError):  # what ended the run is the one to report
                 conclude(run)
@@ -83,6 +85,7 @@ class _Schedule:
         unavailable = self.info.unavailable
         self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
         self.kept = finished(run.cells)
+        self.ledger = store.Ledger(folder)
 
     def execute(self) -> None:
         for label, reason in self.info.unavailable.items():
@@ -101,6 +104,7 @@ class _Schedule:
                 for happening in happenings:
                     self.take_in(happening)
                 raise
+        self.ledger.check()
 
     def take_in(self, happening: Happening) -> None:
         match happening:
@@ -159,7 +163,7 @@ class _Schedule:
             del self.remaining[result.backend]
 
     def record(self, result: CellResult) -> None:
-        store.append(self.folder, result)
+        self.ledger.append(result)
         self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)
 

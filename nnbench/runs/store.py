@@ -7,6 +7,7 @@ two files and never edited.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import mmap
 import os
 import re
@@ -50,20 +51,90 @@ def create(folder: Path, info: RunInfo) -> None:
         files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
 
 
-def append(folder: Path, result: CellResult) -> None:
-    """Add a finished cell; it is on disk when this returns.
+class ForgedError(ResultsError):
+    """Somebody else has written to the cells of a run."""
 
-    Raises
-    ------
-    ResultsError
-        If it cannot be written; the cells before it stay.
+    exit_code = ExitCode.INTERNAL
+
+
+class Ledger:
+    """The cells that a run writes, one line after the other, and nobody else meanwhile.
+
+    A backend runs as the user, and so may write to the folder. What nnbench itself has written is
+    remembered, and a file that is another one is found before the next line, and at the end.
     """
-    try:
-        files.append_line(folder / CELLS, msgspec.json.encode(result))
-    except OSError as error:
-        problem = ResultsError(f"cannot write to {folder / CELLS}: {error.strerror}")
-        problem.exit_code = ExitCode.INTERNAL
-        raise problem from error
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CELLS
+        self._hash = hashlib.sha256()
+        self._size = 0
+        if self.path.exists():
+            for content in _chunks(self.path):
+                self._hash.update(content)
+                self._size += len(content)
+        self._seen = self._look()
+
+    def append(self, result: CellResult) -> None:
+        """Add a finished cell; it is on disk when this returns.
+
+        Raises
+        ------
+        ForgedError
+            If others have written to the file.
+        ResultsError
+            If it cannot be written; the cells before it stay.
+        """
+        self.check()
+        line = msgspec.json.encode(result)
+        try:
+            files.append_line(self.path, line)
+        except OSError as error:
+            problem = ResultsError(f"cannot write to {self.path}: {error.strerror}")
+            problem.exit_code = ExitCode.INTERNAL
+            raise problem from error
+        self._hash.update(line + b"\n")
+        self._size += len(line) + 1
+        self._seen = self._look()
+
+    def check(self) -> None:
+        """Find out whether the file is still what was written.
+
+        Raises
+        ------
+        ForgedError
+            If it is not.
+        """
+        now = self._look()
+        if now == self._seen and (now is None or now[1] == self._size):
+            return
+        found = hashlib.sha256()
+        if now is not None:
+            for content in _chunks(self.path):
+                found.update(content)
+        if found.digest() != self._hash.digest():
+            raise ForgedError(
+                f"{self.path} is not as nnbench has written it: this run proves nothing"
+            )
+        self._seen = now
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Return what changes with the file: no process can set its ctime."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_ctime_ns
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while content := file.read(files.READ_AT_ONCE):
+            yield content
+
+
+def append(folder: Path, result: CellResult) -> None:
+    """Add a finished cell to a run that nobody else writes to; see :meth:`Ledger.append`."""
+    Ledger(folder).append(result)
 
 
 def read_info(folder: Path) -> RunInfo:

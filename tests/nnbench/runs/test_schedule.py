@@ -353,3 +353,36 @@ def test_error_that_ends_the_run_is_no_interruption(run, tmp_path, make_info):
     with pytest.raises(ResultsError, match="disk"):
         run(make_info(), ENTRIES, {second: ResultsError("the disk is full")})
     assert list(store.read_cells(tmp_path / "run")) == []
+
+
+def test_run_whose_file_others_have_written_to_ends_without_tables(
+    tmp_path, make_info, make_plan, answer
+):
+    folder = tmp_path / "run"
+    concluded: list[object] = []
+
+    def forge(spec):
+        if spec.round == 1:
+            with (folder / store.CELLS).open("ab") as file:
+                file.write((folder / store.CELLS).read_bytes().splitlines(keepends=True)[0])
+        return CRASHED
+
+    answer(forge)
+    with pytest.raises(store.ForgedError, match=r"cells\.jsonl is not as nnbench has written it"):
+        schedule.run(make_plan(make_info(rounds=2), ENTRIES), folder, concluded.append)
+    assert concluded == []
+
+
+def test_run_whose_file_others_have_written_to_at_the_end_is_found_too(
+    tmp_path, make_info, make_plan, answer, observe
+):
+    class Forging:
+        @hookimpl
+        def nnbench_cell_finished(self, result):
+            if result.position == 3:
+                (tmp_path / "run" / store.CELLS).write_bytes(b"")
+
+    answer(lambda _: CRASHED)
+    observe(Forging())
+    with pytest.raises(store.ForgedError):
+        schedule.run(make_plan(make_info(rounds=1), ENTRIES), tmp_path / "run", lambda _: None)

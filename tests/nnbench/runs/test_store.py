@@ -13,6 +13,7 @@ import pytest
 from nnbench import records
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.files import TornLineWarning
+from nnbench.records import Status
 from nnbench.runs import store
 from nnbench.runs.store import CELLS, RUN
 
@@ -318,3 +319,81 @@ def test_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ResultsError) as raised, store.hold(tmp_path):
         pytest.fail("nobody else is kept out")
     assert str(raised.value) == f"cannot lock {tmp_path}: No locks available"
+
+
+@pytest.fixture
+def ledger(run_folder, make_cell):
+    """Return a ledger that has a line."""
+    found = store.Ledger(run_folder)
+    found.append(make_cell())
+    return found
+
+
+def test_ledger_adds_to_what_is_there(run_folder, ledger, make_cell):
+    store.Ledger(run_folder).append(make_cell(round=1))
+    assert [cell.round for cell in store.read_cells(run_folder)] == [0, 1]
+    with pytest.raises(store.ForgedError):
+        ledger.check()  # the other one's line is not its own
+
+
+def change_a_time(path):
+    path.write_bytes(path.read_bytes().replace(b'"train_s":', b'"train_S":', 1))
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda path: path.write_bytes(path.read_bytes() * 2),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        change_a_time,
+    ],
+    ids=["appended", "emptied", "removed", "edited"],
+)
+def test_what_others_write_to_a_run_is_found(run_folder, ledger, make_cell, forge):
+    forge(run_folder / store.CELLS)
+    text = r"cells\.jsonl is not as nnbench has written it"
+    with pytest.raises(store.ForgedError, match=text) as caught:
+        ledger.append(make_cell(round=1))
+    assert caught.value.exit_code == 1
+    with pytest.raises(store.ForgedError, match=text):
+        ledger.check()
+
+
+def test_file_that_was_copied_to_its_place_is_as_it_was(run_folder, ledger, make_cell):
+    path = run_folder / store.CELLS
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+    ledger.check()
+    ledger.append(make_cell(round=1))
+    assert [cell.round for cell in store.read_cells(run_folder)] == [0, 1]
+
+
+def test_only_the_last_attempt_at_a_block_counts(run_folder, make_cell):
+    skipped = replace(make_cell("gone"), status=Status.SKIPPED, setup=None, epochs=[])
+    cells = [
+        skipped,
+        make_cell("a"),
+        make_cell("b"),
+        make_cell("a", round=1),
+        make_cell("a", block_attempt=1),
+        make_cell("a", block_attempt=1, final=False),
+    ]
+    for cell in cells:
+        store.append(run_folder, cell)
+    found = [cell.final for cell in store.read_cells(run_folder)]
+    assert found == [True, False, False, True, True, False]
+
+
+def test_backend_that_is_skipped_again_is_there_once(run_folder, make_cell):
+    for attempt in range(2):
+        cell = make_cell("gone", block_attempt=attempt, setup=None, epochs=[])
+        store.append(run_folder, replace(cell, status=Status.SKIPPED))
+    assert [cell.final for cell in store.read_cells(run_folder)] == [False, True]
+
+
+def test_point_and_round_tell_blocks_apart(run_folder, make_cell):
+    for place in ({}, {"point": 1}, {"round": 1}, {"point": 1, "block_attempt": 1}):
+        store.append(run_folder, make_cell("a", **place))
+    assert [cell.final for cell in store.read_cells(run_folder)] == [True, False, True, True]
