@@ -637,7 +637,7 @@ class Evaluation(msgspec.Struct, frozen=True, tag=True):
 
     test_loss: float | None  #: None is not finite
     accuracy: float | None  #: None where the targets are no classes
-    logits: float | None = None  #: how far ``predict`` was off, by the spread of the logits
+    logits: float | None = None  #: how far ``predict`` was off, by the size of what is summed up
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True):

@@ -62,7 +62,7 @@ EVALUATION, SPREADS = 3e-2, 5.0
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.
 GRADIENT: dict[Precision, float] = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2, "float16": 1e-2}
-#: Of logits, by their spread: some hundred roundings of what the products take.
+#: Of logits, by the size of their terms: some hundred roundings of what the products take.
 LOGITS: dict[Precision, float] = {"float32": 1e-4, "tf32": 2e-2, "bf16": 2e-1, "float16": 2e-2}
 CALIBRATION_SEED = 0
 NO_DEVIATIONS = Deviations(loss=0.0, displacement=0.0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nnbench import reference
 from nnbench.contract.spec import minibatches
 from nnbench.proof.training import EPSILON, State, Unit, flat
 from nnbench.records import Deviations
@@ -34,6 +35,7 @@ MOST_ROUNDS = 10  #: of a search
 MOST_TOGETHER = 32  #: units whose effects are measured and combined
 LEAST_GAIN = 0.7  #: of a deviation may be left by flips that explain some of it
 SOFTENING = 0.2  #: added to margins: the very smallest are no more likely than small ones
+SIZED = 1000  #: examples, of which the sizes of logits are taken
 MEMORY = 1 << 28  #: bytes of snapshots of one part
 
 
@@ -384,10 +386,17 @@ def gradient_deviation(
 def logits_deviation(
     training: Training, layers: list[Layer], inputs: Array, logits: Array
 ) -> float:
-    """Return how far logits are off those of the parameters: the largest difference, by their spread."""
+    """Return how far logits are off those of the parameters.
+
+    It is the largest difference, by the largest sum of the sizes of what a logit is the sum of: they may
+    cancel out, and all logits may be alike, but rounding is by those sizes.
+    """
     right = training.logits(layers, inputs)
     if right.shape != logits.shape or not np.isfinite(logits).all():
         return inf
-    spread = float(right.std()) or float(np.abs(right).max()) or 1.0
-    off = float(np.abs(logits - right).max(initial=0.0)) / spread
+    some = inputs[:SIZED].astype(np.float64)
+    last, weight = reference.feedforward(training.spec, layers, some)[-2], layers[-1].weight
+    bias = 0.0 if layers[-1].bias is None else np.abs(layers[-1].bias)
+    size = float((np.abs(last) @ np.abs(weight) + bias).max(initial=0.0)) or 1.0
+    off = float(np.abs(logits - right).max(initial=0.0)) / size
     return off if isfinite(off) else inf
