@@ -12,7 +12,9 @@ it sees: see :func:`prove`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, inf, isfinite, sqrt
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,9 +33,16 @@ if TYPE_CHECKING:
     from nnbench.proof.training import Array, Snapshot, Suspect, Training
     from nnbench.records import Limits
 
-MOST_ROUNDS = 10  #: of a search
-MOST_TOGETHER = 32  #: units whose effects are measured and combined
+SEEN = 5e-7  #: a larger deviation of a loss may be more than rounding
+MOST_ROUNDS = 30  #: of a search
+MOST_TOGETHER = 10  #: units whose effects are measured and combined
+MOST_COMBINATIONS = 12  #: of them that are tried
+MOST_AT_END = 32  #: units whose effects on the end are measured
+UNSURE = 0.5  #: how far from 1 the share of an effect may be that is there
 LEAST_GAIN = 0.7  #: of a deviation may be left by flips that explain some of it
+ALL = 0.2  #: of what may be left, by one flip that may be all that there is
+MOST_OPTIONS = 6  #: of the combinations whose end is looked at
+LEAST_EFFECT = 0.2  #: by the tolerance, of a flip that matters
 SOFTENING = 0.2  #: added to margins: the very smallest are no more likely than small ones
 SIZED = 1000  #: examples, of which the sizes of logits are taken
 MEMORY = 1 << 28  #: bytes of snapshots of one part
@@ -164,10 +173,12 @@ class _Search:
         self.scales = self.scale(path)
         path = self.walk(keep=True)
         for _ in range(MOST_ROUNDS):
-            better = self.explain(path)
-            if better is None or self.excess(better) <= 1:
-                return better or path
-            path = better
+            if self.excess(path) <= 1:
+                break
+            flips = self.explain_losses(path) or self.explain_end(path)
+            if not flips:
+                break
+            path = self.walk(path, flips, keep=True)
         return path
 
     def is_comparable(self) -> bool:
@@ -194,17 +205,15 @@ class _Search:
         All other units that are undecided stay on their sides: those that come to lie on the other one by what
         is changed would blur its effect.
         """
-        step, losses, suspects, snapshots, sides = 0, [], [], {}, {}
-        if before is not None:
-            first = min(flip.step for flip in flips)
-            step = max(step for step in before.snapshots if step <= first)
+        step, losses, suspects, snapshots = 0, [], [], {}
+        sides: Sides = {}
+        if before is None:
+            self.training.load(self.start)
+        else:
+            step, sides = self.go_back(before, flips)
             losses, suspects = before.losses[:step].tolist(), before.suspects[:step]
-            sides = before.sides(flips)
             if keep:
                 snapshots = {k: kept for k, kept in before.snapshots.items() if k <= step}
-            self.training.restore(before.snapshots[step])
-        else:
-            self.training.load(self.start)
         every = max(1, ceil(len(self.batches) * self.training.nbytes / MEMORY))
         for index in self.batches[step:]:
             if keep and step % every == 0 and step not in snapshots:
@@ -223,42 +232,110 @@ class _Search:
             compare(self.start, self.part.end, end, off, moments=self.compares_moments),
         )
 
-    def explain(self, path: _Path) -> _Path | None:
-        """Return a way that explains more of what the backend gave, if there is one.
+    def losses(self, before: _Path, flips: Sequence[_Flip], until: int) -> NDArray[np.float64]:
+        """Return the losses up to a step, with some changes to the sides of a way."""
+        start, sides = self.go_back(before, flips)
+        losses = before.losses[: until + 1].copy()
+        for step in range(start, until + 1):
+            losses[step] = self.training.step(self.batches[step], sides.get(step, {}))
+        return losses
 
-        What a unit's other side does to all that follows is measured, since training amplifies it. Each
-        effect is small, so those of several add up: how much of each the backend shows is a problem
-        of least squares.
+    def go_back(self, before: _Path, flips: Sequence[_Flip]) -> tuple[int, Sides]:
+        """Take the training back to where it parts from a way; return the step, and all sides."""
+        first = min(flip.step for flip in flips)
+        step = max(step for step in before.snapshots if step <= first)
+        self.training.restore(before.snapshots[step])
+        return step, before.sides(flips)
+
+    def explain_losses(self, path: _Path) -> list[_Flip]:
+        """Return the changes that explain best the losses up to the first one that is off.
+
+        What a unit's other side does to the later losses is measured. Each effect is small, so those of several
+        add up: of the combinations that fit best, each is tried. Few losses are explained by chance as well;
+        what is right brings the end nearer, too, even if other changes are still missing.
+        """
+        late = np.flatnonzero(~(path.off <= SEEN))
+        if not len(late):
+            return []
+        until = int(late[0])
+        given, now = self.given[: until + 1], path.losses[: until + 1]
+        enough = LEAST_GAIN * float(np.abs(given - now).max())
+        options: list[tuple[float, list[_Flip]]] = []
+
+        def attempt(flips: list[_Flip]) -> NDArray[np.float64]:
+            losses = self.losses(path, flips, until)
+            if (left := float(np.abs(given - losses).max())) < enough:
+                options.append((left, flips))
+            return losses
+
+        likely = self.candidates(path, until)
+        effects = []
+        for flip in likely:
+            effects.append(attempt([flip]) - now)
+            explains = options and options[-1][1] == [flip] and options[-1][0] < ALL * enough
+            if explains and self.excess(self.walk(path, [flip])) <= 1:
+                return [flip]
+        if len(likely) > 1:
+            choices = np.array([c for c in product((0, 1), repeat=len(likely)) if sum(c) > 1])
+            distances = np.linalg.norm(given - now - choices @ np.array(effects), axis=1)
+            for choice in choices[np.argsort(distances, kind="stable")[:MOST_COMBINATIONS]]:
+                attempt([flip for flip, chosen in zip(likely, choice, strict=True) if chosen])
+        best, found = _square(self.missing(path)), []
+        for _, flips in sorted(options, key=itemgetter(0))[:MOST_OPTIONS]:
+            other = self.walk(path, flips)
+            if self.excess(other) <= 1:
+                return flips
+            if (left := _square(self.missing(other))) < best:
+                best, found = left, flips
+        return found
+
+    def missing(self, path: _Path) -> NDArray[np.float32]:
+        """Return what a way leaves unexplained."""
+        return self.features(self.part.end, self.given) - self.features(path.end, path.losses)
+
+    def explain_end(self, path: _Path) -> list[_Flip]:
+        """Return the changes that explain best the end of the part.
+
+        How much of each measured effect the backend shows is a problem of least squares.
         """
         now = self.features(path.end, path.losses)
-        missing = self.features(self.part.end, self.given) - now
-        likely, effects = self.candidates(path), []
-        for flip in likely:
+        missing = self.missing(path)
+        likely, effects = [], []
+        for flip in self.candidates(path, len(self.batches), MOST_AT_END):
             other = self.walk(path, [flip])
             if self.excess(other) <= 1:
-                return self.walk(path, [flip], keep=True)
-            effects.append(self.features(other.end, other.losses) - now)
+                return [flip]
+            effect = self.features(other.end, other.losses) - now
+            if float(np.linalg.norm(effect)) > LEAST_EFFECT:
+                likely.append(flip)
+                effects.append(effect)
         if not likely:
-            return None
+            return []
         rows = np.array(effects)
         gram, seen = (rows @ rows.T).astype(np.float64), (rows @ missing).astype(np.float64)
         shares = np.linalg.lstsq(gram, seen, rcond=1e-9)[0]
-        together = [flip for flip, share in zip(likely, shares, strict=True) if share > 0.5]
-        alone = [likely[int(np.argmax(2 * seen - np.diag(gram)))]]
-        enough = LEAST_GAIN * self.length(path)
-        for chosen in (together, alone):
-            if chosen and self.length(other := self.walk(path, chosen, keep=True)) < enough:
-                return other
-        return None
+        for choice in (
+            np.abs(shares - 1) < UNSURE,
+            np.arange(len(shares)) == (2 * seen - np.diag(gram)).argmax(),
+        ):
+            flips = [flip for flip, chosen in zip(likely, choice, strict=True) if chosen]
+            expected = float(2 * choice @ seen - choice @ gram @ choice)
+            if flips and expected > 0:
+                other = self.walk(path, flips)
+                if _square(missing) - _square(self.missing(other)) > expected / 2:
+                    return flips
+        return []
 
-    def candidates(self, path: _Path) -> list[_Flip]:
-        """Return the changes that matter, the most promising first."""
-        found = [_Flip(step, one) for step, some in enumerate(path.suspects) for one in some]
+    def candidates(self, path: _Path, until: int, most: int = MOST_TOGETHER) -> list[_Flip]:
+        """Return the changes before a step that matter most, the most promising first."""
+        found = [
+            _Flip(step, one) for step, some in enumerate(path.suspects[:until]) for one in some
+        ]
 
         def promise(flip: _Flip) -> float:
             return flip.suspect.weight / (SOFTENING + flip.suspect.margin)
 
-        return sorted(filter(promise, found), key=promise, reverse=True)[:MOST_TOGETHER]
+        return sorted(filter(promise, found), key=promise, reverse=True)[:most]
 
     def features(self, state: State, losses: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return what is compared, in units of the tolerance."""
@@ -336,6 +413,10 @@ def _relative(
     if off <= 0:
         return 0.0
     return off / size if size else inf
+
+
+def _square(values: NDArray[np.float32]) -> float:
+    return float(values @ values)
 
 
 def _finite(value: float) -> float | None:
