@@ -58,6 +58,11 @@ class Group(NamedTuple):
         """The class in which it is ranked."""
         return self.cells[0].precision if self.cells else CLASSES[0]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What limits what the figures can be trusted for, each once."""
+        return list(dict.fromkeys(text for cell in self.cells for text in _remarks(cell)))
+
 
 def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
     """Group the cells by backend: ranked ones first, then those with figures, each fastest first.
@@ -157,8 +162,15 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
         "p_value": statistics.holm([c.p_value if c else None for c in others]),
         "verdict": [c.verdict if c else None for c in others],
     }
-    frame = _frame([_timing_row(info, name, group) for name, group in groups.items()])
+    shared = _shared([group.remarks for group in groups.values() if group.times])
+    frame = _frame([_timing_row(info, name, group, shared) for name, group in groups.items()])
     return frame.join(pd.DataFrame(against))
+
+
+def _shared(remarks: Sequence[list[str]]) -> list[str]:
+    """Return what is said of every backend alike, if there are several: it is the machine's fault."""
+    first, *others = remarks or [[]]
+    return [text for text in first if others and all(text in other for other in others)]
 
 
 def compare(group: Group, other: Group, floor: float) -> Comparison | None:
@@ -250,13 +262,13 @@ def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
     return row
 
 
-def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
+def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -> Row:
     cells, times = group.cells, group.times
     row = _head(info, name, group)
     if not times:
         return row
     unstable = ["unstable"] if statistics.is_unstable(times) else []
-    remarks = dict.fromkeys([*unstable, *(text for cell in cells for text in _remarks(cell))])
+    remarks = dict.fromkeys([*unstable, *group.remarks])
     reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
@@ -265,7 +277,8 @@ def _timing_row(info: RunInfo, name: str, group: Group) -> Row:
     return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
-        "remarks": ", ".join(remarks),
+        "remarks": ", ".join(text for text in remarks if text not in shared),
+        "shared_remarks": ", ".join(shared),
         "images_per_s": median(c.images / c.train_s for c in cells),
         **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
         "load_s": median(loads) if loads else None,

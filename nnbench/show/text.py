@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import files
 from nnbench.figures import metrics
-from nnbench.figures.columns import MISSING, column, significant, tables
+from nnbench.figures.columns import MISSING, column, significant, tables, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +58,8 @@ def notes(frame: pd.DataFrame) -> list[str]:
     """Say why a backend has no figures, or no rank, one line each; and if nothing could be proved."""
     rows: list[Row] = list(frame.itertuples())
     found = [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
+    if shared := next(filter(None, (value(row, "shared_remarks") for row in rows)), None):
+        found.append(f"every backend: {shared}")
     return [*found, BEFORE_PROOFS] if rows and frame["proof"].isna().all() else found
 
 

@@ -118,7 +118,8 @@ def test_timing_table_is_that_of_the_cell(cell, run_folder):
     assert (row["backend"], row["rounds"], row["status"]) == ("numpy", "1", "ok")
     assert float(row["train_s_per_epoch"]) == pytest.approx(cell.train_s)
     assert float(row["images_per_s"]) == pytest.approx(TRAIN / cell.train_s)
-    assert row["ratio"] == ("1.0" if cell.is_followed else "")
+    assert (row["rank"], row["ratio"], row["precision"]) == ("1", "1.0", "float32")
+    assert int(row["steps_proved"]) == int(row["steps_trained"]) == cell.steps
     assert float(row["setup_s"]) == cell.setup.setup_s
     assert float(row["peak_memory_bytes"]) == cell.peak_memory_bytes
 

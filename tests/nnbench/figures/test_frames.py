@@ -338,6 +338,19 @@ def test_remarks_say_what_a_proof_could_not_check(make_info, make_cell, make_pro
     )
 
 
+def test_remark_that_is_made_of_every_backend_stands_apart(make_info, make_cell, make_failed):
+    cells = [
+        make_cell("numpy", flags=["slow", "no clock"]),
+        make_cell("b", flags=["no clock"]),
+        make_failed("broken"),
+    ]
+    frame = by_backend(timing(make_info("numpy", "b", "broken"), cells))
+    assert frame.remarks[["numpy", "b"]].tolist() == ["slow", ""]
+    assert frame.shared_remarks[["numpy", "b"]].tolist() == ["no clock"] * 2
+    alone = timing(make_info(), cells[:1]).iloc[0]
+    assert (alone.remarks, alone.shared_remarks) == ("slow, no clock", "")
+
+
 def test_load_is_shown_apart(make_info, make_cell):
     cells = [make_cell(round=i, load_s=s) for i, s in enumerate([0.1, None, 0.3])]
     row = timing(make_info(), cells).iloc[0]

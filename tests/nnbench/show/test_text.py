@@ -219,6 +219,13 @@ def test_line_of_a_cell_says_how_much_was_proved(make_cell, make_proof, changes,
     assert line == f"round 1 numpy: 100 images in 1.00 s, accuracy 90.00%{words}"
 
 
+def test_what_is_said_of_every_backend_is_said_once(write_run, make_cell):
+    cells = [make_cell("a", flags=["x"]), make_cell("b", train_s=2.0, flags=["x", "y"])]
+    run = Run.open(write_run(*cells))
+    assert text.notes(run.frame) == ["every backend: x"]
+    assert texts("remarks", run) == [MISSING, "y"]
+
+
 def test_notes_tell_why(write_run, make_cell, make_failed):
     cells = [make_cell("good"), make_failed("bad", message="killed by SIGSEGV")]
     assert text.notes(Run.open(write_run(*cells)).timing) == ["bad: crashed: killed by SIGSEGV"]
