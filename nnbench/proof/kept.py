@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import contextmanager, suppress
+import shutil
+from contextlib import suppress
 from math import ceil
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -20,7 +21,7 @@ from nnbench.contract.errors import ResultsError
 from nnbench.records import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from nnbench.records import CellResult, Limits
@@ -91,16 +92,8 @@ def _copy(spool: int, offset: int, count: int, file: BinaryIO) -> None:
         offset, count = offset + len(content), count - len(content)
 
 
-class Kept(NamedTuple):
-    """States of a cell, as a judge reads them."""
-
-    spool: int  #: descriptor of the file
-    cuts: list[Cut]
-
-
-@contextmanager
-def opened(run: Path, cell: CellResult, parameters: int) -> Iterator[Kept | None]:
-    """Open the states of a cell; None if there are none.
+def load(run: Path, cell: CellResult, parameters: int, spool: BinaryIO) -> list[Cut] | None:
+    """Copy the states of a cell into an empty spool, for its judges; None if there are none.
 
     Raises
     ------
@@ -109,23 +102,25 @@ def opened(run: Path, cell: CellResult, parameters: int) -> Iterator[Kept | None
     """
     where = path(run, cell)
     if not where.exists():
-        yield None
-        return
+        return None
     with where.open("rb") as file:
         try:
             npy.read_magic(file)
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
         except ValueError as error:
             raise ResultsError(f"{where} is damaged: {error}") from error
-        start, known = file.tell(), {parameters, 3 * parameters}
+        known = {parameters, 3 * parameters}
         if is_fortran or dtype != FLOAT or len(shape) != 2 or shape[1] not in known:
             raise ResultsError(f"{where} holds no states of this network")
-        parts = [p for epoch in cell.epochs for p in epoch.parts if p.state is not None]
-        cuts = [
-            Cut(
-                start + number * shape[1] * FLOAT.itemsize,
-                has_moments=shape[1] > parameters and part.optimizer_steps is not None,
-            )
-            for number, part in zip(range(shape[0]), parts, strict=False)
-        ]
-        yield Kept(file.fileno(), cuts)
+        spool.seek(0)
+        spool.truncate()
+        shutil.copyfileobj(file, spool, CHUNK)
+        spool.flush()
+    parts = [part for epoch in cell.epochs for part in epoch.parts if part.state is not None]
+    return [
+        Cut(
+            number * shape[1] * FLOAT.itemsize,
+            has_moments=shape[1] > parameters and part.optimizer_steps is not None,
+        )
+        for number, part in zip(range(shape[0]), parts, strict=False)
+    ]

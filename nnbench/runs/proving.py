@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from nnbench.contract.errors import DatasetError, ExitCode, ResultsError, gravest
@@ -19,9 +20,11 @@ from nnbench.records import Deviations, JudgeCell, Kind, Limits, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
 
-    from nnbench.contract.spec import NetworkSpec
-    from nnbench.proof.kept import Kept
+    from nnbench.contract.backend import Precision
+    from nnbench.data.workloads import Workload
     from nnbench.records import CellResult, Epoch, StoredSplits
     from nnbench.runs.run import Run
 
@@ -74,32 +77,46 @@ def prove(run: Run) -> Iterator[Again]:
         if splits.sha256 != run.info.dataset_sha256:
             name = run.info.workload.dataset
             raise DatasetError(f"{name} is another dataset here than in {run.folder}")
-        workload = run.info.workload
-        network = workload.network(splits.train.inputs.shape[1], splits.outputs)
-        for cell in run.attempts():
-            if cell.epochs and cell.status.kind in {Kind.MEASURED, Kind.WRONG}:
-                with kept.opened(run.folder, cell, network.parameter_count) as found:
-                    now = _judge(run, cell, found, splits, network) if found else None
-                yield Again(cell, now)
+        with (
+            TemporaryFile() as spool,
+            Judges(run.info.workload, splits, spool.fileno(), cached=False) as judges,
+        ):
+            again = _Again(run.folder, run.info.workload, splits, judges, spool)
+            for cell in run.attempts():
+                if cell.epochs and cell.status.kind in {Kind.MEASURED, Kind.WRONG}:
+                    yield Again(cell, again.judge(cell))
     finally:
         arrays.release(arrays.descriptors(splits.train, splits.test))
 
 
-def _judge(
-    run: Run,
-    cell: CellResult,
-    found: Kept,
-    splits: StoredSplits,
-    network: NetworkSpec,
-) -> CellResult:
-    workload = run.info.workload
-    alone = network.optimizer.keeps_moments and not any(cut.has_moments for cut in found.cuts)
-    with Judges(workload, splits, found.spool, cached=False) as judges:
-        limits = _limits(cell, judges.limits(cell.precision, from_parameters=alone))
-        asked = JudgeCell(
-            _as_sent(cell), "full", limits, found.cuts, target=workload.target_accuracy
-        )
-        [now] = judges.judge([asked])
+class _Again:
+    """Judges cells one by one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        workload: Workload,
+        splits: StoredSplits,
+        judges: Judges,
+        spool: BinaryIO,
+    ) -> None:
+        self.folder, self.judges, self.spool = folder, judges, spool
+        self.network = workload.network(splits.train.inputs.shape[1], splits.outputs)
+        self.target = workload.target_accuracy
+        self.limits: dict[tuple[Precision, bool], Limits] = {}
+
+    def judge(self, cell: CellResult) -> CellResult | None:
+        """Judge a cell; None if it has no states."""
+        cuts = kept.load(self.folder, cell, self.network.parameter_count, self.spool)
+        if cuts is None:
+            return None
+        alone = self.network.optimizer.keeps_moments and not any(cut.has_moments for cut in cuts)
+        key = cell.precision, alone
+        if key not in self.limits:
+            self.limits[key] = self.judges.limits(cell.precision, from_parameters=alone)
+        limits = _limits(cell, self.limits[key])
+        asked = JudgeCell(_as_sent(cell), "full", limits, cuts, target=self.target)
+        [now] = self.judges.judge([asked])
         return now
 
 
