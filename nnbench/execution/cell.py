@@ -483,6 +483,7 @@ class Cell:
             "load_s": self.load_s,
             "dump_s": self.dump and self.dump.alone_s,
             "dump_cpu_s": self.dump and self.dump.cpu_s,
+            "private": self.worker.is_private,
             "violations": self.worker.watch.violations,
             "precision": self.backend.precision,
         }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from nnbench import pipes
-from nnbench.execution.supervisor import supervised
+from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Status
 
@@ -99,14 +99,16 @@ class Worker:
         self._kills_before = out_of_memory_kills()
         command_read, self._commands = _pipe()
         self._answers, answer_write = _pipe()
+        self.is_private = grants_privacy()
+        pipes_of_worker = str(command_read), str(answer_write)
         self.process = subprocess.Popen(
             supervised(
-                command(spec.python, "nnbench.worker", str(command_read), str(answer_write))
+                command(spec.python, "nnbench.worker", *pipes_of_worker), private=self.is_private
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=for_threads(inherited(spec.python), spec.threads),
+            env=keeping_compiled() | for_threads(inherited(spec.python), spec.threads),
             pass_fds=[command_read, answer_write, *descriptors],
             start_new_session=True,
         )
@@ -326,6 +328,13 @@ def command(python: str | None, module: str, *arguments: str) -> list[str]:
 def inherited(python: str | None) -> dict[str, str]:
     """Return the environment variables for that command."""
     return {key: value for key, value in os.environ.items() if not (python and key in LEAKS)}
+
+
+def keeping_compiled() -> dict[str, str]:
+    """Return variables that keep what a library compiles, where a temporary folder ends with its worker."""
+    import platformdirs
+
+    return {"TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("nnbench") / "inductor")}
 
 
 def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SLACK = 1.1  #: the ceiling's own noise: up to this much above it a speed is no remark
 DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of all, and each call
 #: Of a call, what may not be on the worker's clock: at least CALL_S and twice a dump, since both grow with the time that
-#: this machine takes for a few steps in Python; at most LONGEST_CALL_S. Right ones had 0.8 to 1.1 ms.
-CALL_S, CALL_DUMPS, LONGEST_CALL_S = 1.5e-3, 2.0, 5e-3
+#: this machine takes for a few steps in Python; at most LONGEST_CALL_S. Right ones had up to 0.7 ms.
+CALL_S, CALL_DUMPS, LONGEST_CALL_S = 1e-3, 2.0, 5e-3
 SPIN_S = 5e-3  #: CPU time of each of several threads after a call: they spin until they are stopped
 ONCE_S = 0.05  #: for all calls together: single ones had 42 ms when the machine was busy
 ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended processes are counted by ticks
@@ -113,7 +113,8 @@ def _is_beyond(excesses: Sequence[float], each: float, once: float) -> bool:
 def _off_clock_s(result: CellResult, timed: Sequence[Call]) -> float:
     """Return how much of a call may not be on the worker's clock."""
     dumps = [call.dump_cpu_s for call in timed if call.dump_cpu_s is not None]
-    dump_s = median(dumps) if dumps and result.threads == 1 else 0.0  # pools spin in a dump
+    alone = result.threads == 1  # pools of several spin in a dump
+    dump_s = median(dumps) if dumps and alone else CALL_S
     return min(LONGEST_CALL_S, max(CALL_S, CALL_DUMPS * dump_s))
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from nnbench.execution import supervisor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,7 +42,9 @@ def variables(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
     """Return the environment variables that let nnbench find some of the plugins."""
     path = os.pathsep.join(str(PLUGINS / name) for name in plugins)
     quiet = "ignore:machine"  # what nnbench says of the machine that the tests run on
-    return {"PYTHONPATH": path, MARK: str(mark), "PYTHONWARNINGS": quiet, **more}
+    told = {"PYTHONPATH": path, MARK: str(mark), "PYTHONWARNINGS": quiet}
+    shared = {supervisor.SHARED: "1"}  # workers of tests leave files for them in there
+    return {**told, **shared, **more}
 
 
 def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
