@@ -217,7 +217,7 @@ class Worker:
             return None
         end = len(head) + int.from_bytes(head, "little")
         if end > self.largest:
-            raise self._not_an_answer(repr(bytes(self._pending[:60])))
+            raise self._not_an_answer(repr(bytes(self._pending[:60]).splitlines(keepends=True)[0]))
         if len(self._pending) < end:
             return None
         content = bytes(self._pending[len(head) : end])
