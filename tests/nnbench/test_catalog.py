@@ -85,7 +85,9 @@ def test_unknown_name_suggests_the_nearest():
 def test_dataset_and_workload_of_a_plugin_are_run(tmp_path):
     env = environment("garden")
     folder = tmp_path / "run"
-    done = nnbench("run", "-b", "numpy", "-w", "garden", "-r", "1", "-o", folder, env=env)
+    done = nnbench(
+        "run", "-b", "numpy", "-w", "garden", "-r", "1", "--seed", 0, "-o", folder, env=env
+    )
     assert done.returncode == 0, done.stderr
     [cell] = read_final(folder)
     assert (cell.workload, cell.status, len(cell.epochs)) == ("garden", "ok", 20)
