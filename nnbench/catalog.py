@@ -216,8 +216,9 @@ def backends() -> dict[str, Backend]:
 
 def workloads() -> dict[str, Workload]:
     """Return every workload by name, sorted."""
-    if _listings:
-        return {workload.name: workload for workload in _listings[-1].workloads}
+    if _listings:  # made by a process in which a plugin may have changed those that ship
+        known = [*_listings[-1].workloads, *_workloads.nnbench_workloads()]
+        return {each.name: each for each in sorted(known, key=lambda each: each.name)}
     return listed(Workload)
 
 
@@ -227,6 +228,11 @@ def datasets() -> dict[str, Dataset]:
         known = _listings[-1].datasets
         return {e.name: Dataset(name=e.name, summary=e.summary, load=_elsewhere) for e in known}
     return listed(Dataset)
+
+
+def owner(kind: str, name: str) -> str | None:
+    """Return the name of the plugin that brings something; None if it ships, or nobody does."""
+    return next((p.name for p in plugins() if name in p.brings.get(kind, ())), None)
 
 
 def executors() -> list[str]:

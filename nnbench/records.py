@@ -95,6 +95,7 @@ class CellSpec:
     budget_s: float  #: training time after which the cell stops, inside the epoch if need be
     timeout_s: float  #: wall time after which the parent kills the worker
     python: str | None = None  #: the worker's interpreter, if it is another than the parent's
+    plugin: str | None = None  #: that brings the backend: the only one that the worker loads
 
 
 ProofMode = Literal["full", "sampled", "off"]

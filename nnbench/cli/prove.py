@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnbench.cli.options import FOLDER
+from nnbench.cli.run import without_plugins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ HEADINGS = ["backend", "round", "steps proved", "loss", "movement", "signs taken
 
 @click.command()
 @click.argument("run", type=FOLDER)
+@without_plugins
 def prove(run: Path) -> NoReturn:
     """Judge the run in RUN again, from the states that ``--keep-states`` has kept.
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, assert_never
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
-from nnbench.data.datasets import Splits, load_folder
+from nnbench.data.datasets import Dataset, Splits, load_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,8 +40,8 @@ class Task:
         return seeding.epoch_orders(self.workload, len(self.train.inputs), self.seed)
 
 
-def load_dataset(name: str) -> Splits:
-    """Load a dataset: one that a plugin names, or a folder of IDX files.
+def load_dataset(name: str, known: Mapping[str, Dataset] | None = None) -> Splits:
+    """Load a dataset: one of those that are known, by default of all plugins, or a folder of IDX files.
 
     Raises
     ------
@@ -50,11 +50,24 @@ def load_dataset(name: str) -> Splits:
     """
     from nnbench import catalog  # the judge imports this module, and no plugin's manager
 
-    known = catalog.datasets()
+    found = find_dataset(name, catalog.datasets() if known is None else known)
+    return load_folder(Path(name)) if found is None else found.load()
+
+
+def find_dataset(name: str, known: Mapping[str, Dataset]) -> Dataset | None:
+    """Return a dataset by name; None is a folder of IDX files.
+
+    Raises
+    ------
+    NnbenchError
+        If it is neither.
+    """
+    from nnbench import catalog  # as above
+
     # Unlike Path.is_dir, isdir is false for a name that the system refuses.
     if name not in known and os.path.isdir(name):  # noqa: PTH112 - see above
-        return load_folder(Path(name))
-    return catalog.find("dataset or folder", name, known).load()
+        return None
+    return catalog.find("dataset or folder", name, known)
 
 
 def load_splits(workload: Workload) -> Splits:

@@ -198,7 +198,16 @@ def _spec(block: Block, entry: Entry) -> CellSpec:
     # The last CPUs: the first ones serve most interrupts, and this process.
     cpus = tuple(machine.usable_cpus()[-threads:])
     seed = block.seed if block.open_seed else None
-    return CellSpec(**{**asked, "seed": seed, "threads": threads, "cpus": cpus})
+    more = {"seed": seed, "threads": threads, "cpus": cpus, "plugin": _plugin(entry)}
+    return CellSpec(**{**asked, **more})
+
+
+def _plugin(entry: Entry) -> str | None:
+    """Return the one plugin that the worker has to load: others could meddle with it."""
+    if entry.python:
+        with catalog.relying_on(interpreters.examine(entry.python).listing):
+            return catalog.owner("backends", entry.backend)
+    return catalog.owner("backends", entry.backend)
 
 
 def _import_libraries() -> None:

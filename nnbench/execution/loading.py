@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from nnbench import catalog
 from nnbench.catalog import shorten
 from nnbench.contract.errors import DatasetError, NnbenchError, PluginWarning
 from nnbench.contract.spec import Examples
 from nnbench.data import arrays, datasets
-from nnbench.data.datasets import Splits
-from nnbench.data.task import check_fit, fit_splits, load_dataset
+from nnbench.data.datasets import Dataset, Splits
+from nnbench.data.task import check_fit, find_dataset, fit_splits, load_dataset
 from nnbench.execution import children
 from nnbench.records import Stored, StoredExamples, StoredSplits
 
@@ -45,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     name: str
     descriptors: list[int]
+    plugin: str | None = None  #: to be loaded for it, and no other; empty is none, None all
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -76,10 +78,13 @@ def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> 
     try:
         splits, known = _receive(workload.dataset, memories, meanwhile)
         check_fit(workload, splits)
+        sha256 = datasets.digest(splits)
+        if sha256 != datasets.DIGESTS.get(workload.dataset, sha256):
+            raise DatasetError(f"{workload.dataset} is not the dataset that ships with nnbench")
         fitted = fit_splits(workload, splits)
         train, test = (_store(examples, known) for examples in (fitted.train, fitted.test))
         used = arrays.descriptors(train, test)
-        return StoredSplits(train, test, splits.outputs, datasets.digest(splits))
+        return StoredSplits(train, test, splits.outputs, sha256)
     finally:
         for memory in memories:
             if memory.reader not in used:
@@ -100,9 +105,13 @@ def _receive(
 ) -> tuple[Splits, dict[int, Stored]]:
     """Return a dataset, mapped, and where each of its arrays is stored."""
     writers = [memory.writer for memory in memories if memory.writer is not None]
+    plugin = None
+    if catalog.relies():
+        find_dataset(name, catalog.datasets())
+        plugin = catalog.owner("datasets", name) or ""
     try:
         with children.Child(__name__, writers) as child:
-            child.send(Asked(name, writers))
+            child.send(Asked(name, writers, plugin))
             meanwhile()
             found = child.receive(Found, LIMIT_S)
         for memory in memories:
@@ -183,11 +192,19 @@ def _answer(asked: Asked) -> Found:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # of plugins left out, which is known
         try:
-            return _write(load_dataset(asked.name), asked.descriptors)
+            return _write(load_dataset(asked.name, _known(asked.plugin)), asked.descriptors)
         except NnbenchError:
             raise
         except (Exception, SystemExit) as error:
             raise DatasetError(f"{asked.name}: {shorten(error)}") from error
+
+
+def _known(plugin: str | None) -> dict[str, Dataset] | None:
+    if plugin == "":
+        return {dataset.name: dataset for dataset in datasets.nnbench_datasets()}
+    if plugin:
+        os.environ[catalog.LIMIT] = plugin
+    return None
 
 
 def _write(splits: Splits, descriptors: Sequence[int]) -> Found:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from nnbench import pipes
+from nnbench.catalog import LIMIT
 from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Status
@@ -108,7 +109,9 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=keeping_compiled() | for_threads(inherited(spec.python), spec.threads),
+            env=keeping_compiled()
+            | for_threads(inherited(spec.python), spec.threads)
+            | limited(spec.plugin),
             pass_fds=[command_read, answer_write, *descriptors],
             start_new_session=True,
         )
@@ -335,6 +338,11 @@ def keeping_compiled() -> dict[str, str]:
     import platformdirs
 
     return {"TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("nnbench") / "inductor")}
+
+
+def limited(plugin: str | None) -> dict[str, str]:
+    """Return the variable that keeps a process from loading other plugins than one."""
+    return {LIMIT: plugin} if plugin else {}
 
 
 def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:

@@ -55,6 +55,12 @@ def test_plugin_is_known_and_not_loaded(rely):
     assert "nnbench_garden" not in sys.modules
 
 
+def test_plugin_cannot_change_a_workload_that_ships(rely, mnist, monkeypatch, tmp_path):
+    monkeypatch.setenv("NNBENCH_FAULTY_FOLDER", str(tmp_path))
+    with rely("meddler"):
+        assert catalog.workloads()["mnist"] == mnist
+
+
 def test_something_else_can_be_done_meanwhile(rely):
     done = []
     with rely(meanwhile=lambda: done.append(1)):

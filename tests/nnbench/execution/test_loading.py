@@ -14,9 +14,9 @@ import pytest
 
 from nnbench.contract.errors import DatasetError
 from nnbench.data import arrays
-from nnbench.data.datasets import digest, load_folder
+from nnbench.data.datasets import DIGESTS, digest, load_folder
 from nnbench.data.task import draw_task, fit_splits, load_task
-from nnbench.execution import loading
+from nnbench.execution import children, listing, loading
 from tests.cells import TOY
 from tests.plugins.helpers import PLUGINS, count_open, variables
 
@@ -108,6 +108,37 @@ def test_nobody_can_write_to_what_is_loaded():
 
 def test_array_in_another_order_arrives_in_its_own():
     assert load("backwards")[0].labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["mnist", "toy"])
+def test_dataset_that_ships_is_known_by_its_sum(monkeypatch, mnist, name):
+    workload = replace(TOY if name == "toy" else mnist, dataset=name)
+    stored = loading.load(workload)
+    arrays.release(arrays.descriptors(stored.train, stored.test))
+    assert stored.sha256 == DIGESTS[name]
+    monkeypatch.setitem(DIGESTS, name, "0" * 64)
+    with pytest.raises(DatasetError, match=f"^{name} is not the dataset that ships with nnbench$"):
+        loading.load(workload)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "name", "loads"),
+    [("", "toy", None), ("garden", "beds", "garden"), ("garden", "toy", None)],
+)
+def test_only_the_plugin_that_brings_it_is_loaded(monkeypatch, folder, plugins, name, loads):
+    asked = []
+
+    class Child(children.Child):
+        def send(self, question):
+            asked.append(question)
+            super().send(question)
+
+    monkeypatch.setenv("PYTHONPATH", variables(*filter(None, [plugins]), "shelves")["PYTHONPATH"])
+    with listing.relied_on(lambda: None):
+        monkeypatch.setattr(children, "Child", Child)
+        for each in (name, str(folder)):
+            load(each, loss="squared_error")
+    assert [question.plugin for question in asked] == [loads or "", ""]
 
 
 def test_something_else_can_be_done_meanwhile():

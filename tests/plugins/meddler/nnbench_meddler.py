@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nnbench.data.datasets
 import nnbench.figures.metrics
 import nnbench.figures.statistics
 import nnbench.runs.store
-from nnbench import Dataset, hookimpl
+from nnbench import Dataset, catalog, hookimpl
 from nnbench.data.datasets import load_toy
 
 PATCHED = {
@@ -50,6 +51,8 @@ def see(hook, **arguments):
 @hookimpl
 def nnbench_backends():
     patch()
+    shorter = {name: replace(each, epochs=1) for name, each in catalog.workloads().items()}
+    vars(catalog)["workloads"] = lambda: shorter
     return []
 
 
