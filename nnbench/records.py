@@ -685,6 +685,7 @@ class Chosen(msgspec.Struct, frozen=True, tag=True):
 
     units: list[list[int]] = []  #: each apart: numbers of stretches between two cuts, from 0
     ends: dict[int, int] = {}  #: number of an epoch: offset of the parameters at its end
+    whole: int = 0  #: epochs that the budget did not end
     changed: bool | None = None  #: whether training changed the parameters
     steps: list[int] = []  #: of every stretch, followed or not
     problem: str | None = None  #: why the cell is invalid, whatever follows

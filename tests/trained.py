@@ -68,6 +68,7 @@ def train(
     shows_moments: bool = True,
     spans: int = 1,
     epochs: int | None = None,
+    budget: int | None = None,
 ) -> JudgeCell:
     """Train a cell, and cut it after some steps each.
 
@@ -89,6 +90,8 @@ def train(
         How many epochs a stretch has, if each is one part.
     epochs
         How many are trained; None is all.
+    budget
+        How many steps; None is all.
     """
     task = spool.judge.task(seed)
     training = Training(task.network, task.train, dtype=np.float32)
@@ -97,6 +100,10 @@ def train(
     last = epochs or task.workload.epochs
     for number, order in zip(range(1, last + 1), task.orders(), strict=False):
         parts, losses = [], []
+        if budget is not None:
+            order = order[: (budget - count) * task.batch_size]
+            if number * -(-len(task.train.inputs) // task.batch_size) >= budget:
+                last = number
         size = steps * task.batch_size
         for start in range(0, len(order), size):
             chunk = order[start : start + size]
@@ -112,6 +119,8 @@ def train(
             parts.append(part)
         known = [loss if np.isfinite(loss) else None for loss in losses]
         done.append(_epoch(number, len(order), known, parts))
+        if number == last:
+            break
     result = _result(task, done, complete=last == task.workload.epochs)
     return JudgeCell(result, mode, LIMITS, cuts)
 

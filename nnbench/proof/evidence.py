@@ -51,6 +51,7 @@ class Stretch:
     state: str = ""  #: SHA-256 of what lies at its end
     optimizer_steps: int | None = None  #: there, as the backend says
     steps_before: int = 0  #: of the cell
+    is_last: bool = False
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -64,8 +65,8 @@ class Stretch:
 
     @property
     def last_epoch(self) -> int | None:
-        """The epoch that ends at its end, if one does."""
-        return self.runs[-1].epoch if self.runs[-1].ends else None
+        """The epoch that ends at its end, by the budget if need be; None if it goes on."""
+        return self.runs[-1].epoch if self.runs[-1].ends or self.is_last else None
 
     @property
     def inner_epochs(self) -> list[int]:
@@ -95,6 +96,8 @@ def stretches(result: CellResult, task: Task) -> list[Stretch]:
             current = Stretch(len(found), steps_before=trained)
     if current.runs:
         raise InconsistentError("no state was kept at the end of training")
+    if found:
+        found[-1].is_last = True
     for stretch in found:
         if any(len(run.order) % task.batch_size for run in stretch.runs[:-1]):
             raise InconsistentError(f"no cut follows epoch {stretch.inner_epochs[0]}")

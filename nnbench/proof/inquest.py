@@ -133,7 +133,7 @@ def _by_seed(inquests: Iterable[_Inquest]) -> list[list[_Inquest]]:
     """Return the cells of each seed of which something is not proved."""
     found: dict[int, list[_Inquest]] = {}
     for inquest in inquests:
-        if inquest.cell.mode == "sampled" and inquest.chosen.ends and inquest.unproved:
+        if inquest.cell.mode == "sampled" and inquest.chosen.whole and inquest.unproved:
             found.setdefault(inquest.cell.result.seed, []).append(inquest)
     return list(found.values())
 
@@ -155,5 +155,5 @@ def _courses(inquests: Iterable[_Inquest]) -> Iterator[Work]:
             for inquest in concerned:
                 inquest.course = reply
 
-        epochs = max(max(inquest.chosen.ends) for inquest in same_seed)
+        epochs = max(inquest.chosen.whole for inquest in same_seed)
         yield Work(Follow(same_seed[0].cell.result.seed, epochs), take)

@@ -199,6 +199,7 @@ class Judge:
         return Chosen(
             units=[numbers] if whole and numbers else [[number] for number in numbers],
             ends=ends,
+            whole=sum(run.ends for stretch in found for run in stretch.runs),
             changed=any(moved) if moved else None,
             miscount=next(filter(None, (states.miscount(s.number) for s in found)), None),
             steps=[stretch.steps for stretch in found],
@@ -432,7 +433,10 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
     if proof.logits is not None and not proof.logits <= limit:
         off = f"the logits that predict gave are {proof.logits:.1e} off those of the parameters"
         return f"{off}, more than {limit:.0e}"
-    return _off_course(found.evaluations, found.course) if found.course else None
+    if found.course is None:
+        return None
+    whole = {n: each for n, each in found.evaluations.items() if n <= found.chosen.whole}
+    return _off_course(whole, found.course)
 
 
 def _off_course(evaluations: Mapping[int, Evaluation], course: Course) -> str | None:

@@ -365,6 +365,16 @@ def test_training_that_the_budget_ended_is_budget(spool):
     assert (result.status, result.message) == (Status.BUDGET, "")
 
 
+@pytest.mark.parametrize("mode", ["full", "sampled", "off"])
+def test_epoch_that_the_budget_ended_is_evaluated_where_it_ended(spool, mode):
+    cell = train(spool, mode=mode, budget=21)
+    results = judge(spool, [cell] * 4)
+    [found] = {replace(result.epochs[-1]).test_loss for result in results}
+    assert [epoch.steps for epoch in results[0].epochs] == [8, 8, 5]
+    assert found == spool.judge.evaluate(cell.cuts[-1].offset).test_loss
+    assert {result.status for result in results} == {Status.BUDGET}
+
+
 def test_missed_target_is_named(spool):
     result = judged(spool, replace_struct(train(spool, epochs=4), target=1.1))
     assert result.status is Status.TARGET_MISSED
