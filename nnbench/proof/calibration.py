@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nnbench.contract.spec import Examples, NetworkSpec
     from nnbench.proof.training import Suspect
 
-VERSION = 2  #: of what follows, for the cache
+VERSION = 3  #: of what follows, for the cache
 LENGTHS = (100, 50, 20, 10, 5, 2, 1)  #: of parts, in steps
 BASE = Deviations(loss=5e-6, displacement=1e-4, first=2e-5, second=2e-5)
 #: Of ``adam-fresh``, in 5 steps. What it amplifies comes late in a training, and is not seen in what is measured
@@ -40,10 +40,13 @@ BASE = Deviations(loss=5e-6, displacement=1e-4, first=2e-5, second=2e-5)
 #: losses; a learning rate 1% too large moves parameters by 3e-2.
 FRESH_BASE = Deviations(loss=3e-4, displacement=1e-3, first=2e-5, second=2e-5)
 FRESH_STEPS = 5
+#: Of a precision class. An input that lies between two values may be rounded to either, which training
+#: amplifies as it does signs; computing in another class moves parameters by 5e-3 in one step.
+ROUNDED_BASE = Deviations(loss=5e-5, displacement=1e-3, first=1e-3, second=5e-4)
+ROUNDED_STEPS = 20
 FACTOR = 3  #: of the largest deviation that was measured
-#: Times the base: the most that the tolerance of a longer part may have. Where inputs are rounded, those that
-#: lie between two values may go to either, which training amplifies as it does signs.
-ROOM: dict[Precision, float] = {"float32": 2, "tf32": 60, "bf16": 60, "float16": 60}
+#: Times the base: the most that the tolerance of a longer part may have.
+ROOM: dict[Precision, float] = {"float32": 2, "tf32": 6, "bf16": 6, "float16": 6}
 MOST_SUSPECTS = 12  #: undecided units in a part, since the search tries each
 OPERATIONS = 5e10  #: floating-point operations that a stretch may cost
 STRETCHES = 2  #: that are followed, one after the other
@@ -95,7 +98,9 @@ def calibrate(
 
 def _digest(*values: object) -> str:
     digest = hashlib.sha256(
-        repr((VERSION, LENGTHS, BASE, FRESH_BASE, FACTOR, ROOM, MOST_SUSPECTS)).encode()
+        repr(
+            (VERSION, LENGTHS, BASE, FRESH_BASE, ROUNDED_BASE, FACTOR, ROOM, MOST_SUSPECTS)
+        ).encode()
     )
     for value in values:
         _add(digest, value)
@@ -134,8 +139,9 @@ def _measure(
     layers: list[Layer],
     precision: Precision,
 ) -> Limits:
-    base = spec.optimizer.choose(sgd=BASE, adam=BASE, adam_fresh=FRESH_BASE)
-    most = spec.optimizer.choose(sgd=LENGTHS[0], adam=LENGTHS[0], adam_fresh=FRESH_STEPS)
+    usual, most = (BASE, LENGTHS[0]) if precision == "float32" else (ROUNDED_BASE, ROUNDED_STEPS)
+    base = spec.optimizer.choose(sgd=usual, adam=usual, adam_fresh=FRESH_BASE)
+    most = spec.optimizer.choose(sgd=most, adam=most, adam_fresh=FRESH_STEPS)
     longest = min(most, OPERATIONS / (batch_size * spec.operations))
     lengths = [length for length in LENGTHS if length <= longest] or [1]
     exact = Training(spec, examples, precision=precision)

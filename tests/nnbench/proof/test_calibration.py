@@ -82,3 +82,11 @@ def test_a_training_that_diverges_has_a_finite_tolerance():
 
 def test_a_calibration_is_the_same_each_time(splits):
     assert limits(splits) == limits(splits)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "float16"])
+def test_short_parts_of_a_precision_class_have_room_for_what_rounds_either_way(splits, precision):
+    found = limits(splits, precision=precision)
+    assert found.steps <= 20
+    assert found.tolerance.first >= 1e-3
+    assert found.tolerance.displacement < 5e-3  # what one step in another class moves
