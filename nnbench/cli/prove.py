@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nnbench.runs.proving import Again
 
-HEADINGS = ["backend", "round", "steps proved", "loss", "movement", "signs taken", "now"]
+HEADINGS = ["backend", "round", "steps proved", "loss", "displacement", "flips", "now"]
 
 
 @click.command()

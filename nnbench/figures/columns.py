@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from nnbench.contract.backend import Precision
-    from nnbench.records import Roof, RunInfo
+    from nnbench.records import ProofMode, Roof, RunInfo
 
 MISSING = "–"
 USUAL: Precision = "float32"  #: class of products
@@ -291,7 +291,8 @@ TABLES = {
     ),
 }
 OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
-OF_PROOF = {"proof", "load_s"}  #: columns, and a table, of runs that were not made before proofs
+#: Columns, and a table, that runs do not have of which so much was to be proved; None was made before.
+OF_PROOF: dict[str, set[ProofMode | None]] = {"proof": {None, "off"}, "load_s": {None}}
 
 
 def tables(info: RunInfo) -> dict[str, Table]:
@@ -317,7 +318,7 @@ def _applies(info: RunInfo, name: str) -> bool:
     """Tell whether a run can have a column or a table."""
     if name in OF_TARGET:
         return info.workload.target_accuracy is not None
-    return name not in OF_PROOF or info.proof is not None
+    return name not in OF_PROOF or info.proof not in OF_PROOF[name]
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:

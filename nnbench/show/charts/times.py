@@ -41,6 +41,8 @@ def ratios(run: Run, colors: dict[str, str]) -> Chart:
     """Show how many times the baseline's time every backend takes, and how sure that is."""
     baseline, floor = run.info.baseline, run.info.noise_floor
     records = [_ratio(row) for row in run.ranked if value(row, "ratio") is not None]
+    if not run.ranked:
+        raise NothingToDrawError(run.why_nothing())
     if len(records) < 2:
         raise NothingToDrawError(f"there are no two backends to compare with {baseline}")
     names = [record["backend"] for record in records]

@@ -189,6 +189,15 @@ def test_columns_of_the_proof(write_run, make_cell, make_proof, heading, expecte
     assert [row[position] for row in table.rows] == expected
 
 
+def test_run_that_was_not_to_be_proved_has_no_columns_of_a_proof(write_run, make_cell):
+    run = Run.open(write_run(make_cell(proof=None, load_s=1e-3), proof="off"))
+    sheets = text.sheets(run)
+    assert "proof" not in sheets
+    assert "proof" not in sheets["timing"].headings
+    assert texts("verdict", run) == ["not proved"]
+    assert texts("load s", run) == ["0.00100"]
+
+
 def test_older_run_has_no_columns_of_a_proof_and_says_why(write_run, make_cell):
     run = Run.open(write_run(make_cell(proof=None), proof=None))
     sheets = text.sheets(run)
