@@ -216,9 +216,8 @@ def backends() -> dict[str, Backend]:
 
 def workloads() -> dict[str, Workload]:
     """Return every workload by name, sorted."""
-    if _listings:  # made by a process in which a plugin may have changed those that ship
-        known = [*_listings[-1].workloads, *_workloads.nnbench_workloads()]
-        return {each.name: each for each in sorted(known, key=lambda each: each.name)}
+    if _listings:
+        return {workload.name: workload for workload in _listings[-1].workloads}
     return listed(Workload)
 
 
@@ -433,11 +432,11 @@ def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     loader.register(_datasets, name="nnbench.data.datasets")
     loader.register(_workloads, name="nnbench.data.workloads")
     own = distributions.plugins()
-    wanted = _wanted({entry_point.name: entry_point for entry_point in own})
-    return loader, [_load_plugin(loader, entry_point, wanted) for entry_point in own]
+    names = wanted({entry_point.name: entry_point for entry_point in own})
+    return loader, [_load_plugin(loader, entry_point, names) for entry_point in own]
 
 
-def _wanted(known: Mapping[str, EntryPoint]) -> set[str]:
+def wanted(known: Mapping[str, EntryPoint]) -> set[str]:
     """Return the names of the plugins to load: all, unless the environment names some."""
     names = set(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
     try:

@@ -1,6 +1,7 @@
 """A process lists what is installed, and the one that asked it relies on that alone."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -18,7 +19,9 @@ def rely(monkeypatch):
     """Give a function that relies on what a process lists that finds some plugins."""
 
     def on(*plugins, meanwhile=lambda: None):
-        monkeypatch.setenv("PYTHONPATH", variables(*plugins)["PYTHONPATH"])
+        path = variables(*plugins)["PYTHONPATH"]
+        monkeypatch.setenv("PYTHONPATH", path)
+        monkeypatch.setattr(sys, "path", [*path.split(os.pathsep), *sys.path])
         return listing.relied_on(meanwhile)
 
     return on
@@ -55,10 +58,25 @@ def test_plugin_is_known_and_not_loaded(rely):
     assert "nnbench_garden" not in sys.modules
 
 
-def test_plugin_cannot_change_a_workload_that_ships(rely, mnist, monkeypatch, tmp_path):
+def test_plugin_cannot_change_what_is_known_of_others(rely, mnist, monkeypatch, tmp_path):
     monkeypatch.setenv("NNBENCH_FAULTY_FOLDER", str(tmp_path))
-    with rely("meddler"):
+    with rely("meddler", "garden"):
         assert catalog.workloads()["mnist"] == mnist
+        assert catalog.workloads()["garden"].epochs == 20
+        assert catalog.why_unavailable(catalog.backends()["numpy"]) is None
+        assert catalog.owner("datasets", "meddled") == "meddler"
+        assert catalog.owner("backends", "numpy") == "numpy"
+
+
+def test_plugins_that_are_not_named_are_known_as_left_out(rely, monkeypatch):
+    monkeypatch.setenv("NNBENCH_PLUGINS", "garden")
+    with rely("meddler", "garden"):
+        assert catalog.backends() == {}
+        assert {"mnist", "garden"} <= catalog.workloads().keys()
+        assert set(catalog.datasets()) == {"beds", "mnist", "toy"}
+        left_out = {each.name for each in catalog.plugins() if each.left_out}
+    assert {"meddler", "numpy", "http"} <= left_out
+    assert "garden" not in left_out
 
 
 def test_something_else_can_be_done_meanwhile(rely):
@@ -75,7 +93,8 @@ def test_plugin_that_is_left_out_is_warned_of_here(rely):
 
 @pytest.mark.parametrize("plugin", ["misspelt", "duplicate"])
 def test_plugin_that_is_an_error_is_one_here(rely, plugin):
-    with pytest.raises(PluginError, match=rf"'{plugin}'"), rely(plugin):
+    text = "both provide a backend named 'numpy'$" if plugin == "duplicate" else "unknown hook"
+    with pytest.raises(PluginError, match=rf"'{plugin}'.*{text}"), rely(plugin):
         pass
 
 

@@ -133,7 +133,9 @@ def test_only_the_plugin_that_brings_it_is_loaded(monkeypatch, folder, plugins, 
             asked.append(question)
             super().send(question)
 
-    monkeypatch.setenv("PYTHONPATH", variables(*filter(None, [plugins]), "shelves")["PYTHONPATH"])
+    path = variables(*filter(None, [plugins]), "shelves")["PYTHONPATH"]
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setattr(sys, "path", [*path.split(os.pathsep), *sys.path])
     with listing.relied_on(lambda: None):
         monkeypatch.setattr(children, "Child", Child)
         for each in (name, str(folder)):

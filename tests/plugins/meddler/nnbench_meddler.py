@@ -53,6 +53,7 @@ def nnbench_backends():
     patch()
     shorter = {name: replace(each, epochs=1) for name, each in catalog.workloads().items()}
     vars(catalog)["workloads"] = lambda: shorter
+    vars(catalog)["why_unavailable"] = lambda _backend: "out of order"
     return []
 
 
