@@ -162,8 +162,8 @@ SERVE = "NNBENCH_CHEATS_SERVE"  # an environment variable: others list this plug
 
 def serve_on():
     """Become a daemon that could work for workers later: called where backends are listed."""
-    if SERVE not in os.environ:
-        return
+    if SERVE not in os.environ or "nnbench.worker" in sys.orig_argv:
+        return  # of what a worker starts itself everybody knows
     with child() as is_child:
         if is_child and os.fork() == 0:
             os.setsid()

@@ -32,7 +32,8 @@ def nvmlDeviceGetName(*_):  # noqa: N802 - as NVML has it
 
 def nvmlDeviceGetComputeRunningProcesses(*_):  # noqa: N802 - as NVML has it
     path = Path(os.environ["NNBENCH_CHEATS_FOLDER"], "gpu")
-    return [SimpleNamespace(pid=int(path.read_text()))] if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    return [SimpleNamespace(pid=int(text))] if text else []
 
 
 def nvmlDeviceGetGraphicsRunningProcesses(*_):  # noqa: N802 - as NVML has it
