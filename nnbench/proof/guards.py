@@ -28,8 +28,8 @@ SPIN_S = 5e-3  #: CPU time of each of several threads after a call: they spin un
 ONCE_S = 0.05  #: for all calls together: single ones had 42 ms when the machine was busy
 ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended processes are counted by ticks
 #: Of a dump: so much more than its state takes at a slow pace, or than twice the first one, if that is no large share of
-#: a call. Right ones had 0.5 to 1.7 ms; copied number by number 3 ms. Only one update can be put off, since the losses are there.
-DUMP_S, DUMP_FACTOR, DUMP_SHARE, DUMP_BYTES_PER_S = 5e-3, 2.0, 0.1, 5e8
+#: a call. Right ones had 0.5 to 1.7 ms, 5 to 22 for 8 MB; number by number 3. Only one update can be put off, since the losses are there.
+DUMP_S, DUMP_FACTOR, DUMP_SHARE, DUMP_BYTES_PER_S = 5e-3, 2.0, 0.1, 2.5e8
 STATE_BYTES = 12  #: of a parameter: itself and two moments, in float32
 PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps in one call are
 

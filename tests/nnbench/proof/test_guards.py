@@ -248,7 +248,7 @@ def test_spinning_pools_are_no_work_that_is_put_off(make_cell):
 
 
 def test_large_state_may_take_longer(make_cell):
-    cell = cut(make_cell(), *calls(30, dump_s=0.012, dump_cpu_s=0.012), parameters=670_000)
+    cell = cut(make_cell(), *calls(30, dump_s=0.022, dump_cpu_s=0.022), parameters=670_000)
     assert verdict(cell)[0] == "ok"
     assert verdict(replace(cell, setup=replace(cell.setup, parameters=40_000)))[0] == "invalid"
 
