@@ -118,6 +118,7 @@ class LocalExecutor(Executor):
                     raise DatasetError(f"{name} is another dataset here than in the run")
                 if judges is None or judged != block.workload:
                     judged = block.workload
+                    _ = Assignment(judged, block.seed, splits).layers  # what is too large ends here
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
                 keep = self.folder if block.keep_states else None
                 yield from _run_block(block, splits, spool, judges, keep)
