@@ -89,7 +89,7 @@ class Study:
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
     """Start ``nnbench run`` with a mark that all its descendants carry."""
-    command = [*NNBENCH, "run", "--no-progress", "--seed", "0", *arguments]
+    command = [*NNBENCH, "run", "--no-progress", *arguments]
     env = environment(mark=folder)
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
 
