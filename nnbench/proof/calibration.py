@@ -93,7 +93,7 @@ def calibrate(
             with suppress(OSError):  # a full disk, or one that may not be written to
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files.write_whole(path, msgspec.json.encode(limits))
-    return _scaled(limits, WITHOUT_STATE) if from_parameters else limits
+    return scaled(limits, WITHOUT_STATE) if from_parameters else limits
 
 
 def _digest(*values: object) -> str:
@@ -127,7 +127,8 @@ def _read(path: Path) -> Limits | None:
         return None
 
 
-def _scaled(limits: Limits, factor: float) -> Limits:
+def scaled(limits: Limits, factor: float) -> Limits:
+    """Return limits with so many times the tolerance."""
     tolerance = {name: (value or 0) * factor for name, value in asdict(limits.tolerance).items()}
     return Limits(steps=limits.steps, tolerance=Deviations(**tolerance))
 
