@@ -21,7 +21,7 @@ import numpy as np
 
 from nnbench import reference
 from nnbench.contract.spec import minibatches
-from nnbench.proof.training import EPSILON, State, Unit, flat
+from nnbench.proof.training import EPSILON, UNDECIDED, State, Unit, flat
 from nnbench.records import Deviations
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ ALL = 0.2  #: of what may be left, by one flip that may be all that there is
 MOST_OPTIONS = 6  #: of the combinations whose end is looked at
 LEAST_EFFECT = 0.2  #: by the tolerance, of a flip that matters
 SOFTENING = 0.2  #: added to margins: the very smallest are no more likely than small ones
+ALONE = 20  #: times as near to zero a unit may be, where the optimizer's state is not shown
 SIZED = 1000  #: examples, of which the sizes of logits are taken
 MEMORY = 1 << 28  #: bytes of snapshots of one part
 
@@ -162,6 +163,8 @@ class _Search:
     ) -> None:
         self.training, self.part, self.start = training, part, start
         self.tolerance, self.compares_moments = tolerance, compares_moments
+        # With moments of its own the reference is further from the backend than rounding brings it.
+        training.most = UNDECIDED[training.precision] * (1 if compares_moments else ALONE)
         self.batches = list(minibatches(part.order, part.batch_size))
         self.given = np.asarray(part.losses, np.float64)
 

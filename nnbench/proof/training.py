@@ -117,7 +117,7 @@ class Training:
         self._leeway: list[Array] = []
         self._sizes: list[Array] = []  # of what was added up in the last gradients
         self._steps = 0
-        self._most = UNDECIDED[precision]
+        self.most = UNDECIDED[precision]
 
     def load(self, state: State) -> None:
         """Start from a state; Adam starts anew where the state has none of it."""
@@ -341,11 +341,11 @@ class Training:
         bias = np.abs(matrix[-1]) if self.spec.bias else np.zeros(z.shape[1])
         lengths = np.sqrt(np.einsum("ij,ij->i", value, value))
         sizes = np.sqrt(np.einsum("ij,ij->j", weight, weight))
-        near = np.abs(z) < self._most * EPSILON * (np.multiply.outer(lengths, sizes) + bias)
+        near = np.abs(z) < self.most * EPSILON * (np.multiply.outer(lengths, sizes) + bias)
         found = []
         for row, unit in np.argwhere(near):
             size = float(np.abs(value[row]) @ np.abs(weight[:, unit]) + bias[unit])
-            if size > 0 and (margin := abs(float(z[row, unit])) / (EPSILON * size)) < self._most:
+            if size > 0 and (margin := abs(float(z[row, unit])) / (EPSILON * size)) < self.most:
                 found.append((Unit(layer, int(row), int(unit)), margin))
         return found
 
