@@ -34,7 +34,7 @@ def test_the_base_is_what_the_documents_say():
 
 def test_a_step_that_takes_signs_of_gradients_has_short_parts(splits):
     found = limits(splits, "mnist-lesson5")
-    assert (found.steps, found.tolerance) == (5, FRESH_BASE)
+    assert (found.steps, found.tolerance) == (2, FRESH_BASE)
 
 
 def test_the_base_of_such_steps_is_what_the_documents_say():
