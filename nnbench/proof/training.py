@@ -37,8 +37,6 @@ ROWS = 2000  #: that are evaluated at once
 # and what they move by changes later ones. So a gradient is decided if it is larger than
 DECIDED = 100  #: times ε, and
 CANCELLED = 1e-2  #: times the sum of the sizes of what is added up in it
-#: Then the input of a unit is undecided so many times farther from zero, too.
-AFTER_SIGNS = 50
 BLOCK = 4096  #: values that Adam updates at once, while they are in the cache
 MANTISSA = {"tf32": 10, "bf16": 7}  #: bits that a product's inputs keep; float16 has a type
 
@@ -119,8 +117,7 @@ class Training:
         self._leeway: list[Array] = []
         self._sizes: list[Array] = []  # of what was added up in the last gradients
         self._steps = 0
-        after_signs = spec.optimizer.choose(sgd=1, adam=1, adam_fresh=AFTER_SIGNS)
-        self.most = UNDECIDED[precision] * after_signs
+        self.most = UNDECIDED[precision]
 
     def load(self, state: State) -> None:
         """Start from a state; Adam starts anew where the state has none of it."""
