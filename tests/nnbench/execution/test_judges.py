@@ -62,7 +62,8 @@ def test_judges_find_what_one_in_this_process_finds(spool, start):
     for result, other in zip(results, (judged(spool, cell) for cell in cells), strict=True):
         assert (result.status, result.message[:20]) == (other.status, other.message[:20])
         assert [e.accuracy for e in result.epochs] == [e.accuracy for e in other.epochs]
-        assert (result.proof and result.proof.proved) == (other.proof and other.proof.proved)
+        if result.status is Status.OK:  # of a wrong one, what is followed depends on who is first
+            assert (result.proof and result.proof.proved) == (other.proof and other.proof.proved)
     assert [cell.status for cell in results] == ["ok", "invalid", "ok", "ok"]
 
 
