@@ -107,7 +107,7 @@ def test_caption_says_what_was_compared(slow, wrappers):
     ("backend", "outcome", "message"),
     [
         ("steady", "inconclusive", ""),  # a single pair
-        ("broken", "wrong", "invalid: the first losses stray "),
+        ("broken", "wrong", "invalid: in steps "),
         ("crashing", "failed", "crashed: RuntimeError: not today"),
         ("added", "new", "not measured in the base run"),
         ("removed", "missing", "no backend named 'removed'"),

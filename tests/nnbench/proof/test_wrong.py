@@ -12,6 +12,7 @@ from nnbench.contract.spec import minibatches
 from nnbench.data import datasets, seeding
 from nnbench.proof.calibration import BASE
 from nnbench.proof.explanation import Altered, explain
+from nnbench.proof.mistakes import MISTAKES, Problem
 from nnbench.proof.parts import Part, prove
 from nnbench.proof.training import Training, fresh, rounded
 from nnbench.records import Limits
@@ -135,3 +136,12 @@ def test_a_count_of_steps_that_is_wrong_is_no_proof(task):
     part = part_of(task)
     end = part.end._replace(optimizer=part.end.optimizer._replace(steps=7))
     assert not prove(Training(*task), part._replace(end=end), LIMITS).proved
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.hint)
+def test_every_mistake_can_be_made_in_a_part_that_spans_epochs(task, mistake):
+    spec, examples = task
+    layers, order = seeding.initial_layers(spec, "uniform", 1), np.tile(np.arange(8)[::-1], 4)
+    problem = Problem(spec, layers, examples.rows(slice(8)), [order], 8)
+    with np.errstate(all="ignore"):
+        assert mistake.train(problem).losses
