@@ -231,7 +231,9 @@ class _Search:
         if spec.operations * len(order) * len(MISTAKES) > OPERATIONS:
             return
         examples, size = self.training.examples, self.part.batch_size
-        problem = Problem(spec, start.layers, examples, [order], size, optimizer=start.optimizer)
+        epoch = len(examples.inputs) // size * size  # a part that is longer spans several
+        orders = np.split(order, range(epoch, len(order), epoch))
+        problem = Problem(spec, start.layers, examples, orders, size, optimizer=start.optimizer)
         for mistake in MISTAKES:
 
             def train(mistake: Variant = mistake) -> Outcome:

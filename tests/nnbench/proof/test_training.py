@@ -98,7 +98,7 @@ def other_sides(workload, examples, batch_size, seed, steps):
     spec = catalog.workloads()[workload].network(784, 10)
     order = np.random.default_rng(seed).permutation(len(examples.inputs))[: steps * batch_size]
     training, sides = Training(spec, examples, dtype=np.float32), OtherSides()
-    training._most = 2.0
+    training.most = 2.0
     start = fresh(spec, seeding.initial_layers(spec, "uniform", seed))
     training.load(start)
     losses = [training.step(index, sides) for index in minibatches(order, batch_size)]

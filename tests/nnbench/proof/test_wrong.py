@@ -10,6 +10,7 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.spec import minibatches
 from nnbench.data import datasets, seeding
+from nnbench.data.task import make_task
 from nnbench.proof.calibration import BASE
 from nnbench.proof.explanation import Altered, explain
 from nnbench.proof.mistakes import MISTAKES, Problem
@@ -130,6 +131,30 @@ def test_a_precision_that_is_declared_is_followed(task):
     )
     assert prove(Training(*task, precision="bf16"), part, limits).proved
     assert not prove(Training(*task), part, limits).proved
+
+
+def test_a_part_that_spans_epochs_is_named():
+    """Every mistake of the table is tried, and none asks for more examples than there are."""
+    task = make_task(catalog.workloads()["toy-sigmoid"], datasets.load_toy(), seed=0)
+    spec, examples, size = task.network, task.train, task.batch_size
+    order = np.tile(np.arange(size), 30)
+    right = Training(spec, examples)
+    for wrong, hint in (
+        (lambda _step, now, _last: [-g for g in now], "opposite sign"),
+        (nothing, None),
+    ):
+        training = Altered(spec, examples, dtype=np.float32)
+        training.change = wrong
+        start = fresh(spec, task.layers)
+        training.load(start)
+        losses = np.array(training.follow(minibatches(order, size)), np.float32)
+        found = explain(right, Part(order, size, start, training.state(), losses), LIMITS)
+        assert found == hint or hint in found
+
+
+def nothing(step, now, _last):
+    rng = np.random.default_rng(step)
+    return [rng.standard_normal(gradient.shape).astype(np.float32) for gradient in now]
 
 
 def test_a_count_of_steps_that_is_wrong_is_no_proof(task):
