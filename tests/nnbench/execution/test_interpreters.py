@@ -98,7 +98,8 @@ def test_packages_of_this_process_do_not_leak_into_another(monkeypatch):
     assert process.inherited(None)["PYTHONPATH"] == "/here"
 
 
-def test_worker_runs_with_the_interpreter_of_its_cell(script, tmp_path):
+def test_worker_runs_with_the_interpreter_of_its_cell(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "grants_privacy", lambda: False)  # what it writes shall be seen
     path = script(f"echo \"$@\" > '{tmp_path}/arguments'; exec '{sys.executable}' \"$@\"")
     outcome = run_worker(make_spec(python=path))
     assert outcome.status == "ok"
