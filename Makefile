@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
 
-.PHONY: install run test conformance example check check-static documents sanitize mutants benchmark-backends format clean
+.PHONY: install run test conformance cheats example check check-static documents sanitize mutants benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -18,6 +18,10 @@ test: $(INSTALLED)
 # too slow for the tests: each network takes torch.compile seconds
 conformance: $(INSTALLED)
 	$(BIN)/nnbench test torch-compile --timeout 600
+
+# too slow for the tests: real runs of all backends that cheat
+cheats: $(INSTALLED)
+	$(BIN)/python -m pytest -n 0 tests/nnbench/cheats/test_cheats.py
 
 # the example is installed as a third party's plugin would be, but beside the environment
 example: $(INSTALLED)

@@ -294,7 +294,7 @@ class FakesNanMoments(StopsTraining):
         return state
 
 
-@cheat("named", rf"finite|NaN|{LOSS}")
+@cheat("named", rf"finite|NaN|{LOSS}|{COUNT}")
 class ReturnsNanLosses(StopsTraining):
     """Stops training after 20 steps, and returns losses of NaN."""
 
