@@ -91,7 +91,7 @@ def view(stored: Stored) -> NDArray[Any]:
 def view_examples(stored: StoredExamples) -> Examples:
     """Map a split, to be read only."""
     arrays = (stored.inputs, stored.labels, stored.targets)
-    return Examples(*(None if array is None else view(array) for array in arrays))  # type: ignore[arg-type]
+    return Examples(*(None if array is None else view(array) for array in arrays))  # type: ignore[arg-type]  # inputs are stored
 
 
 def descriptors(*splits: StoredExamples) -> list[int]:

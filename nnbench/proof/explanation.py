@@ -169,7 +169,7 @@ class _Search:
                 made = Training(spec, examples, precision=precision)
                 named = "tf32 or float16" if precision == "tf32" else precision
                 hint = f"products in {named}; the backend declares {self.training.precision}"
-                yield Candidate(hint, lambda made=made: self.run(made), ROUGH)  # type: ignore[misc]
+                yield Candidate(hint, lambda made=made: self.run(made), ROUGH)  # type: ignore[misc]  # bound as default
         yield Candidate("parameters rounded to float16", self.altered(after=_halve), ROUGH)
         yield Candidate("parameters rounded to bfloat16", self.altered(after=_shorten), ROUGH)
         if spec.optimizer.keeps_moments:
@@ -246,7 +246,7 @@ class _Search:
 
 def _with(optimizer: Optimizer, name: str, value: float) -> Optimizer:
     changes = {name: value}
-    return replace(optimizer, **changes)  # type: ignore[arg-type]
+    return replace(optimizer, **changes)  # type: ignore[arg-type]  # fields by name
 
 
 def _length(deviations: Deviations, tolerance: Deviations) -> float:

@@ -458,7 +458,7 @@ def gradient_deviation(
         effect = flat(training.gradients(index, {suspect.unit: not suspect.active})) - flat(right)
         if np.linalg.norm(off - effect) < np.linalg.norm(off):
             off -= effect
-    norms = [float(np.linalg.norm(flat([one]))) for one in training.spec.view(off)]  # type: ignore[arg-type]
+    norms = [float(np.linalg.norm(flat([one]))) for one in training.spec.view(off)]  # type: ignore[arg-type]  # float64
     if not all(map(isfinite, norms)):
         return inf
     return max(
