@@ -19,6 +19,7 @@ from nnbench.contract.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 STDOUT = Path("-")  #: what users type for it
 READ_AT_ONCE = 1 << 20  #: bytes; a line of a cell has thousands
@@ -37,10 +38,23 @@ def write_whole(path: Path, content: bytes) -> None:
     OSError
         If it cannot be written; an older file of that name is still there.
     """
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to that stands at ``path`` once the context is left, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an older file of that name is still there.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -10,13 +10,13 @@ import errno
 import os
 import re
 import shutil
-from contextlib import suppress
 from math import ceil
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 
+from nnbench import files
 from nnbench.contract.errors import ResultsError
 from nnbench.records import Cut
 
@@ -63,24 +63,14 @@ def keep(run: Path, cell: CellResult, cuts: Sequence[Cut], spool: int, parameter
     """
     target = path(run, cell)
     target.parent.mkdir(exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
     values = parameters * (3 if any(cut.has_moments for cut in cuts) else 1)
-    try:
-        with temporary.open("wb") as file:
-            head = {"descr": FLOAT.str, "fortran_order": False, "shape": (len(cuts), values)}
-            npy.write_array_header_1_0(file, head)
-            for cut in cuts:
-                has = parameters * (3 if cut.has_moments else 1)
-                _copy(spool, cut.offset, has * FLOAT.itemsize, file)
-                file.write(bytes((values - has) * FLOAT.itemsize))  # where others have moments
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        error.filename = str(target)
-        raise
+    with files.writing(target) as file:
+        head = {"descr": FLOAT.str, "fortran_order": False, "shape": (len(cuts), values)}
+        npy.write_array_header_1_0(file, head)
+        for cut in cuts:
+            has = parameters * (3 if cut.has_moments else 1)
+            _copy(spool, cut.offset, has * FLOAT.itemsize, file)
+            file.write(bytes((values - has) * FLOAT.itemsize))  # where others have moments
 
 
 def _copy(spool: int, offset: int, count: int, file: BinaryIO) -> None:
