@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from statistics import median
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
@@ -65,6 +66,7 @@ GRADIENT: dict[Precision, float] = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2,
 #: Of logits, by the size of their terms: some hundred roundings of what the products take.
 LOGITS: dict[Precision, float] = {"float32": 1e-4, "tf32": 2e-2, "bf16": 2e-1, "float16": 2e-2}
 CALIBRATION_SEED = 0
+FEW = 5  #: stretches, of which less say nothing about most
 NO_DEVIATIONS = Deviations(loss=0.0, displacement=0.0)
 
 
@@ -437,6 +439,8 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
     proof = result.proof
     if proof is None:
         return None
+    if problem := _typical_problem(found.findings, found.cell.limits.typical):
+        return problem
     limit = GRADIENT[result.precision]
     if proof.gradient is not None and not proof.gradient <= limit:
         return f"the gradients of a batch are {proof.gradient:.1e} off, more than {limit:.0e}"
@@ -448,6 +452,17 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
         return None
     whole = {n: each for n, each in found.evaluations.items() if n <= found.chosen.whole}
     return _off_course(whole, found.course)
+
+
+def _typical_problem(findings: Sequence[Finding], limit: float | None) -> str | None:
+    """Say so if most stretches stray where right ones do now and then, or return None."""
+    if limit is None or len(findings) < FEW:
+        return None
+    known = (each.deviations.displacement for each in findings)
+    middle = median(math.inf if each is None else each for each in known)
+    if middle <= limit:
+        return None
+    return f"half of the stretches stray by {middle:.1e} in displacement, more than {limit:.0e}"
 
 
 def _off_course(evaluations: Mapping[int, Evaluation], course: Course) -> str | None:

@@ -168,12 +168,7 @@ def test_cheat_is_named_by_its_guard(runs, name):
     assert re.search(CHEATS[name].guard, cell.message)
 
 
-ACCUSED = pytest.mark.xfail(strict=False, reason="bf16's tolerances do not hold late in training")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[ACCUSED] * (n == "says-bf16")) for n in sorted(PROVED)]
-)
+@pytest.mark.parametrize("name", sorted(PROVED))
 def test_what_gains_nothing_is_proved_and_right(runs, name):
     for cell in runs(group_of(name)).cells(name):
         assert (cell.status, cell.message) == (Status.OK, "")

@@ -1,5 +1,6 @@
 """Right cells pass; what is wrong in any way is invalid, and the message says how."""
 
+import re
 from dataclasses import replace
 from math import inf, nan
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace as replace_struct
 
 from nnbench import Optimizer
 from nnbench.contract.spec import flatten
+from nnbench.proof.calibration import FRESH
 from nnbench.proof.training import State, fresh
 from nnbench.records import Part, Status
 from tests.trained import judge, judged, spooled, train
@@ -147,6 +149,22 @@ def test_wrong_learning_rate_is_found(spool):
     assert text.startswith("in ")
     assert " strays " in text
     assert " from the reference, more than " in text
+
+
+@pytest.mark.parametrize("steps", [3, 8])
+def test_stretches_that_stray_a_little_must_be_few(spool_of, steps):
+    spool = spool_of(**KINDS["adam-fresh"])
+    right, wrong = (
+        replace_struct(train(spool, steps=steps, mistake=rate(spool, each)), limits=FRESH)
+        for each in (1e-3, 1.01e-3)
+    )
+    assert judged(spool, right).status is Status.OK
+    result = judged(spool, wrong)
+    if steps == 8:  # four stretches are too few to tell
+        assert result.status is Status.OK
+    else:
+        assert re.match(r"half of the stretches stray by \d\.\de-0\d in displ", result.message)
+        assert result.status is Status.INVALID
 
 
 def test_the_step_is_named(spool):

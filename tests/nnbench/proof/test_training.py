@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,12 @@ import pytest
 from nnbench import catalog, reference
 from nnbench.contract.spec import flatten, minibatches
 from nnbench.data import datasets, seeding
-from nnbench.proof.calibration import BASE
+from nnbench.proof.calibration import BASES
 from nnbench.proof.parts import Part, gradient_deviation, prove
 from nnbench.proof.training import EPSILON, Suspect, Training, Unit, fresh, rounded
-from nnbench.records import Limits
 from nnbench.testing.problems import SPECS, make_problem, name_spec
 
-LIMITS = Limits(steps=20, tolerance=BASE)
+LIMITS = replace(BASES[0], steps=20)
 
 
 class OtherSides(Mapping[Unit, bool]):

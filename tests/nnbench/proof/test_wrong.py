@@ -11,14 +11,14 @@ from nnbench import catalog
 from nnbench.contract.spec import minibatches
 from nnbench.data import datasets, seeding
 from nnbench.data.task import make_task
-from nnbench.proof.calibration import BASE
+from nnbench.proof.calibration import BASES
 from nnbench.proof.explanation import Altered, explain
 from nnbench.proof.mistakes import MISTAKES, Problem
 from nnbench.proof.parts import Part, prove
 from nnbench.proof.training import Training, fresh, rounded
 from nnbench.records import Limits
 
-LIMITS = Limits(steps=60, tolerance=BASE)
+LIMITS = replace(BASES[0], steps=60)
 BEFORE, STEPS, SIZE = 20, 60, 64
 MIDDLE = 30
 
@@ -127,7 +127,10 @@ def test_a_right_part_is_proved_and_the_same_one_is_followed_from_parameters(tas
 def test_a_precision_that_is_declared_is_followed(task):
     part = part_of(task, precision="bf16")
     limits = Limits(
-        steps=60, tolerance=replace(BASE, loss=1e-3, displacement=5e-3, first=1e-2, second=5e-3)
+        steps=60,
+        tolerance=replace(
+            BASES[0].tolerance, loss=1e-3, displacement=5e-3, first=1e-2, second=5e-3
+        ),
     )
     assert prove(Training(*task, precision="bf16"), part, limits).proved
     assert not prove(Training(*task), part, limits).proved
