@@ -149,7 +149,7 @@ def _frame(rows: Sequence[Row]) -> pd.DataFrame:
 def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Return one row for each backend: its times, its memory, and how it compares with the baseline.
 
-    They are compared block by block, within a class; Holm's method adjusts p-values.
+    They are compared block by block, in turns if there are, within a class; Holm's method adjusts p-values.
     """
     baseline = groups.get(info.baseline, Group([], [], [], []))
     compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
@@ -180,13 +180,11 @@ def compare(group: Group, other: Group, floor: float) -> Comparison | None:
     """
     if group.obstacle or group.precision != other.precision:
         return None
-    measured = zip(other.cells, other.seconds, other.obstacles, strict=True)
-    others = {c.round: s for c, s, obstacle in measured if s is not None and not obstacle}
-    times = zip(group.cells[: len(group.times)], group.times, strict=True)
-    pairs = [(own, others[c.round]) for c, own in times if c.round in others]
-    if not pairs:
-        return None
-    return statistics.compare([own for own, _ in pairs], [base for _, base in pairs], floor)
+    ranking = zip(other.cells, other.obstacles, strict=True)
+    others = {cell.round: cell for cell, obstacle in ranking if not obstacle}
+    pairs = [(cell, others[cell.round]) for cell in group.cells if cell.round in others]
+    logs = _known(metrics.TRAINING.log_ratio(*pair) for pair in pairs)
+    return statistics.compare(logs, floor) if logs else None
 
 
 def _head(info: RunInfo, name: str, group: Group) -> Row:

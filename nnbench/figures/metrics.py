@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from enum import Enum
+from math import log
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +59,20 @@ class Metric:
     name: str
     value: Callable[[CellResult], float | None]
     scale: Scale = Scale.RATIO
+    turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
+
+    def log_ratio(self, cell: CellResult, other: CellResult) -> float | None:
+        """Return the logarithm of the ratio of two cells of a block; None if one lacks the figure.
+
+        If they trained in turn it is the median over the turns of both. A turn compares what was
+        measured within a second or so, and the median leaves out those in which something else ran.
+        But it is one value: all turns share the two processes, and whatever is peculiar to these.
+        """
+        own, others = self.turns(cell), self.turns(other)
+        if shared := own.keys() & others.keys():
+            return median(log(own[turn] / others[turn]) for turn in shared)
+        value, base = self.value(cell), self.value(other)
+        return log(value / base) if value and base and value / base > 0 else None
 
 
 def epoch_s(cell: CellResult) -> float | None:
@@ -64,6 +80,16 @@ def epoch_s(cell: CellResult) -> float | None:
     if cell.setup is None or not cell.images:
         return None
     return cell.train_s / cell.images * cell.setup.epoch_images
+
+
+def image_s(cell: CellResult) -> dict[int, float]:
+    """Return training seconds an image, by turn; nothing if the cell trained without a pause."""
+    sums: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for part in (part for epoch in cell.epochs for part in epoch.parts):
+        if part.turn is not None:
+            sums[part.turn][0] += part.train_s
+            sums[part.turn][1] += part.images
+    return {turn: train_s / images for turn, (train_s, images) in sums.items() if train_s > 0}
 
 
 def accuracy(cell: CellResult) -> float | None:
@@ -104,10 +130,11 @@ def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
     )
 
 
+TRAINING = Metric("train_s", epoch_s, turns=image_s)
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("train_s", epoch_s),
+        TRAINING,
         Metric("accuracy", accuracy, Scale.DIFFERENCE),
         Metric("peak_memory", lambda cell: cell.peak_memory_bytes),
         *(Metric(phase.field, phase.of) for phase in PHASES),

@@ -1,7 +1,8 @@
 """Decide whether one series of times differs from another, pair by pair.
 
-The pairs come from blocks: both times of a pair were taken a moment apart, with the same seed.
-What is compared is the logarithm of their ratio, so that 2 and 1/2 are equally far from 1.
+The pairs come from blocks: both times of a pair were taken a moment apart, with the same seed. What
+is compared is the logarithm of their ratio, so that 2 and 1/2 are equally far from 1. A block gives
+one (``nnbench.figures.metrics.Metric.log_ratio``), however many turns its cells took.
 
 Sources: T. Kalibera and R. Jones, "Rigorous benchmarking in reasonable time" (ISMM 2013), for
 ratios with intervals instead of bare significance; B. Efron and R. Tibshirani, *An introduction
@@ -51,26 +52,24 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(
-    times: Sequence[float], others: Sequence[float], floor: float = DEFAULT_FLOOR
-) -> Comparison:
-    """Compare paired times.
+def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Comparison:
+    """Compare two series of times by their pairs.
 
     Parameters
     ----------
-    times, others
-        Seconds, the same number of each; the ratio is ``times / others``.
+    log_ratios
+        The logarithm of each pair's ratio.
     floor
         The relative difference below which this machine cannot tell two series apart.
 
     Raises
     ------
     ValueError
-        If there are no pairs, or a time is not positive.
+        If there are no pairs.
     """
-    if not times or min(*times, *others) <= 0:
-        raise ValueError("there must be at least one pair of positive times")
-    logs = np.log(np.asarray(times) / np.asarray(others))
+    if not log_ratios:
+        raise ValueError("there must be at least one pair")
+    logs = np.asarray(log_ratios)
     middle = interval(logs)
     return Comparison(
         pairs=len(logs),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from math import exp
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
@@ -222,13 +223,12 @@ def _accuracies(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
 
 def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
     """Return a figure of every measured cell, divided by the baseline's if ``relative``."""
-    divisors = {c.round: metric.value(c) for c in run.of(run.info.baseline)}
-    values = []
-    for cell in run.of(backend):
-        value, divisor = metric.value(cell), divisors.get(cell.round) if relative else 1.0
-        if cell.status.counts and value and divisor:  # 0 has no ratio to anything
-            values.append(value / divisor)
-    return values
+    cells = [cell for cell in run.of(backend) if cell.status.counts]
+    if not relative:
+        return [value for cell in cells if (value := metric.value(cell))]  # 0 has no ratio
+    divisors = {cell.round: cell for cell in run.of(run.info.baseline)}
+    pairs = [(cell, divisors[cell.round]) for cell in cells if cell.round in divisors]
+    return [exp(log) for pair in pairs if (log := metric.log_ratio(*pair)) is not None]
 
 
 def _outcome(interval: Interval | None, gate: Gate, floor: float) -> Outcome:

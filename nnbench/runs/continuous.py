@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Gate, Metric
-    from nnbench.records import Environment
+    from nnbench.records import CellResult, Environment
     from nnbench.runs.comparison import Change
     from nnbench.runs.planning import Plan
 
@@ -123,22 +123,24 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
         {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
     )
     cells = [(before[i], after[i]) for i in sorted(before.keys() & after.keys())]
-    pairs = [
-        (one, other, a.images == b.images)
-        for a, b in cells
-        if (one := metric.value(a)) is not None and (other := metric.value(b)) is not None
-    ]
     match metric.scale:
         case Scale.RATIO:
-            ones, others = _columns([pair for pair in pairs if min(pair[:2]) > 0])
-            interval = statistics.compare(others, ones).interval if ones else None
-            return Samples(ones, others, interval)
+            logs = [
+                (pair, log) for pair in cells if (log := metric.log_ratio(*pair[::-1])) is not None
+            ]
+            interval = statistics.compare([log for _, log in logs]).interval if logs else None
+            return Samples(*_values(metric, [pair for pair, _ in logs]), interval)
         case Scale.DIFFERENCE:
-            ones, others = _columns([pair for pair in pairs if pair[2]])
-            return Samples(*_columns(pairs), statistics.paired_difference(others, ones))
+            ones, others = _values(metric, [(a, b) for a, b in cells if a.images == b.images])
+            return Samples(*_values(metric, cells), statistics.paired_difference(others, ones))
         case unknown:
             assert_never(unknown)
 
 
-def _columns(pairs: Sequence[tuple[float, float, bool]]) -> tuple[list[float], list[float]]:
-    return [one for one, *_ in pairs], [other for _, other, _ in pairs]
+def _values(
+    metric: Metric, cells: Sequence[tuple[CellResult, CellResult]]
+) -> tuple[list[float], list[float]]:
+    """Return the figures of both sides, of the pairs that have them."""
+    pairs = [(metric.value(a), metric.value(b)) for a, b in cells]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return [a for a, _ in known], [b for _, b in known]

@@ -71,25 +71,26 @@ def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:
     NnbenchError
         If a cell failed, so that there is nothing to judge.
     """
-    times = _times(cells)
+    blocks = _blocks(cells)
+
+    def compare(a: str, b: str, floor: float = 0.0) -> Comparison:
+        logs = [metrics.TRAINING.log_ratio(block[a], block[b]) for block in blocks]
+        return statistics.compare([log for log in logs if log is not None], floor)
+
     pairs = [(a, b, 0.0) for a, b in combinations(EQUALS, 2)]
-    floor = noise_floor([statistics.compare(times[a], times[b]) for a, b, _ in pairs])
+    floor = noise_floor([compare(a, b) for a, b, _ in pairs])
     pairs += [(name, EQUALS[0], handicap.share) for name, handicap in HANDICAPS.items()]
-    return floor, [
-        Trial(f"{a} and {b}", share, statistics.compare(times[a], times[b], floor))
-        for a, b, share in pairs
-    ]
+    return floor, [Trial(f"{a} and {b}", share, compare(a, b, floor)) for a, b, share in pairs]
 
 
-def _times(cells: Iterable[CellResult]) -> dict[str, list[float]]:
-    """Return the training seconds of each variant, round by round."""
-    times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *HANDICAPS)}
+def _blocks(cells: Iterable[CellResult]) -> list[dict[str, CellResult]]:
+    """Return the cells of each round, by variant."""
+    blocks: dict[int, dict[str, CellResult]] = {}
     for cell in sorted(cells, key=lambda cell: cell.round):
-        seconds = metrics.epoch_s(cell)
-        if not cell.status.counts or seconds is None:
+        if not cell.status.counts or metrics.epoch_s(cell) is None:
             raise NnbenchError(f"{cell.backend} was not measured: {cell.status}: {cell.message}")
-        times[cell.backend.rpartition("@")[2]].append(seconds)
-    return times
+        blocks.setdefault(cell.round, {})[cell.backend.rpartition("@")[2]] = cell
+    return list(blocks.values())
 
 
 def noise_floor(equals: Sequence[Comparison]) -> float:

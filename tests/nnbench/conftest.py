@@ -21,6 +21,7 @@ from nnbench.records import (
     Environment,
     Epoch,
     Machine,
+    Part,
     Phases,
     Point,
     Proof,
@@ -235,6 +236,17 @@ def folder(tmp_path):
 def make_cell():
     """Give a function that makes a cell that went well, or as its arguments say."""
     return _make_cell
+
+
+@pytest.fixture(scope="session")
+def in_turns():
+    """Give a function that has each epoch of a cell made of parts: seconds and images, a turn each."""
+
+    def take_turns(cell, parts):
+        made = [Part(train_s=s, images=images, turn=i) for i, (s, images) in enumerate(parts)]
+        return replace(cell, epochs=[replace(epoch, parts=made) for epoch in cell.epochs])
+
+    return take_turns
 
 
 @pytest.fixture(scope="session")

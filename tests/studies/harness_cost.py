@@ -116,11 +116,13 @@ def bare_loop(
 
 def report(name: str, harness: Sequence[float], bare: Sequence[float]) -> float:
     """Print the median ratio of two series with its interval, and return it."""
+    from math import log
     from statistics import median
 
     from nnbench.figures import statistics
 
-    found = statistics.compare(harness, bare, LIMIT).interval
+    logs = [log(one / other) for one, other in zip(harness, bare, strict=True)]
+    found = statistics.compare(logs, LIMIT).interval
     assert found is not None
     medians = f"{median(harness):.4f} s to {median(bare):.4f} s, {len(bare)} pairs"
     bounds = f"95% interval {found.low:.4f} to {found.high:.4f}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nnbench.figures.statistics import Comparison
+    from nnbench.records import CellResult
     from nnbench.runs.planning import Plan
 
 EQUALS = ("a0", "a1", "a2", "a3", "a4")
@@ -62,11 +63,20 @@ def trial(number: int, options: argparse.Namespace) -> tuple[list[Comparison], l
         overrides = {"epochs": options.epochs}
         if options.small:
             overrides |= {"dataset": str(small_dataset(Path(folder)))}
-        times, floor = run(number, options.rounds, overrides, Path(folder) / "run")
+        blocks, floor = run(number, options.rounds, overrides, Path(folder) / "run")
     pairs = list(zip(EQUALS[1:], EQUALS[:-1], strict=True))
-    equal = [statistics.compare(times[a], times[b], floor) for a, b in pairs]
-    slowed = [statistics.compare(times[a], times[b], floor) for a, b in SLOWED.items()]
+    equal = [compare(blocks, a, b, floor) for a, b in pairs]
+    slowed = [compare(blocks, a, b, floor) for a, b in SLOWED.items()]
     return equal, slowed
+
+
+def compare(
+    blocks: list[dict[str, CellResult]], variant: str, other: str, floor: float
+) -> Comparison:
+    """Compare two variants block by block."""
+    logs = [metrics.TRAINING.log_ratio(block[variant], block[other]) for block in blocks]
+    assert None not in logs
+    return statistics.compare([log for log in logs if log is not None], floor)
 
 
 def small_dataset(folder: Path) -> Path:
@@ -79,8 +89,8 @@ def small_dataset(folder: Path) -> Path:
 
 def run(
     number: int, rounds: int, overrides: dict[str, Any], folder: Path
-) -> tuple[dict[str, list[float]], float]:
-    """Make one run and return the times of each variant, and the noise floor."""
+) -> tuple[list[dict[str, CellResult]], float]:
+    """Make one run and return the cells of each block by variant, and the noise floor."""
     plan = planning.plan(
         command="study",
         backends=["numpy"],
@@ -96,20 +106,19 @@ def run(
     return measure(plan, folder), noise_floor(plan.info.environment)
 
 
-def measure(plan: Plan, folder: Path) -> dict[str, list[float]]:
-    """Run every variant and return its seconds an epoch, by block."""
+def measure(plan: Plan, folder: Path) -> list[dict[str, CellResult]]:
+    """Run every variant and return the cells of each block, by variant."""
     [entry] = plan.entries
     variants = [entry.as_variant(name) for name in EQUALS]
     variants += [entry.as_variant(name, handicap=SLOWDOWN) for name in SLOWED]
     labels = {variant.label: "" for variant in variants}
     info = replace(plan.info, backends=labels, baseline=variants[0].label)
     schedule.run(plan._replace(info=info, entries=variants), folder, lambda _: None)
-    times: dict[str, list[float]] = {name: [] for name in (*EQUALS, *SLOWED)}
-    for cell in sorted(read_final(folder), key=lambda cell: cell.round):
-        seconds = metrics.epoch_s(cell)
-        assert seconds, cell.message
-        times[cell.backend.rpartition("@")[2]].append(seconds)
-    return times
+    blocks: list[dict[str, CellResult]] = [{} for _ in range(info.rounds)]
+    for cell in read_final(folder):
+        assert metrics.epoch_s(cell), cell.message
+        blocks[cell.round][cell.backend.rpartition("@")[2]] = cell
+    return blocks
 
 
 def report(number: int, equal: list[Comparison], slowed: list[Comparison]) -> None:

@@ -76,6 +76,19 @@ def test_ratio_pairs_the_rounds_whatever_their_order(make_info, rounds):
     assert frame.ratio["other"] == pytest.approx(3.0)
 
 
+def test_block_in_turns_is_one_pair(make_info, rounds, in_turns):
+    base, other = (
+        [in_turns(c, [(1.0, 10), (1.0, 10), (share, 10)]) for c in rounds(name, 1.0, 1.0, 1.0)]
+        for name, share in (("numpy", 9.0), ("other", 1.0))
+    )
+    frame = by_backend(timing(make_info("numpy", "other"), [*base, *other]))
+    assert (
+        frame.ratio["other"] == frame.ratio_low["other"] == 1.0
+    )  # the slow part of one is left out
+    assert frame["rounds"]["other"] == 3
+    assert frame.train_s_per_epoch["numpy"] == 1.0  # that of whole cells
+
+
 def test_ratio_leaves_out_rounds_without_a_baseline(make_info, rounds, make_failed):
     cells = [*rounds("numpy", 2.0), make_failed("numpy", round=1), *rounds("other", 4.0, 50.0)]
     frame = by_backend(timing(make_info("numpy", "other"), cells))

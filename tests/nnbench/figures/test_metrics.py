@@ -1,6 +1,7 @@
 """The figures that can be gated, and what users type for a limit."""
 
 from dataclasses import replace
+from math import log
 
 import pytest
 
@@ -35,6 +36,39 @@ def test_value_of_a_cell(make_cell, name, expected):
 def test_epoch_that_was_not_measured_has_no_time(make_cell):
     assert metrics.epoch_s(make_cell(setup=None)) is None
     assert metrics.epoch_s(make_cell(accuracies=())) is None
+
+
+def test_parts_of_a_turn_count_together(make_cell, in_turns):
+    cell = in_turns(make_cell(accuracies=(0.8, 0.9)), [(1.0, 10), (2.0, 20), (8.0, 40)])
+    first, second = cell.epochs
+    parts = [replace(part, turn=0) for part in first.parts]
+    cell = replace(cell, epochs=[replace(first, parts=parts), second])
+    assert metrics.image_s(cell) == pytest.approx({0: 12.0 / 80, 1: 2.0 / 20, 2: 8.0 / 40})
+    assert metrics.image_s(make_cell()) == {}
+
+
+def test_turns_give_a_block_the_median_of_their_ratios(make_cell, in_turns):
+    cell = in_turns(make_cell(), [(2.0, 10), (90.0, 10), (4.4, 20)])
+    other = in_turns(make_cell(), [(10.0, 100), (1.0, 10), (2.0, 20), (1.0, 1)])
+    found = metrics.TRAINING.log_ratio(cell, other)  # 2, 90 and 2.2; the last turn has no other
+    assert found == pytest.approx(log(2.2))
+
+
+def test_without_common_turns_the_whole_cells_are_compared(make_cell, in_turns):
+    whole, other = make_cell(train_s=3.0), in_turns(make_cell(train_s=2.0), [(1.0, 1)])
+    assert metrics.TRAINING.log_ratio(whole, other) == pytest.approx(log(1.5))
+    assert metrics.TRAINING.log_ratio(other, whole) == pytest.approx(log(1 / 1.5))
+
+
+@pytest.mark.parametrize("bytes_", [None, 0])
+def test_figure_that_one_cell_lacks_has_no_ratio(make_cell, bytes_):
+    memory, lacks = METRICS["peak_memory"], make_cell(peak_memory_bytes=bytes_)
+    assert memory.log_ratio(lacks, make_cell()) is memory.log_ratio(make_cell(), lacks) is None
+
+
+def test_only_training_is_compared_in_turns(make_cell, in_turns):
+    cell, other = (in_turns(make_cell(setup=s), [(1.0, 1)]) for s in (make_cell().setup,) * 2)
+    assert METRICS["setup_s"].log_ratio(cell, other) == 0.0
 
 
 def test_figure_of_a_phase_is_its_median(make_cell, make_failed):

@@ -16,6 +16,11 @@ def noisy(ratio, pairs, noise, seed=0):
     return (base * ratio * np.exp(rng.normal(0, noise, pairs))).tolist(), base.tolist()
 
 
+def compare(times, others):
+    """Compare paired times."""
+    return statistics.compare(np.log(np.divide(times, others)).tolist())
+
+
 def bootstrap(statistic, *samples):
     """Return the 95% interval of a statistic, from 9999 resamples of each sample."""
     rng = np.random.default_rng(0)
@@ -28,7 +33,7 @@ def bootstrap(statistic, *samples):
 @pytest.mark.parametrize("pairs", [2, 3, 5, 6, 10, 30])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
 def test_exact_ratio_is_found_without_noise(pairs, ratio):
-    found = statistics.compare(*noisy(ratio, pairs, noise=0))
+    found = compare(*noisy(ratio, pairs, noise=0))
     assert found.pairs == pairs
     assert found.ratio == pytest.approx(ratio)
     assert (found.interval.low, found.interval.high) == pytest.approx((ratio, ratio))
@@ -36,7 +41,7 @@ def test_exact_ratio_is_found_without_noise(pairs, ratio):
 
 @pytest.mark.parametrize("pairs", [3, 5, 6, 10])
 def test_interval_covers_the_true_ratio_nearly_always(pairs):
-    trials = [statistics.compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
+    trials = [compare(*noisy(1.2, pairs, 0.05, seed)).interval for seed in range(200)]
     covered = np.mean([i.low <= 1.2 <= i.high for i in trials])
     assert covered > 0.9
 
@@ -44,57 +49,56 @@ def test_interval_covers_the_true_ratio_nearly_always(pairs):
 @pytest.mark.parametrize("pairs", [6, 7, 50, 200])
 def test_interval_of_six_pairs_is_the_percentile_bootstrap(pairs):
     times, others = noisy(1.2, pairs, 0.05)
-    found = statistics.compare(times, others).interval
+    found = compare(times, others).interval
     logs = np.log(np.divide(times, others))
     expected = bootstrap(lambda drawn: np.median(drawn, axis=1), logs)
     assert np.log([found.low, found.high]).tolist() == expected
 
 
 def test_interval_of_fewer_pairs_is_that_of_students_t():
-    found = statistics.compare(np.exp([1.0, 2.0, 3.0]).tolist(), [1.0] * 3).interval
+    found = statistics.compare([1.0, 2.0, 3.0]).interval
     half = 4.302653 / 3**0.5  # t of 2 degrees of freedom at 97.5%
     assert np.log([found.ratio, found.low, found.high]) == pytest.approx([2, 2 - half, 2 + half])
 
 
 def test_interval_of_few_pairs_contains_their_median():
     times = [1.0, 1.0, 1.0, 1.0, 10.0]
-    found = statistics.compare(times, [1.0] * 5).interval
+    found = compare(times, [1.0] * 5).interval
     assert (found.low <= 1, found.ratio, found.high > 10**0.2) == (True, 1, True)
 
 
 def test_swapping_the_series_inverts_the_ratio():
     times, others = noisy(1.3, 9, 0.02)
-    there, back = statistics.compare(times, others), statistics.compare(others, times)
+    there, back = compare(times, others), compare(others, times)
     assert there.ratio * back.ratio == pytest.approx(1)
     assert (there.verdict, back.verdict) == ("slower", "faster")
 
 
 def test_single_pair_has_a_ratio_and_nothing_else():
-    found = statistics.compare([2.0], [1.0])
+    found = compare([2.0], [1.0])
     assert (found.ratio, found.interval, found.p_value) == (2.0, None, None)
     assert found.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(("pairs", "has_p"), [(5, False), (6, True)])
 def test_p_value_needs_six_pairs(pairs, has_p):
-    found = statistics.compare(*noisy(1.1, pairs, 0.01))
+    found = compare(*noisy(1.1, pairs, 0.01))
     assert (found.p_value is not None) == has_p
 
 
 def test_p_value_is_that_of_the_signed_rank_test():
-    found = statistics.compare(*noisy(2.0, 6, 0.01))
+    found = compare(*noisy(2.0, 6, 0.01))
     assert found.p_value == pytest.approx(2 / 2**6)  # all six differ in the same direction
 
 
 def test_identical_series_are_the_same():
-    found = statistics.compare([1.0] * 8, [1.0] * 8)
+    found = compare([1.0] * 8, [1.0] * 8)
     assert (found.verdict, found.p_value) == ("same", None)
 
 
-@pytest.mark.parametrize(("times", "others"), [([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
-def test_times_must_be_positive(times, others):
-    with pytest.raises(ValueError, match=r"^there must be at least one pair of positive times$"):
-        statistics.compare(times, others)
+def test_there_must_be_a_pair():
+    with pytest.raises(ValueError, match=r"^there must be at least one pair$"):
+        statistics.compare([])
 
 
 @pytest.mark.parametrize(

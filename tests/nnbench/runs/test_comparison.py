@@ -172,6 +172,17 @@ def test_other_machine_needs_the_same_baseline(make_run, make_info):
         comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
 
 
+def test_other_machine_is_compared_by_its_turns(make_run, make_info, in_turns):
+    environment = replace(make_info().environment, cpu="another")
+    times = {"a": 1.0, "numpy": 1.0}
+    base, new = make_run(times), make_run(times, environment=environment)
+    cells = [in_turns(c, [(1.3 if c.backend == "a" else 1.0, 10)]) for c in new.cells]
+    changes = comparison.compare(base, Run(new.info, cells), [TIME], FLOOR)
+    [change] = [change for change in changes if change.backend == "a"]
+    assert change.outcome == "regression"
+    assert change.new == pytest.approx(1.3)
+
+
 def test_gravest_finding_decides(make_run, make_failed):
     base = make_run({"a": 1.0, "b": 1.0, "c": 1.0})
     new = make_run({"a": 2.0, "b": 1.0}, seed=1)

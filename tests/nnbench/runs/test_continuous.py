@@ -166,6 +166,15 @@ def test_equal_times_pass(make_run):
     assert (change.outcome, change.verdict) == ("passed", "same")
 
 
+def test_turns_are_compared_where_both_sides_took_them(make_run, in_turns):
+    run = make_run(DRIFTING, DRIFTING)
+    slower = {"one@base": 1.0, "one@head": 1.1}
+    cells = [in_turns(cell, [(slower[cell.backend], 10)] * 3) for cell in run.cells]
+    (change,) = continuous.compare(Run(run.info, cells), [TRAIN], 0.02)
+    assert (change.outcome, change.interval.ratio) == ("regression", pytest.approx(1.1))
+    assert change.base == change.new  # the whole cells took as long
+
+
 def test_rounds_that_one_side_lacks_are_left_out(make_run):
     run = make_run([1.0, 9.0, *[1.0] * 6, 9.0], [1.0, None, *[1.0] * 6])
     (change,) = continuous.compare(run, [TRAIN], 0.02)
