@@ -5,15 +5,18 @@ is compared is the logarithm of their ratio, so that 2 and 1/2 are equally far f
 one (``nnbench.figures.metrics.Metric.log_ratio``), however many turns its cells took.
 
 Sources: T. Kalibera and R. Jones, "Rigorous benchmarking in reasonable time" (ISMM 2013), for
-ratios with intervals instead of bare significance; B. Efron and R. Tibshirani, *An introduction
-to the bootstrap* (1993), chapter 13; S. Holm, "A simple sequentially rejective multiple test
-procedure" (1979).
+ratios with intervals instead of bare significance; Student, "The probable error of a mean" (1908);
+M. Hollander, D. Wolfe and E. Chicken, *Nonparametric statistical methods* (2014), sections 3.1 to
+3.3, for the signed-rank test and its interval, which is Tukey's; B. Efron and R. Tibshirani, *An
+introduction to the bootstrap* (1993), chapter 13; S. Holm, "A simple sequentially rejective
+multiple test procedure" (1979). How often the intervals are right: ``tests/studies/coverage.py``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 CONFIDENCE = 0.95
-FEWEST_PAIRS = 6  #: below this a rank test cannot reach 5%, and a bootstrap is too narrow
+FEWEST_RANKED = 10  #: pairs, below which the ranks' interval is hardly narrower than their range
+FEWEST_RESAMPLED = 6  #: values, below which a bootstrap is too narrow
 RESAMPLES = 9999
 MANY = 200  #: values, from which on the bootstrap draws only what it needs
 
@@ -48,7 +52,7 @@ class Comparison:
     pairs: int
     interval: Interval | None  #: None with a single pair
     ratio: float
-    p_value: float | None  #: None with too few pairs
+    p_value: float | None  #: None with a single pair, or without variation
     verdict: Verdict
 
 
@@ -75,7 +79,7 @@ def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Compar
         pairs=len(logs),
         interval=middle,
         ratio=float(np.exp(np.median(logs))),
-        p_value=rank_test(logs),
+        p_value=p_value(logs),
         verdict=decide(middle, floor),
     )
 
@@ -83,15 +87,19 @@ def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Compar
 def interval(logs: NDArray[np.float64]) -> Interval | None:
     """Return the median ratio with a 95% interval.
 
-    With six pairs or more it is the bootstrap's, by percentiles of the median. With fewer it is
-    Student's t of the mean, because a bootstrap of so few is never wider than their range.
+    With fewer than ten pairs it is Student's t of the mean, which long tails make wider, not wrong.
+    From ten on it is what the signed-rank test does not reject, which long tails hardly widen. Of more
+    than MANY it is the bootstrap's, by percentiles of the median, since pairs of pairs get too many.
     """
     if len(logs) < 2:
         return None
-    middle = float(np.median(logs))
-    if len(logs) < FEWEST_PAIRS:
-        return _ratio(middle, _student(logs))
-    return _ratio(middle, _percentiles(resampled_medians(logs, np.random.default_rng(0))))
+    if len(logs) < FEWEST_RANKED:
+        ends = _student(logs)
+    elif len(logs) <= MANY:
+        ends = _signed_rank(logs)
+    else:
+        ends = _percentiles(resampled_medians(logs, np.random.default_rng(0)))
+    return _ratio(float(np.median(logs)), ends)
 
 
 def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interval | None:
@@ -104,7 +112,7 @@ def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interva
     if min(len(x), len(y)) < 2:
         return None
     middle = float(np.median(x) - np.median(y))
-    if min(len(x), len(y)) < FEWEST_PAIRS:
+    if min(len(x), len(y)) < FEWEST_RESAMPLED:
         return _ratio(middle, _welch(x, y))
     rng = np.random.default_rng(0)
     return _ratio(middle, _percentiles(resampled_medians(x, rng) - resampled_medians(y, rng)))
@@ -181,6 +189,27 @@ def _student(values: NDArray[np.float64]) -> tuple[float, float]:
     return center - half, center + half
 
 
+def _signed_rank(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return what the signed-rank test does not reject: means of two values each, less the outer ones.
+
+    It covers the centre of any symmetric distribution as often as it should, whatever the tails; and
+    of two equal backends the logarithms of ratios are symmetric, since either could be the other.
+    """
+    ones, others = np.triu_indices(len(values))
+    means = np.sort((values[ones] + values[others]) / 2)
+    outside = _largest_rejected(len(values))
+    return float(means[outside]), float(means[-1 - outside])
+
+
+@cache
+def _largest_rejected(pairs: int) -> int:
+    """Return the largest sum of ranks that the two-sided test rejects; from six pairs on there is one."""
+    chances = np.ones(1)  # of each sum, if each rank is in it or not with equal chances
+    for rank in range(1, pairs + 1):
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+    return int(np.searchsorted(np.cumsum(chances), (1 - CONFIDENCE) / 2, side="right")) - 1
+
+
 def _welch(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
     from scipy import stats
 
@@ -191,13 +220,14 @@ def _welch(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
     return float(welch.low), float(welch.high)
 
 
-def rank_test(logs: NDArray[np.float64]) -> float | None:
-    """Return the p-value of Wilcoxon's signed-rank test; None with fewer than six pairs."""
-    if len(logs) < FEWEST_PAIRS or not np.any(logs):
+def p_value(logs: NDArray[np.float64]) -> float | None:
+    """Return the p-value of the test that the interval is made of; None if nothing varies."""
+    if len(logs) < 2 or not np.ptp(logs):
         return None
     from scipy import stats
 
-    return float(stats.wilcoxon(logs).pvalue)
+    is_ranked = len(logs) >= FEWEST_RANKED
+    return float((stats.wilcoxon(logs) if is_ranked else stats.ttest_1samp(logs, 0)).pvalue)
 
 
 def decide(middle: Interval | None, floor: float) -> Verdict:
