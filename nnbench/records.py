@@ -258,6 +258,10 @@ class CellResult:
     peak_gflops: float | None = None  #: that such CPUs cannot pass; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
     machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
+    cpus: tuple[
+        int, ...
+    ] = ()  #: that it was pinned to; empty where the system cannot, and in older runs
+    shared_cpus: tuple[int, ...] = ()  #: those of them that another nnbench held
     block_attempt: int = (
         0  #: a block that did not come to its end runs again, whole; the last counts
     )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nnbench import distributions
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine, process
+from nnbench.execution.cpus import Chooser
 from nnbench.execution.machine import Kept, read
 from nnbench.proof.guards import SLACK
 from nnbench.records import Roof, Status
@@ -166,13 +167,14 @@ def roofs(environment: Environment, devices: Iterable[str], threads: Iterable[in
 
 def roof(device: str, threads: int, versions: dict[str, str]) -> Roof:
     """Measure a roof: the best of the libraries that are there, with their versions."""
-    cpus = tuple(machine.usable_cpus()[-threads:])
+    with Chooser().hold(threads) as held:
+        cpus = held.cpus(threads)
 
-    def ask(what: What) -> float | None:
-        found = (measure(what, name, device, threads, cpus) for name in LIBRARIES[what, device])
-        return max(filter(None, found), default=None)
+        def ask(what: What) -> float | None:
+            found = (measure(what, each, device, threads, cpus) for each in LIBRARIES[what, device])
+            return max(filter(None, found), default=None)
 
-    gflops, gb_per_s = ask("product"), ask("copy")
+        gflops, gb_per_s = ask("product"), ask("copy")
     return Roof(
         device=device, threads=threads, gflops=gflops, gb_per_s=gb_per_s, libraries=versions
     )

@@ -14,6 +14,7 @@ from nnbench.contract.executor import Executor
 from nnbench.data import arrays
 from nnbench.execution import ceilings, cell, disturbance, gpu, interpreters, loading, machine
 from nnbench.execution.cell import Assignment, Spool
+from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
 from nnbench.proof import kept
 from nnbench.records import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
+    from nnbench.execution.cpus import Held
     from nnbench.records import Block, Entry, Happening, JudgeCell, StoredSplits
 
 
@@ -56,7 +58,7 @@ def find(name: str) -> Executor:
 
 
 class LocalExecutor(Executor):
-    """Runs one cell after the other on this machine, on the last CPUs that it may use."""
+    """Runs one cell after the other on this machine, on the least busy of the CPUs that it may use."""
 
     name = LOCAL
     summary = "this machine, one cell at a time"
@@ -109,6 +111,7 @@ class LocalExecutor(Executor):
 
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
         """Run blocks one after the other."""
+        chooser = Chooser()
         with closing(Spool(self.folder)) as spool, ExitStack() as stack:
             judges, judged = None, None
             for block in blocks:
@@ -121,20 +124,26 @@ class LocalExecutor(Executor):
                     _ = Assignment(judged, block.seed, splits).layers  # what is too large ends here
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
                 keep = self.folder if block.keep_states else None
-                yield from _run_block(block, splits, spool, judges, keep)
+                yield from _run_block(block, splits, spool, judges, keep, chooser)
                 spool.clear()
 
 
 def _run_block(
-    block: Block, splits: StoredSplits, spool: Spool, judges: Judges, keep: Path | None
+    block: Block,
+    splits: StoredSplits,
+    spool: Spool,
+    judges: Judges,
+    keep: Path | None,
+    chooser: Chooser,
 ) -> Generator[Happening]:
     """Train all cells of a block, then have them judged; even if it is interrupted."""
     assignment = Assignment(block.workload, block.seed, splits)
     trained: list[JudgeCell] = []
     interruption = None
     try:
-        for position, entry in enumerate(block.entries):
-            yield from _train(block, entry, position, assignment, spool, judges, trained)
+        with chooser.hold(max(entry.threads or block.threads for entry in block.entries)) as held:
+            for position, entry in enumerate(block.entries):
+                yield from _train(block, entry, position, assignment, spool, judges, trained, held)
     except BaseException as error:
         if isinstance(error, (Exception, GeneratorExit)):
             raise
@@ -157,9 +166,10 @@ def _train(
     spool: Spool,
     judges: Judges,
     trained: list[JudgeCell],
+    held: Held,
 ) -> Iterator[Happening]:
     """Train a cell, and again if it was disturbed; the last attempt is final."""
-    spec = _spec(block, entry)
+    spec = _spec(block, entry, held)
     for attempt in range(disturbance.REPEATS + 1):
         yield CellStarted(spec)
         started, start, sampler = now(), monotonic(), gpu.Sampler()
@@ -176,6 +186,8 @@ def _train(
             round=spec.round,
             seed=block.seed,
             threads=spec.threads,
+            cpus=spec.cpus,
+            shared_cpus=tuple(cpu for cpu in spec.cpus if cpu in held.shared),
             position=position,
             started=started,
             wall_s=monotonic() - start,
@@ -191,15 +203,13 @@ def _train(
             return
 
 
-def _spec(block: Block, entry: Entry) -> CellSpec:
+def _spec(block: Block, entry: Entry, held: Held) -> CellSpec:
     """Return what a worker is asked: what the block and the entry say under the same names."""
     said = {f.name: getattr(each, f.name) for each in (block, entry) for f in fields(each)}
     asked = {f.name: said[f.name] for f in fields(CellSpec) if f.name in said}
     threads = entry.threads or block.threads
-    # The last CPUs: the first ones serve most interrupts, and this process.
-    cpus = tuple(machine.usable_cpus()[-threads:])
     seed = block.seed if block.open_seed else None
-    more = {"seed": seed, "threads": threads, "cpus": cpus, "plugin": _plugin(entry)}
+    more = {"seed": seed, "threads": threads, "cpus": held.cpus(threads), "plugin": _plugin(entry)}
     return CellSpec(**{**asked, **more})
 
 

@@ -141,9 +141,9 @@ def check(
     Parameters
     ----------
     cpus
-        That nnbench may use; a run is pinned to the last ones.
+        That nnbench may use; a run may be pinned to any of them.
     threads
-        CPU threads of a cell, and CPUs that it is pinned to.
+        CPU threads of a cell, and how many CPUs it is pinned to.
     uses_gpu
         Whether a backend trains on one.
     root
@@ -153,7 +153,7 @@ def check(
     """
     found = []
     governors = [read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
-    if others := [name for name in governors[-threads:] if name not in {"", "performance"}]:
+    if others := [name for name in governors if name not in {"", "performance"}]:
         found.append(f"CPU governor is {others[0]}: sudo cpupower frequency-set -g performance")
     for file, bad, why, value, switch in SWITCHES:
         if read(root / CPUS / file) == bad:

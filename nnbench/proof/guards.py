@@ -222,6 +222,8 @@ def remarks(result: CellResult) -> Iterator[str]:
         yield "no ceiling of the FLOP/s was measured"
     if achieved and ceiling and achieved > SLACK * ceiling:
         yield "faster than the matrix products of NumPy, PyTorch and JAX here"
+    if result.shared_cpus:
+        yield f"CPU {', '.join(map(str, result.shared_cpus))} was another nnbench's, too: too few were free"
     yield from _unwatched(result)
     yield from _phases_apart(result)
 

@@ -77,6 +77,7 @@ COLUMNS = {
     **of(CellResult, "status message complete wall_s peak_memory_bytes deviation tolerance"),
     **of(CellResult, "achieved_gflops ceiling_gflops"),
     "flags": Column("string", lambda cell, *_: "; ".join(cell.flags)),
+    "cpus": Column("string", lambda cell, *_: " ".join(map(str, cell.cpus))),
     "violations": Column("string", lambda cell, *_: "; ".join(cell.violations)),
     **of(CellResult, "precision load_s"),
     "proof": of_proof(lambda proof: proof.mode, "string"),

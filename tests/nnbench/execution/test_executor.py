@@ -3,16 +3,18 @@
 import hashlib
 import os
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nnbench import catalog, hookimpl
 from nnbench.contract.executor import Executor
-from nnbench.execution import executor, loading, machine
+from nnbench.execution import cpus, executor, loading, machine
+from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor
 from nnbench.proof import kept
-from nnbench.records import LOCAL, Block, CellFinished, Entry
+from nnbench.records import LOCAL, Block, CellEvent, CellFinished, CellStarted, Entry
 from tests.cells import TOY
 
 
@@ -98,21 +100,45 @@ def test_dataset_is_given_back_with_its_executor_or_for_another_one():
     assert not is_open(second)
 
 
-@pytest.mark.parametrize("keep_states", [False, True])
-def test_states_are_kept_in_the_folder_of_the_run_if_that_is_wanted(tmp_path, keep_states):
-    local = LocalExecutor()
-    local.folder = tmp_path
-    block = Block(
+def block_of_numpy(**changes):
+    """Return a block of one cell on the toy."""
+    asked = Block(
         workload=replace(TOY, epochs=9),
         threads=1,
         round=0,
         seed=7,
-        keep_states=keep_states,
         entries=[Entry(label="numpy", backend="numpy")],
         budget_s=5.0,
         timeout_s=60.0,
     )
-    *_, last = local.run([block])
+    return replace(asked, **changes)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only where processes are pinned")
+def test_cpus_of_a_block_are_held_while_it_trains_and_are_in_its_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpus, "FOLDER", tmp_path)
+
+    def held_by_others():
+        with Chooser().hold(len(machine.usable_cpus())) as held:
+            return held.shared
+
+    seen: dict[type, Any] = {}
+    for happening in LocalExecutor().run([block_of_numpy()]):
+        seen.setdefault(type(happening), (held_by_others(), happening))
+    taken, started = seen[CellStarted]
+    assert taken == started.spec.cpus
+    assert len(taken) == 1
+    assert seen[CellEvent][0] == taken
+    free, finished = seen[CellFinished]
+    assert free == ()
+    assert (finished.result.cpus, finished.result.shared_cpus) == (taken, ())
+
+
+@pytest.mark.parametrize("keep_states", [False, True])
+def test_states_are_kept_in_the_folder_of_the_run_if_that_is_wanted(tmp_path, keep_states):
+    local = LocalExecutor()
+    local.folder = tmp_path
+    *_, last = local.run([block_of_numpy(keep_states=keep_states)])
     assert isinstance(last, CellFinished)
     states = [part.state for epoch in last.result.epochs for part in epoch.parts if part.state]
     files = [file.name for file in (tmp_path / kept.FOLDER).glob("*")]

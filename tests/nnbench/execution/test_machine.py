@@ -171,7 +171,7 @@ CPU = "sys/devices/system/cpu"
 TURBO = "turbo is on, times depend on the temperature"
 SMT = "SMT is on, a busy sibling slows a CPU down"
 CALM = {
-    f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave",  # not one of the run's
+    f"{CPU}/cpu0/cpufreq/scaling_governor": "performance",
     f"{CPU}/cpu1/cpufreq/scaling_governor": "performance",
     f"{CPU}/intel_pstate/no_turbo": "1",
     f"{CPU}/smt/active": "0",
@@ -247,8 +247,8 @@ def test_load_that_leaves_enough_cpus_is_fine(check):
     assert len(check(load, threads=2)) == 1
 
 
-def test_governor_of_every_cpu_of_the_run_counts(check):
-    assert len(check(CALM, threads=2)) == 1
+def test_governor_of_every_cpu_counts_as_a_block_may_be_on_any(check):
+    assert len(check({**CALM, f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave"})) == 1
 
 
 @pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="needs Linux")

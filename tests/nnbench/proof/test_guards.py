@@ -341,6 +341,12 @@ def flags(cell):
     return list(guards.remarks(cell))
 
 
+def test_cpus_that_another_nnbench_held_are_a_remark(make_cell):
+    text = "CPU 3, 5 was another nnbench's, too: too few were free"
+    assert flags(make_cell(cpus=(1, 3, 5), shared_cpus=(3, 5))) == [text]
+    assert flags(make_cell(cpus=(1, 3, 5))) == []
+
+
 def test_cell_without_remarks_has_no_flags(make_cell):
     cell = pools(make_cell(achieved_gflops=1.0, ceiling_gflops=100.0), libopenblas=1)
     assert flags(cell) == []

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 
 import msgspec
 import pytest
@@ -12,7 +13,8 @@ from nnbench.cli.run import Terminated
 from nnbench.contract.errors import DatasetError, ResultsError
 from nnbench.data import seeding
 from nnbench.data.datasets import digest, load_toy
-from nnbench.execution import machine
+from nnbench.execution import cpus, machine
+from nnbench.execution.cpus import Chooser, Look
 from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Status
 from nnbench.runs import schedule, store
 from tests.nnbench.runs.conftest import WRONG
@@ -94,14 +96,36 @@ def test_seed_that_is_drawn_is_told_to_no_cell_and_written_afterwards(run, make_
     assert max(set.union(*seeds)) >= 2**32
 
 
-def test_threads_of_a_backend_come_before_those_of_the_run(run, monkeypatch, make_info):
+@pytest.fixture
+def four_cpus(monkeypatch, tmp_path):
+    """Let this process have four calm CPUs, whose locks are the test's own."""
     monkeypatch.setattr(machine, "usable_cpus", lambda: [2, 3, 5, 7])
+    monkeypatch.setattr(cpus, "look", lambda: Look(monotonic(), {}, 0.0))
+    monkeypatch.setattr(cpus, "siblings", dict)
+    monkeypatch.setattr(cpus, "FOLDER", tmp_path)
+
+
+@pytest.mark.usefixtures("four_cpus")
+def test_threads_of_a_backend_come_before_those_of_the_run(run, make_info):
     entries = [select("first"), select("second", threads=3)]
     labels = dict.fromkeys((entry.label for entry in entries), "")
-    specs, _ = run(make_info(rounds=1, threads=2, backends=labels), entries)
-    assert {s.label: (s.threads, s.cpus) for s in specs} == {
-        "first": (2, (5, 7)),
-        "second[threads=3]": (3, (3, 5, 7)),
+    specs, cells = run(make_info(rounds=2, threads=2, backends=labels), entries)
+    assert {(s.label, s.threads, s.cpus) for s in specs} == {
+        ("first", 2, (5, 7)),
+        ("second[threads=3]", 3, (3, 5, 7)),
+    }
+    assert [(c.cpus, c.shared_cpus) for c in cells] == [(s.cpus, ()) for s in specs]
+
+
+@pytest.mark.usefixtures("four_cpus")
+def test_cpus_that_another_run_holds_are_left_to_it_or_said_to_be_shared(run, make_info):
+    entries = [select("first"), select("second", threads=3)]
+    labels = dict.fromkeys((entry.label for entry in entries), "")
+    with Chooser().hold(2):
+        _, cells = run(make_info(rounds=1, threads=2, backends=labels), entries)
+    assert {(c.backend, c.cpus, c.shared_cpus) for c in cells} == {
+        ("first", (2, 3), ()),
+        ("second[threads=3]", (2, 3, 7), (7,)),
     }
 
 

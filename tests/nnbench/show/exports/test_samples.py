@@ -33,7 +33,7 @@ def read(request):
 def test_there_is_a_row_for_each_epoch_with_its_raw_values(read, write_run, make_cell):
     cells = [
         make_cell("a", train_s=1 / 3, accuracies=(0.1, 0.2)),
-        make_cell("b", round=1, flags=["x", "y"]),
+        make_cell("b", round=1, flags=["x", "y"], cpus=(2, 3)),
     ]
     frame = read(write_run(*cells))
     assert list(frame)[: len(samples.COLUMNS)] == list(samples.COLUMNS)
@@ -45,6 +45,7 @@ def test_there_is_a_row_for_each_epoch_with_its_raw_values(read, write_run, make
     assert frame.train_loss.tolist() == [1.5] * 3
     assert frame.setup_s.tolist() == [0.25] * 3
     assert frame["flags"].fillna("").tolist() == ["", "", "x; y"]
+    assert frame["cpus"].fillna("").tolist() == ["", "", "2 3"]
     assert frame.final.tolist() == [True] * 3
 
 
