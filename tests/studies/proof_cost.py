@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from nnbench import catalog
+from nnbench.execution import supervisor
 from tests.plugins.helpers import NNBENCH, environment
 from tests.studies import proofs
 
@@ -51,7 +52,9 @@ def cpu_s(workload: str, backends: str, mode: str) -> float:
     with tempfile.TemporaryDirectory(dir=proofs.RAW, prefix=f"{NAME}-") as folder:
         asked = ["-w", workload, "-b", backends, "-r", "1", "--proof", mode]
         command = [*NNBENCH, "run", "--no-progress", *asked, "-o", str(Path(folder) / "run")]
-        process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment(**{supervisor.SHARED: ""}), stdout=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode in proofs.FINE, f"{command}: ended with {process.returncode}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
-from nnbench.execution import machine
+from nnbench.execution import machine, supervisor
 from nnbench.records import Status
 from nnbench.runs import store
 from tests.cells import read_final
@@ -37,9 +37,8 @@ def run(name: str, *arguments: object) -> list[CellResult]:
     folder = RAW / name
     asked = ["--resume", folder] if (folder / store.RUN).exists() else [*arguments, "-o", folder]
     command = [*NNBENCH, "run", "--no-progress", *map(str, asked)]
-    done = subprocess.run(
-        command, env=environment("cheats", EXAMPLE), stdout=sys.stderr, check=False
-    )
+    env = environment("cheats", EXAMPLE, **{supervisor.SHARED: ""})
+    done = subprocess.run(command, env=env, stdout=sys.stderr, check=False)
     if done.returncode not in FINE:
         sys.exit(f"{' '.join(command)}: ended with {done.returncode}")
     return read_final(folder)
