@@ -9,6 +9,7 @@ failed or is invalid the figures are left out. What it measured stays in ``cells
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import fields
 from math import inf, nan
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
 COUNTS = ("rank", "steps_proved", "steps_trained", "flips", "target_reached")
+SHARE = re.compile(r"(\d+)%")  #: in a remark
 NOT_PROVED = "not proved"
 SEVERAL = "several classes"  #: of precision
 FROM_PARAMETERS = "followed from its parameters alone, with wider tolerances"
@@ -60,8 +62,17 @@ class Group(NamedTuple):
 
     @property
     def remarks(self) -> list[str]:
-        """What limits what the figures can be trusted for, each once."""
-        return list(dict.fromkeys(text for cell in self.cells for text in _remarks(cell)))
+        """What limits what the figures can be trusted for, each once, with its largest share."""
+        shares: dict[str, set[int]] = {}
+        for text in (text for cell in self.cells for text in _remarks(cell)):
+            kind, found = SHARE.sub("%", text, count=1), SHARE.search(text)
+            shares.setdefault(kind, set()).update([int(found[1])] if found else [])
+        return [
+            kind.replace("%", f"{'up to ' if len(seen) > 1 else ''}{max(seen)}%", 1)
+            if seen
+            else kind
+            for kind, seen in shares.items()
+        ]
 
 
 def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:

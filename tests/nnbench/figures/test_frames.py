@@ -341,6 +341,13 @@ def test_proof_of_a_backend_is_that_of_all_its_rounds(make_info, make_cell, make
     assert (row.first_deviation, row.second_deviation) == (2e-7, 3e-7)
 
 
+def test_remarks_of_several_rounds_that_differ_in_a_share_are_one(make_info, make_cell):
+    flags = [["disturbed: 9% of it", "slow"], ["disturbed: 40% of it"], ["slow", "5% of all"]]
+    cells = [make_cell(round=n, flags=each) for n, each in enumerate(flags)]
+    row = timing(make_info(), cells).iloc[0]
+    assert row.remarks == "disturbed: up to 40% of it, slow, 5% of all"
+
+
 def test_remarks_say_what_a_proof_could_not_check(make_info, make_cell, make_proof):
     proof = make_proof(from_parameters=True, remarks=["no gradients are shown"])
     cells = [make_cell(round=i, flags=["compiled once"], proof=proof) for i in range(2)]
