@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import distributions
-from nnbench.execution import ceilings, machine
+from nnbench.execution import ceilings, cpus, machine
 from nnbench.execution.process import THREAD_VARIABLES
 from nnbench.records import Roof
 from nnbench.runs import store
@@ -160,7 +160,7 @@ def test_products_here_are_below_the_peak(spec):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, tmp_path):
     """Replace all measurements; give the list of what was measured."""
     asked = []
 
@@ -171,6 +171,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(ceilings, "measure", measure)
     monkeypatch.setattr(machine, "usable_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(cpus, "FOLDER", tmp_path)  # these CPUs may not be there, and are not used
     return asked
 
 
