@@ -31,6 +31,7 @@ SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before i
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on
 OWN_NAMES = (DISTRIBUTION, FORMER)  #: of nnbench, among versions
 DEFAULT_FLOOR = 0.05  #: of a machine that has not measured its own
+DEFAULT_TURN_FLOOR = 0.01  #: likewise, where cells take turns
 
 
 def now() -> str:
@@ -366,7 +367,8 @@ class Machine:
     """Where blocks run, as it was when the run started."""
 
     environment: Environment
-    noise_floor: float = DEFAULT_FLOOR  #: a fraction
+    noise_floor: float = DEFAULT_FLOOR  #: of cells that train whole; a fraction
+    turn_floor: float = DEFAULT_TURN_FLOOR  #: of cells that take turns
     warnings: list[str] = field(default_factory=list)  #: of what may spoil times
     roofs: list[Roof] = field(default_factory=list)  #: its ceilings, with --roofline
     unavailable: dict[str, str] = field(default_factory=dict)  #: label: why it can't run there
@@ -439,6 +441,7 @@ class RunInfo:
     proof: ProofMode | None = None  #: what was asked for; None is a run made before proofs
     keep_states: bool = False
     require_proof: bool = False  #: whether less than every step proved is a failure
+    turns: bool = False  #: whether the cells of a block train in turns; runs of before did not
     budget_s: float
     timeout_s: float
     executor: str = LOCAL  #: that ran the blocks
@@ -468,7 +471,8 @@ class RunInfo:
     @property
     def noise_floor(self) -> float:
         """What no comparison on these machines can tell from nothing, a fraction."""
-        return max(machine.noise_floor for machine in self.machines.values())
+        machines = self.machines.values()
+        return max(m.turn_floor if self.turns else m.noise_floor for m in machines)
 
     @property
     def warnings(self) -> list[str]:

@@ -131,7 +131,7 @@ def report(
     from nnbench.proof import judge
     from nnbench.runs import comparison, continuous
 
-    floor = machine.noise_floor(run.info.environment)
+    floor = machine.noise_floor(run.info.environment, turns=run.info.turns)
     changes = continuous.compare(run, chosen_limits(gates, run.cells), floor)
     if table_format == "md":
         click.echo(caption(run.info, titles, floor) + "\n")
@@ -150,5 +150,5 @@ def caption(info: RunInfo, titles: Sequence[str], floor: float) -> str:
     differing = f" Versions that differ: {', '.join(versions)}." if versions else ""
     return (
         f"`{head}` against `{base}`: {info.workload.name}, {info.rounds} rounds, paired by round, "
-        f"noise floor {floor:.1%}.{differing}"
+        f"noise floor {floor:.1%}{' of turns' if info.turns else ''}.{differing}"
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from nnbench.runs.planning import Plan
     from nnbench.runs.run import Run
+    from nnbench.runs.schedule import Enough
 
 
 class Terminated(BaseException):
@@ -123,6 +124,7 @@ def execute(
     progress: bool,
     conclude: Callable[[Run], ExitCode],
     is_resumed: bool = False,
+    enough: Enough | None = None,
 ) -> ExitCode:
     """Run the cells, then conclude from what was finished, even after an interruption."""
     from rich.console import Console
@@ -142,7 +144,7 @@ def execute(
 
     try:
         with shown(console) if progress else nullcontext():
-            start(plan, folder, keep)
+            start(plan, folder, keep, enough or schedule.never)
     except KeyboardInterrupt:
         interruption = ExitCode.INTERRUPTED
     except Terminated:

@@ -81,6 +81,7 @@ class LocalExecutor(Executor):
         found = Machine(
             environment=here,
             noise_floor=machine.noise_floor(here),
+            turn_floor=machine.noise_floor(here, turns=True),
             warnings=machine.check(cpus, most, uses_gpu="cuda" in _devices(able)),
             unavailable=unavailable,
         )

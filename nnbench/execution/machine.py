@@ -21,7 +21,7 @@ import msgspec
 from nnbench import distributions, files
 from nnbench.contract import DISTRIBUTION
 from nnbench.execution import gpu, process
-from nnbench.records import DEFAULT_FLOOR, OWN_NAMES, Environment
+from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,12 +119,14 @@ class Kept(Generic[T]):
             return {}
 
 
-#: What ``nnbench selftest`` measured.
-FLOORS = Kept("noise-floors.json", float)
+FLOORS = Kept("noise-floors.json", float)  #: of cells that train whole, by ``nnbench selftest``
+TURN_FLOORS = Kept("turn-floors.json", float)  #: of cells that take turns
 
 
-def noise_floor(environment: Environment) -> float:
+def noise_floor(environment: Environment, *, turns: bool = False) -> float:
     """Return a machine's floor, a fraction; the default where it was never measured."""
+    if turns:
+        return TURN_FLOORS.load(environment, DEFAULT_TURN_FLOOR)
     return FLOORS.load(environment, DEFAULT_FLOOR)
 
 

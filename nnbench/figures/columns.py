@@ -254,7 +254,7 @@ TABLES = {
         ("deviation", "images", "final_loss", "rounds"),
     ),
     "timing": Layout(
-        "Timing (verdict against {baseline}, noise floor {floor:.1%})",
+        "Timing (verdict against {baseline}, noise floor {floor})",
         (
             *("backend", "rank", "rounds", "train_s_per_epoch", "images_per_s", "ratio"),
             *("interval", "verdict", "proof"),
@@ -299,7 +299,7 @@ def tables(info: RunInfo) -> dict[str, Table]:
     """Return every table of a run by the name that users type."""
     named = {
         "baseline": info.baseline,
-        "floor": info.noise_floor,
+        "floor": f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}",
         "bars": BARS,
         "load": "" if info.proof is None else "; load is on it",
         "roofs": "; ".join(map(roof_text, info.roofs)),

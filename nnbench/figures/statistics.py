@@ -32,6 +32,7 @@ Verdict = Literal["faster", "slower", "same", "inconclusive"]
 CONFIDENCE = 0.95
 FEWEST_RANKED = 10  #: pairs, below which the ranks' interval is hardly narrower than their range
 FEWEST_RESAMPLED = 6  #: values, below which a bootstrap is too narrow
+POWER = 0.8  #: chance to find what is said to be found
 RESAMPLES = 9999
 MANY = 200  #: values, from which on the bootstrap draws only what it needs
 
@@ -228,6 +229,26 @@ def p_value(logs: NDArray[np.float64]) -> float | None:
 
     is_ranked = len(logs) >= FEWEST_RANKED
     return float((stats.wilcoxon(logs) if is_ranked else stats.ttest_1samp(logs, 0)).pvalue)
+
+
+def findable(stdev: float, pairs: int, floor: float) -> float:
+    """Return the smallest slowdown that is found in four of five comparisons, a fraction.
+
+    Of so many pairs whose log ratios have a standard deviation, by the noncentral distribution of t;
+    and whose ratio must be beyond the floor. Source: J. Cohen, *Statistical power analysis for the
+    behavioral sciences* (1988), chapter 2.
+    """
+    from scipy import optimize, special, stats
+
+    freedom = pairs - 1
+    limit = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+
+    def missing(effect: float) -> float:
+        return float(special.nctdtr(freedom, effect * math.sqrt(pairs), limit)) - (1 - POWER)
+
+    significant = stdev * optimize.brentq(missing, 0.0, 100.0)
+    beyond = math.log1p(floor) + stdev * float(stats.norm.ppf(POWER)) / math.sqrt(pairs)
+    return math.expm1(max(significant, beyond))
 
 
 def decide(middle: Interval | None, floor: float) -> Verdict:

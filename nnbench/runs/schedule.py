@@ -27,14 +27,21 @@ if TYPE_CHECKING:
     from nnbench.runs.planning import Plan
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run
+    Enough = Callable[[Run], bool]  #: whether a run needs no further block
 
 SEED_BITS = 48  #: of a seed that is drawn
 SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
 
 
-def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
+def never(_: Run) -> bool:
+    """Have a run make all of its rounds."""
+    return False
+
+
+def run(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) -> None:
     """Run every cell, in a folder without a run, and write each result as it comes.
 
+    ``enough`` is asked before each block, and may end the run before all rounds are made.
     Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells trained by then
     are in ``folder``, ``conclude`` was called with the run, and the end of the run was announced.
     """
@@ -42,10 +49,10 @@ def run(plan: Plan, folder: Path, conclude: Conclude) -> None:
     plan = plan._replace(info=replace(plan.info, dataset_sha256=digest))
     with store.hold(folder):
         store.create(folder, plan.info)
-        _execute(plan, Run(plan.info, [], folder), folder, conclude)
+        _execute(plan, Run(plan.info, [], folder), folder, conclude, enough)
 
 
-def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
+def resume(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) -> None:
     """Run the blocks in which cells are missing in ``folder``, whose run is that of ``plan``.
 
     A block runs whole, with a new seed if that is drawn: who knows a part of its cells knows the seed.
@@ -55,15 +62,15 @@ def resume(plan: Plan, folder: Path, conclude: Conclude) -> None:
         name = info.workload.dataset
         raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
     with store.hold(folder):
-        _execute(plan, Run.go_on(folder), folder, conclude)
+        _execute(plan, Run.go_on(folder), folder, conclude, enough)
 
 
-def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
+def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude, enough: Enough) -> None:
     plan.executor.folder = folder
     with observing.told():
         catalog.notify("nnbench_run_started", run=run.info, folder=folder)
         try:
-            _Schedule(plan, run, folder).execute()
+            _Schedule(plan, run, folder, enough).execute()
         except store.ForgedError:
             raise  # nothing is concluded from what others have written
         except BaseException:
@@ -79,9 +86,9 @@ def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude) -> None:
 class _Schedule:
     """Gives the executor one block after the other, and takes in what comes of them."""
 
-    def __init__(self, plan: Plan, run: Run, folder: Path) -> None:
+    def __init__(self, plan: Plan, run: Run, folder: Path, enough: Enough) -> None:
         self.info, self.folder, self.executor = plan.info, folder, plan.executor
-        self.run = run
+        self.run, self.enough = run, enough
         unavailable = self.info.unavailable
         self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
         self.kept = finished(run.cells)
@@ -119,7 +126,10 @@ class _Schedule:
                 assert_never(unknown)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the blocks in which something is left to run, whole; of others, announce what was kept."""
+        """Yield the blocks in which something is left to run, whole; of others, announce what was kept.
+
+        An executor that takes the next block before the last one is over may make one more than enough.
+        """
         labels = [*self.info.backends, *self.info.unavailable]
         for round_ in range(self.info.rounds):
             kept = [cell for label in self.remaining if (cell := self.kept.get((round_, label)))]
@@ -128,6 +138,8 @@ class _Schedule:
                     catalog.notify("nnbench_cell_kept", result=cell)
                     self.drop_if_slow(cell)
                 continue
+            if self.enough(self.run):
+                return
             seed = self.seed(round_)
             order = seeding.block_order(labels, seed)
             yield Block(

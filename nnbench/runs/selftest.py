@@ -1,16 +1,19 @@
 """Measure what this machine can distinguish, by runs whose right answer is known.
 
-One backend runs under several names in every block. Between those that are equal every
-difference is noise (A/A): the noise floor is how far from 1 such a comparison's interval
-reaches. The others carry a known slowdown: the smallest one that is found, with all larger ones,
-is what the machine can be trusted to find.
+One backend runs under several names in every block. Between those that are equal every difference is
+noise (A/A). Every other block gives the noise floor: how far from 1 the intervals of such comparisons
+reach. The blocks in between are judged by it, so that a floor that does not hold is found out. The
+others carry a known slowdown: the smallest one that is found, with all larger ones, is what the
+machine can be trusted to find.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import combinations, takewhile
-from math import exp, log
+from math import exp, log, sqrt
+from statistics import fmean, variance
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from nnbench.contract.errors import NnbenchError
@@ -19,20 +22,24 @@ from nnbench.records import Handicap
 from nnbench.runs import planning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult
     from nnbench.runs.planning import Plan
+    from nnbench.runs.run import Run
+
+    Block = dict[str, CellResult]  # by variant
 
 EQUALS = ("a1", "a2", "a3")  #: the same backend under three names: three A/A comparisons
 HANDICAPS = {
     "work5": Handicap("work", 0.05),
-    "work10": Handicap("work", 0.10),
-    "work20": Handicap("work", 0.20),
     "sleep10": Handicap("sleep", 0.10),
 }
+EPOCHS = 2  #: so that six blocks and more go into a minute
 LEAST_FLOOR = 0.01  #: no machine is trusted below this
+FEWEST_BLOCKS = 6  #: three for the floor, and three to be judged
+SECONDS = 55.0  #: after which no block is started, nor one that would end later
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,46 @@ class Trial:
     def found(self) -> bool:
         """Whether the verdict is that of a slowdown."""
         return self.comparison.verdict == "slower"
+
+    @property
+    def is_false_alarm(self) -> bool:
+        """Whether two that are equal were told apart."""
+        return not self.share and self.comparison.verdict in {"slower", "faster"}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a selftest has found."""
+
+    floor: float  #: of every other block
+    trials: list[Trial]  #: of the blocks in between, judged by that floor
+    whole_floor: float  #: of all blocks
+    stdev: float  #: of the logarithm of a pair's ratio, of all blocks
+
+    @property
+    def false_alarms(self) -> list[Trial]:
+        """Comparisons of equals that were told apart: the floor of half the blocks did not hold."""
+        return [trial for trial in self.trials if trial.is_false_alarm]
+
+    @property
+    def kept_floor(self) -> float:
+        """The floor to go by from now on."""
+        return max(self.floor, self.whole_floor) if self.false_alarms else self.floor
+
+
+def time_is_up() -> Callable[[Run], bool]:
+    """Return what tells, before each block, whether another one would end in time."""
+    started = before = monotonic()
+    longest = 0.0
+
+    def enough(run: Run) -> bool:
+        nonlocal before, longest
+        longest = max(longest, monotonic() - before)
+        before = monotonic()
+        blocks = len({cell.round for cell in run.cells})
+        return blocks >= FEWEST_BLOCKS and before + longest > started + SECONDS
+
+    return enough
 
 
 def plan(backend: str, **asked: Any) -> Plan:
@@ -63,29 +110,37 @@ def plan(backend: str, **asked: Any) -> Plan:
     return plan._replace(info=info, entries=entries)
 
 
-def evaluate(cells: Iterable[CellResult]) -> tuple[float, list[Trial]]:
-    """Return the noise floor, and all comparisons judged with it.
+def evaluate(cells: Iterable[CellResult]) -> Findings:
+    """Return the noise floor of half of the blocks, and all comparisons in the others, judged by it.
 
     Raises
     ------
     NnbenchError
-        If a cell failed, so that there is nothing to judge.
+        If a cell failed, or there are too few blocks, so that there is nothing to judge.
     """
     blocks = _blocks(cells)
-
-    def compare(a: str, b: str, floor: float = 0.0) -> Comparison:
-        logs = [metrics.TRAINING.log_ratio(block[a], block[b]) for block in blocks]
-        return statistics.compare([log for log in logs if log is not None], floor)
-
+    if len(blocks) < FEWEST_BLOCKS:
+        raise NnbenchError(f"a selftest needs {FEWEST_BLOCKS} blocks, and has {len(blocks)}")
+    floor = noise_floor(blocks[::2])
     pairs = [(a, b, 0.0) for a, b in combinations(EQUALS, 2)]
-    floor = noise_floor([compare(a, b) for a, b, _ in pairs])
     pairs += [(name, EQUALS[0], handicap.share) for name, handicap in HANDICAPS.items()]
-    return floor, [Trial(f"{a} and {b}", share, compare(a, b, floor)) for a, b, share in pairs]
+    trials = [
+        Trial(f"{a} and {b}", share, statistics.compare(_logs(blocks[1::2], a, b), floor))
+        for a, b, share in pairs
+    ]
+    stdev = sqrt(fmean(variance(_logs(blocks, a, b)) for a, b, _ in pairs))
+    return Findings(floor, trials, noise_floor(blocks), stdev)
 
 
-def _blocks(cells: Iterable[CellResult]) -> list[dict[str, CellResult]]:
+def _logs(blocks: Sequence[Block], variant: str, other: str) -> list[float]:
+    """Return the logarithm of the ratio of two variants in each block."""
+    logs = (metrics.TRAINING.log_ratio(block[variant], block[other]) for block in blocks)
+    return [log for log in logs if log is not None]
+
+
+def _blocks(cells: Iterable[CellResult]) -> list[Block]:
     """Return the cells of each round, by variant."""
-    blocks: dict[int, dict[str, CellResult]] = {}
+    blocks: dict[int, Block] = {}
     for cell in sorted(cells, key=lambda cell: cell.round):
         if not cell.status.counts or metrics.epoch_s(cell) is None:
             raise NnbenchError(f"{cell.backend} was not measured: {cell.status}: {cell.message}")
@@ -93,11 +148,12 @@ def _blocks(cells: Iterable[CellResult]) -> list[dict[str, CellResult]]:
     return list(blocks.values())
 
 
-def noise_floor(equals: Sequence[Comparison]) -> float:
+def noise_floor(blocks: Sequence[Block]) -> float:
     """Return how far from 1 the intervals of equal backends reach, as a fraction."""
-    ends = [
-        abs(log(end)) for c in equals if c.interval for end in (c.interval.low, c.interval.high)
-    ]
+    intervals = (
+        statistics.compare(_logs(blocks, a, b)).interval for a, b in combinations(EQUALS, 2)
+    )
+    ends = [abs(log(end)) for i in intervals if i for end in (i.low, i.high)]
     return max(LEAST_FLOOR, exp(max(ends)) - 1)
 
 

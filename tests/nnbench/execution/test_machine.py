@@ -11,8 +11,8 @@ import pytest
 
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import gpu, machine
-from nnbench.execution.machine import FLOORS, examine, git_state, noise_floor
-from nnbench.records import DEFAULT_FLOOR, Environment
+from nnbench.execution.machine import FLOORS, TURN_FLOORS, examine, git_state, noise_floor
+from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, Environment
 
 IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
 
@@ -119,6 +119,14 @@ def test_machine_without_git_has_no_state(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("home")
 def test_unknown_machine_has_the_default(machine):
+    assert noise_floor(machine) == DEFAULT_FLOOR
+    assert noise_floor(machine, turns=True) == DEFAULT_TURN_FLOOR == 0.01
+
+
+@pytest.mark.usefixtures("home")
+def test_floor_of_turns_is_one_of_its_own(machine):
+    TURN_FLOORS.save(machine, 0.02)
+    assert noise_floor(machine, turns=True) == 0.02
     assert noise_floor(machine) == DEFAULT_FLOOR
 
 

@@ -140,6 +140,20 @@ def test_verdict(low, ratio, high, verdict):
     assert statistics.decide(Interval(ratio, low, high), floor=0.05) == verdict
 
 
+@pytest.mark.parametrize("pairs", [3, 6, 9])
+def test_what_is_findable_is_found_in_four_of_five(pairs):
+    rng = np.random.default_rng(pairs)
+    slowdown = statistics.findable(0.02, pairs, floor=0.001)
+    trials = rng.normal(np.log1p(slowdown), 0.02, (1500, pairs)).tolist()
+    found = [statistics.compare(logs, 0.001).verdict == "slower" for logs in trials]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_is_findable_lies_beyond_the_floor():
+    assert statistics.findable(0.001, 10, floor=0.05) == pytest.approx(0.05, abs=0.001)
+    assert statistics.findable(0.001, 10, floor=0.05) > 0.05
+
+
 def test_holm_multiplies_by_the_number_of_remaining_tests():
     assert statistics.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]

@@ -195,6 +195,20 @@ def test_no_cell_is_written_before_all_of_its_block_were_trained(
     assert written == [(0, 0)] * 4 + [(1, 4)] * 4
 
 
+def test_no_block_is_begun_when_there_is_enough(tmp_path, make_info, make_plan, answer):
+    answer(lambda _: CRASHED)
+    folder, asked = tmp_path / "run", []
+
+    def enough(run):
+        asked.append(len(run.cells))
+        return len(asked) > 2
+
+    plan = make_plan(make_info(rounds=9), ENTRIES)
+    schedule.run(plan, folder, lambda _: None, enough)
+    assert asked == [0, 4, 8]  # once before each block
+    assert len(list(store.read_cells(folder))) == 8
+
+
 def test_result_is_on_disk_when_it_is_announced(run, tmp_path, make_info, observe):
     class Looking:
         on_disk: list[int] = []  # noqa: RUF012 - one observer, one list
