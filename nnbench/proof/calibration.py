@@ -57,10 +57,10 @@ FRESH = Limits(
 )
 #: Of a precision class. An input that lies between two values may be rounded to either, which changes the loss of
 #: one example, and is amplified as signs are: of 5,000 right parts in bfloat16 none strayed by more than
-#: 4e-3, 2e-3, 2e-3 and 1e-4. A learning rate 1% too large moves parameters by 9e-3.
+#: 4e-3, 2e-3, 2e-3 and 1e-4; the second moment of a first part of ``mnist-wide`` by 6e-4 in TF32. A learning rate 1% too large moves parameters by 9e-3.
 ROUNDED = Limits(
     steps=10,
-    tolerance=Deviations(loss=1e-2, displacement=4e-3, first=5e-3, second=5e-4),
+    tolerance=Deviations(loss=1e-2, displacement=4e-3, first=5e-3, second=2e-3),
 )
 FACTOR = 3  #: of the largest deviation that was measured
 ROOM = 2  #: times the base: the most that a tolerance may be

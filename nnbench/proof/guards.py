@@ -26,6 +26,8 @@ DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of a
 CALL_S, CALL_DUMPS, LONGEST_CALL_S = 1e-3, 2.0, 2.5e-3
 SPIN_S = 5e-3  #: CPU time of each of several threads after a call: they spin until they are stopped
 ONCE_S = 0.05  #: for all calls together: single ones had 42 ms when the machine was busy
+#: Less than this in a whole cell is never held against it: five calls of 1 ms had 6 ms, when the machine was busy.
+LEAST_S = 0.01
 ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended processes are counted by ticks
 #: Of a dump: so much more than its state takes at a slow pace, or than twice the first one, if that is no large share of
 #: a call. Right ones had 0.5 to 1.7 ms, 5 to 22 for 8 MB; number by number 3. Only one update can be put off, since the losses are there.
@@ -102,11 +104,11 @@ def _is_beyond(excesses: Sequence[float], each: float, once: float) -> bool:
     """Tell whether calls have too much of something, which is zero but for noise.
 
     Single calls may have a lot, when the machine is busy: the median decides, and the sum, since a few
-    calls might hide what all would show.
+    calls might hide what all would show. A few short ones may all have more, together not much.
     """
-    if not excesses:
-        return False
     total = sum(max(0.0, excess) for excess in excesses)
+    if total <= LEAST_S:
+        return False
     return median(excesses) > each or total > each * len(excesses) + once
 
 

@@ -169,6 +169,14 @@ def test_call_cannot_be_shorter_than_its_cpu_time(make_cell, threads, most):
     assert f"{30 * (cpu_s + 1e-4):.4g} s of CPU time in 0.6 s {said}" in verdict(cell)[1]
 
 
+@pytest.mark.parametrize(("count", "status"), [(5, "ok"), (10, "invalid")])
+def test_a_few_short_calls_prove_nothing(make_cell, count, status):
+    assert (
+        verdict(cut(make_cell(), *calls(count, train_s=6e-4, wall_s=2e-3, cpu_s=1.8e-3)))[0]
+        == status
+    )
+
+
 def test_slow_machine_has_longer_calls_off_the_clock(make_cell):
     slow = {"cpu_s": 0.0221, "dump_cpu_s": 1.1e-3}
     assert verdict(cut(make_cell(), *calls(30, **slow), first=slow_dumps()))[0] == "ok"
