@@ -94,7 +94,7 @@ def conclude(run: Run) -> ExitCode:
     ]
     click.echo(markdown(Sheet("", ["rounds", "slowdown of at least"], sizes)))
     if found.false_alarms:
-        text = f"equals were told apart, so the floor is that of all blocks: {found.kept_floor:.1%}"
+        text = f"equals were told apart, so the floor is that of the others: {found.kept_floor:.1%}"
         click.echo(f"nnbench: {text}", err=True)
     click.echo(f"The floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK

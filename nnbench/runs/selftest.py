@@ -1,8 +1,8 @@
 """Measure what this machine can distinguish, by runs whose right answer is known.
 
 One backend runs under several names in every block. Between those that are equal every difference is
-noise (A/A). Every other block gives the noise floor: how far from 1 the intervals of such comparisons
-reach. The blocks in between are judged by it, so that a floor that does not hold is found out. The
+noise (A/A). Every other block gives the noise floor: how far from 1 the ratios of such comparisons
+are. The blocks in between are judged by it, so that a floor that does not hold is found out. The
 others carry a known slowdown: the smallest one that is found, with all larger ones, is what the
 machine can be trusted to find.
 """
@@ -67,7 +67,7 @@ class Findings:
 
     floor: float  #: of every other block
     trials: list[Trial]  #: of the blocks in between, judged by that floor
-    whole_floor: float  #: of all blocks
+    other_floor: float  #: of these
     stdev: float  #: of the logarithm of a pair's ratio, of all blocks
 
     @property
@@ -78,7 +78,7 @@ class Findings:
     @property
     def kept_floor(self) -> float:
         """The floor to go by from now on."""
-        return max(self.floor, self.whole_floor) if self.false_alarms else self.floor
+        return max(self.floor, self.other_floor) if self.false_alarms else self.floor
 
 
 def time_is_up() -> Callable[[Run], bool]:
@@ -129,7 +129,7 @@ def evaluate(cells: Iterable[CellResult]) -> Findings:
         for a, b, share in pairs
     ]
     stdev = sqrt(fmean(variance(_logs(blocks, a, b)) for a, b, _ in pairs))
-    return Findings(floor, trials, noise_floor(blocks), stdev)
+    return Findings(floor, trials, noise_floor(blocks[1::2]), stdev)
 
 
 def _logs(blocks: Sequence[Block], variant: str, other: str) -> list[float]:
@@ -149,12 +149,13 @@ def _blocks(cells: Iterable[CellResult]) -> list[Block]:
 
 
 def noise_floor(blocks: Sequence[Block]) -> float:
-    """Return how far from 1 the intervals of equal backends reach, as a fraction."""
-    intervals = (
-        statistics.compare(_logs(blocks, a, b)).interval for a, b in combinations(EQUALS, 2)
-    )
-    ends = [abs(log(end)) for i in intervals if i for end in (i.low, i.high)]
-    return max(LEAST_FLOOR, exp(max(ends)) - 1)
+    """Return how far from 1 the ratios of equal backends are, as a fraction.
+
+    What is left of chance in them, intervals allow for already; the floor is for what more blocks
+    would not take away.
+    """
+    ratios = (statistics.compare(_logs(blocks, a, b)).ratio for a, b in combinations(EQUALS, 2))
+    return max(LEAST_FLOOR, exp(max(abs(log(ratio)) for ratio in ratios)) - 1)
 
 
 def smallest_found(trials: Sequence[Trial]) -> float | None:
