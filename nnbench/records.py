@@ -278,6 +278,7 @@ class CellResult:
     precision: Precision = "float32"  #: of the matrix products, as the backend declares it
     private: bool | None = None  #: whether its temporary folders were its own; None is unknown
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
+    test_images: int | None = None  #: that its accuracies are shares of; None in older runs
 
     @property
     def is_followed(self) -> bool:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from nnbench import prctl
 from nnbench.cli.options import FOLDER, command_line, options
 from nnbench.config.run_table import EFFORTS, OPTIONS
-from nnbench.contract.errors import ExitCode
+from nnbench.contract.errors import ExitCode, gravest
 from nnbench.data.workloads import OVERRIDES
 
 if TYPE_CHECKING:
@@ -166,4 +166,5 @@ def conclude(run: Run) -> ExitCode:
     print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
     click.echo(f"Results: {run.folder}")
     info = run.info
-    return judge.exit_code(run.cells, info.required, require_proof=info.require_proof)
+    code = judge.exit_code(run.cells, info.required, require_proof=info.require_proof)
+    return gravest([code, ExitCode.ACCURACY if run.strays else None])

@@ -486,6 +486,7 @@ class Cell:
             "private": self.worker.is_private,
             "violations": self.worker.watch.violations,
             "precision": self.backend.precision,
+            "test_images": self.assignment.splits.test.inputs.shape[0],
         }
 
     def case(self, result: CellResult, mode: ProofMode) -> JudgeCell:

@@ -97,6 +97,17 @@ def _accuracy(row: Row) -> str:
     return mean if spread == MISSING else f"{mean} ± {spread}"
 
 
+def _difference(row: Row) -> str:
+    """Write by how many points the accuracy differs from the baseline's, with a sign."""
+    return written(row, "difference", "+.2f", 100)
+
+
+def _accuracy_verdict(row: Row) -> str:
+    """Write the verdict on the accuracy, or else that its class is another than the baseline's."""
+    is_elsewhere = row.precision != USUAL and value(row, "difference") is not None
+    return value(row, "accuracy_verdict") or (f"in {row.precision}" if is_elsewhere else MISSING)
+
+
 def _reached(row: Row) -> str:
     """Write in how many rounds the target was reached."""
     count = written(row, "target_reached", ".0f")
@@ -211,6 +222,11 @@ COLUMNS = {
         plain("rounds", "n", "d"),
         plain("status", "status"),
         Column("accuracy", "accuracy %", _accuracy, ("accuracy", "accuracy_stdev")),
+        Column(
+            *("difference", "− {baseline}", _difference),
+            ("difference", "difference_low", "difference_high", "difference_rounds"),
+        ),
+        Column("accuracy_verdict", "accuracy is", _accuracy_verdict, ("accuracy_verdict",)),
         plain("final_loss", "loss", ".4f"),
         Column("target_reached", "≥ {target}%", _reached, ("target_reached",)),
         plain("target_s", "after s"),
@@ -248,10 +264,10 @@ TABLES = {
     "accuracy": Layout(
         "Accuracy",
         (
-            *("backend", "rounds", "accuracy", "final_loss", "target_reached", "target_s"),
-            *("images", "deviation", "status"),
+            *("backend", "rounds", "accuracy", "difference", "accuracy_verdict", "final_loss"),
+            *("target_reached", "target_s", "images", "deviation", "status"),
         ),
-        ("deviation", "images", "final_loss", "rounds"),
+        ("deviation", "images", "final_loss", "rounds", "difference", "target_s"),
     ),
     "timing": Layout(
         "Timing (verdict against {baseline}, noise floor {floor})",
@@ -292,7 +308,10 @@ TABLES = {
 }
 OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
 #: Columns, and a table, that runs do not have of which so much was to be proved; None was made before.
-OF_PROOF: dict[str, set[ProofMode | None]] = {"proof": {None, "off"}, "load_s": {None}}
+OF_PROOF: dict[str, set[ProofMode | None]] = {
+    "proof": {None, "off"},
+    **{name: {None} for name in ("load_s", "difference", "accuracy_verdict")},
+}
 
 
 def tables(info: RunInfo) -> dict[str, Table]:

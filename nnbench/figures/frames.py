@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import inf, nan
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import pandas as pd
 
 from nnbench.contract.backend import Precision
-from nnbench.figures import metrics, statistics
+from nnbench.figures import accuracies, metrics, statistics
 from nnbench.figures.metrics import PARTS, PHASES, PHASES_WORD
 from nnbench.records import Deviations, Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nnbench.figures.accuracies import Difference
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult, RunInfo
 
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
-COUNTS = ("rank", "steps_proved", "steps_trained", "flips", "target_reached")
+COUNTS = (
+    *("rank", "steps_proved", "steps_trained", "flips", "target_reached"),
+    "difference_rounds",
+)
 SHARE = re.compile(r"(\d+)%")  #: in a remark
 NOT_PROVED = "not proved"
 SEVERAL = "several classes"  #: of precision
@@ -147,8 +151,45 @@ def _measured_s(cell: CellResult) -> float | None:
 
 
 def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
-    """Return one row for each backend: how well it does, and how near to the reference."""
-    return _frame([_accuracy_row(info, name, group) for name, group in groups.items()])
+    """Return one row for each backend: how well it does, and how near to the reference and the baseline.
+
+    Accuracies are compared seed by seed, also of backends without a rank. Only within a class of
+    precision is there a verdict.
+    """
+    rows = [_accuracy_row(info, name, group) for name, group in groups.items()]
+    for row, found in zip(rows, _differences(groups, info.baseline), strict=True):
+        row |= _against(found)
+    return _frame(rows)
+
+
+def _differences(groups: dict[str, Group], baseline: str) -> list[Difference | None]:
+    """Compare the accuracies of each backend that has figures with those of the baseline."""
+    base = groups.get(baseline)
+    pairs = [
+        accuracies.pair(group.cells, base.cells)
+        if base and base.times and group.times and group is not base
+        else []
+        for group in groups.values()
+    ]
+    count = sum(map(bool, pairs))  # their verdicts share what may go wrong: Bonferroni's method
+    confidence = 1 - (1 - accuracies.CERTAINTY) / max(count, 1)
+    found = [accuracies.compare(each, confidence) for each in pairs]
+    return [
+        replace(each, verdict=None) if each and base and group.precision != base.precision else each
+        for each, group in zip(found, groups.values(), strict=True)
+    ]
+
+
+def _against(found: Difference | None) -> Row:
+    """Return what the accuracy table has of a comparison with the baseline."""
+    interval = found and found.interval
+    return {
+        "difference": found and found.mean,
+        "difference_low": interval and interval.low,
+        "difference_high": interval and interval.high,
+        "difference_rounds": found and found.pairs,
+        "accuracy_verdict": found and found.verdict,
+    }
 
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -259,9 +300,9 @@ def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
     }
     if not group.times:
         return row
-    if accuracies := _known(metrics.accuracy(c) for c in cells):
-        row["accuracy"] = fmean(accuracies)
-        row["accuracy_stdev"] = stdev(accuracies) if accuracies[1:] else None
+    if reached := _known(metrics.accuracy(c) for c in cells):
+        row["accuracy"] = fmean(reached)
+        row["accuracy_stdev"] = stdev(reached) if reached[1:] else None
     losses = _known(c.epochs[-1].test_loss for c in cells)
     row["final_loss"] = fmean(losses) if losses else None
     row["images"] = median(c.images for c in cells)

@@ -15,13 +15,15 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from nnbench.contract.errors import ExitCode, ResultsError, gravest
-from nnbench.figures import statistics
+from nnbench.figures import accuracies, metrics, statistics
 from nnbench.figures.metrics import Scale
 from nnbench.records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nnbench.figures.accuracies import Difference
+    from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
     from nnbench.runs.run import Run
@@ -40,6 +42,10 @@ class Outcome(StrEnum):
     REGRESSION = (
         *("regression", ExitCode.REGRESSION),
         f"worse than the limit, with the whole interval; an accuracy ends with {ExitCode.ACCURACY:d}",
+    )
+    DIFFERENT = (
+        *("different", ExitCode.ACCURACY),
+        "an accuracy that is higher by more than the limit, where not every step was proved",
     )
     MISSING = "missing", ExitCode.NOTHING_MEASURED, "not measured in the new run"
     INCONCLUSIVE = (
@@ -67,6 +73,8 @@ class Samples(NamedTuple):
     base: list[float]
     new: list[float]
     interval: Interval | None  #: new / base, or new - base for an accuracy
+    verdict: AccuracyVerdict | None = None  #: on an accuracy
+    floor: float = 0.0  #: that no limit on an accuracy is below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +86,7 @@ class Change:
     base: float | None = None  #: median over the cells
     new: float | None = None
     interval: Interval | None = None  #: new / base, or new - base for an accuracy
-    verdict: Verdict | None = None
+    verdict: Verdict | AccuracyVerdict | None = None
     outcome: Outcome
     message: str = ""
 
@@ -145,17 +153,28 @@ def _compare(
         outcome, message = problem
         return change(outcome=outcome, message=message)
     message = _unproved(new, backend)
-    one, other, interval = sample(base, new, backend, gate.metric)
-    if not (one and other):
+    found = sample(base, new, backend, gate.metric)
+    if not (found.base and found.new):
         text = f"{gate.metric.name} was not measured in both runs"
         return change(outcome=Outcome.MISSING, message=text)
-    by_ratio = gate.metric.scale is Scale.RATIO
+    match gate.metric.scale:
+        case Scale.RATIO:
+            verdict: Verdict | AccuracyVerdict | None = statistics.decide(found.interval, floor)
+            outcome = _outcome(found.interval, max(gate.threshold, floor))
+        case Scale.DIFFERENCE:
+            is_proved = all(
+                c.proof and c.proof.is_whole for c in new.of(backend) if c.status.counts
+            )
+            verdict = found.verdict
+            outcome = _accuracy_outcome(found, gate, is_proved=is_proved)
+        case unknown:
+            assert_never(unknown)
     return change(
-        base=median(one),
-        new=median(other),
-        interval=interval,
-        verdict=statistics.decide(interval, floor) if by_ratio else None,
-        outcome=_outcome(interval, gate, floor),
+        base=median(found.base),
+        new=median(found.new),
+        interval=found.interval,
+        verdict=verdict,
+        outcome=outcome,
         message=message,
     )
 
@@ -192,7 +211,7 @@ def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative:
     """Return samples of different times; but an accuracy depends on the seed, not on the time."""
     match metric.scale:
         case Scale.DIFFERENCE:
-            return _accuracies(base, new, backend, metric)
+            return _accuracies(base, new, backend)
         case Scale.RATIO:
             one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
             return Samples(one, other, statistics.ratio_of_medians(other, one))
@@ -200,25 +219,30 @@ def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative:
             assert_never(unknown)
 
 
-def _accuracies(base: Run, new: Run, backend: str, metric: Metric) -> Samples:
-    """Return the values of the seeds that both runs were given; of all seeds if those are fewer than two.
+def _accuracies(base: Run, new: Run, backend: str) -> Samples:
+    """Compare the seeds that both runs were given, or all seeds if a single one, or none, is in both.
 
     Seeds that were drawn make no pairs: those of two runs have nothing in common.
     """
-    ones, others = (
-        {
-            cell.seed: value
-            for cell in run.of(backend)
-            if cell.status.counts and (value := metric.value(cell)) is not None
-        }
-        for run in (base, new)
+    ones, others = (accuracies.measured(run.of(backend)) for run in (base, new))
+    is_given = None not in (base.info.seed, new.info.seed)
+    pairs = accuracies.pair(others, ones, "seed") if is_given else []
+    found = None if len(pairs) > 1 else accuracies.compare_apart(others, ones)
+    if found is None and pairs:
+        found = accuracies.compare(pairs)
+        others, ones = (list(side) for side in zip(*pairs, strict=True))
+    one, other = (
+        [value for cell in side if (value := metrics.accuracy(cell)) is not None]
+        for side in (ones, others)
     )
-    seeds = sorted(ones.keys() & others.keys())
-    if None not in (base.info.seed, new.info.seed) and len(seeds) >= 2:
-        one, other = ([values[seed] for seed in seeds] for values in (ones, others))
-        return Samples(one, other, statistics.paired_difference(other, one))
-    one, other = list(ones.values()), list(others.values())
-    return Samples(one, other, statistics.difference(other, one))
+    return accuracy_samples(one, other, found)
+
+
+def accuracy_samples(base: list[float], new: list[float], found: Difference | None) -> Samples:
+    """Return accuracies with what was found of them."""
+    if found is None:
+        return Samples(base, new, None)
+    return Samples(base, new, found.interval, found.verdict, found.floor)
 
 
 def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
@@ -231,20 +255,29 @@ def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[f
     return [exp(log) for pair in pairs if (log := metric.log_ratio(*pair)) is not None]
 
 
-def _outcome(interval: Interval | None, gate: Gate, floor: float) -> Outcome:
-    """Hold the interval against the threshold: beyond it, within it, or across."""
+def _outcome(interval: Interval | None, limit: float) -> Outcome:
+    """Hold the interval of a ratio against the limit: beyond it, within it, or across."""
     if interval is None:
         return Outcome.INCONCLUSIVE
-    match gate.metric.scale:
-        case Scale.DIFFERENCE:
-            worst, best, limit = -interval.low, -interval.high, gate.threshold
-        case Scale.RATIO:
-            worst, best, limit = interval.high - 1, interval.low - 1, max(gate.threshold, floor)
-        case unknown:
-            assert_never(unknown)
-    if best > limit:
+    if interval.low - 1 > limit:
         return Outcome.REGRESSION
-    return Outcome.PASSED if worst <= limit else Outcome.INCONCLUSIVE
+    return Outcome.PASSED if interval.high - 1 <= limit else Outcome.INCONCLUSIVE
+
+
+def _accuracy_outcome(found: Samples, gate: Gate, *, is_proved: bool) -> Outcome:
+    """Hold the interval of a difference against the limit, on both sides of 0.
+
+    A higher accuracy may come from a mended backend, if it was proved to be right.
+    """
+    interval, limit = found.interval, max(gate.threshold, found.floor)
+    if interval is None:
+        return Outcome.INCONCLUSIVE
+    if -interval.high > limit:
+        return Outcome.REGRESSION
+    if found.verdict == "higher" and interval.low > limit and not is_proved:
+        return Outcome.DIFFERENT
+    is_fine = -interval.low <= limit or found.verdict == "same"
+    return Outcome.PASSED if is_fine else Outcome.INCONCLUSIVE
 
 
 def exit_code(changes: Sequence[Change], *, strict: bool) -> ExitCode:

@@ -13,7 +13,7 @@ from nnbench import selection
 from nnbench.config import files
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
-from nnbench.figures import statistics
+from nnbench.figures import accuracies, statistics
 from nnbench.figures.metrics import Scale
 from nnbench.records import OWN_NAMES
 from nnbench.runs import comparison, planning
@@ -116,8 +116,7 @@ def side(run: Run, name: str) -> Run:
 def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
     """Return the values of the rounds that were measured on both sides.
 
-    Accuracies are held against each other only where both saw as many images: where the budget
-    ended the training, they say how fast the machine was.
+    Accuracies are shown of all of these, and held against each other where both saw as many images.
     """
     before, after = (
         {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
@@ -131,8 +130,10 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
             interval = statistics.compare([log for _, log in logs]).interval if logs else None
             return Samples(*_values(metric, [pair for pair, _ in logs]), interval)
         case Scale.DIFFERENCE:
-            ones, others = _values(metric, [(a, b) for a, b in cells if a.images == b.images])
-            return Samples(*_values(metric, cells), statistics.paired_difference(others, ones))
+            found = accuracies.compare(
+                accuracies.pair([b for _, b in cells], [a for a, _ in cells])
+            )
+            return comparison.accuracy_samples(*_values(metric, cells), found)
         case unknown:
             assert_never(unknown)
 

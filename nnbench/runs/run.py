@@ -168,6 +168,14 @@ class Run:
         """Rows of both tables that rank, the fastest first, one class of precision after the other."""
         return [row for row in self.measured if not self.groups[row.backend].obstacle]
 
+    @cached_property
+    def strays(self) -> dict[str, Row]:
+        """Rows of backends whose accuracy is a finding, by name: right ones do not differ so much."""
+        from nnbench.figures.accuracies import FINDINGS
+
+        rows = {row.backend: row for row in self.measured}
+        return {name: row for name, row in rows.items() if row.accuracy_verdict in FINDINGS}
+
     def why_nothing(self) -> str:
         """Say why a run without figures, or without a ranking, has none."""
         if not self.groups:

@@ -87,7 +87,7 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
         "charts": drawn,
         "missing": missing,
         "sheets": [sheet for sheet in sheets(run).values() if sheet.rows],
-        "problems": [*notes(run.timing), *remarks],
+        "problems": [*notes(run.frame), *remarks],
         "facts": facts(run),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import files
 from nnbench.figures import metrics
+from nnbench.figures.accuracies import FINDINGS
 from nnbench.figures.columns import MISSING, column, significant, tables, value
 
 if TYPE_CHECKING:
@@ -58,9 +59,19 @@ def notes(frame: pd.DataFrame) -> list[str]:
     """Say why a backend has no figures, or no rank, one line each; and if nothing could be proved."""
     rows: list[Row] = list(frame.itertuples())
     found = [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
+    found += [f"{row.backend}: {stray}" for row in rows if (stray := strays(row))]
     if shared := next(filter(None, (value(row, "shared_remarks") for row in rows)), None):
         found.append(f"every backend: {shared}")
     return [*found, BEFORE_PROOFS] if rows and frame["proof"].isna().all() else found
+
+
+def strays(row: Row) -> str:
+    """Say that an accuracy is a finding; nothing if it is not."""
+    if (verdict := value(row, "accuracy_verdict")) not in FINDINGS:
+        return ""
+    points = f"{100 * abs(row.difference):.2f} points {verdict} than the baseline's"
+    rounds = count(row.difference_rounds, "round")
+    return f"its accuracy is {points} ({rounds}), so one of the two trains something else"
 
 
 def compared(info: RunInfo, row: Row) -> str:
@@ -162,7 +173,7 @@ def write_tables(run: Run, folder: Path) -> None:
     parts = {"accuracy": [written.pop("accuracy")], "timing": list(written.values())}
     for name, frame in (("accuracy", run.accuracy), ("timing", run.timing)):
         files.write_whole(folder / f"{name}.csv", frame.to_csv(index=False).encode())
-        text = markdown_page(caption(run.info), parts[name], notes(run.timing))
+        text = markdown_page(caption(run.info), parts[name], notes(run.frame))
         files.write_whole(folder / f"{name}.md", text.encode())
 
 

@@ -262,6 +262,29 @@ def make_proof():
 
 
 @pytest.fixture(scope="session")
+def make_straying():
+    """Give a function that makes rounds of numpy and of others, each so many points more accurate."""
+
+    def make(rounds: int = 3, *, numpy: dict[str, Any] | None = None, **points: float) -> list[Any]:
+        by_backend = {"numpy": 0.0, **points}
+        return [
+            _make_cell(
+                backend,
+                round=number,
+                seed=number,
+                train_s=1 + number / 100,
+                accuracies=(round(0.96 + 0.0007 * number + more / 100, 4),),
+                test_images=10_000,
+                **((numpy or {}) if backend == "numpy" else {}),
+            )
+            for number in range(rounds)
+            for backend, more in by_backend.items()
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_info():
     """Give a function that describes a run of some backends."""
     return _make_info

@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 from nnbench.records import Kind, Status
 from nnbench.show.exports import require
-from nnbench.show.text import cell_line
+from nnbench.show.text import cell_line, strays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records import CellResult
     from nnbench.runs.run import Run
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
@@ -31,8 +31,8 @@ def to_xml(run: Run) -> bytes:
     groups: dict[str, list[CellResult]] = {}
     for cell in run.cells:
         groups.setdefault(cell.backend, []).append(cell)
-    root = element("testsuites", name="nnbench", **count(run.info, run.cells))
-    root.extend([suite(run.info, label, group) for label, group in groups.items()])
+    root = element("testsuites", name="nnbench", **count(run, run.cells))
+    root.extend([suite(run, label, group) for label, group in groups.items()])
     ET.indent(root)
     text: str = ET.tostring(root, "unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
@@ -45,14 +45,14 @@ def element(tag: str, text: str = "", **attributes: str) -> ET.Element:
     return made
 
 
-def outcome_of(info: RunInfo, cell: CellResult) -> str | None:
+def outcome_of(run: Run, cell: CellResult) -> str | None:
     """Return what JUnit calls a status: wrong results are failures, what did not end, errors.
 
-    Where a run was to be proved, what is not proved is a failure as well.
+    What was measured is a failure for the reasons of :func:`failure_of`.
     """
     match cell.status.kind:
         case Kind.MEASURED:
-            return "failure" if lacks_proof(info, cell) else None
+            return "failure" if failure_of(run, cell) else None
         case Kind.WRONG:
             return "failure"
         case Kind.FAILED:
@@ -63,14 +63,21 @@ def outcome_of(info: RunInfo, cell: CellResult) -> str | None:
             assert_never(unknown)
 
 
-def lacks_proof(info: RunInfo, cell: CellResult) -> bool:
-    """Tell whether a cell of a run that was to be proved is not."""
-    return info.require_proof and not (cell.proof and cell.proof.is_whole)
+def failure_of(run: Run, cell: CellResult) -> tuple[str, str] | None:
+    """Return what is wrong with a cell that was measured, in a word or two and in a line; None if nothing is.
+
+    It lacks a proof that the run required, or its backend is not as accurate as the baseline.
+    """
+    if run.info.require_proof and not (cell.proof and cell.proof.is_whole):
+        return "not proved", cell_line(cell)
+    if cell.backend in run.strays:
+        return "accuracy", strays(run.strays[cell.backend])
+    return None
 
 
-def count(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, str]:
+def count(run: Run, cells: Sequence[CellResult]) -> dict[str, str]:
     """Return the counts that stand at the head of a suite."""
-    kinds = [outcome_of(info, cell) for cell in cells]
+    kinds = [outcome_of(run, cell) for cell in cells]
     return {
         "tests": str(len(cells)),
         "failures": str(kinds.count("failure")),
@@ -79,12 +86,13 @@ def count(info: RunInfo, cells: Sequence[CellResult]) -> dict[str, str]:
     }
 
 
-def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
+def suite(run: Run, label: str, cells: Sequence[CellResult]) -> ET.Element:
     """Return the cells of a backend with what became of them, and where they ran."""
+    info = run.info
     skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
     started = cells[0].started.removesuffix("Z")
     name = f"{info.workload.name}.{label}"
-    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(info, cells))
+    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(run, cells))
     e, properties = info.environment, element("properties")
     facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
@@ -92,11 +100,9 @@ def suite(info: RunInfo, label: str, cells: Sequence[CellResult]) -> ET.Element:
     for cell in cells:
         label, time = f"{cell.backend} round {cell.round + 1}", f"{cell.train_s:.3f}"
         case = element("testcase", name=label, classname=name, time=time)
-        if outcome := outcome_of(info, cell):
-            is_measured = cell.status.kind is Kind.MEASURED
-            kind, message = (
-                ("not proved", cell_line(cell)) if is_measured else (cell.status, cell.message)
-            )
+        if outcome := outcome_of(run, cell):
+            measured = failure_of(run, cell) if cell.status.kind is Kind.MEASURED else None
+            kind, message = measured or (cell.status, cell.message)
             case.append(element(outcome, cell.output, type=kind, message=message))
         case.append(element("system-out", cell_line(cell)))
         made.append(case)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnbench.figures import metrics
 from nnbench.figures.columns import significant, value
 from nnbench.show.exports import encode, library, require
-from nnbench.show.text import compared
+from nnbench.show.text import compared, strays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +61,8 @@ def to_github_action_benchmark(run: Run) -> bytes:
         entries.append(train)
         if (accuracy := value(row, "accuracy")) is not None:
             error = round(100 * (1 - accuracy), 6)
-            entries.append({"name": f"{name}: test error", "unit": "%", "value": error})
+            entry = {"name": f"{name}: test error", "unit": "%", "value": error}
+            entries.append(entry | ({"extra": stray} if (stray := strays(row)) else {}))
         if (peak := value(row, "peak_memory_bytes")) is not None:
             entries.append({"name": f"{name}: peak memory", "unit": "MB", "value": peak / 1e6})
     return encode(entries)

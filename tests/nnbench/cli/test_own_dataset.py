@@ -86,6 +86,7 @@ def test_cell_is_the_whole_training(cell):
     assert [epoch.images for epoch in cell.epochs] == [TRAIN]
     assert len(cell.losses) == math.ceil(TRAIN / BATCH_SIZE)
     assert cell.setup.epoch_images == TRAIN
+    assert cell.test_images == TEST
     assert cell.setup.parameters == 20 * 50 + 50 + 50 * 3 + 3
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from nnbench.cli.run import conclude
 from nnbench.data import seeding
 from nnbench.execution.process import OUTPUT_BYTES
 from nnbench.proof import judge
 from nnbench.runs import store
+from nnbench.runs.run import Run
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 
 FAULTY_EPOCH = 60  # of a step each; at least one part ends before it
@@ -347,3 +349,13 @@ def test_interrupted_display_gives_the_cursor_back(tmp_path, mark):
     assert process.returncode == 130
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
     check_interrupted(tmp_path / "run", printed, mark, QUICK_CELL)
+
+
+@pytest.mark.parametrize(("points", "code"), [(0.02, 0), (-2.4, 6), (2.4, 6)])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_accuracy_that_strays_ends_with_6_and_says_so(
+    write_run, make_straying, capsys, points, code, rounds
+):
+    assert conclude(Run.open(write_run(*make_straying(rounds, other=points)))) == code
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("other: its accuracy is 2.40 points" in shown) == (code == 6)

@@ -7,7 +7,7 @@ import pytest
 
 from nnbench.figures import frames, metrics
 from nnbench.figures.metrics import PHASES as ALL_PHASES
-from nnbench.records import Deviations
+from nnbench.records import Deviations, Status
 
 PHASES = [phase.field for phase in ALL_PHASES]
 TIMES = ["train_s_per_epoch", "images_per_s", "ratio", "step_us", "gather_us"]
@@ -422,3 +422,71 @@ def test_loss_that_is_not_finite_is_missing(make_info, make_cell):
     cell = make_cell()
     cell = replace(cell, epochs=[replace(cell.epochs[0], test_loss=None)])
     assert accuracy(make_info(), [cell]).final_loss[0] is None
+
+
+def compared(info, cells):
+    """Return what the accuracy table says of each backend against the baseline."""
+    return by_backend(accuracy(info, cells)).accuracy_verdict.fillna("").to_dict()
+
+
+@pytest.mark.parametrize("rounds_", [1, 2, 3, 10])
+def test_accuracies_are_compared_with_the_baseline(make_info, make_straying, rounds_):
+    info = make_info("numpy", "near", "low", "high")
+    cells = make_straying(rounds_, near=0.02, low=-2.4, high=2.4)
+    verdicts = {"numpy": "", "near": "same", "low": "lower", "high": "higher"}
+    assert compared(info, cells) == verdicts
+    row = by_backend(accuracy(info, cells)).loc["low"]
+    assert row.difference == pytest.approx(-0.024)
+    assert row.difference_low < -0.024 < row.difference_high < 0
+    assert row.difference_rounds == rounds_
+
+
+def test_accuracies_are_compared_whatever_the_rank(make_info, make_straying):
+    cells = [
+        replace(cell, proof=None, status=Status.TARGET_MISSED) if cell.backend == "low" else cell
+        for cell in make_straying(low=-2.4)
+    ]
+    assert compared(make_info("numpy", "low"), cells) == {"numpy": "", "low": "lower"}
+
+
+def test_more_backends_take_more_to_be_a_finding(make_info, make_straying):
+    few, many = (
+        by_backend(accuracy(make_info("numpy", *more), make_straying(**more))).loc["a"]
+        for more in ({"a": -0.5}, dict.fromkeys("abcdefgh", -0.5))
+    )
+    assert many.difference_low < few.difference_low < few.difference_high < many.difference_high
+
+
+def test_accuracies_of_a_wrong_baseline_accuse_nobody(make_info, make_straying):
+    cells = make_straying(low=-2.4, numpy={"status": "invalid"})
+    assert compared(make_info("numpy", "low"), cells) == {"numpy": "", "low": ""}
+    cells = [cell for cell in cells if cell.backend == "low"]
+    assert compared(make_info("numpy", "low"), cells) == {"low": ""}
+
+
+def test_class_of_precision_has_a_difference_and_no_verdict(make_info, make_straying):
+    cells = [
+        replace(cell, precision="bf16") if cell.backend == "low" else cell
+        for cell in make_straying(low=-2.4)
+    ]
+    frame = by_backend(accuracy(make_info("numpy", "low"), cells))
+    assert frame.difference["low"] == pytest.approx(-0.024)
+    assert pd.isna(frame.accuracy_verdict["low"])
+
+
+def test_training_that_the_budget_ended_is_not_compared(make_info, make_straying):
+    cells = [
+        replace(c, complete=False, status=Status.BUDGET, epochs=[replace(c.epochs[0], images=9)])
+        if c.backend == "low"
+        else c
+        for c in make_straying(low=-2.4)
+    ]
+    row = by_backend(accuracy(make_info("numpy", "low"), cells)).loc["low"]
+    assert row[["difference", "accuracy_verdict"]].isna().all()
+
+
+def test_accuracies_without_classes_or_their_number_have_no_verdict(make_info, make_cell):
+    info = make_info("numpy", "other")
+    for changes in ({"accuracies": (None,), "test_images": 30}, {}):
+        cells = [make_cell(name, **changes) for name in ("numpy", "other")]
+        assert compared(info, cells) == {"numpy": "", "other": ""}

@@ -321,3 +321,62 @@ def test_figures_that_nobody_proved_are_said_to_be_so(make_run, proof, told):
     [change] = comparison.compare(base, new, [TIME], FLOOR)
     assert change.outcome == "passed"
     assert change.message == ("not proved, so its figures are its own word" if told else "")
+
+
+def moved(make_straying, make_info, points, *, rounds=3, limit=ACCURACY, proof=None, **changes):
+    """Return what is said of a backend whose accuracy moved by some points between two runs."""
+    base, new = (
+        Run(make_info("a", **changes), [replace(cell, proof=proof) for cell in cells[1::2]])
+        for cells in (make_straying(rounds, a=more) for more in (0, points))
+    )
+    [change] = comparison.compare(base, new, [limit], FLOOR)
+    return change.verdict, change.outcome, change.code(strict=True)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 10])
+def test_lower_accuracy_is_found_in_any_number_of_rounds(make_straying, make_info, rounds):
+    found = moved(make_straying, make_info, -2.4, rounds=rounds)
+    assert found == ("lower", "regression", ExitCode.ACCURACY)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 10])
+def test_lower_accuracy_of_drawn_seeds_takes_two_rounds(make_straying, make_info, rounds):
+    found = moved(make_straying, make_info, -2.4, rounds=rounds, seed=None)
+    lower = ("lower", "regression", ExitCode.ACCURACY)
+    assert found == ((None, "inconclusive", ExitCode.INCONCLUSIVE) if rounds == 1 else lower)
+
+
+def test_equal_accuracies_pass_even_strictly(make_straying, make_info):
+    found = moved(make_straying, make_info, 0, rounds=1)
+    assert found == ("same", "passed", ExitCode.OK)
+
+
+def test_higher_accuracy_must_be_proved(make_straying, make_info, make_proof):
+    proofs = {"none": None, "some": make_proof(proved=9), "whole": make_proof()}
+    found = {
+        name: moved(make_straying, make_info, 2.4, proof=proof) for name, proof in proofs.items()
+    }
+    different = ("higher", "different", ExitCode.ACCURACY)
+    assert found == {
+        "none": different,
+        "some": different,
+        "whole": ("higher", "passed", ExitCode.OK),
+    }
+    within = moved(make_straying, make_info, 0.3, rounds=10)
+    assert within == ("higher", "passed", ExitCode.OK)  # the limit is half a point
+
+
+def test_no_limit_on_an_accuracy_is_below_what_rounding_does(make_straying, make_info):
+    limit = parse_gate("accuracy:0pp")
+    found = moved(make_straying, make_info, -0.05, rounds=10, limit=limit)
+    assert found == ("same", "passed", ExitCode.OK)
+    assert moved(make_straying, make_info, -0.35, rounds=10, limit=limit)[1] == "regression"
+
+
+def test_accuracies_of_other_lengths_are_not_compared(make_run):
+    base, new = constant(make_run), constant(make_run, accuracy=0.25)
+    epochs = [replace(new.cells[0].epochs[0], images=50)]
+    new = Run(new.info, [replace(cell, epochs=epochs) for cell in new.cells])
+    [change] = comparison.compare(base, new, [ACCURACY], FLOOR)
+    assert (change.base, change.new, change.interval) == (0.5, 0.25, None)
+    assert change.outcome == "inconclusive"

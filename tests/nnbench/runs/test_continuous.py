@@ -222,3 +222,12 @@ def test_unavailable_sides_are_new_and_missing(make_cell, make_info):
     cells = [make_cell("one@base"), make_cell("two@head")]
     outcomes = {c.backend: c.outcome for c in continuous.compare(Run(info, cells), [TRAIN], 0.02)}
     assert outcomes == {"one": "missing", "two": "new"}
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 10])
+def test_accuracy_that_fell_in_every_round_is_a_regression(make_straying, make_info, rounds):
+    sides = {"numpy": "one@base", "a": "one@head"}
+    cells = make_straying(rounds, a=-2.4)
+    cells = [replace(cell, backend=sides[cell.backend]) for cell in cells]
+    (change,) = continuous.compare(Run(make_info(*sides.values()), cells), [ACCURACY], 0.02)
+    assert (change.verdict, change.outcome) == ("lower", "regression")

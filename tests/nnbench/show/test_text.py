@@ -140,7 +140,8 @@ def test_heading_names_the_target(make_info, mnist, target, heading):
 def test_workload_without_target_has_no_such_column(make_info, mnist):
     info = make_info(workload=replace(mnist, target_accuracy=None))
     headings = [column.heading for column in columns.tables(info)["accuracy"].columns]
-    assert headings == ["backend", "n", "accuracy %", "loss", "images", "deviation", "status"]
+    accuracy = ["accuracy %", "− numpy", "accuracy is"]
+    assert headings == ["backend", "n", *accuracy, "loss", "images", "deviation", "status"]
 
 
 def test_failure_is_dashes_in_every_table(write_run, make_cell, make_failed):
@@ -295,3 +296,25 @@ def test_run_without_cells_has_empty_tables(write_run):
     folder = write_run()
     text.write_tables(Run.open(folder), folder)
     assert "| backend | n |" in (folder / "accuracy.md").read_text()
+
+
+def test_accuracy_has_a_verdict_and_a_finding_a_note(write_run, make_straying):
+    run = Run.open(write_run(*make_straying(near=0.02, low=-2.4)))
+    assert texts("− numpy", run) == [MISSING, "+0.02", "-2.40"]
+    assert texts("accuracy is", run) == [MISSING, "same", "lower"]
+    [note] = text.notes(run.frame)
+    assert note == (
+        "low: its accuracy is 2.40 points lower than the baseline's (3 rounds), "
+        "so one of the two trains something else"
+    )
+    text.write_tables(run, run.folder)
+    assert f"- {note}\n" in (run.folder / "accuracy.md").read_text()
+
+
+def test_accuracy_in_another_class_says_which(write_run, make_straying):
+    cells = [
+        replace(c, precision="tf32") if c.backend == "low" else c for c in make_straying(low=-2.4)
+    ]
+    run = Run.open(write_run(*cells))
+    assert texts("accuracy is", run) == [MISSING, "in tf32"]
+    assert text.notes(run.frame) == []

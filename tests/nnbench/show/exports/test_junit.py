@@ -108,3 +108,13 @@ def test_names_come_through_without_control_characters(nasty_run, name):
 def test_run_without_cells_is_refused(write_run):
     with pytest.raises(ResultsError, match="nothing to export"):
         junit.to_xml(Run.open(write_run()))
+
+
+def test_accuracy_that_strays_is_a_failure_of_every_round(write_run, make_straying):
+    report = read(write_run(*make_straying(near=0.01, low=-2.4)))
+    assert (report.tests, report.failures, report.errors) == (9, 3, 0)
+    results = {suite.name: [case.result for case in suite] for suite in report}
+    assert results["mnist.numpy"] == results["mnist.near"] == [[]] * 3
+    [result] = results["mnist.low"][0]
+    assert result.type == "accuracy"
+    assert result.message.startswith("its accuracy is 2.40 points lower than the baseline's")

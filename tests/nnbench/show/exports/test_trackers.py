@@ -133,3 +133,12 @@ def test_run_without_a_ranking_says_why_there_is_nothing_to_export(write_run, ma
     run = Run.open(write_run(make_cell(proof=None), proof="off"))
     with pytest.raises(ResultsError, match=r"nothing to export: no backend ranks \(not proved\)"):
         convert(run)
+
+
+def test_accuracy_that_strays_is_told(write_run, make_straying):
+    run = Run.open(write_run(*make_straying(near=0.01, low=-2.4)))
+    entries = load(trackers.to_github_action_benchmark(run))
+    jsonschema.validate(entries, ENTRIES)
+    told = {e["name"]: e.get("extra") for e in entries if e["name"].endswith("test error")}
+    assert told.pop("mnist/low: test error").startswith("its accuracy is 2.40 points lower")
+    assert told == {"mnist/numpy: test error": None, "mnist/near: test error": None}
