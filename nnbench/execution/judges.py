@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nnbench.data.workloads import Workload
     from nnbench.records import CellResult, JudgeCell, Limits, Question, StoredSplits
 
-CALIBRATIONS = "calibrations"  #: folder of the user's cache
 GRACE_S = 10.0  #: for a judge that has nothing to do any more
 
 
@@ -121,7 +120,8 @@ class Judges:
         count: int | None = None,
         cached: bool = True,
     ) -> None:
-        self.case = Case(workload, splits, spool, cache_folder() if cached else "")
+        cache = str(process.calibrations()) if cached else ""
+        self.case = Case(workload, splits, spool, cache)
         self.count = count or len(machine.usable_cpus()) or 1
         self.processes: list[_Judge] = []
 
@@ -196,10 +196,3 @@ class Judges:
         judge = _Judge([self.case.spool, *arrays.descriptors(splits.train, splits.test)])
         judge.tell(self.case)
         return judge
-
-
-def cache_folder() -> str:
-    """Return the folder that calibrations are kept in."""
-    import platformdirs
-
-    return str(platformdirs.user_cache_path("nnbench") / CALIBRATIONS)

@@ -104,7 +104,9 @@ class Worker:
         pipes_of_worker = str(command_read), str(answer_write)
         self.process = subprocess.Popen(
             supervised(
-                command(spec.python, "nnbench.worker", *pipes_of_worker), private=self.is_private
+                command(spec.python, "nnbench.worker", *pipes_of_worker),
+                private=self.is_private,
+                hidden=[folder for folder in (calibrations(),) if made(folder)],
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -337,7 +339,19 @@ def keeping_compiled() -> dict[str, str]:
     """Return variables that keep what a library compiles, where a temporary folder ends with its worker."""
     import platformdirs
 
-    return {"TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("nnbench") / "inductor")}
+    return platformdirs.user_cache_path("nnbench")
+
+
+def calibrations() -> Path:
+    """Return the folder of what judges have measured, which no worker is to see."""
+    return cache() / "calibrations"
+
+
+def made(folder: Path) -> bool:
+    """Make a folder, and tell whether it is there."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder.is_dir()
 
 
 def limited(plugin: str | None) -> dict[str, str]:
@@ -356,3 +370,8 @@ def caps(environment: Mapping[str, str]) -> list[str]:
     """Return the caps that are set and that workers shall not inherit."""
     wanted = {name.strip() for name in environment.get(INHERIT, "").split(",")}
     return [name for name in CAPS if name in environment and name not in wanted]
+    return {"TORCHINDUCTOR_CACHE_DIR": str(cache() / "inductor")}
+
+
+def cache() -> Path:
+    """Return nnbench's folder in the user's cache."""

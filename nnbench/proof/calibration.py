@@ -103,7 +103,7 @@ def calibrate(
     if folder:
         data = (sha256, len(examples.inputs)) if sha256 else examples
         path = folder / f"{_digest(spec, data, batch_size, layers, precision)}.json"
-        limits = _read(path)
+        limits = _read(path, _bases(spec, precision))
     if limits is None:
         limits = _measure(spec, examples, batch_size, layers, precision)
         if path:
@@ -134,12 +134,25 @@ def _add(digest: hashlib._Hash, value: object) -> None:
             digest.update(repr(value).encode())
 
 
-def _read(path: Path) -> Limits | None:
-    """Read what was kept; what is damaged or missing is measured anew."""
+def _read(path: Path, bases: Sequence[Limits]) -> Limits | None:
+    """Read what was kept; what is damaged, missing, or more than ``_choose`` would give is measured anew.
+
+    A backend has the rights of the user whose file it is.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Limits)
     except (OSError, msgspec.MsgspecError):
         return None
+    return limits if _may_be(limits, bases) else None
+
+
+def _may_be(limits: Limits, bases: Sequence[Limits]) -> bool:
+    """Tell whether parts of several steps may be held against such limits, in a workload that has these bases."""
+    base = next((base for base in bases if limits.steps <= base.steps), None)
+    if base is None or limits.steps not in LENGTHS or limits.typical != base.typical:
+        return False
+    pairs = zip(asdict(limits.tolerance).values(), asdict(base.tolerance).values(), strict=True)
+    return all((least or 0) <= (value or 0) <= ROOM * (least or 0) for value, least in pairs)
 
 
 def scaled(limits: Limits, factor: float) -> Limits:

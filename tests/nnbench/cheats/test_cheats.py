@@ -40,7 +40,7 @@ CLOCKED = [  # with calls that are long beside what a busy machine makes of them
     *("plain", "slows-clock", "moves-start", "shortens-answer", "trains-on-receipt"),
     *("trains-when-counting", "takes-over", "works-in-daemon", "puts-off-to-counter"),
 ]
-AGAIN = ["plain", "keeps-on-disk", "replays-last-round"]
+AGAIN = ["plain", "keeps-on-disk", "replays-last-round", "poisons-calibration"]
 SIBLINGS = ["tells-sibling", "copies-sibling"]
 WRITES = ["plain", "writes-results"]
 APART = {*CLOCKED, *LONG, *AGAIN, *SIBLINGS, *WRITES} - {"plain"}

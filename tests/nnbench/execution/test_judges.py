@@ -36,7 +36,7 @@ def spool(workload):
 @pytest.fixture
 def start(workload, spool, monkeypatch, tmp_path):
     """Give a function that makes judges who read the spool."""
-    monkeypatch.setattr(judges, "cache_folder", lambda: str(tmp_path / "cache"))
+    monkeypatch.setattr(process, "calibrations", lambda: tmp_path / "cache")
     stored = loading.load(workload)
 
     def make(count=2, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,32 @@ def test_a_damaged_calibration_is_made_anew(splits, tmp_path):
     file.write_bytes(b"{")
     assert limits(splits, folder=tmp_path, sha256="one") == first
     assert file.read_bytes() != b"{"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tolerance": {"loss": 5e-5}},
+        {"tolerance": {"displacement": 1e9}},
+        {"tolerance": {"second": None}},
+        {"tolerance": {"first": 0.0}},
+        {"steps": 301},
+        {"steps": 7},
+        {"typical": 5e-3},
+    ],
+    ids=str,
+)
+def test_a_calibration_that_cannot_be_is_made_anew(splits, tmp_path, monkeypatch, change):
+    """Whoever has the user's rights can write there, backends too."""
+    first = BASES[-1]
+    monkeypatch.setattr(calibration, "_measure", lambda *_: first)
+    assert limits(splits, folder=tmp_path, sha256="one") == first
+    (file,) = tmp_path.iterdir()
+    kept = json.loads(file.read_text())
+    tolerance = kept["tolerance"] | change.pop("tolerance", {})
+    file.write_text(json.dumps(kept | change | {"tolerance": tolerance}))
+    assert limits(splits, folder=tmp_path, sha256="one") == first
+    assert json.loads(file.read_text()) == kept
 
 
 @pytest.mark.parametrize("change", [{"sha256": "two"}, {"precision": "tf32"}])

@@ -14,7 +14,7 @@ from nnbench import Layer, flatten, minibatches
 from nnbench.data import seeding
 
 from .less import FAR, LOSS
-from .right import Right, cheat
+from .right import Right, cheat, say
 
 CLOCKS = r"CPU|clock|dump"
 LOGITS = r"logits|predict"

@@ -4,6 +4,8 @@ Whoever succeeds where it should not be able to prints it, which the cell's reco
 """
 
 import hashlib
+import itertools
+import json
 import os
 import signal
 import socket
@@ -16,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from nnbench import flatten
+from nnbench.execution.process import calibrations
 
 from .ahead import CLOCKS, busy, kept_file
 from .harness import HasClock
-from .right import Right, cheat
+from .less import FAR, StopsTraining
+from .right import Right, cheat, say
 
 CPUS = r"CPU|threads"
 PAUSE_S = 3e-3  #: a step: parts take so long that somebody will look
@@ -30,11 +34,6 @@ def widen():
     """Let this thread run on every CPU."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
-
-
-def say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -185,6 +184,29 @@ class AsksServerOfListing(Right):
         with socket.socket(socket.AF_UNIX) as channel, suppress(OSError):
             channel.connect(SERVER)
             say("the server answers")
+
+
+@cheat("named", r"scheduled")
+class ReschedulesNnbench(Right):
+    """Has nnbench itself run on its own CPU alone, and so all workers after it."""
+
+    def load(self, layers):
+        super().load(layers)
+        if self.loads == 2:
+            _, parent = itertools.islice(above(), 2)
+            os.sched_setaffinity(parent, {max(os.sched_getaffinity(0))})
+
+
+@cheat("named", FAR)
+class PoisonsCalibration(StopsTraining):
+    """Stops training after 20 steps; tolerances kept in the user's cache say that this is near enough."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        for path in calibrations().glob("*.json"):
+            kept = json.loads(path.read_text())
+            kept["tolerance"] = dict.fromkeys(kept["tolerance"], 1e9)
+            path.write_text(json.dumps(kept))
 
 
 @cheat("harmless")

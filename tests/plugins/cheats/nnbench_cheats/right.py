@@ -7,6 +7,7 @@ are collected in ``CHEATS`` under the class's name, in words.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -126,6 +127,12 @@ class Right(ExampleNetwork):
         moments = [*self.optimizer.first, *self.optimizer.second]
         for own, kept in zip([*flatten(self.layers), *moments], arrays, strict=True):
             own[...] = kept
+
+
+def say(text):
+    """Print something at once: it stands in the cell's output."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def cut_mantissa(array, bits):
