@@ -120,7 +120,7 @@ class Limits:
 
     steps: int
     tolerance: Deviations
-    typical: float | None = None  #: displacement beyond which at most half of all parts may be
+    typical: float | None = None  #: displacement beyond which only few parts may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

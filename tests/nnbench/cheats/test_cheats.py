@@ -43,7 +43,9 @@ CLOCKED = [  # with calls that are long beside what a busy machine makes of them
 AGAIN = ["plain", "keeps-on-disk", "replays-last-round", "poisons-calibration"]
 SIBLINGS = ["tells-sibling", "copies-sibling"]
 WRITES = ["plain", "writes-results"]
-APART = {*CLOCKED, *LONG, *AGAIN, *SIBLINGS, *WRITES} - {"plain"}
+FORESEEN = ["plain", "trains-ahead-in-predict"]
+SIGNS = ["plain", "rounds-every-other-part"]
+APART = {*CLOCKED, *LONG, *AGAIN, *SIBLINGS, *WRITES, *FORESEEN, *SIGNS} - {"plain"}
 HIDDEN = [name for name, cheat in CHEATS.items() if cheat.fate == "hidden"]
 LESS = [n for n, c in CHEATS.items() if c.create.__module__ == less.__name__]
 NUMBERS = [n for n in LESS if n not in {*HIDDEN, *APART}]
@@ -75,6 +77,8 @@ GROUPS = {
     "again": Group(AGAIN, ("run", "--proof", "full", "-r", "2"), shares_tmp=True),
     "writes": Group(WRITES, ("run", "--proof", "full", "-r", "2"), shares_tmp=True),
     "siblings": Group(SIBLINGS, FULL),
+    "foreseen": Group(FORESEEN, (*FULL, "--batch-size", str(TRAIN), "--epochs", "60")),
+    "signs": Group(SIGNS, (*FULL, "--optimizer", "adam-fresh", "--learning-rate", "0.001")),
     "sampled": Group([*SAMPLE, *HIDDEN], ("run", "-r", "1", "--epochs", "4")),
     "quick": Group(SAMPLE, ("run", "--quick", "-r", "1")),
     "seeded": Group(["plain", "trains-in-place"], (*FULL, "--seed", "0")),

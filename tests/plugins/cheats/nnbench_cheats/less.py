@@ -461,6 +461,20 @@ class RoundsLater(Right):
         return to_tf32(a) @ to_tf32(b) if getattr(self, "rounds", False) else a @ b
 
 
+@cheat("named", r"stretches")
+class RoundsEveryOtherPart(Right):
+    """Products in bfloat16 in every other part: where steps take signs, each could be luck."""
+
+    parts = 0
+
+    def train_epoch(self, data, order, batch_size):
+        self.parts += 1
+        return super().train_epoch(data, order, batch_size)
+
+    def product(self, a, b):
+        return to_bf16(a) @ to_bf16(b) if self.loads > 1 and self.parts % 2 else a @ b
+
+
 @cheat("named", FAR)
 class FewerBits(Right):
     """Rounds activations and gradients of the hidden layer to 14 bits of mantissa."""
