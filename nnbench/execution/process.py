@@ -22,6 +22,7 @@ import msgspec
 
 from nnbench import pipes
 from nnbench.catalog import LIMIT
+from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Status
@@ -137,11 +138,30 @@ class Worker:
         """Kill all of its processes, collect it, and close the pipes."""
         self.tree.kill()
         self.process.wait()
+        meddling = self.tree.meddling()
         self._selector.close()
         os.close(self._commands)
         os.close(self._answers)
         if self.process.stdout:
             self.process.stdout.close()
+        if meddling:
+            self.watch.note(meddling)
+            self._undo()
+
+    def _undo(self) -> None:
+        """Take back what the worker has changed of this process.
+
+        Raises
+        ------
+        NnbenchError
+            If this user may not: all that would be measured later would be measured in another way.
+        """
+        standing = self.tree.standing
+        if standing and not standing.restore():
+            text = f"since {self.spec.label} ran, nnbench is scheduled in another way, which it may not undo"
+            problem = NnbenchError(f"{text}: start it anew")
+            problem.exit_code = ExitCode.INTERNAL
+            raise problem
 
     def stop(self) -> None:
         """Let nothing of it run until it goes on."""

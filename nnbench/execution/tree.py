@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.execution import gpu, supervisor
 from nnbench.execution.supervisor import numbered, read_stat
@@ -32,6 +32,35 @@ CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended 
 LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
 
 
+class Standing(NamedTuple):
+    """How the system schedules a process of this user's: any other one may change that, and none need ask."""
+
+    policy: int
+    priority: int  #: of real-time policies
+    nice: int
+    cpus: frozenset[int]
+
+    @classmethod
+    def own(cls) -> Standing | None:
+        """Return that of this process; None where the system does not say."""
+        if not supervisor.KNOWN:
+            return None
+        return cls(
+            os.sched_getscheduler(0),
+            os.sched_getparam(0).sched_priority,
+            os.getpriority(os.PRIO_PROCESS, 0),
+            frozenset(os.sched_getaffinity(0)),
+        )
+
+    def restore(self) -> bool:
+        """Give this process such a standing again; tell whether it has it."""
+        with suppress(OSError):
+            os.sched_setaffinity(0, self.cpus)
+            os.sched_setscheduler(0, self.policy, os.sched_param(self.priority))
+            os.setpriority(os.PRIO_PROCESS, 0, self.nice)
+        return Standing.own() == self
+
+
 class Tree:
     """The processes below a supervisor.
 
@@ -43,6 +72,7 @@ class Tree:
 
     def __init__(self, root: int) -> None:
         self.root = root
+        self.standing = Standing.own()  #: of this process, before any of those could change it
         self._members: list[int] = []
         self._strangers: set[int] = {os.getpid()}  # seen to be outside, where they stay
         self._stopped: set[int] = set()
@@ -126,7 +156,7 @@ class Tree:
         device
             That the backend says to use.
         """
-        found = []
+        found = self.meddling()
         members = self.members()
         for pid in members if cpus else ():
             others = {cpu for tid in _threads(pid) for cpu in _affinity(tid)} - set(cpus)
@@ -135,6 +165,17 @@ class Tree:
         if device == "cpu" and not gpu.holders().isdisjoint(members):
             found.append("has memory on a GPU, as a backend of the device cpu")
         return found
+
+    def meddling(self) -> list[str]:
+        """Say so if this process is scheduled in another way than when the tree was young.
+
+        It inherits that to every later worker; and one that is kept waiting forgives a worker's clock.
+        """
+        return (
+            []
+            if Standing.own() == self.standing
+            else ["nnbench was scheduled in another way while it ran"]
+        )
 
     def kill(self) -> None:
         """Kill everything, the supervisor too; its parent collects it."""
@@ -172,8 +213,11 @@ class Watch:
         """Look if it is time to."""
         if self._at is not None and time.monotonic() >= self._at:
             self._at = None
-            seen = self._tree.look(self._cpus, self._device)
-            self.violations += [each for each in seen if each not in self.violations]
+            self.note(self._tree.look(self._cpus, self._device))
+
+    def note(self, seen: Sequence[str]) -> None:
+        """Keep what is not allowed."""
+        self.violations += [each for each in seen if each not in self.violations]
 
 
 def own_wait_s() -> float | None:

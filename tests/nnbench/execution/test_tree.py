@@ -193,6 +193,17 @@ def test_memory_on_a_gpu_is_seen_of_a_backend_of_the_cpu(monkeypatch):
         assert tree.look([], "cpu") == []
 
 
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_changing_how_this_process_is_scheduled_is_seen_and_undone():
+    with worker(WAIT) as tree:
+        os.sched_setaffinity(0, CPUS[:1])  # as any process of this user may
+        seen = ["nnbench was scheduled in another way while it ran"]
+        assert tree.look(CPUS, "cpu") == tree.meddling() == seen
+        assert tree.standing.restore()
+        assert tree.look(CPUS, "cpu") == tree.meddling() == []
+    assert sorted(os.sched_getaffinity(0)) == CPUS
+
+
 class Looked:
     """A tree that counts how often it was looked at."""
 
