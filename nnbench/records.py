@@ -151,7 +151,7 @@ class Part:
     """One timed call. It ends at a cut if it has a state; otherwise the next one goes on in it."""
 
     images: int
-    train_s: float  #: by the worker's clock
+    train_s: float  #: by the worker's clock, and what was added to it
     turn: int | None = None  #: of its block, from 0; None if the cell trained without a pause
     state: str | None = None  #: SHA-256 of the parameters and the optimizer's state at its end
     optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
@@ -161,6 +161,7 @@ class Part:
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
     waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
+    added_s: float = 0.0  #: of train_s, by the parent's clock: time in which threads waited, for others or for show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,13 +18,15 @@ from tempfile import TemporaryFile
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.contract.spec import RULES, flatten
-from nnbench.data import seeding
+from nnbench.data import arrays, seeding
 from nnbench.execution import process
 from nnbench.execution.tree import own_wait_s
+from nnbench.proof import guards
 from nnbench.records import (
     Close,
     Closed,
@@ -68,6 +70,7 @@ PART_S = 1.0  #: how long one call of train_epoch should take at most
 PARTS = 3  #: of an epoch, at least
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
 FLOAT_BYTES = 4
+PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work
 RANDOM = SystemRandom()
 #: Of a cell that came to nothing before it was known how it shall be judged.
 UNKNOWN = Limits(steps=1, tolerance=Deviations(loss=None, displacement=None))
@@ -164,6 +167,11 @@ class Assignment:
         steps = -(-self.examples // self.batch_size)
         return steps < PARTS and self.examples % self.batch_size == 0
 
+    @property
+    def is_foreseen(self) -> bool:
+        """Whether each batch can be known before it is asked for: then a worker gets no time off the clock to train on."""
+        return not self.workload.shuffle or self.batch_size == self.examples
+
     @cached_property
     def descriptors(self) -> list[int]:
         """Of the arrays that a worker gets."""
@@ -182,6 +190,25 @@ class Assignment:
             cpus=spec.cpus,
             train=self.splits.train,
             test=self.splits.test.inputs,
+        )
+
+    @cached_property
+    def nonzero_share(self) -> float:
+        """Of all training inputs."""
+        inputs = arrays.view(self.splits.train.inputs)
+        return float(np.count_nonzero(inputs) / inputs.size)
+
+    def told(self, setup: Setup, backend: Backend) -> Setup:
+        """Return what a worker says of its set-up, with what guards rely on: that is not a worker's to say."""
+        network = self.network
+        return replace(
+            setup,
+            epoch_images=self.examples,
+            parameters=network.parameter_count,
+            device=backend.device,
+            operations=network.operations,
+            traffic_bytes=network.traffic(self.batch_size) / self.batch_size,
+            nonzero_share=self.nonzero_share if backend.skips_zeros else 1.0,
         )
 
     @cached_property
@@ -276,10 +303,21 @@ class Used(NamedTuple):
 
     @property
     def alone_s(self) -> float | None:
-        """How long it would have taken if nobody had waited for a CPU."""
+        """How long it would have taken if nobody had waited for a CPU, for longer than one does in passing."""
         if self.late_s is None or self.waited_s is None:
             return None
-        return max(0.0, self.wall_s - self.late_s - self.waited_s)
+        return max(0.0, self.wall_s - self.late_s - min(self.waited_s, PASSING_S))
+
+    def unheld_s(self, train_s: float) -> float:
+        """Return what nothing but waiting explains of the time beside a worker's clock.
+
+        Others may have had the CPU. But a worker can also see to it that something of its own always waits
+        for one, while it computes and its clock stands still. So that time is on its clock.
+        """
+        if self.late_s is None or self.waited_s is None:
+            return 0.0
+        beside_s = self.wall_s - self.late_s - train_s - guards.CALL_S
+        return max(0.0, min(self.waited_s, beside_s))
 
 
 class Meter:
@@ -313,6 +351,7 @@ class Call(NamedTuple):
     state: State
     used: Used
     dump: Used
+    added_s: float = 0.0  #: of the time of training, by nnbench's clock
 
     def parts(self, sha256: str) -> list[Part]:
         """Return what each epoch has of it; the last one ends at the cut."""
@@ -328,6 +367,7 @@ class Call(NamedTuple):
                     late_s=_times(self.used.late_s, share),
                     waited_s=_times(self.used.waited_s, share),
                     cpu_s=_times(self.used.cpu_s, share),
+                    added_s=self.added_s * share,
                 )
             )
         parts[-1] = replace(
@@ -507,11 +547,12 @@ class Cell:
         self.worker.send(self.assignment.job(self.spec))
         ready = self.worker.receive(Ready)
         state, self.dump = self._dump()
-        self.setup, self._pace_s = ready.setup, ready.setup.pace_s
+        self.setup = self.assignment.told(ready.setup, self.backend)
+        self._pace_s = self.setup.pace_s
         keeps = RULES[self.assignment.network.optimizer.kind].keeps_moments
         hides = keeps and state.moments is None
         self._limits = self.examiner.limits(self.backend.precision, from_parameters=hides)
-        yield ready
+        yield Ready(self.setup)
 
     @ends
     def train(self) -> Iterator[Event]:
@@ -523,7 +564,8 @@ class Cell:
         is_over = self._spent_s >= self.spec.budget_s or not is_finite
         self.trains = not (self.complete or is_over)
         ends_epoch = not self.trains or self._position % self.assignment.examples == 0
-        predicted = self._predict() if ends_epoch else None
+        is_asked = ends_epoch and not (self.trains and self.assignment.is_foreseen)
+        predicted = self._predict() if is_asked else None
 
         flat = call.state.layers + (call.state.moments or b"")
         offset = self.spool.append(flat)
@@ -539,7 +581,9 @@ class Cell:
         self._under_way(number).add(pieces[-1], last)
         if predicted:
             self.logits.append((number, self.spool.append(predicted.logits)))
-            yield self._finish_epoch(self.examiner.evaluate(offset), predicted.evaluate_s)
+        if ends_epoch:
+            evaluate_s = predicted.evaluate_s if predicted else None
+            yield self._finish_epoch(self.examiner.evaluate(offset), evaluate_s)
 
     @ends
     def finish(self) -> Iterator[Event]:
@@ -572,6 +616,8 @@ class Cell:
         worker.send(command)
         trained = worker.receive(Trained)
         used = meter.stop()
+        added_s = used.unheld_s(trained.train_s)
+        trained = msgspec.structs.replace(trained, train_s=trained.train_s + added_s)
         self._require("losses", trained.losses, steps)
         state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
@@ -580,7 +626,7 @@ class Cell:
         self._pace_s = trained.train_s / steps
         if layers is not None:
             self.load_s = trained.load_s
-        return Call(counts, trained, state, used, dump)
+        return Call(counts, trained, state, used, dump, added_s)
 
     def _take(self, images: int) -> NDArray[np.int64]:
         """Return what is next in the orders."""

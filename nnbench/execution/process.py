@@ -25,7 +25,7 @@ from nnbench.catalog import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
-from nnbench.records import Answer, Failed, Status
+from nnbench.records import Answer, Failed, Kind, Ready, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -211,7 +211,7 @@ class Worker:
         except pipes.PipeError as error:
             raise self._not_an_answer(str(error)) from error
         if isinstance(answer, Failed):
-            raise EndedError(answer)
+            raise EndedError(failure(answer, started=kind is not Ready))
         if not isinstance(answer, kind):
             raise self._not_an_answer(f"a {type(answer).__name__}, where {kind.__name__} was due")
         if not finite(answer):
@@ -297,6 +297,14 @@ def _pipe() -> tuple[int, int]:
     return ends
 
 
+def failure(failed: Failed, *, started: bool) -> Failed:
+    """Return what a worker says of its end as what it is: one that has started is available, and none ends well."""
+    is_possible = failed.status.kind is Kind.FAILED or (
+        failed.status is Status.SKIPPED and not started
+    )
+    return failed if is_possible else Failed(Status.CRASHED, failed.message)
+
+
 def finite(value: object) -> bool:
     """Tell whether no number in an answer is NaN or infinite, which JSON does not have."""
     match value:
@@ -357,6 +365,11 @@ def inherited(python: str | None) -> dict[str, str]:
 
 def keeping_compiled() -> dict[str, str]:
     """Return variables that keep what a library compiles, where a temporary folder ends with its worker."""
+    return {"TORCHINDUCTOR_CACHE_DIR": str(cache() / "inductor")}
+
+
+def cache() -> Path:
+    """Return nnbench's folder in the user's cache."""
     import platformdirs
 
     return platformdirs.user_cache_path("nnbench")
@@ -390,8 +403,3 @@ def caps(environment: Mapping[str, str]) -> list[str]:
     """Return the caps that are set and that workers shall not inherit."""
     wanted = {name.strip() for name in environment.get(INHERIT, "").split(",")}
     return [name for name in CAPS if name in environment and name not in wanted]
-    return {"TORCHINDUCTOR_CACHE_DIR": str(cache() / "inductor")}
-
-
-def cache() -> Path:
-    """Return nnbench's folder in the user's cache."""

@@ -140,7 +140,7 @@ def _read(path: Path, bases: Sequence[Limits]) -> Limits | None:
     A backend has the rights of the user whose file it is.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Limits)
+        limits = msgspec.json.decode(path.read_bytes(), type=Limits)
     except (OSError, msgspec.MsgspecError):
         return None
     return limits if _may_be(limits, bases) else None

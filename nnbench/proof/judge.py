@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from statistics import median
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Backend, Model
+    from nnbench.contract.backend import Model
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.records import Command, Handicap
 
@@ -185,7 +185,7 @@ def prepare(job: Job, send: Send) -> Trainer:
     marks.append(perf_counter())
     gc.collect()
     gc.freeze()  # what exists by now is not the backend's garbage
-    send(Ready(make_setup(job, backend, train.inputs, pace_s, *np.diff(marks).tolist())))
+    send(Ready(make_setup(job, len(train.inputs), pace_s, *np.diff(marks).tolist())))
     return trainer
 
 
@@ -241,14 +241,13 @@ def warm_up(trainer: Trainer, count: int) -> float:
 
 def make_setup(
     job: Job,
-    backend: Backend,
-    inputs: NDArray[np.float32],
+    images: int,
     pace_s: float,
     setup_s: float,
     transfer_s: float,
     warmup_s: float,
 ) -> Setup:
-    """Collect what happened before training, and what its speed can be judged by."""
+    """Collect what happened before training; what its speed is judged by, the parent knows itself."""
     from threadpoolctl import threadpool_info
 
     pools = {Path(pool["filepath"]).name: pool for pool in threadpool_info()}
@@ -256,14 +255,10 @@ def make_setup(
         setup_s=setup_s,
         transfer_s=transfer_s,
         warmup_s=warmup_s,
-        epoch_images=len(inputs),
+        epoch_images=images,
         parameters=job.network.parameter_count,
         thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
         kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
-        device=backend.device,
-        operations=job.network.operations,
-        traffic_bytes=job.network.traffic(job.batch_size) / job.batch_size,
-        nonzero_share=float(np.count_nonzero(inputs) / inputs.size) if backend.skips_zeros else 1.0,
         pace_s=pace_s,
     )
 

@@ -218,7 +218,9 @@ def test_nothing_outlives_a_run(runs, group):
     assert runs(group).survivors == []
 
 
-@pytest.mark.parametrize("name", ["asks-server-of-listing", "writes-to-dataset"])
+@pytest.mark.parametrize(
+    "name", ["asks-server-of-listing", "writes-to-dataset", "trains-ahead-in-predict"]
+)
 def test_what_is_closed_gives_no_answer(runs, name):
     assert [cell.output for cell in runs(group_of(name)).cells(name)] == [""]
 

@@ -149,6 +149,56 @@ def test_part_knows_its_epochs():
     assert list(SHORT.pieces(3, 2)) == [(1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"shuffle": False, "batch_size": 1}, True),
+        ({"shuffle": True, "batch_size": None}, True),
+        ({"shuffle": True, "batch_size": 5}, True),
+        ({"shuffle": True, "batch_size": 4}, False),
+    ],
+)
+def test_batches_are_foreseen_if_nothing_is_drawn_of_them(changes, expected):
+    assert assign(**changes).is_foreseen is expected
+
+
+@pytest.mark.parametrize("skips_zeros", [False, True])
+def test_what_guards_rely_on_is_no_word_of_the_workers(make_cell, skips_zeros):
+    lies = {"parameters": 10**12, "operations": 1.0, "nonzero_share": 1e-9, "device": "cuda"}
+    lies |= {"epoch_images": 10**9, "traffic_bytes": 1e-9, "setup_s": 0.25}
+    backend = Backend(name="x", summary="", create=pytest.fail, skips_zeros=skips_zeros)
+    told = assign().told(replace(make_cell().setup, **lies), backend)
+    assert (told.parameters, told.epoch_images, told.device) == (15 + 25 + 5, 5, "cpu")
+    assert told.operations == 4 * 15 + 6 * 25 + 6 * 5
+    assert told.nonzero_share == pytest.approx(14 / 15 if skips_zeros else 1.0)  # one zero
+    assert told.traffic_bytes > 1
+    assert told.setup_s == 0.25
+
+
+USED = cell.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3)
+
+
+@pytest.mark.parametrize(
+    ("train_s", "changes", "expected"),
+    [
+        (0.899, {}, 0.0),
+        (0.6, {}, 0.299),  # a millisecond may be beside the clock
+        (0.1, {}, 0.5),  # the rest is for the judge
+        (0.6, {"waited_s": 0.0}, 0.0),
+        (0.6, {"late_s": None}, 0.0),
+        (0.6, {"waited_s": None}, 0.0),
+    ],
+)
+def test_time_beside_the_clock_that_waiting_explains_is_added_to_it(train_s, changes, expected):
+    assert USED._replace(**changes).unheld_s(train_s) == pytest.approx(expected)
+
+
+def test_dump_may_have_waited_in_passing_alone():
+    assert USED.alone_s == pytest.approx(0.8)
+    assert USED._replace(waited_s=0.05).alone_s == pytest.approx(0.85)
+    assert USED._replace(late_s=None).alone_s is None
+
+
 def test_call_is_shared_out_among_its_epochs():
     one, other = share_out(TRAINED, [10, 5], 5)
     assert (one.images, one.losses, one.calls) == (10, [1.0, 2.0], 0)
@@ -188,7 +238,8 @@ def test_what_one_part_does_not_know_the_epoch_does_not_know():
 @pytest.fixture(scope="module", params=["cut", "spanning"])
 def trained(request):
     """Train a cell whose epochs are cut, and one whose parts span epochs; give what became of it."""
-    task = assign(batch_size=1, epochs=2) if request.param == "cut" else assign(epochs=20)
+    cut = {"batch_size": 1, "shuffle": True, "epochs": 2}
+    task = assign(**cut) if request.param == "cut" else assign(epochs=20)
     backend = Backend(name="numpy", summary="", create=pytest.fail)
     spec = make_spec(workload=task.workload)
     with (
@@ -230,9 +281,10 @@ def test_epochs_and_parts_add_up(trained):
 
 def test_epoch_that_ends_at_a_cut_is_evaluated(trained):
     task, run, _, content = trained
-    evaluated = {epoch.number for epoch in run.epochs if epoch.evaluate_s is not None}
-    assert evaluated == {e.number for e in run.epochs if e.parts[-1].state}
-    assert evaluated == {number for number, _ in run.logits}
+    evaluated = {e.number for e in run.epochs if e.parts[-1].state}
+    asked = {epoch.number for epoch in run.epochs if epoch.evaluate_s is not None}
+    assert asked == {number for number, _ in run.logits}
+    assert asked == (evaluated if task.workload.shuffle else {task.workload.epochs})
     assert task.workload.epochs in evaluated
     assert all((e.test_loss == 0.5) is (e.number in evaluated) for e in run.epochs)
     logits = np.frombuffer(content[run.logits[0][1] :][: 4 * 5], np.float32)

@@ -11,7 +11,7 @@ import pytest
 
 from nnbench.contract.errors import ExitCode
 from nnbench.data import arrays
-from nnbench.execution import judges, loading
+from nnbench.execution import loading, process
 from nnbench.execution.judges import JudgeError, Judges
 from nnbench.records import Evaluate, Status
 from tests.plugins.helpers import variables, wait_until
@@ -164,9 +164,9 @@ def test_limits_are_kept_for_the_next_run(start, tmp_path):
     [kept] = (tmp_path / "cache").iterdir()
     text = kept.read_text()
     assert f'"steps":{first.steps}' in text
-    kept.write_text(text.replace(f'"steps":{first.steps}', '"steps":7'))
+    kept.write_text(text.replace(f'"steps":{first.steps}', '"steps":200'))
     with start(1) as found:
-        assert found.limits("float32", from_parameters=False).steps == 7
+        assert found.limits("float32", from_parameters=False).steps == 200
     with start(1, cached=False) as found:
         assert found.limits("float32", from_parameters=False) == first
 

@@ -10,7 +10,16 @@ from dataclasses import fields, replace
 import pytest
 
 from nnbench.execution import machine, process
-from nnbench.records import CellResult, EpochFinished, Event, Failed, Finished, Progress, Ready
+from nnbench.records import (
+    CellResult,
+    EpochFinished,
+    Event,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Status,
+)
 from nnbench.worker import __main__ as worker
 from tests.cells import TOY, make_spec, run_worker
 from tests.plugins import helpers
@@ -227,6 +236,23 @@ def test_exit_status_is_explained(exit_status, out_of_memory, expected):
 
 
 CAPPED = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2", "HOME": "/somewhere"}
+
+
+@pytest.mark.parametrize(
+    ("status", "started", "expected"),
+    [
+        ("oom", True, "oom"),
+        ("crashed", False, "crashed"),
+        ("skipped", False, "skipped"),
+        ("skipped", True, "crashed"),  # it was available
+        ("ok", True, "crashed"),
+        ("budget", True, "crashed"),
+        ("invalid", False, "crashed"),
+    ],
+)
+def test_a_worker_that_fails_has_failed(status, started, expected):
+    given = Failed(Status[status.upper()], "why")
+    assert process.failure(given, started=started) == Failed(Status[expected.upper()], "why")
 
 
 def test_threads_overrule_the_users():

@@ -296,10 +296,6 @@ def test_cell_says_what_its_speed_can_be_judged_by():
         _, [ready] = prepare(backend)
         assert isinstance(ready, Ready)
         setups[backend] = ready.setup
-    assert setups["numpy"].operations == 4 * 15 + 6 * 25 + 6 * 5
-    assert setups["numpy"].device == "cpu"
-    assert setups["numpy"].nonzero_share == 1.0
-    assert setups["python"].nonzero_share == pytest.approx(14 / 15)  # one zero
     assert 0 < setups["numpy"].pace_s < setups["numpy"].warmup_s
 
 

@@ -21,6 +21,7 @@ LOGITS = r"logits|predict"
 PEAK = r"GFLOP"
 GUESSED = 16  #: the batch size of the tests
 PRETENDED_S = 1e-4  #: a step that is replayed: no time at all would be seen to be impossible
+AHEAD = 30  #: steps to train before they are asked for
 MOST = 8000  #: examples to train on ahead: each batch's state is kept
 #: where a cheat keeps what the next round shall find
 KEPT = Path(os.environ.get("NNBENCH_CHEATS_FOLDER", "/var/tmp/nnbench-cheats"))
@@ -197,6 +198,24 @@ class CachesLogits(Right):
         if key not in self.known:
             self.known[key] = super().predict(batch).copy()
         return self.known[key]
+
+
+@cheat("harmless")
+class TrainsAheadInPredict(Replays):
+    """Trains on in predict, off the clock, where each batch is all examples, and replays that."""
+
+    def predict(self, batch):
+        if self.loads > 1:
+            start, done = self.snapshot(), self.updates
+            self.prepare([np.arange(len(self.train.inputs))] * AHEAD, self.train)
+            self.known, self.shown = [0.0] * done + self.known, [start] * done + self.shown
+            self.restore(start)
+        return super().predict(batch)
+
+    def train_epoch(self, data, order, batch_size):
+        if self.known is not None:
+            say("has trained ahead")
+        return super().train_epoch(data, order, batch_size)
 
 
 # --- left for later

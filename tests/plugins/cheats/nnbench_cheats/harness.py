@@ -1,6 +1,7 @@
 """The harness attacked: its clocks, its functions, its frames and its pipes, in the worker's process."""
 
 import ctypes
+import dataclasses
 import gc
 import io
 import os
@@ -17,8 +18,9 @@ import numpy as np
 
 from nnbench import flatten, pipes, records
 from nnbench.data import datasets
+from nnbench.worker import training
 
-from .ahead import CLOCKS, LOGITS, PEAK
+from .ahead import CLOCKS, LOGITS, PEAK, PutsOffToDump
 from .right import Right, cheat
 
 ANSWERS = r"pipe|answer"
@@ -233,6 +235,33 @@ class AnswersTwice(Right):
                         os.write(int(path.name), frame)
             threading.Timer(0.5, os._exit, [0]).start()  # nobody need wait for it
         return losses
+
+
+@cheat("named", CLOCKS)
+class LiesInSetup(PutsOffToDump):
+    """Has the worker say that it has so many parameters that a dump may take long, and puts off to it."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        make = training.make_setup
+
+        def made(*told):
+            return dataclasses.replace(make(*told), parameters=10**12)
+
+        replace_everywhere(make, made)
+
+
+@cheat("named", r"fine")
+class FailsWell(Right):
+    """Ends after one epoch, in the worker's place, with the word that it has failed with the status ok."""
+
+    def train_epoch(self, data, order, batch_size):
+        if self.loads > 1 and self.epoch(data):
+            for frame in frames():
+                if send := frame.f_locals.get("send"):
+                    send(records.Failed(records.Status.OK, "all is fine"))
+            os._exit(0)
+        return super().train_epoch(data, order, batch_size)
 
 
 @cheat("named", r"device")
