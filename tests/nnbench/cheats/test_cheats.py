@@ -130,6 +130,7 @@ def runs(workload, tmp_path_factory):
         group, folder = GROUPS[name], tmp_path_factory.mktemp(name)
         more = {"NNBENCH_CHEATS_FOLDER": str(folder), "NNBENCH_CHEATS_SERVE": "1"}
         more |= {supervisor.SHARED: "1" if group.shares_tmp else ""}
+        more |= {"XDG_CACHE_HOME": str(folder / "cache")}  # one of the cheats writes there
         stand_in = ["cheats/stand_in"] if "uses-gpu" in group.names else []
         asked = ["-w", workload, "-b", ",".join(map(label, group.names)), "-o", folder / "run"]
         env = environment(*PATHS, *stand_in, mark=folder, **more)
