@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nnbench.records import Limits
 
 SEEN = 5e-7  #: a larger deviation of a loss may be more than rounding
+WIDER = (1, 2)  #: times as far from zero a unit may be, one search after the other
 MOST_ROUNDS = 30  #: of a search
 MOST_TOGETHER = 10  #: units whose effects are measured and combined
 MOST_COMBINATIONS = 12  #: of them that are tried
@@ -171,9 +172,19 @@ class _Search:
     def best(self) -> _Path:
         """Return the way that comes nearest to what the backend gave."""
         path = self.walk()
-        if self.excess(path) <= 1 or not (self.is_comparable() and any(path.suspects)):
+        if self.excess(path) <= 1 or not self.is_comparable():
             return path
         self.scales = self.scale(path)
+        undecided = self.training.most
+        for times in WIDER:
+            self.training.most = times * undecided
+            path = self.search()
+            if self.excess(path) <= 1:
+                break
+        return path
+
+    def search(self) -> _Path:
+        """Change sides for as long as that brings the reference nearer."""
         path = self.walk(keep=True)
         for _ in range(MOST_ROUNDS):
             if self.excess(path) <= 1:
@@ -185,8 +196,11 @@ class _Search:
         return path
 
     def is_comparable(self) -> bool:
-        """Tell whether all that the backend gave is finite: if not, no side explains it."""
+        """Tell whether all that the backend gave is there and finite: if not, no side explains it."""
         end = self.part.end
+        keeps = self.training.spec.optimizer.keeps_moments
+        if self.compares_moments and keeps and end.optimizer is None:
+            return False
         arrays = [*end.layers, *(end.optimizer.first if end.optimizer else [])]
         return self.given.shape == (len(self.batches),) and bool(
             np.isfinite(self.given).all() and np.isfinite(flat(arrays)).all()
