@@ -444,6 +444,7 @@ class RunInfo:
     keep_states: bool = False
     require_proof: bool = False  #: whether less than every step proved is a failure
     turns: bool = False  #: whether the cells of a block train in turns; runs of before did not
+    detect: float | None = None  #: the difference that ends the run when it is found or excluded
     budget_s: float
     timeout_s: float
     executor: str = LOCAL  #: that ran the blocks

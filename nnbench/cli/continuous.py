@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +12,7 @@ import click
 
 from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
 from nnbench.cli.options import command_line, option, options
-from nnbench.cli.run import execute, without_plugins
+from nnbench.cli.run import execute, given, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @option("backends", help="As in run.")
 @option("workload", help="What to train.")
 @option("rounds", default=10)
-@options("seed", "threads", "budget", "timeout", "proof", "require_proof")
+@options("detect", "seed", "threads", "budget", "timeout", "proof", "require_proof")
 @FAIL
 @STRICT
 @TABLE_FORMAT
@@ -71,9 +72,14 @@ def continuous(
     """
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
-    from nnbench.runs import continuous, store
+    from nnbench.runs import continuous, detection, store
 
-    metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
+    limits = metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
+    if asked["detect"]:
+        if gates and any(limit.metric is metrics.TRAINING for limit in limits):
+            raise click.UsageError("--detect takes the place of a limit on train_s: leave one out")
+        if "rounds" not in given():
+            asked["rounds"] = detection.MOST_ROUNDS
     continuous.check_workload(asked["workload"])
     both = find_pythons(base, head, pythons, install)
     base_side, head_side = map(interpreters.examine, both)
@@ -82,7 +88,8 @@ def continuous(
     titles = pythons or (str(base), str(head))
     conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
     folder = output or store.default_folder(plan.info, "continuous")
-    sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
+    enough = continuous.is_over if plan.info.detect else None
+    sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
 
 
 def find_pythons(
@@ -128,13 +135,20 @@ def report(
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
     from nnbench.execution import machine
+    from nnbench.figures import metrics
     from nnbench.proof import judge
     from nnbench.runs import comparison, continuous
 
     floor = machine.noise_floor(run.info.environment, turns=run.info.turns)
-    changes = continuous.compare(run, chosen_limits(gates, run.cells), floor)
+    limits = [*chosen_limits(gates, run.cells)]
+    if run.info.detect:
+        training = metrics.Gate(metrics.TRAINING, run.info.detect)
+        limits = [training, *(gate for gate in limits if gate.metric is not metrics.TRAINING)]
+    changes = continuous.compare(run, limits, floor)
     if table_format == "md":
-        click.echo(caption(run.info, titles, floor) + "\n")
+        made = len({cell.round for cell in run.cells})
+        info = replace(run.info, rounds=made) if run.info.detect else run.info
+        click.echo(caption(info, titles, floor) + "\n")
     PRINTERS[table_format](changes)
     click.echo(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]

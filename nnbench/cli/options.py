@@ -86,7 +86,11 @@ FOLDER = Folder()
 FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
 #: Options of ``run`` that are written in another way than in a file.
-SPELLED: dict[str, click.ParamType[Any]] = {"target_accuracy": Percentage(), "output": FOLDER}
+SPELLED: dict[str, click.ParamType[Any]] = {
+    "target_accuracy": Percentage(),
+    "detect": Percentage(),
+    "output": FOLDER,
+}
 HINTS = get_type_hints(RunTable, include_extras=True)
 
 

@@ -66,14 +66,18 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 @without_plugins
 def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     """Train backends on a workload; write accuracy and timing tables."""
-    from nnbench.runs import planning, store
+    from nnbench.runs import detection, planning, store
 
     if resume:
         if not given() <= {"resume", "progress"}:
             text = "--resume goes on as planned, and takes no options but --progress"
             raise click.UsageError(text)
         plan, progress = planning.resume(resume), asked["progress"]
-        sys.exit(execute(plan, resume, progress=progress, conclude=conclude, is_resumed=True))
+        enough = detection.is_over if plan.info.detect else None
+        ended = execute(
+            *(plan, resume), progress=progress, conclude=conclude, is_resumed=True, enough=enough
+        )
+        sys.exit(ended)
     asked = combine(asked, config)
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
@@ -81,7 +85,8 @@ def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
     plan = planning.plan(command=command_line(), overrides=overrides, **asked)
     folder = output or store.default_folder(plan.info)
-    sys.exit(execute(plan, folder, progress=progress, conclude=conclude))
+    enough = detection.is_over if plan.info.detect else None
+    sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
 
 
 def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -95,6 +100,10 @@ def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
     if "effort" in typed:
         written.pop("effort", None)
     asked = dict(defaults)
+    if "detect" in {**written, **typed}:
+        from nnbench.runs import detection
+
+        asked["rounds"] = detection.MOST_ROUNDS
     for source in (written, typed):
         if effort := source.get("effort"):
             asked |= EFFORTS[effort].values
@@ -166,5 +175,20 @@ def conclude(run: Run) -> ExitCode:
     print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
     click.echo(f"Results: {run.folder}")
     info = run.info
+    if info.detect:
+        say_what_is_undecided(run)
     code = judge.exit_code(run.cells, info.required, require_proof=info.require_proof)
     return gravest([code, ExitCode.ACCURACY if run.strays else None])
+
+
+def say_what_is_undecided(run: Run) -> None:
+    """Say how many rounds the verdicts that are missing would take, by what their pairs varied so far."""
+    from nnbench.figures import statistics
+    from nnbench.runs import detection
+
+    for name, found in detection.undecided(run).items():
+        stdev, detect = found.stdev, run.info.detect
+        if stdev and detect:
+            rounds = statistics.rounds_for(stdev, detect)
+            text = f"{name} is undecided: its pairs vary by {stdev:.1%}; about {rounds} rounds would do"
+            click.echo(f"nnbench: {text}", err=True)

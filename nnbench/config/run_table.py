@@ -93,6 +93,12 @@ class RunTable:
         in_file="that training must reach, as a fraction",
     )
     rounds: Count | None = option("Blocks, each with a seed of its own.", "-r", default=3)
+    detect: Share | None = option(
+        "Make rounds until each verdict is in: that a backend differs from the baseline, or by less than "
+        "this, in percent. At most 100 rounds, or --rounds.",
+        in_file="make rounds until each verdict is in: that a backend differs from the baseline, or by "
+        "less than this, a fraction",
+    )
     seed: Seed | None = option(
         "Of the first round, to repeat a run or to pair it with another. Whoever knows it can "
         "prepare for it, so by default each round has one that nobody could know.",

@@ -270,7 +270,7 @@ TABLES = {
         ("deviation", "images", "final_loss", "rounds", "difference", "target_s"),
     ),
     "timing": Layout(
-        "Timing (verdict against {baseline}, noise floor {floor})",
+        "Timing (verdict against {baseline}, noise floor {floor}{detect})",
         (
             *("backend", "rank", "rounds", "train_s_per_epoch", "images_per_s", "ratio"),
             *("interval", "verdict", "proof"),
@@ -318,6 +318,7 @@ def tables(info: RunInfo) -> dict[str, Table]:
     """Return every table of a run by the name that users type."""
     named = {
         "baseline": info.baseline,
+        "detect": f"; same within {info.detect:.1%}" if info.detect else "",
         "floor": f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}",
         "bars": BARS,
         "load": "" if info.proof is None else "; load is on it",

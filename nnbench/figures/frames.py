@@ -204,7 +204,7 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     They are compared block by block, in turns if there are, within a class; Holm's method adjusts p-values.
     """
     baseline = groups.get(info.baseline, Group([], [], [], []))
-    compared = {name: compare(group, baseline, info.noise_floor) for name, group in groups.items()}
+    compared = {name: compare(info, group, baseline) for name, group in groups.items()}
     others = [c if name != info.baseline else None for name, c in compared.items()]
     intervals = [c.interval if c else None for c in others]
     against = {
@@ -225,7 +225,7 @@ def _shared(remarks: Sequence[list[str]]) -> list[str]:
     return [text for text in first if others and all(text in other for other in others)]
 
 
-def compare(group: Group, other: Group, floor: float) -> Comparison | None:
+def compare(info: RunInfo, group: Group, other: Group) -> Comparison | None:
     """Compare the times of two backends in the rounds that rank.
 
     None if there is none, if the first has no rank, or if their classes differ.
@@ -236,7 +236,7 @@ def compare(group: Group, other: Group, floor: float) -> Comparison | None:
     others = {cell.round: cell for cell, obstacle in ranking if not obstacle}
     pairs = [(cell, others[cell.round]) for cell in group.cells if cell.round in others]
     logs = _known(metrics.TRAINING.log_ratio(*pair) for pair in pairs)
-    return statistics.compare(logs, floor) if logs else None
+    return statistics.compare(logs, info.noise_floor, info.detect) if logs else None
 
 
 def _head(info: RunInfo, name: str, group: Group) -> Row:

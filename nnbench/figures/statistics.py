@@ -9,7 +9,9 @@ ratios with intervals instead of bare significance; Student, "The probable error
 M. Hollander, D. Wolfe and E. Chicken, *Nonparametric statistical methods* (2014), sections 3.1 to
 3.3, for the signed-rank test and its interval, which is Tukey's; B. Efron and R. Tibshirani, *An
 introduction to the bootstrap* (1993), chapter 13; S. Holm, "A simple sequentially rejective
-multiple test procedure" (1979). How often the intervals are right: ``tests/studies/coverage.py``.
+multiple test procedure" (1979); for verdicts that may be looked at after each block, T. Lai, "On
+confidence sequences" (1976), and H. Wang and A. Ramdas, "Anytime-valid t-tests and confidence
+sequences for Gaussian means with unknown variance" (2025). How often the intervals are right: ``tests/studies/coverage.py``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ Verdict = Literal["faster", "slower", "same", "inconclusive"]
 CONFIDENCE = 0.95
 FEWEST_RANKED = 10  #: pairs, below which the ranks' interval is hardly narrower than their range
 FEWEST_RESAMPLED = 6  #: values, below which a bootstrap is too narrow
+MIXTURE = 4.0  #: of effects, in variances of a pair: narrow intervals from five pairs on
 POWER = 0.8  #: chance to find what is said to be found
 RESAMPLES = 9999
 MANY = 200  #: values, from which on the bootstrap draws only what it needs
@@ -55,9 +58,12 @@ class Comparison:
     ratio: float
     p_value: float | None  #: None with a single pair, or without variation
     verdict: Verdict
+    stdev: float | None = None  #: of the logarithms of the pairs' ratios; None with a single one
 
 
-def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Comparison:
+def compare(
+    log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR, detect: float | None = None
+) -> Comparison:
     """Compare two series of times by their pairs.
 
     Parameters
@@ -66,6 +72,9 @@ def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Compar
         The logarithm of each pair's ratio.
     floor
         The relative difference below which this machine cannot tell two series apart.
+    detect
+        The one that is looked for after each pair, until there is a verdict. Interval and p hold
+        whenever one stops, and those that differ by less than this may be called the same.
 
     Raises
     ------
@@ -75,13 +84,18 @@ def compare(log_ratios: Sequence[float], floor: float = DEFAULT_FLOOR) -> Compar
     if not log_ratios:
         raise ValueError("there must be at least one pair")
     logs = np.asarray(log_ratios)
-    middle = interval(logs)
+    middle, p = (
+        (interval(logs), p_value(logs))
+        if detect is None
+        else (anytime_interval(logs), anytime_p(logs))
+    )
     return Comparison(
         pairs=len(logs),
         interval=middle,
         ratio=float(np.exp(np.median(logs))),
-        p_value=p_value(logs),
-        verdict=decide(middle, floor),
+        p_value=p,
+        verdict=decide(middle, floor, detect),
+        stdev=float(logs.std(ddof=1)) if len(logs) > 1 else None,
     )
 
 
@@ -101,6 +115,53 @@ def interval(logs: NDArray[np.float64]) -> Interval | None:
     else:
         ends = _percentiles(resampled_medians(logs, np.random.default_rng(0)))
     return _ratio(float(np.median(logs)), ends)
+
+
+def anytime_interval(logs: NDArray[np.float64]) -> Interval | None:
+    """Return the median ratio with an interval that holds whenever one looks at it, or stops.
+
+    Of a normal distribution the intervals of all numbers of pairs hold the centre at once with 95%: t is
+    weighed against a mixture of effects, of which those larger than 20 times in favour are left out.
+    None with fewer than four pairs, whose interval would have no ends.
+    """
+    half = _anytime_half(len(logs))
+    if not math.isfinite(half):
+        return None
+    center, reach = float(logs.mean()), half * float(logs.std(ddof=1))
+    return _ratio(float(np.median(logs)), (center - reach, center + reach))
+
+
+def _anytime_half(pairs: int) -> float:
+    """Return half of the length of an interval that always holds, in standard deviations of a pair."""
+    if pairs < 2:
+        return math.inf
+    weight = 1 + pairs * MIXTURE
+    bound = (math.sqrt(weight) / (1 - CONFIDENCE)) ** (2 / pairs)
+    if bound >= weight:
+        return math.inf
+    return math.sqrt((pairs - 1) / pairs * (bound - 1) / (1 - bound / weight))
+
+
+def anytime_p(logs: NDArray[np.float64]) -> float | None:
+    """Return the p-value that belongs to such intervals: one over the evidence; None if nothing varies."""
+    pairs = len(logs)
+    if pairs < 2 or not np.ptp(logs):
+        return None
+    weight = 1 + pairs * MIXTURE
+    squared = pairs / (pairs - 1) * float(logs.mean() ** 2 / logs.var(ddof=1))
+    evidence = pairs * (math.log1p(squared) - math.log1p(squared / weight)) - math.log(weight)
+    return min(1.0, math.exp(-evidence / 2))
+
+
+def rounds_for(stdev: float, detect: float) -> int:
+    """Return after how many pairs there is a verdict at the latest, if they go on varying so.
+
+    Then the interval is shorter than the way from 1 to ``detect``, and cannot hold both.
+    """
+    pairs = 2
+    while 2 * stdev * _anytime_half(pairs) > math.log1p(detect):
+        pairs += 1
+    return pairs
 
 
 def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interval | None:
@@ -251,11 +312,12 @@ def findable(stdev: float, pairs: int, floor: float) -> float:
     return math.expm1(max(significant, beyond))
 
 
-def decide(middle: Interval | None, floor: float) -> Verdict:
+def decide(middle: Interval | None, floor: float, detect: float | None = None) -> Verdict:
     """Return the verdict.
 
     A difference counts if its interval excludes 1 and the ratio itself is beyond the floor. The
-    two are the same if the whole interval lies within the floor. Everything else is undecided.
+    two are the same if the whole interval lies within the floor, or within what was to be
+    detected. Everything else is undecided.
     """
     if middle is None:
         return "inconclusive"
@@ -263,7 +325,8 @@ def decide(middle: Interval | None, floor: float) -> Verdict:
         return "slower"
     if middle.high < 1 and middle.ratio < 1 / (1 + floor):
         return "faster"
-    within = 1 / (1 + floor) <= middle.low and middle.high <= 1 + floor
+    reach = 1 + (detect or floor)
+    within = 1 / reach <= middle.low and middle.high <= reach
     return "same" if within else "inconclusive"
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from nnbench.contract.errors import ExitCode, ResultsError, gravest
 from nnbench.figures import accuracies, metrics, statistics
-from nnbench.figures.metrics import Scale
+from nnbench.figures.metrics import TRAINING, Scale
 from nnbench.records import Kind
 
 if TYPE_CHECKING:
@@ -65,6 +65,15 @@ class Outcome(StrEnum):
         member._value_ = name
         member.code, member.meaning = code, meaning
         return member
+
+
+#: What becomes of a training time where a difference was to be detected.
+BY_VERDICT: dict[Verdict, Outcome] = {
+    "slower": Outcome.REGRESSION,
+    "faster": Outcome.PASSED,
+    "same": Outcome.PASSED,
+    "inconclusive": Outcome.INCONCLUSIVE,
+}
 
 
 class Samples(NamedTuple):
@@ -136,17 +145,35 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
 
 
 def find_changes(
-    base: Run, new: Run, gates: Sequence[Gate], floor: float, sample: Sampler
+    base: Run,
+    new: Run,
+    gates: Sequence[Gate],
+    floor: float,
+    sample: Sampler,
+    detect: float | None = None,
 ) -> list[Change]:
-    """Compare every backend of two runs in every gated figure, as ``sample`` measures it."""
+    """Compare every backend of two runs in every gated figure, as ``sample`` measures it.
+
+    If a difference was to be detected, the verdict on training times decides, not their limit.
+    """
     labels = dict.fromkeys([*base.info.backends, *new.info.backends])
     return [
-        _compare(base, new, backend, gate, floor, sample) for backend in labels for gate in gates
+        _compare(
+            base, new, backend, gate, floor, sample, detect if gate.metric is TRAINING else None
+        )
+        for backend in labels
+        for gate in gates
     ]
 
 
 def _compare(
-    base: Run, new: Run, backend: str, gate: Gate, floor: float, sample: Sampler
+    base: Run,
+    new: Run,
+    backend: str,
+    gate: Gate,
+    floor: float,
+    sample: Sampler,
+    detect: float | None,
 ) -> Change:
     change = partial(Change, backend=backend, gate=gate)
     if problem := _problem(base, new, backend):
@@ -159,8 +186,10 @@ def _compare(
         return change(outcome=Outcome.MISSING, message=text)
     match gate.metric.scale:
         case Scale.RATIO:
-            verdict: Verdict | AccuracyVerdict | None = statistics.decide(found.interval, floor)
-            outcome = _outcome(found.interval, max(gate.threshold, floor))
+            decided = statistics.decide(found.interval, floor, detect)
+            verdict: Verdict | AccuracyVerdict | None = decided
+            limit = max(gate.threshold, floor)
+            outcome = BY_VERDICT[decided] if detect else _outcome(found.interval, limit)
         case Scale.DIFFERENCE:
             is_proved = all(
                 c.proof and c.proof.is_whole for c in new.of(backend) if c.status.counts

@@ -14,9 +14,9 @@ from nnbench.config import files
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import accuracies, statistics
-from nnbench.figures.metrics import Scale
+from nnbench.figures.metrics import TRAINING, Gate, Scale
 from nnbench.records import OWN_NAMES
-from nnbench.runs import comparison, planning
+from nnbench.runs import comparison, detection, planning
 from nnbench.runs.comparison import Samples
 from nnbench.runs.run import Run
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nnbench.execution.interpreters import Interpreter
-    from nnbench.figures.metrics import Gate, Metric
+    from nnbench.figures.metrics import Metric
     from nnbench.records import CellResult, Environment
     from nnbench.runs.comparison import Change
     from nnbench.runs.planning import Plan
@@ -100,7 +100,14 @@ def merge(base: Environment, head: Environment) -> dict[str, Any]:
 
 def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
     """Compare head with base in every gated figure, paired by round."""
-    return comparison.find_changes(side(run, BASE), side(run, HEAD), gates, floor, paired)
+    sides = side(run, BASE), side(run, HEAD)
+    return comparison.find_changes(*sides, gates, floor, paired, run.info.detect)
+
+
+def is_over(run: Run) -> bool:
+    """Tell whether each backend's times have a verdict; before the first block none has."""
+    changes = compare(run, [Gate(TRAINING, 0)], run.info.noise_floor)
+    return detection.has_begun(run) and all(c.verdict != "inconclusive" for c in changes)
 
 
 def side(run: Run, name: str) -> Run:
@@ -127,7 +134,10 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
             logs = [
                 (pair, log) for pair in cells if (log := metric.log_ratio(*pair[::-1])) is not None
             ]
-            interval = statistics.compare([log for _, log in logs]).interval if logs else None
+            detect = head.info.detect if metric is TRAINING else None
+            interval = None
+            if logs:
+                interval = statistics.compare([log for _, log in logs], detect=detect).interval
             return Samples(*_values(metric, [pair for pair, _ in logs]), interval)
         case Scale.DIFFERENCE:
             found = accuracies.compare(

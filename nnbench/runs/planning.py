@@ -44,7 +44,14 @@ def plan(*, backends: Sequence[str], **asked: Any) -> Plan:
     """Return the run that the options of ``nnbench run`` ask for.
 
     ``asked`` is what :func:`make` takes.
+
+    Raises
+    ------
+    NnbenchError
+        As :func:`make`, and if verdicts are wanted of a run that leaves no ranks.
     """
+    if asked.get("detect") and asked.get("proof") == "off":
+        raise NnbenchError("--detect needs a proof: --proof off leaves no ranks, and no verdicts")
     return make([(each.entry, each) for each in selection.parse(backends)], **asked)
 
 
@@ -65,14 +72,15 @@ def make(
     proof: ProofMode = "sampled",
     keep_states: bool = False,
     require_proof: bool = False,
+    detect: float | None = None,
 ) -> Plan:
     """Return the plan of a run; its ``choices`` are entries, with what they were selected from.
 
     Raises
     ------
     NnbenchError
-        If a name is unknown, a named backend is unavailable, there are too few CPUs, or a proof is
-        required of a run without.
+        If a name is unknown, a named backend is unavailable, there are too few CPUs, a proof is
+        required of a run without, or a difference is to be found that the machine cannot see.
     """
     if require_proof and proof == "off":
         raise NnbenchError("--require-proof needs a proof, and --proof off makes none")
@@ -105,11 +113,15 @@ def make(
         proof=proof,
         keep_states=keep_states,
         require_proof=require_proof,
+        detect=detect,
         budget_s=budget,
         timeout_s=timeout,
         executor=executor,
         machines=machines,
     )
+    if detect is not None and info.noise_floor >= detect:
+        floor = f"the noise floor of this machine is {info.noise_floor:.1%}"
+        raise NnbenchError(f"--detect must be above it: {floor}, as nnbench selftest measures it")
     return Plan(info, entries, chosen)
 
 

@@ -133,7 +133,7 @@ def headline(run: Run) -> Headline:
         )
     second = others[0].backend
     groups = run.groups[second], run.groups[best.backend]
-    comparison = frames.compare(*groups, run.info.noise_floor)
+    comparison = frames.compare(run.info, *groups)
     if comparison is None:
         return Headline(pace, f"It has no round in common with {second}.")
     match comparison.verdict:

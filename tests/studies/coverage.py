@@ -2,7 +2,7 @@
 
 ``python -m tests.studies.coverage`` draws a block's log ratios anew in each trial and counts how often the 95%
 interval holds the centre. Where the centre is that of equal backends, the other trials are false
-alarms. It takes the intervals from ``nnbench.figures.statistics``, and holds them against the percentile
+alarms. ``--detect`` looks at each block, and stops when there is a verdict. It takes the intervals from ``nnbench.figures.statistics``, and holds them against the percentile
 bootstrap of the median, which nnbench had from six pairs on. ``--estimators`` compares what a block
 could make of its turns. Every table is the same each time (``--seed``).
 """
@@ -12,13 +12,17 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from nnbench.figures import statistics
+from nnbench.records import DEFAULT_TURN_FLOOR
+from nnbench.runs.detection import MOST_ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,6 +93,33 @@ def hodges_lehmann(values: Values) -> float:
     return float(np.median(values[ones] + values[others])) / 2
 
 
+class Sought(NamedTuple):
+    """What came of trials that looked for a difference until there was a verdict."""
+
+    verdicts: Counter[str]
+    covered: float  #: share of trials whose interval held the centre, where they stopped
+    rounds: float  #: on average
+    most: float  #: that 19 of 20 trials took at most
+
+
+def seek(
+    draw: Draw, ratio: float, detect: float, noise: float, trials: int, seed: int = 0
+) -> Sought:
+    """Look for a difference after each block, as ``--detect`` does, with a noise of so much a pair."""
+    rng = np.random.default_rng(seed)
+    verdicts, rounds, held = Counter[str](), [], 0
+    for _ in range(trials):
+        logs = (math.log(ratio) + noise / NOISE * draw(rng, MOST_ROUNDS)).tolist()
+        for n in range(1, MOST_ROUNDS + 1):
+            found = statistics.compare(logs[:n], DEFAULT_TURN_FLOOR, detect)
+            if found.verdict != "inconclusive":
+                break
+        verdicts[found.verdict] += 1
+        rounds.append(n)
+        held += found.interval is not None and found.interval.low <= ratio <= found.interval.high
+    return Sought(verdicts, held / trials, fmean(rounds), float(np.quantile(rounds, 0.95)))
+
+
 ESTIMATORS: dict[str, Callable[[Values], float]] = {
     "mean": lambda values: float(values.mean()),
     "mean less 20% at both ends": lambda values: float(stats.trim_mean(values, 0.2)),
@@ -155,15 +186,44 @@ def report_estimators(trials: int) -> None:
     show("Standard deviation of a block's ratio from its turns", ["", *headings], rows)
 
 
+def report_sought(trials: int, seed: int) -> None:
+    """Print how often verdicts are right that were waited for, and how long they took."""
+    rows = []
+    for detect, noise in ((0.03, 0.01), (0.03, 0.012), (0.03, 0.02), (0.02, 0.012)):
+        for draw in DISTRIBUTIONS:
+            equal, slower = (
+                seek(draw, ratio, detect, noise, trials, seed) for ratio in (1.0, 1 + detect)
+            )
+            alarms = equal.verdicts["slower"] + equal.verdicts["faster"]
+            found = slower.verdicts["slower"]
+            shares = (alarms, found, slower.verdicts["same"])
+            covered = min(equal.covered, slower.covered)
+            took = (f"{each.rounds:.1f} ({each.most:.0f})" for each in (equal, slower))
+            rows.append(
+                [
+                    f"{detect:.0%} at {noise:.1%}, {draw.__name__}",
+                    *(f"{share / trials:.1%}" for share in shares),
+                    f"{covered:.1%}",
+                    *took,
+                ]
+            )
+    headings = ["", "false alarms", "found", "missed", "held, at least"]
+    headings += ["rounds, equal (19 of 20)", "rounds, slower (19 of 20)"]
+    show(f"A difference that is looked for after each block, {trials} trials each", headings, rows)
+
+
 def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--estimators", action="store_true")
+    parser.add_argument("--detect", action="store_true")
     options = parser.parse_args()
     if options.estimators:
         report_estimators(options.trials)
+    elif options.detect:
+        report_sought(options.trials, options.seed)
     else:
         report_intervals(options.trials, options.seed)
 

@@ -35,6 +35,20 @@ def planned(tmp_path, monkeypatch, call):
     return plan
 
 
+@pytest.mark.parametrize(
+    ("arguments", "config", "rounds"),
+    [
+        (["--detect", "10%"], 'backends = "python"\n', 100),
+        ([], 'backends = "python"\ndetect = 0.1\n', 100),
+        (["--detect", "10"], CONFIG, 2),
+        (["--detect", "10%", "--rounds", "7"], CONFIG, 7),
+    ],
+)
+def test_looking_for_a_difference_allows_many_rounds(planned, arguments, config, rounds):
+    info, *_ = planned(*arguments, config=config)
+    assert (info.detect, info.rounds) == (0.1, rounds)
+
+
 def test_file_says_what_is_run(planned, tmp_path):
     info, labels, output = planned()
     assert (info.rounds, info.seed, labels) == (2, 5, ["python"])

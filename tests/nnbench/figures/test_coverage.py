@@ -22,3 +22,11 @@ def test_block_is_best_summed_up_by_its_median_where_parts_are_disturbed():
         return coverage.spread(estimate, lambda rng, n: coverage.turns(rng, n, 0.4), 45, 200)
 
     assert min(coverage.ESTIMATORS, key=spread) == "median"
+
+
+@pytest.mark.parametrize("draw", coverage.DISTRIBUTIONS, ids=lambda draw: draw.__name__)
+def test_difference_that_is_looked_for_is_found_and_none_is_made_up(draw):
+    equal, slower = (coverage.seek(draw, ratio, 0.03, 0.01, 200) for ratio in (1.0, 1.03))
+    assert equal.verdicts["slower"] + equal.verdicts["faster"] <= 10  # 5%
+    assert slower.verdicts["slower"] >= 190
+    assert min(equal.covered, slower.covered) > 0.92

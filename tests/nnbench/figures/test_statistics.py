@@ -140,6 +140,73 @@ def test_verdict(low, ratio, high, verdict):
     assert statistics.decide(Interval(ratio, low, high), floor=0.05) == verdict
 
 
+@pytest.mark.parametrize("pairs", [4, 5, 20])
+def test_evidence_is_20_at_the_ends_of_an_interval_that_always_holds(pairs):
+    logs = np.random.default_rng(pairs).normal(size=pairs)
+    interval = statistics.anytime_interval(logs)
+
+    def evidence(center):  # against it: the mixture's likelihood by its own, both of t
+        freedom, weight = pairs - 1, 1 + statistics.MIXTURE * pairs
+        t = (logs.mean() - center) / stats.sem(logs)
+        return stats.t.pdf(t / weight**0.5, freedom) / weight**0.5 / stats.t.pdf(t, freedom)
+
+    assert evidence(np.log(interval.low)) == pytest.approx(20)
+    assert evidence(np.log(interval.high)) == pytest.approx(20)
+    assert statistics.anytime_p(logs - np.log(interval.low)) == pytest.approx(0.05)
+    assert statistics.anytime_p(logs + 9) == pytest.approx(1 / evidence(-9))
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3])
+def test_interval_that_always_holds_needs_four_pairs(pairs):
+    logs = np.random.default_rng(pairs).normal(size=pairs)
+    assert statistics.anytime_interval(logs) is None
+    found = statistics.compare(logs.tolist(), 0.01, detect=0.03)
+    assert (found.interval, found.verdict) == (None, "inconclusive")
+
+
+def test_interval_that_always_holds_is_wider_than_that_of_one_look():
+    logs = np.random.default_rng(0).normal(size=8)
+    once, always = statistics.interval(logs), statistics.anytime_interval(logs)
+    assert always.low < once.low < always.ratio == once.ratio < once.high < always.high
+
+
+def test_pairs_that_do_not_vary_have_an_exact_interval_and_no_p():
+    found = statistics.compare([0.0] * 4, 0.01, detect=0.03)
+    assert (found.interval, found.p_value) == (Interval(1.0, 1.0, 1.0), None)
+    assert (found.verdict, found.stdev) == ("same", 0.0)
+
+
+def test_evidence_for_nothing_is_a_p_of_1():
+    assert statistics.anytime_p(np.array([-1.0, 1.0, -2.0, 2.0])) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("low", "ratio", "high", "verdict"),
+    [
+        (0.98, 1.00, 1.02, "same"),  # beyond the floor, but within what is looked for
+        (0.98, 1.00, 1.031, "inconclusive"),
+        (1.001, 1.012, 1.02, "slower"),  # found, though it is less than what is looked for
+        (1.001, 1.009, 1.02, "same"),
+        (0.96, 0.98, 0.999, "faster"),
+    ],
+)
+def test_verdict_on_what_is_looked_for(low, ratio, high, verdict):
+    assert statistics.decide(Interval(ratio, low, high), 0.01, detect=0.03) == verdict
+
+
+@pytest.mark.parametrize(("stdev", "detect"), [(0.01, 0.03), (0.03, 0.03), (0.001, 0.5)])
+def test_rounds_are_as_many_as_leave_no_interval_undecided(stdev, detect):
+    rounds = statistics.rounds_for(stdev, detect)
+
+    def length(pairs):
+        logs = np.tile([1.0, -1.0], pairs)[:pairs]
+        logs *= stdev / logs.std(ddof=1)
+        found = statistics.anytime_interval(logs)
+        return np.log(found.high / found.low) if found else np.inf
+
+    assert length(rounds) <= np.log1p(detect) < length(rounds - 1)
+
+
 @pytest.mark.parametrize("pairs", [3, 6, 9])
 def test_what_is_findable_is_found_in_four_of_five(pairs):
     rng = np.random.default_rng(pairs)

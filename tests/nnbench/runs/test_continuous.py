@@ -175,6 +175,30 @@ def test_turns_are_compared_where_both_sides_took_them(make_run, in_turns):
     assert change.base == change.new  # the whole cells took as long
 
 
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.04, "regression"), (0.9, "passed"), (1.0, "passed")]
+)
+def test_difference_that_was_looked_for_decides_whatever_the_limit(make_run, factor, outcome):
+    run = make_run(DRIFTING, [factor * seconds for seconds in DRIFTING])
+    run = Run(replace(run.info, detect=0.06), run.cells)
+    (change,) = continuous.compare(run, [TRAIN], 0.02)
+    assert (change.outcome, continuous.is_over(run)) == (outcome, True)
+
+
+def test_accuracies_keep_their_limit_where_a_difference_is_looked_for(make_run):
+    run = make_run([1.0] * 4, [1.0] * 4, ((0.9,), (0.89,)))
+    changes = continuous.compare(Run(replace(run.info, detect=0.1), run.cells), [ACCURACY], 0.02)
+    assert [change.outcome for change in changes] == ["regression"]
+
+
+def test_looking_goes_on_until_there_is_a_verdict(make_run, make_failed):
+    run = make_run(DRIFTING, DRIFTING[::-1])
+    looking = replace(run.info, detect=0.06)
+    assert not continuous.is_over(Run(looking, run.cells))
+    assert not continuous.is_over(Run(looking, []))
+    assert not continuous.is_over(Run(looking, [make_failed("one@base", status="skipped")]))
+
+
 def test_rounds_that_one_side_lacks_are_left_out(make_run):
     run = make_run([1.0, 9.0, *[1.0] * 6, 9.0], [1.0, None, *[1.0] * 6])
     (change,) = continuous.compare(run, [TRAIN], 0.02)

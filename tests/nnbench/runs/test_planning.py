@@ -173,6 +173,18 @@ def test_unknown_executor_is_refused():
         plan(executor="locale")
 
 
+def test_difference_below_the_noise_floor_is_not_looked_for(monkeypatch, make_info):
+    monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)
+    assert plan(detect=0.06).info.detect == 0.06
+    with pytest.raises(NnbenchError, match=r"^--detect must be above it: the noise floor of this"):
+        plan(detect=0.01)
+
+
+def test_without_ranks_there_are_no_verdicts_to_wait_for():
+    with pytest.raises(NnbenchError, match="--detect needs a proof"):
+        plan(proof="off", detect=0.1)
+
+
 @pytest.mark.parametrize("asked", [{}, {"proof": "full", "require_proof": True}])
 def test_plan_says_how_much_is_to_be_proved(asked, monkeypatch, make_info):
     monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)
