@@ -461,7 +461,7 @@ class RoundsLater(Right):
         return to_tf32(a) @ to_tf32(b) if getattr(self, "rounds", False) else a @ b
 
 
-@cheat("named", r"stretches")
+@cheat("named", r"stretches|products in bf16")
 class RoundsEveryOtherPart(Right):
     """Products in bfloat16 in every other part: where steps take signs, each could be luck."""
 
