@@ -260,13 +260,11 @@ class CellResult:
     peak_gflops: float | None = None  #: that such CPUs cannot pass; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
     machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
-    cpus: tuple[
-        int, ...
-    ] = ()  #: that it was pinned to; empty where the system cannot, and in older runs
+    #: CPUs that it was pinned to; empty where the system cannot, and in older runs
+    cpus: tuple[int, ...] = ()
     shared_cpus: tuple[int, ...] = ()  #: those of them that another nnbench held
-    block_attempt: int = (
-        0  #: a block that did not come to its end runs again, whole; the last counts
-    )
+    #: a block that did not come to its end runs again, whole; the last counts
+    block_attempt: int = 0
     point: int = 0  #: what was trained: an index into RunInfo.points
     load_s: float | None = (
         None  #: of the initial parameters, on the clock: a share of the first part

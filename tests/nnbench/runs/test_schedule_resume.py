@@ -85,9 +85,9 @@ class Run:
         return calls
 
     def cells(self):
-        """Return what must be equal after an interruption: all that counts, but the times."""
-        found = read_final(self.folder)
-        return [replace(cell, started="", wall_s=0.0, block_attempt=0) for cell in found]
+        """Return what must be equal after an interruption: all that counts, but times and places."""
+        same = {"started": "", "wall_s": 0.0, "block_attempt": 0, "cpus": (), "shared_cpus": ()}
+        return [replace(cell, **same) for cell in read_final(self.folder)]
 
 
 @pytest.fixture
