@@ -161,7 +161,6 @@ class Part:
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
     waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
-    added_s: float = 0.0  #: of train_s, by the parent's clock: time in which threads waited, for others or for show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from tempfile import TemporaryFile
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from nnbench.contract.errors import ExitCode, ResultsError
@@ -26,7 +25,6 @@ from nnbench.contract.spec import RULES, flatten
 from nnbench.data import arrays, seeding
 from nnbench.execution import process
 from nnbench.execution.tree import own_wait_s
-from nnbench.proof import guards
 from nnbench.records import (
     Close,
     Closed,
@@ -308,17 +306,6 @@ class Used(NamedTuple):
             return None
         return max(0.0, self.wall_s - self.late_s - min(self.waited_s, PASSING_S))
 
-    def unheld_s(self, train_s: float) -> float:
-        """Return what nothing but waiting explains of the time beside a worker's clock.
-
-        Others may have had the CPU. But a worker can also see to it that something of its own always waits
-        for one, while it computes and its clock stands still. So that time is on its clock.
-        """
-        if self.late_s is None or self.waited_s is None:
-            return 0.0
-        beside_s = self.wall_s - self.late_s - train_s - guards.CALL_S
-        return max(0.0, min(self.waited_s, beside_s))
-
 
 class Meter:
     """Measures what a worker uses, from the moment it is let go on until it is stopped again."""
@@ -351,7 +338,6 @@ class Call(NamedTuple):
     state: State
     used: Used
     dump: Used
-    added_s: float = 0.0  #: of the time of training, by nnbench's clock
 
     def parts(self, sha256: str) -> list[Part]:
         """Return what each epoch has of it; the last one ends at the cut."""
@@ -367,7 +353,6 @@ class Call(NamedTuple):
                     late_s=_times(self.used.late_s, share),
                     waited_s=_times(self.used.waited_s, share),
                     cpu_s=_times(self.used.cpu_s, share),
-                    added_s=self.added_s * share,
                 )
             )
         parts[-1] = replace(
@@ -616,8 +601,6 @@ class Cell:
         worker.send(command)
         trained = worker.receive(Trained)
         used = meter.stop()
-        added_s = used.unheld_s(trained.train_s)
-        trained = msgspec.structs.replace(trained, train_s=trained.train_s + added_s)
         self._require("losses", trained.losses, steps)
         state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
@@ -626,7 +609,7 @@ class Cell:
         self._pace_s = trained.train_s / steps
         if layers is not None:
             self.load_s = trained.load_s
-        return Call(counts, trained, state, used, dump, added_s)
+        return Call(counts, trained, state, used, dump)
 
     def _take(self, images: int) -> NDArray[np.int64]:
         """Return what is next in the orders."""

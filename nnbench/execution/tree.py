@@ -21,7 +21,7 @@ from nnbench.execution import gpu, supervisor
 from nnbench.execution.supervisor import numbered, read_stat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 STOP_S = 1.0  #: how long a thread may take to be stopped; a system call may have to end first
@@ -162,6 +162,9 @@ class Tree:
             others = {cpu for tid in _threads(pid) for cpu in _affinity(tid)} - set(cpus)
             if others:
                 found.append(f"could run on CPU {_listed(others)}, was given {_listed(cpus)}")
+        given = self.standing and (self.standing.policy, self.standing.nice)
+        if any(priority not in {None, given} for pid in members for priority in _priorities(pid)):
+            found.append("ran at another priority than it was given")
         if device == "cpu" and not gpu.holders().isdisjoint(members):
             found.append("has memory on a GPU, as a backend of the device cpu")
         return found
@@ -249,6 +252,15 @@ def _is_stopped(pid: int) -> bool:
 def _is_ended(pid: int) -> bool:
     stat = read_stat(pid)
     return stat is None or stat.state in "ZX"
+
+
+def _priorities(pid: int) -> Iterator[tuple[int, int] | None]:
+    """Yield policy and nice value of a process's threads; None of one that has ended, or is not to be asked."""
+    for thread in _threads(pid) if supervisor.KNOWN else ():
+        try:
+            yield os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)
+        except OSError:
+            yield None
 
 
 def _affinity(thread: int) -> set[int]:

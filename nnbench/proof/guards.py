@@ -46,7 +46,6 @@ class Call(NamedTuple):
     cpu_s: float | None
     dump_cpu_s: float | None
     dump_s: float | None
-    added_s: float
 
 
 def calls(result: CellResult) -> list[Call]:
@@ -71,7 +70,6 @@ def _together(parts: Sequence[Part]) -> Call:
         cpu_s=_sum(part.cpu_s for part in parts),
         dump_cpu_s=last.dump_cpu_s,
         dump_s=last.dump_s,
-        added_s=sum(part.added_s for part in parts),
     )
 
 
@@ -165,11 +163,12 @@ def _more_cpus_than_given(result: CellResult) -> str | None:
 def _less_than_the_wall_time(result: CellResult) -> str | None:
     """Tell whether the worker's clock ran slow, or not all the time.
 
-    What nobody could run in is not held against it: of that, nnbench has added to its time what was not on its clock.
+    What nobody could run in is not held against it, on its clock or not: the CPU time is what a busy
+    machine cannot lengthen.
     """
     timed = calls(result)
     walls = [
-        (call, call.wall_s - call.train_s - call.late_s - (call.waited_s - call.added_s))
+        (call, call.wall_s - call.train_s - call.late_s - call.waited_s)
         for call in timed
         if call.wall_s is not None and call.late_s is not None and call.waited_s is not None
     ]
@@ -207,11 +206,10 @@ def _clocks_disagree(result: CellResult) -> str | None:
     if not by_device or len(by_device) < len(result.epochs):
         return None
     count = sum(epoch.calls for epoch in result.epochs)
-    host_s = result.train_s - sum(call.added_s for call in calls(result))
-    tolerance = DEVICE_SHARE * host_s + DEVICE_CALL_S * count
-    if abs(sum(by_device) - host_s) <= tolerance:
+    tolerance = DEVICE_SHARE * result.train_s + DEVICE_CALL_S * count
+    if abs(sum(by_device) - result.train_s) <= tolerance:
         return None
-    return f"trained {host_s:.4g} s by the host's clock, {sum(by_device):.4g} s by the device's"
+    return f"trained {result.train_s:.4g} s by the host's clock, {sum(by_device):.4g} s by the device's"
 
 
 def remarks(result: CellResult) -> Iterator[str]:

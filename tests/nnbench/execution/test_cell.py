@@ -178,21 +178,6 @@ def test_what_guards_rely_on_is_no_word_of_the_workers(make_cell, skips_zeros):
 USED = cell.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3)
 
 
-@pytest.mark.parametrize(
-    ("train_s", "changes", "expected"),
-    [
-        (0.899, {}, 0.0),
-        (0.6, {}, 0.299),  # a millisecond may be beside the clock
-        (0.1, {}, 0.5),  # the rest is for the judge
-        (0.6, {"waited_s": 0.0}, 0.0),
-        (0.6, {"late_s": None}, 0.0),
-        (0.6, {"waited_s": None}, 0.0),
-    ],
-)
-def test_time_beside_the_clock_that_waiting_explains_is_added_to_it(train_s, changes, expected):
-    assert USED._replace(**changes).unheld_s(train_s) == pytest.approx(expected)
-
-
 def test_dump_may_have_waited_in_passing_alone():
     assert USED.alone_s == pytest.approx(0.8)
     assert USED._replace(waited_s=0.05).alone_s == pytest.approx(0.85)

@@ -182,6 +182,27 @@ time.sleep(0.2)
         helpers.wait_until(lambda: tree.look(CPUS[-1:], "cpu"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
+        "os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)",
+    ],
+)
+def test_thread_that_waits_at_a_lower_priority_is_seen(change):
+    code = f"""
+def wait():
+    {change}
+    print(flush=True)
+    time.sleep(60)
+if not os.fork():
+    threading.Thread(target=wait).start()
+time.sleep(60)
+"""
+    with worker(code) as tree:
+        assert tree.look([], "cpu") == ["ran at another priority than it was given"]
+
+
 def test_memory_on_a_gpu_is_seen_of_a_backend_of_the_cpu(monkeypatch):
     with worker(f"os.fork()\n{WAIT}") as tree:
         helpers.wait_until(lambda: len(tree.members()) == 2)

@@ -336,20 +336,6 @@ def test_disagreement_of_the_clocks_is_told(make_cell):
     assert verdict(cell) == ("invalid", text)
 
 
-def test_what_nnbench_has_added_is_on_no_device(make_cell):
-    cell = by_device(make_cell(), 0.5)
-    assert verdict(cell)[0] == "invalid"
-    [epoch] = cell.epochs
-    part = Part(images=1, train_s=epoch.train_s, state="0", added_s=0.5)
-    assert verdict(replace(cell, epochs=[replace(epoch, parts=[part])]))[0] == "ok"
-
-
-@pytest.mark.parametrize(("wall_s", "status"), [(1.02, "ok"), (1.52, "invalid")])
-def test_wait_is_forgiven_once(make_cell, wall_s, status):
-    timed = calls(9, train_s=0.52, added_s=0.5, waited_s=1.0, wall_s=wall_s)
-    assert verdict(cut(make_cell(), *timed))[0] == status
-
-
 def compiled(cell, *counts):
     epochs = zip(cell.epochs, counts, strict=True)
     return replace(cell, epochs=[replace(e, compilations=c) for e, c in epochs])
