@@ -32,6 +32,7 @@ ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended 
 #: Of a dump: so much more than its state takes at a slow pace, or than twice the first one, if that is no large share of
 #: a call. Right ones had 0.5 to 1.7 ms, 5 to 22 for 8 MB; number by number 3. Only one update can be put off, since the losses are there.
 DUMP_S, DUMP_FACTOR, DUMP_SHARE, DUMP_BYTES_PER_S = 5e-3, 2.0, 0.1, 2.5e8
+ORDER_BYTES = 8  #: of an example in the order that a call gets, which comes as slowly
 STATE_BYTES = 12  #: of a parameter: itself and two moments, in float32
 PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps in one call are
 
@@ -39,6 +40,7 @@ PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps 
 class Call(NamedTuple):
     """A timed call: the parts that its epochs have of it, together."""
 
+    images: int
     train_s: float
     wall_s: float | None
     late_s: float | None
@@ -63,6 +65,7 @@ def calls(result: CellResult) -> list[Call]:
 def _together(parts: Sequence[Part]) -> Call:
     last = parts[-1]
     return Call(
+        images=sum(part.images for part in parts),
         train_s=sum(part.train_s for part in parts),
         wall_s=_sum(part.wall_s for part in parts),
         late_s=_sum(part.late_s for part in parts),
@@ -134,11 +137,17 @@ def _spins_s(result: CellResult, call: Call) -> float:
     return 0.0 if result.threads == 1 else call.late_s or 0.0
 
 
+def _order_s(call: Call) -> float:
+    """Return how long a worker may take for the order of a call, which comes before its clock starts."""
+    return call.images * ORDER_BYTES / DUMP_BYTES_PER_S
+
+
 def _less_than_its_cpu_time(result: CellResult) -> str | None:
     timed = [call for call in calls(result) if call.cpu_s is not None]
     threads = result.threads
     excesses = [
-        (call.cpu_s or 0.0) - threads * (call.train_s + _spins_s(result, call)) for call in timed
+        (call.cpu_s or 0.0) - threads * (call.train_s + _spins_s(result, call)) - _order_s(call)
+        for call in timed
     ]
     if not _is_beyond(excesses, _cpu_after_s(result, timed), ONCE_CPU_S):
         return None
@@ -168,7 +177,7 @@ def _less_than_the_wall_time(result: CellResult) -> str | None:
     """
     timed = calls(result)
     walls = [
-        (call, call.wall_s - call.train_s - call.late_s - call.waited_s)
+        (call, call.wall_s - call.train_s - call.late_s - call.waited_s - _order_s(call))
         for call in timed
         if call.wall_s is not None and call.late_s is not None and call.waited_s is not None
     ]

@@ -177,6 +177,14 @@ def test_a_few_short_calls_prove_nothing(make_cell, count, status):
     )
 
 
+@pytest.mark.parametrize(("images", "status"), [(1, "invalid"), (14_000, "ok")])
+def test_long_orders_take_longer_to_come(make_cell, images, status):
+    timed = {"images": images, "wall_s": 0.0214, "cpu_s": 0.0214}
+    assert verdict(cut(make_cell(), *calls(23, **timed)))[0] == status
+    late = {"images": images, "wall_s": 0.0214}
+    assert verdict(cut(make_cell(), *calls(23, **late)))[0] == status
+
+
 def test_slow_machine_has_longer_calls_off_the_clock(make_cell):
     slow = {"cpu_s": 0.0221, "dump_cpu_s": 1.1e-3}
     assert verdict(cut(make_cell(), *calls(30, **slow), first=slow_dumps()))[0] == "ok"
