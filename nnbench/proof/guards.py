@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 SLACK = 1.1  #: the ceiling's own noise: up to this much above it a speed is no remark
 DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of all, and each call
-#: Of a call, what may not be on the worker's clock: at least CALL_S and twice a dump, since both grow with the time that
-#: this machine takes for a few steps in Python; at most LONGEST_CALL_S. Right ones had up to 0.7 ms.
-CALL_S, CALL_DUMPS, LONGEST_CALL_S = 1e-3, 2.0, 2.5e-3
+#: Of a call, what may not be on the worker's clock. Right ones had 0.3 to 1.3 ms in their cells' medians, and a machine
+#: may be half as fast now and then; so no backend's own pace is asked for, which it could choose.
+CALL_S = 2.5e-3
 SPIN_S = 5e-3  #: CPU time of each of several threads after a call: they spin until they are stopped
 ONCE_S = 0.05  #: for all calls together: single ones had 42 ms when the machine was busy
 #: Less than this in a whole cell is never held against it: five calls of 1 ms had 6 ms, when the machine was busy.
@@ -115,18 +115,9 @@ def _is_beyond(excesses: Sequence[float], each: float, once: float) -> bool:
     return median(excesses) > each or total > each * len(excesses) + once
 
 
-def _off_clock_s(result: CellResult, timed: Sequence[Call]) -> float:
-    """Return how much of a call may not be on the worker's clock."""
-    dumps = [call.dump_cpu_s for call in timed if call.dump_cpu_s is not None]
-    alone = result.threads == 1  # pools of several spin in a dump
-    dump_s = median(dumps) if dumps and alone else CALL_S
-    return min(LONGEST_CALL_S, max(CALL_S, CALL_DUMPS * dump_s))
-
-
-def _cpu_after_s(result: CellResult, timed: Sequence[Call]) -> float:
+def _cpu_after_s(threads: int) -> float:
     """Return the CPU time that calls may have after their clocks."""
-    one = _off_clock_s(result, timed)
-    return one if result.threads == 1 else result.threads * max(one, SPIN_S)
+    return CALL_S if threads == 1 else threads * SPIN_S
 
 
 def _spins_s(result: CellResult, call: Call) -> float:
@@ -149,7 +140,7 @@ def _less_than_its_cpu_time(result: CellResult) -> str | None:
         (call.cpu_s or 0.0) - threads * (call.train_s + _spins_s(result, call)) - _order_s(call)
         for call in timed
     ]
-    if not _is_beyond(excesses, _cpu_after_s(result, timed), ONCE_CPU_S):
+    if not _is_beyond(excesses, _cpu_after_s(threads), ONCE_CPU_S):
         return None
     cpu_s, train_s = sum(c.cpu_s or 0.0 for c in timed), sum(c.train_s for c in timed)
     most = f"by the worker's clock, with {_threads(threads)}"
@@ -163,7 +154,7 @@ def _more_cpus_than_given(result: CellResult) -> str | None:
         (call.cpu_s or 0.0) - threads * ((call.wall_s or 0.0) + _spins_s(result, call))
         for call in timed
     ]
-    if not _is_beyond(excesses, _cpu_after_s(result, timed), ONCE_CPU_S):
+    if not _is_beyond(excesses, _cpu_after_s(threads), ONCE_CPU_S):
         return None
     cpu_s, wall_s = sum(c.cpu_s or 0.0 for c in timed), sum(c.wall_s or 0.0 for c in timed)
     return f"{cpu_s:.4g} s of CPU time in {wall_s:.4g} s: more than {_threads(threads)}"
@@ -181,7 +172,7 @@ def _less_than_the_wall_time(result: CellResult) -> str | None:
         for call in timed
         if call.wall_s is not None and call.late_s is not None and call.waited_s is not None
     ]
-    if not _is_beyond([excess for _, excess in walls], _off_clock_s(result, timed), ONCE_S):
+    if not _is_beyond([excess for _, excess in walls], CALL_S, ONCE_S):
         return None
     train_s, wall_s = sum(c.train_s for c, _ in walls), sum(c.wall_s or 0.0 for c, _ in walls)
     return f"trained {train_s:.4g} s by the worker's clock, {wall_s:.4g} s by nnbench's own"

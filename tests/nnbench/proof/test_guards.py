@@ -158,7 +158,7 @@ def test_honest_calls_pass(make_cell, threads):
     assert flags(cell) == []
 
 
-@pytest.mark.parametrize(("threads", "most"), [(1, 0.0012), (2, 0.010)])
+@pytest.mark.parametrize(("threads", "most"), [(1, 0.0025), (2, 0.010)])
 def test_call_cannot_be_shorter_than_its_cpu_time(make_cell, threads, most):
     cpu_s = threads * 0.02 + most
     assert verdict(cut(make_cell(), *calls(30, cpu_s=cpu_s - 1e-5), threads=threads))[0] == "ok"
@@ -169,38 +169,26 @@ def test_call_cannot_be_shorter_than_its_cpu_time(make_cell, threads, most):
     assert f"{30 * (cpu_s + 1e-4):.4g} s of CPU time in 0.6 s {said}" in verdict(cell)[1]
 
 
-@pytest.mark.parametrize(("count", "status"), [(5, "ok"), (10, "invalid")])
+@pytest.mark.parametrize(("count", "status"), [(3, "ok"), (4, "invalid")])
 def test_a_few_short_calls_prove_nothing(make_cell, count, status):
-    assert (
-        verdict(cut(make_cell(), *calls(count, train_s=6e-4, wall_s=2e-3, cpu_s=1.8e-3)))[0]
-        == status
-    )
+    short = {"train_s": 6e-4, "wall_s": 3.8e-3, "cpu_s": 3.6e-3}
+    assert verdict(cut(make_cell(), *calls(count, **short)))[0] == status
 
 
 @pytest.mark.parametrize(("images", "status"), [(1, "invalid"), (14_000, "ok")])
 def test_long_orders_take_longer_to_come(make_cell, images, status):
-    timed = {"images": images, "wall_s": 0.0214, "cpu_s": 0.0214}
+    timed = {"images": images, "wall_s": 0.0228, "cpu_s": 0.0228}
     assert verdict(cut(make_cell(), *calls(23, **timed)))[0] == status
-    late = {"images": images, "wall_s": 0.0214}
+    late = {"images": images, "wall_s": 0.0228}
     assert verdict(cut(make_cell(), *calls(23, **late)))[0] == status
 
 
-def test_slow_machine_has_longer_calls_off_the_clock(make_cell):
-    slow = {"cpu_s": 0.0221, "dump_cpu_s": 1.1e-3}
-    assert verdict(cut(make_cell(), *calls(30, **slow), first=slow_dumps()))[0] == "ok"
-    beyond = {**slow, "cpu_s": 0.0223}
-    assert verdict(cut(make_cell(), *calls(30, **beyond), first=slow_dumps()))[0] == "invalid"
-
-
-def test_slow_dumps_leave_no_room_without_end(make_cell):
-    long = {"train_s": 1.0, "wall_s": 1.001, "dump_cpu_s": 0.05, "dump_s": 0.05}
-    first = {"dump_s": 0.05, "dump_cpu_s": 0.05}
-    assert verdict(cut(make_cell(), *calls(30, **long, cpu_s=1.0024), first=first))[0] == "ok"
-    assert verdict(cut(make_cell(), *calls(30, **long, cpu_s=1.0026), first=first))[0] == "invalid"
-
-
-def slow_dumps():
-    return {"dump_s": 1.1e-3, "dump_cpu_s": 1.1e-3}
+@pytest.mark.parametrize("dump_s", [3e-4, 2e-3])
+def test_pace_of_a_backend_makes_no_room_in_its_calls(make_cell, dump_s):
+    dumps = {"dump_s": dump_s, "dump_cpu_s": dump_s}
+    for more_s, status in ((0.0024, "ok"), (0.0026, "invalid")):
+        timed = {**dumps, "cpu_s": 0.02 + more_s, "wall_s": 0.02 + more_s}
+        assert verdict(cut(make_cell(), *calls(30, **timed), first=dumps))[0] == status
 
 
 def test_pools_spin_on_while_nnbench_is_late(make_cell):
@@ -211,8 +199,8 @@ def test_pools_spin_on_while_nnbench_is_late(make_cell):
 
 def test_a_few_calls_cannot_hide_work_that_all_would_show(make_cell):
     hidden = {"cpu_s": 0.045}
-    assert verdict(cut(make_cell(), *calls(28), *calls(2, **hidden)))[0] == "ok"  # 50 ms for all
-    assert verdict(cut(make_cell(), *calls(27), *calls(3, **hidden)))[0] == "invalid"
+    assert verdict(cut(make_cell(), *calls(27), *calls(3, **hidden)))[0] == "ok"  # 95 ms for all
+    assert verdict(cut(make_cell(), *calls(26), *calls(4, **hidden)))[0] == "invalid"
 
 
 def test_more_cpus_than_given_are_seen(make_cell):
@@ -223,9 +211,9 @@ def test_more_cpus_than_given_are_seen(make_cell):
 
 
 def test_clock_of_nnbench_is_another_witness(make_cell):
-    assert verdict(cut(make_cell(), *calls(30, wall_s=0.0211)))[0] == "ok"
-    cell = cut(make_cell(), *calls(30, wall_s=0.0213))
-    text = "trained 0.6 s by the worker's clock, 0.639 s by nnbench's own"
+    assert verdict(cut(make_cell(), *calls(30, wall_s=0.0224)))[0] == "ok"
+    cell = cut(make_cell(), *calls(30, wall_s=0.0226))
+    text = "trained 0.6 s by the worker's clock, 0.678 s by nnbench's own"
     assert verdict(cell) == ("invalid", text)
 
 
@@ -244,7 +232,7 @@ def test_single_late_call_is_no_lie(make_cell):
 
 
 def test_parts_of_one_call_in_two_epochs_are_one_call(make_cell):
-    shared = {"train_s": 0.01, "cpu_s": 0.01, "wall_s": 0.0109}  # each has 0.9 ms more
+    shared = {"train_s": 0.01, "cpu_s": 0.01, "wall_s": 0.012}  # each has 2 ms more
     first, last = {**shared, "state": None, "dump_s": None}, shared
     cell = cut(make_cell(), *[first, last] * 30)
     assert len(guards.calls(cell)) == 30
