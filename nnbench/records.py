@@ -655,13 +655,13 @@ class Follow(msgspec.Struct, frozen=True, tag=True):
 
     seed: int
     epochs: int
+    is_rounded: bool = False  #: in float32, to see what rounding alone does
 
 
 class Course(msgspec.Struct, frozen=True, tag=True):
-    """Where right trainings of a seed lie after each epoch."""
+    """Where such a training lies after each epoch."""
 
     evaluations: list[Evaluation]
-    spread: list[float | None]  #: how far rounding alone moves each test loss, relative
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -733,7 +733,8 @@ class Conclude(msgspec.Struct, frozen=True, tag=True):
     chosen: Chosen
     findings: list[Finding] = []  #: in order
     evaluations: dict[int, Evaluation] = {}  #: by the number of the epoch
-    course: Course | None = None
+    course: Course | None = None  #: of the cell's seed
+    rounded: Course | None = None  #: likewise, where the cell is so far from that that it matters
 
 
 class Judged(msgspec.Struct, frozen=True, tag=True):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from nnbench.proof import courses
 from nnbench.records import (
     Choose,
     Chosen,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     Ask = Callable[[Iterable["Work"]], None]
 
 MOST_UNITS = 32  #: that a cell is divided into
-COURSE = 1.5  #: times the work of a cell's proof: a training in float64, and one in float32
 
 
 @dataclass
@@ -46,6 +46,7 @@ class _Inquest:
     findings: list[Finding] = field(default_factory=list)
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
     course: Course | None = None
+    rounded: Course | None = None
 
     @property
     def unproved(self) -> list[int]:
@@ -59,7 +60,9 @@ class _Inquest:
     def conclusion(self) -> Conclude:
         """The last question."""
         findings = sorted(self.findings, key=lambda finding: finding.stretch)
-        return Conclude(self.cell, self.chosen, findings, self.evaluations, self.course)
+        return Conclude(
+            self.cell, self.chosen, findings, self.evaluations, self.course, self.rounded
+        )
 
     def take_findings(self, reply: Proved) -> None:
         """Take in what came of following some stretches."""
@@ -90,6 +93,7 @@ def hold(cells: Sequence[JudgeCell], ask: Ask) -> list[CellResult]:
     for same_seed in _by_seed(sound):
         _extend(same_seed)
     ask(_work(sound))
+    ask(_rounded(sound))
     verdicts: dict[int, CellResult] = {}
 
     def take(number: int, reply: Judged) -> None:
@@ -141,19 +145,32 @@ def _by_seed(inquests: Iterable[_Inquest]) -> list[list[_Inquest]]:
 def _extend(same_seed: list[_Inquest]) -> None:
     """Prove all of some cells if that is no more work than to train their seed, to hold them against that."""
     unproved = sum(each.chosen.steps[n] for each in same_seed for n in each.unproved)
-    if unproved <= COURSE * max(sum(each.chosen.steps) for each in same_seed):
+    if unproved <= max(sum(each.chosen.steps) for each in same_seed):
         for each in same_seed:
             units = [*each.chosen.units, *([number] for number in each.unproved)]
             each.chosen = replace(each.chosen, units=units)
 
 
 def _courses(inquests: Iterable[_Inquest]) -> Iterator[Work]:
-    """Yield the training of each seed that cells are held against, up to their last whole epoch."""
+    """Yield the training of each seed that cells are held against."""
     for same_seed in _by_seed(inquests):
+        yield _course(same_seed, "course")
 
-        def take(reply: Course, concerned: list[_Inquest] = same_seed) -> None:
-            for inquest in concerned:
-                inquest.course = reply
 
-        epochs = max(inquest.chosen.whole for inquest in same_seed)
-        yield Work(Follow(same_seed[0].cell.result.seed, epochs), take)
+def _rounded(inquests: Iterable[_Inquest]) -> Iterator[Work]:
+    """Yield it once more, in float32, where a cell is so far from it that it may be rounding."""
+    for same_seed in _by_seed(inquests):
+        if any(courses.problem(each.conclusion) for each in same_seed):
+            yield _course(same_seed, "rounded")
+
+
+def _course(same_seed: Sequence[_Inquest], name: Literal["course", "rounded"]) -> Work:
+    """Return the training of a seed up to the last whole epoch of its cells, of which each is told."""
+
+    def take(reply: Course) -> None:
+        for inquest in same_seed:
+            setattr(inquest, name, reply)
+
+    epochs = max(inquest.chosen.whole for inquest in same_seed)
+    question = Follow(same_seed[0].cell.result.seed, epochs, is_rounded=name == "rounded")
+    return Work(question, take)

@@ -18,7 +18,7 @@ from nnbench.contract.errors import ExitCode, gravest
 from nnbench.contract.spec import flatten, minibatches
 from nnbench.data import seeding
 from nnbench.data.task import draw_task
-from nnbench.proof import calibration, explanation, guards, parts, sampling
+from nnbench.proof import calibration, courses, explanation, guards, parts, sampling
 from nnbench.proof.evidence import InconsistentError, Spool, States, stretches
 from nnbench.proof.training import State, Training, fresh
 from nnbench.records import (
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from nnbench.proof.evidence import Stretch
     from nnbench.records import CellResult, JudgeCell, Question, Reply
 
-#: Of a test loss, relative, from that of the seed's own training. Right trainings of five epochs of mnist
-#: stray by up to 7e-3, and where rounding moves the reference's own by more, they may by several times that.
-EVALUATION, SPREADS = 3e-2, 5.0
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.
 GRADIENT: dict[Precision, float] = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2, "float16": 1e-2}
@@ -88,8 +85,8 @@ class Judge:
                 return Calibrated(self.calibrate(precision, from_parameters=from_parameters))
             case Evaluate(offset, logits, precision):
                 return self.evaluate(offset, logits, precision)
-            case Follow(seed, epochs):
-                return self.follow(seed, epochs)
+            case Follow(seed, epochs, is_rounded):
+                return self.follow(seed, epochs, np.float32 if is_rounded else np.float64)
             case Choose(cell):
                 return self.choose(cell)
             case Prove(cell, stretches):
@@ -150,16 +147,9 @@ class Judge:
             loss, accuracy = self.training("float32").evaluate(list(layers), test)
         return Evaluation(loss if math.isfinite(loss) else None, accuracy)
 
-    def follow(self, seed: int, epochs: int) -> Course:
-        """Train a seed from its start, in float64 and in float32, and evaluate each epoch."""
-        task = self.task(seed)
-        exact, rounded = (
-            list(self._epochs(task, epochs, dtype)) for dtype in (np.float64, np.float32)
-        )
-        spread = [
-            _off(one.test_loss, other.test_loss) for one, other in zip(rounded, exact, strict=True)
-        ]
-        return Course(exact, spread)
+    def follow(self, seed: int, epochs: int, dtype: type[np.floating] = np.float64) -> Course:
+        """Train a seed from its start, and evaluate each epoch."""
+        return Course([*self._epochs(self.task(seed), epochs, dtype)])
 
     def _epochs(self, task: Task, epochs: int, dtype: type[np.floating]) -> Iterator[Evaluation]:
         training = Training(task.network, task.train, dtype=dtype)
@@ -447,10 +437,7 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
     if proof.logits is not None and not proof.logits <= limit:
         off = f"the logits that predict gave are {proof.logits:.1e} off those of the parameters"
         return f"{off}, more than {limit:.0e}"
-    if found.course is None:
-        return None
-    whole = {n: each for n, each in found.evaluations.items() if n <= found.chosen.whole}
-    return _off_course(whole, found.course)
+    return courses.problem(found)
 
 
 def _typical_problem(findings: Sequence[Finding], limit: float | None) -> str | None:
@@ -463,30 +450,6 @@ def _typical_problem(findings: Sequence[Finding], limit: float | None) -> str | 
         return None
     found = f"{beyond} of {len(findings)} stretches stray by more than {limit:.0e} in displacement"
     return f"{found}: few may"
-
-
-def _off_course(evaluations: Mapping[int, Evaluation], course: Course) -> str | None:
-    """Say in which epoch a training left those of its seed, or return None."""
-    right = zip(course.evaluations, course.spread, strict=True)
-    limit = EVALUATION
-    for number, (expected, spread) in enumerate(right, start=1):
-        if expected.test_loss is None or spread is None:
-            return None  # from here on, right trainings may come to anything
-        limit = max(limit, SPREADS * spread)  # trainings that have parted do not meet again
-        if number not in evaluations:
-            continue
-        off = _off(evaluations[number].test_loss, expected.test_loss)
-        if off is None or off > limit:
-            text = "not finite" if off is None else f"{off:.1e} off that of the seed's own training"
-            return f"the test loss after epoch {number} is {text}, more than {limit:.0e}"
-    return None
-
-
-def _off(value: float | None, right: float | None) -> float | None:
-    """Return a relative difference; None where something is not finite."""
-    if value is None or right is None:
-        return None
-    return abs(value - right) / max(abs(right), 1e-12)
 
 
 def _measured(result: CellResult, target: float | None, remark: str | None) -> tuple[Status, str]:

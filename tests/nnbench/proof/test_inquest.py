@@ -3,7 +3,20 @@
 import pytest
 
 from nnbench.proof import inquest
-from nnbench.records import Chosen
+from nnbench.proof.calibration import FRESH
+from nnbench.records import (
+    Choose,
+    Chosen,
+    Conclude,
+    Course,
+    Evaluate,
+    Evaluation,
+    Follow,
+    JudgeCell,
+    Judged,
+    Prove,
+    Proved,
+)
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 100, 1000])
@@ -24,3 +37,31 @@ def test_long_stretches_stand_alone():
 def test_what_must_be_followed_in_turn_stays_together():
     chosen = Chosen(units=[[*range(100)]], steps=[10] * 100)
     assert inquest._joined(chosen) == [[*range(100)]]
+
+
+@pytest.mark.parametrize(("loss", "asked"), [(0.5, [False]), (0.6, [False, True])])
+def test_rounding_is_looked_at_only_where_it_may_matter(make_cell, loss, asked):
+    cell, questions = JudgeCell(make_cell(), "sampled", FRESH, []), []
+
+    def answer(question):
+        questions.append(question)
+        match question:
+            case Choose():  # one of two stretches
+                return Chosen(units=[[0]], ends={1: 0}, whole=1, steps=[1, 1])
+            case Prove():
+                return Proved([])
+            case Follow():
+                return Course([Evaluation(0.5, 0.9)])
+            case Evaluate():
+                return Evaluation(loss, 0.9)
+            case Conclude():
+                return Judged(question.cell.result)
+
+    def ask(work):
+        for question, take in work:
+            take(answer(question))
+
+    inquest.hold([cell] * 4, ask)
+    assert [q.is_rounded for q in questions if isinstance(q, Follow)] == asked
+    concluded = [q for q in questions if isinstance(q, Conclude)]
+    assert [q.rounded is not None for q in concluded] == [True in asked] * 4
