@@ -63,9 +63,10 @@ def shortened(name: str, steps: int) -> list[object]:
     if workload.dataset != "mnist" or not workload.batch_size:
         return []
     splits = datasets.load_mnist()
-    folder = proofs.RAW / f"first-{steps * workload.batch_size}"
+    examples = steps * workload.batch_size + workload.validation
+    folder = proofs.RAW / f"first-{examples}"
     folder.mkdir(parents=True, exist_ok=True)
-    counts = {"train": steps * workload.batch_size, "t10k": len(splits.test.inputs)}
+    counts = {"train": examples, "t10k": len(splits.test.inputs)}
     for (prefix, count), split in zip(counts.items(), (splits.train, splits.test), strict=True):
         assert split.labels is not None
         images = (255 * split.inputs[:count]).round().reshape(count, 28, 28)
