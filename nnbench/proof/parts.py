@@ -25,7 +25,7 @@ from nnbench.proof.training import EPSILON, UNDECIDED, State, Unit, flat
 from nnbench.records import Deviations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from nnbench.records import Limits
 
 SEEN = 5e-7  #: a larger deviation of a loss may be more than rounding
-WIDER = (1, 2)  #: times as far from zero a unit may be, one search after the other
+#: Of what is undecided: all that are nearer to zero may be on their other side.
+CONTRARY = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 1)
+WIDER = (1, 2, 8)  #: times as far from zero a unit may be, one search after the other
+MOST_STEPS = 600  #: that are trained in looking for pairs
 MOST_ROUNDS = 30  #: of a search
 MOST_TOGETHER = 10  #: units whose effects are measured and combined
 MOST_COMBINATIONS = 12  #: of them that are tried
@@ -166,6 +169,7 @@ class _Search:
         self.tolerance, self.compares_moments = tolerance, compares_moments
         # With moments of its own the reference is further from the backend than rounding brings it.
         training.most = UNDECIDED[training.precision] * (1 if compares_moments else ALONE)
+        training.contrary = 0.0
         self.batches = list(minibatches(part.order, part.batch_size))
         self.given = np.asarray(part.losses, np.float64)
 
@@ -175,13 +179,35 @@ class _Search:
         if self.excess(path) <= 1 or not self.is_comparable():
             return path
         self.scales = self.scale(path)
-        undecided = self.training.most
-        for times in WIDER:
-            self.training.most = times * undecided
-            path = self.search()
+        for other in self.ways():
+            path = min(path, other, key=self.excess)
             if self.excess(path) <= 1:
                 break
         return path
+
+    def ways(self) -> Iterator[_Path]:
+        """Yield ways that may come nearer, the cheapest first."""
+        undecided = self.training.most
+        for share in CONTRARY:
+            self.training.contrary = share * undecided
+            yield self.walk(keep=True)
+        self.training.contrary = 0.0
+        for times in WIDER:
+            self.training.most = times * undecided
+            yield self.search()
+        self.training.most = undecided
+        yield from self.pairs()
+
+    def pairs(self) -> Iterator[_Path]:
+        """Yield ways with two changes: the first may take the end further away, if it makes the second one undecided."""
+        path, left = self.walk(keep=True), MOST_STEPS
+        for first in self.candidates(path, len(self.batches)):
+            one = self.walk(path, [first], keep=True)
+            for second in self.candidates(one, len(self.batches)):
+                left -= len(self.batches) - second.step
+                if left < 0:
+                    return
+                yield self.walk(one, [second], keep=True)
 
     def search(self) -> _Path:
         """Change sides for as long as that brings the reference nearer."""

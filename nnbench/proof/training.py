@@ -118,6 +118,7 @@ class Training:
         self._sizes: list[Array] = []  # of what was added up in the last gradients
         self._steps = 0
         self.most = UNDECIDED[precision]
+        self.contrary = 0.0  #: units nearer to zero than that are taken on their other side, by what float32 rounds
 
     def load(self, state: State) -> None:
         """Start from a state; Adam starts anew where the state has none of it."""
@@ -266,7 +267,7 @@ class Training:
                     if sides or suspects is not None:
                         for unit, margin in self._undecided(depth, z, values[-1], matrix):
                             natural = bool(active[unit.row, unit.unit])
-                            side = sides.get(unit, natural)
+                            side = sides.get(unit, natural ^ (margin < self.contrary))
                             active[unit.row, unit.unit] = side
                             undecided.append(Suspect(unit, side, natural, margin, 0.0))
                     z *= active

@@ -11,9 +11,10 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.spec import minibatches
 from nnbench.data import datasets, seeding
+from nnbench.proof import parts
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.parts import Part, prove
-from nnbench.proof.training import Training, flat, fresh
+from nnbench.proof.training import Suspect, Training, Unit, flat, fresh
 from nnbench.records import Deviations, Limits
 
 LIMITS = Limits(
@@ -53,6 +54,84 @@ def test_a_loss_that_is_not_a_number_is_no_proof(mnist):
     assert not verdict.proved
     assert verdict.step == 1
     assert verdict.deviations.loss is None
+
+
+# Signs that float32 cannot tell, on their other side
+
+
+@pytest.fixture(scope="module")
+def deep():
+    examples = datasets.load_mnist().train.rows(slice(6400))
+    return replace(catalog.workloads()["mnist"], hidden=(64, 64)).network(784, 10), examples
+
+
+def turned(task, seed, pick=None, most=3.0, contrary=0.0):
+    """Train six steps with some undecided units on their other side; return the part, and how many there are.
+
+    ``pick`` is asked about each step's undecided units: which is turned.
+    """
+    spec, examples = task
+    start = fresh(spec, seeding.initial_layers(spec, "uniform", seed))
+    order = np.random.default_rng(seed).permutation(len(examples.inputs))[: 6 * 128]
+    training, losses, count = Training(spec, examples), [], 0
+    training.load(start)
+    training.most, training.contrary = most, contrary
+    for step, index in enumerate(minibatches(order, 128)):
+        suspects: list[Suspect] = []
+        before = training.snapshot()
+        loss = training.step(index, suspects=suspects)
+        count += sum(one.active != one.natural for one in suspects)
+        if pick and (one := pick(step, suspects)):
+            training.restore(before)
+            training.step(index, {one.unit: not one.active})
+            count += 1
+        losses.append(loss)
+    return Part(order, 128, start, training.state(), np.array(losses, np.float32)), count
+
+
+def fail(*_):
+    pytest.fail("it is searched for longer than is needed")
+
+
+@pytest.mark.parametrize("seed", [122, 100877])
+def test_a_backend_that_takes_the_other_side_of_all_signs_needs_no_search(deep, monkeypatch, seed):
+    monkeypatch.setattr(parts._Search, "search", fail)
+    part, count = turned(deep, seed, contrary=1.5)
+    assert count > 1
+    verdict = prove(Training(*deep), part, LIMITS)
+    assert (verdict.proved, verdict.flips) == (True, count)
+
+
+@pytest.mark.parametrize("seed", [2, 15])
+def test_a_sign_that_is_less_undecided_is_found(deep, seed):
+    def pick(_step, suspects):
+        return next((one for one in suspects if one.margin > 7 and one.weight > 1e-3), None)
+
+    part, count = turned(deep, seed, pick, most=20.0)
+    assert count == 1
+    assert prove(Training(*deep), part, LIMITS).proved
+
+
+@pytest.mark.parametrize(
+    ("seed", "units"),
+    [
+        (3806, {1: Unit(0, 44, 18), 3: Unit(0, 70, 25)}),
+        (9079, {2: Unit(0, 62, 4), 4: Unit(1, 109, 42)}),
+    ],
+)
+def test_a_sign_that_comes_to_be_undecided_by_another_one_is_found(deep, monkeypatch, seed, units):
+    """No change alone brings the end nearer, and here nothing else is tried."""
+    monkeypatch.setattr(parts, "WIDER", (1,))
+    monkeypatch.setattr(parts, "CONTRARY", ())
+
+    def pick(step, suspects):
+        return next((one for one in suspects if one.unit == units.get(step)), None)
+
+    part, count = turned(deep, seed, pick)
+    assert count == 2
+    assert prove(Training(*deep), part, LIMITS).proved
+    monkeypatch.setattr(parts._Search, "pairs", lambda _: [])
+    assert not prove(Training(*deep), part, LIMITS).proved
 
 
 # Adam anew in every step: its parameters move by the signs of gradients, some of which are tiny.
