@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
+from nnbench.contract.errors import ExitCode
 from nnbench.execution import machine, supervisor
 from nnbench.records import Status
 from nnbench.runs import store
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 RAW = Path("out", "proof")
 RESULTS = Path("results", "proof")
-FINE = {0, 6}  #: exit codes: a study wants to see what is invalid
+#: A study wants to see what is invalid, and a backend may be unable to train a workload.
+FINE = {ExitCode.OK, ExitCode.ACCURACY, ExitCode.BACKEND_FAILED}
 DEVIATIONS = ("loss", "displacement", "first", "second")
 
 
