@@ -74,7 +74,7 @@ def cells(change: Change) -> list[str]:
         case Scale.RATIO:
             value_text, unit, change_text = significant, 1, "× {:.3f}"
         case Scale.DIFFERENCE:
-            value_text, unit, change_text = "{:.2%}".format, 100, "{:+.2f} pp"
+            value_text, unit, change_text = "{:.2%}".format, 100, "{:+z.2f} pp"
         case unknown:
             assert_never(unknown)
     texts = [MISSING, MISSING]

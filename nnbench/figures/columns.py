@@ -99,7 +99,7 @@ def _accuracy(row: Row) -> str:
 
 def _difference(row: Row) -> str:
     """Write by how many points the accuracy differs from the baseline's, with a sign."""
-    return written(row, "difference", "+.2f", 100)
+    return written(row, "difference", "+z.2f", 100)
 
 
 def _accuracy_verdict(row: Row) -> str:

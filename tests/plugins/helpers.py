@@ -60,10 +60,7 @@ def run_pytest(
     """Run pytest to its end in a folder, with nnbench's plugin and pytest-benchmark."""
     plugins = ["-pnnbench.testing.plugin", "-ppytest_benchmark.plugin", "-pno:cacheprovider"]
     command = [sys.executable, "-P", "-m", "pytest", *plugins, *map(str, arguments)]
-    env = {**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300
-    )
+    return _run(command, {**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, folder)
 
 
 def nnbench(
@@ -71,10 +68,19 @@ def nnbench(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of nnbench to its end; it may tell what its process was, and has loaded."""
     start = [sys.executable, "-P", "-c", TELLING] if tells else NNBENCH
-    command = [*start, *map(str, arguments)]
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=300
+    return _run([*start, *map(str, arguments)], env)
+
+
+def _run(
+    command: list[str], env: dict[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and say what it said: a report of a failed test has that whole."""
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300
     )
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done
 
 
 def survivors(mark: object) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,13 @@ from nnbench.figures.columns import BARS, COLUMNS, TABLES, sparkline, tables
 )
 def test_bars_go_from_the_least_to_the_most(values, bars):
     assert sparkline(list(values)) == bars
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"), [(-1e-6, "+0.00"), (1e-6, "+0.00"), (-2e-4, "-0.02"), (None, "–")]
+)
+def test_a_difference_that_is_none_is_no_loss(difference, text):
+    assert COLUMNS["difference"].text(SimpleNamespace(difference=difference)) == text
 
 
 @pytest.mark.parametrize("name", COLUMNS)
