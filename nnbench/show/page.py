@@ -79,7 +79,11 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
             drawn[name] = chart(name)(run, colors)
         except NothingToDrawError as error:
             missing[name] = str(error)
-    remarks = [f"{row.backend}: {row.remarks}" for row in run.measured if row.remarks]
+    remarked: dict[str, list[str]] = {}
+    for row in run.measured:
+        if row.remarks:
+            remarked.setdefault(row.remarks, []).append(row.backend)
+    remarks = [f"{', '.join(backends)}: {text}" for text, backends in remarked.items()]
     return {
         "run": run,
         "headline": headline(run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
 import altair as alt
@@ -71,11 +72,22 @@ def column(records: Sequence[Record], name: str) -> list[float | None]:
 
 def scale_of(values: Iterable[float | None]) -> alt.Scale:
     """Return a logarithmic scale where values span a decade, a linear one otherwise."""
-    known = [value for value in values if value is not None]
-    spans = bool(known) and min(known) > 0 and max(known) >= 10 * min(known)
-    if spans:
+    if _spans_a_decade(values):
         return alt.Scale(type="log", nice=False, padding=PADDING)
     return alt.Scale(zero=False, padding=PADDING)
+
+
+def apart(values: Sequence[float], one: float, other: float) -> float:
+    """Return how far apart two are on the scale of some values, as a share of its length."""
+    low, high = min(values), max(values)
+    if _spans_a_decade(values):
+        return log(other / one) / log(high / low)
+    return (other - one) / (high - low or 1)
+
+
+def _spans_a_decade(values: Iterable[float | None]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and min(known) > 0 and max(known) >= 10 * min(known)
 
 
 def color_of(names: Sequence[str], colors: dict[str, str], *, legend: bool = False) -> alt.Color:

@@ -14,6 +14,7 @@ from nnbench.show.charts.base import (
     NUMBER,
     Chart,
     NothingToDrawError,
+    apart,
     color_of,
     column,
     scale_of,
@@ -34,7 +35,7 @@ LINES_HEIGHT = 300  #: pixels
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 MOST_ROUNDS = 20  #: drawn of each backend, over time
 MOST_EPOCHS = 100  #: drawn of each round
-ROOM = 1.3  #: between two times that are written beside each other
+ROOM = 0.13  #: between two times that are written beside each other, of the axis
 BINS = 120  #: of steps
 THICKEST = 12.0  #: line of losses, pixels
 
@@ -52,10 +53,11 @@ def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     if not records:
         raise NothingToDrawError("no epoch was evaluated")
     goal = (run.info.workload.target_accuracy or 0) * 100 if has_classes else 0
-    targets = _targets(run, goal) if goal else []
+    seconds = column(records, "seconds")
+    targets = _targets(run, goal, seconds) if goal else []
     x = alt.X(
         "seconds:Q",
-        scale=scale_of([*column(records, "seconds"), *column(targets, "seconds")]),
+        scale=scale_of([*seconds, *column(targets, "seconds")]),
         axis=alt.Axis(format=NUMBER, title="training time, s"),
     )
     heights = alt.Scale(zero=False) if has_classes else scale_of(column(records, "value"))
@@ -108,13 +110,16 @@ def _epochs(cell: CellResult, field: str, scale: float) -> list[Record]:
     ]
 
 
-def _targets(run: Run, goal: float) -> list[Record]:
-    """Return when each backend reached the goal, in percent, as the accuracy table has it."""
+def _targets(run: Run, goal: float, seconds: Sequence[float]) -> list[Record]:
+    """Return when each backend reached the goal, in percent, as the accuracy table has it.
+
+    Of the seconds that epochs ended after, an axis is made, which has room for so many texts.
+    """
     reached = [row for row in run.measured[:MOST_LINES] if value(row, "target_s") is not None]
     targets: list[Record] = []
-    written = 0.0
+    written: float | None = None
     for row in sorted(reached, key=lambda row: row.target_s):
-        has_room = row.target_s >= ROOM * written
+        has_room = written is None or apart(seconds, written, row.target_s) >= ROOM
         written = row.target_s if has_room else written
         targets.append(
             {

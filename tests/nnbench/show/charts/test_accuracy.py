@@ -29,11 +29,18 @@ def test_target_is_marked_where_the_table_has_it(make_run, make_cell):
     assert (goal["value"], goal["text"]) == (pytest.approx(96.1), "target 96.1%")
 
 
-def test_times_to_the_target_are_not_written_over_each_other(make_run, make_cell):
-    times = {"a": 1.0, "b": 1.1, "c": 2.0}
+@pytest.mark.parametrize(
+    ("times", "texts"),
+    [
+        ({"a": 1.0, "b": 1.1, "c": 2.0}, ["1.00 s", "", "2.00 s"]),
+        ({"a": 1.0, "b": 2.0, "c": 3.0, "d": 100.0}, ["1.00 s", "2.00 s", "", "100 s"]),
+        ({"a": 1.0, "b": 1.0}, ["1.00 s", ""]),
+    ],
+)
+def test_times_to_the_target_are_not_written_over_each_other(make_run, make_cell, times, texts):
     cells = [make_cell(name, train_s=s, accuracies=(0.97,)) for name, s in times.items()]
     figure = accuracy(make_run(*cells), dict.fromkeys(times, "#000000"))
-    assert [r["text"] for r in figure.records["targets"]] == ["1.00 s", "", "2.00 s"]
+    assert [r["text"] for r in figure.records["targets"]] == texts
 
 
 def test_many_rounds_and_epochs_are_thinned_and_told(make_run, make_cell):

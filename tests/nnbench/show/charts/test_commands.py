@@ -8,7 +8,8 @@ import pytest
 
 from nnbench import catalog
 from nnbench.runs import store
-from nnbench.show import charts
+from nnbench.runs.run import Run
+from nnbench.show import charts, page
 from nnbench.show.charts import CHARTS, chart
 from tests.plugins.helpers import environment, nnbench
 
@@ -35,6 +36,13 @@ def test_report_replaces_an_older_one(call, run, tmp_path):
     page.write_text("old")
     assert call("report", run, "-o", page).code == 0
     assert "numpy" in page.read_text()
+
+
+def test_report_says_once_what_it_says_of_several(write_run, make_cell):
+    remarked = [("a", ["unstable x"]), ("b", ["y"]), ("c", ["unstable x"]), ("d", [])]
+    cells = [make_cell(name, train_s=i + 1.0, flags=f) for i, (name, f) in enumerate(remarked)]
+    found = page.section(Run.open(write_run(*cells)), dict.fromkeys("abcd", "red"))["problems"]
+    assert found == ["a, c: unstable x", "b: y"]
 
 
 def test_report_of_several_runs(call, write_run, make_cell, tmp_path):
