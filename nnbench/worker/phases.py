@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Network
 
 VALUES = 5
-LOOP_S = 0.01  #: the shortest loop that counts as one value
+LOOP_S = 0.005  #: the shortest loop that counts as one value
 TOTAL_S = 4.0  #: all values together; a slow backend gets fewer, one at least
 MAX_LOOPS = 1 << 16
 

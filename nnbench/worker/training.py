@@ -12,6 +12,7 @@ import gc
 import resource
 import sys
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, assert_never
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 WARM_UP_S = 0.1  #: the last warm-up call lasts at least this long; it gives the first pace
 WARM_UP_IMAGES = 1 << 22  #: whoever trains on so many in less time does not train
+WARM_UP_GROWTH = 16  #: of a call at most, since a short one tells little of the pace
 WARM_UP_SEED = (
     1 << 64
 )  #: more than a run's can be: training meets neither its parameters nor its order
@@ -236,7 +238,8 @@ def warm_up(trainer: Trainer, count: int) -> float:
         seconds = trainer.train(np.resize(order, images)).train_s
         if seconds >= WARM_UP_S or images >= WARM_UP_IMAGES:
             return seconds / (images // batch_size)
-        images *= 2
+        missing = min(WARM_UP_S / seconds, WARM_UP_IMAGES / images, WARM_UP_GROWTH)
+        images *= max(2, ceil(missing))
 
 
 def make_setup(

@@ -45,10 +45,10 @@ def test_a_crash_is_a_failure_of_its_backend_alone():
 
 def test_a_hang_is_cut(mark):
     env = environment("broken", EXAMPLE, mark=mark)
-    done = nnbench("test", "hangs", "--timeout", 5, "--", "-k", "three_steps", env=env)
+    done = nnbench("test", "hangs", "--timeout", 2, "--", "-k", "three_steps", env=env)
     assert done.returncode == ExitCode.ACCURACY
     assert "hangs: FAILED three steps match the reference [relu" in done.stdout
-    assert "still running after 5 s, and was killed" in done.stdout
+    assert "still running after 2 s, and was killed" in done.stdout
     assert survivors(mark) == []
 
 
@@ -70,11 +70,11 @@ def test_nothing_tested_is_said():
 
 
 def test_all_that_can_run_are_tested_and_others_reported():
-    env = environment(CUDA_VISIBLE_DEVICES="")
+    env = environment("unavailable", NNBENCH_PLUGINS="python,numpy,unavailable")
     done = nnbench("test", "--", "-k", "logits_match", env=env)
     assert done.returncode == ExitCode.OK
-    assert re.search(r"^torch-cuda: not tested: ", done.stdout, re.MULTILINE)
-    assert re.search(r"^python: 1 passed", done.stdout, re.MULTILINE)
+    assert re.search(r"^mute: not tested: .*the driver is not talking", done.stdout, re.MULTILINE)
+    assert re.findall(r"^(\w+): 1 passed", done.stdout, re.MULTILINE) == ["numpy", "python"]
 
 
 def test_a_required_backend_must_not_be_missing():
