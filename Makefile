@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 REQUIRED ?= python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
 INSTALLED := $(VENV)/installed
+# The tests start hundreds of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install run test conformance cheats example check check-static documents sanitize mutants benchmark-backends format clean
 

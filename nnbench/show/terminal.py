@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nnbench.figures.columns import Column
+    from nnbench.figures.columns import Column, Row
     from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
@@ -76,9 +76,10 @@ def print_tables(
         Of the run, if it is on disk.
     """
     hidden: dict[str, None] = {}
+    rows: list[Row] = [*frame.itertuples()]
     for table in tables:
-        columns = fit(table.columns, frame, console.width)
-        shown = sheet(Table(table.title, columns), frame)
+        columns = fit(table.columns, rows, console.width)
+        shown = sheet(Table(table.title, columns), rows)
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
@@ -95,12 +96,11 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def fit(columns: Sequence[Column], frame: pd.DataFrame, width: int) -> list[Column]:
+def fit(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[Column]:
     """Return the columns for which there is room, and those that must stay."""
     left = []
     for column in columns:
-        _, headings, rows = sheet(Table("", [column]), frame)
-        widest = max(cell_len(text) for line in [headings, *rows] for text in line)
+        widest = max(map(cell_len, [column.heading, *map(column.text, rows)]))
         left.append((column, min(widest, WORDS) if column.wraps else widest))
     while sum(needed + GAP for _, needed in left) - 1 > width:
         droppable = [item for item in left if item[0].drop]

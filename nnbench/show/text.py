@@ -44,15 +44,16 @@ class Sheet(NamedTuple):
     rows: list[list[str]]
 
 
-def sheet(table: Table, frame: pd.DataFrame) -> Sheet:
-    """Write a frame as text."""
-    rows = [[column.text(row) for column in table.columns] for row in frame.itertuples()]
-    return Sheet(table.title, [column.heading for column in table.columns], rows)
+def sheet(table: Table, rows: Iterable[Row]) -> Sheet:
+    """Write the rows of a frame as text."""
+    written = [[column.text(row) for column in table.columns] for row in rows]
+    return Sheet(table.title, [column.heading for column in table.columns], written)
 
 
 def sheets(run: Run) -> dict[str, Sheet]:
     """Return all tables of a run as text, by name."""
-    return {name: sheet(table, run.frame) for name, table in tables(run.info).items()}
+    rows: list[Row] = [*run.frame.itertuples()]
+    return {name: sheet(table, rows) for name, table in tables(run.info).items()}
 
 
 def notes(frame: pd.DataFrame) -> list[str]:

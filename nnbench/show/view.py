@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nnbench.figures.columns import Row
+
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
 
@@ -36,7 +38,8 @@ class View(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        sheets = [sheet(table, self.frame) for table in self.tables]
+        rows: list[Row] = [*self.frame.itertuples()]
+        sheets = [sheet(table, rows) for table in self.tables]
         return markdown_page(caption(self.run.info), sheets, notes(self.frame))
 
 

@@ -53,7 +53,7 @@ def accuracy(run: Run, colors: dict[str, str]) -> Chart:
     if not records:
         raise NothingToDrawError("no epoch was evaluated")
     goal = (run.info.workload.target_accuracy or 0) * 100 if has_classes else 0
-    seconds = column(records, "seconds")
+    seconds: list[float] = [record["seconds"] for record in records]
     targets = _targets(run, goal, seconds) if goal else []
     x = alt.X(
         "seconds:Q",
