@@ -14,8 +14,9 @@ install: $(INSTALLED)
 run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all
 
+# three at a time on two cores, since they wait as well as compute
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 2 --dist loadfile
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 # too slow for the tests: each network takes torch.compile seconds
 conformance: $(INSTALLED)
