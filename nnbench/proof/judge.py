@@ -277,7 +277,10 @@ class Judge:
         )
         tolerance = max(cell.limits.tolerance.loss or 0.0, CHAOS * by_rounding)
         problem = remark = None
-        if not off <= tolerance:
+        if any(np.isnan(each).any() for each in flatten(start.layers)) and np.isfinite(given[0]):
+            step = stretch.steps_before + 1
+            problem = f"in step {step} the loss is finite, though the parameters before it are NaN"
+        elif not off <= tolerance:
             problem = _strays(stretch, 0, "loss", off, tolerance)
         elif np.isfinite(rounded).all():
             remark = "that of the reference is"

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from math import inf, nan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from nnbench.contract.spec import flatten
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.training import State, fresh
 from nnbench.records import Part, Status
+from tests import trained
 from tests.trained import judge, judged, spooled, train
 
 ADAM = {"batch_size": 8, "epochs": 4, "target_accuracy": None}
@@ -431,6 +433,25 @@ def test_loss_that_is_not_finite_where_the_references_is_is_told(spool):
     result = judged(spool, alter_epoch(cell, 4, losses=losses))
     assert result.status is Status.DIVERGED
     assert result.message == "the loss is not finite; that of the reference is"
+
+
+@pytest.mark.parametrize("later", [3, 6])
+def test_finite_losses_do_not_come_from_parameters_of_nan(spool, monkeypatch, later):
+    """Whatever a backend counts and computes: what it hands over is what it goes on from."""
+    cut = trained._cut
+
+    def hide(spool, training, *given, **more):
+        layers, optimizer, rest = training.state()
+        if optimizer.steps >= later:
+            layers = [layer._replace(weight=np.full_like(layer.weight, nan)) for layer in layers]
+        hidden = SimpleNamespace(state=lambda: (layers, optimizer, rest))
+        return cut(spool, hidden, *given, **more)
+
+    monkeypatch.setattr(trained, "_cut", hide)
+    found = message(spool, train(spool))
+    assert (
+        found == f"in step {later + 1} the loss is finite, though the parameters before it are NaN"
+    )
 
 
 def test_losses_that_stray_before_they_are_not_finite_are_invalid(spool):
