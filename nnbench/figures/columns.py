@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 USUAL: Precision = "float32"  #: class of products
+SMALLEST_P = 0.001  #: that is written
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 40  #: with more rounds, a bar is the median of several
 MOST_ROUNDS = 20  #: that are written out; the CSV has all
@@ -203,6 +204,12 @@ def _round_bars(row: Row) -> str:
     return f"{bars} ({size} rounds each)"
 
 
+def _p_value(row: Row) -> str:
+    """Write p; no evidence is so strong that it is zero."""
+    p = value(row, "p_value")
+    return f"< {SMALLEST_P}" if p is not None and p < SMALLEST_P else written(row, "p_value", ".3f")
+
+
 def sparkline(values: Sequence[float]) -> str:
     """Draw a bar for each value: the lowest one at their minimum, the highest at their maximum.
 
@@ -244,7 +251,7 @@ COLUMNS = {
         plain("flips", "flips", ",d"),
         Column("train_s_rounds", "every round", _every_round, ("train_s_rounds",), wraps=True),
         Column("sparkline", "in order", _round_bars, ()),
-        plain("p_value", "p", ".3f"),
+        Column("p_value", "p", _p_value, ("p_value",)),
         plain("remarks", "remarks", wraps=True),
         plain("load_s", "load s"),
         plain("setup_s", "set-up s"),

@@ -30,6 +30,14 @@ def test_a_difference_that_is_none_is_no_loss(difference, text):
     assert COLUMNS["difference"].text(SimpleNamespace(difference=difference)) == text
 
 
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0, "< 0.001"), (4e-4, "< 0.001"), (0.0012, "0.001"), (1.0, "1.000"), (None, "–")],
+)
+def test_p_is_never_zero(p, text):
+    assert COLUMNS["p_value"].text(SimpleNamespace(p_value=p)) == text
+
+
 @pytest.mark.parametrize("name", COLUMNS)
 def test_column_is_in_a_table(name):
     assert [table for table, layout in TABLES.items() if name in layout.names]
