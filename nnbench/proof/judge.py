@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.
 GRADIENT: dict[Precision, float] = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2, "float16": 1e-2}
+NOISE = 10.0  #: times what rounding does to the reference's, gradients may be off in any case
 #: Of logits, by the size of their terms: some hundred roundings of what the products take.
 LOGITS: dict[Precision, float] = {"float32": 1e-4, "tf32": 2e-2, "bf16": 2e-1, "float16": 2e-2}
 CALIBRATION_SEED = 0
@@ -359,14 +360,15 @@ class Judge:
     def _gradient(self, cell: JudgeCell) -> float | None:
         if cell.gradient is None or not cell.cuts:
             return None
-        order, offset = cell.gradient
-        training, layers = (
-            self.training(cell.result.precision),
-            self.spool.layers(cell.cuts[-1].offset),
-        )
+        (order, offset), precision = cell.gradient, cell.result.precision
+        rounded = Training(self.network, self._task.train, dtype=np.float32, precision=precision)
+        layers = self.spool.layers(cell.cuts[-1].offset)
         index, given = np.frombuffer(order, np.int64), self.spool.layers(offset)
         with np.errstate(all="ignore"):
-            return parts.gradient_deviation(training, layers, index, given)
+            return parts.gradient_deviation(
+                *(self.training(precision), rounded, layers, index, given),
+                noise=NOISE / GRADIENT[precision],
+            )
 
 
 def _is_followed_alone(cell: JudgeCell, network: NetworkSpec) -> bool:

@@ -481,28 +481,36 @@ def _shares(deviations: Deviations, tolerance: Deviations) -> list[float]:
 
 def gradient_deviation(
     training: Training,
+    rounded: Training,
     layers: list[Layer],
     index: NDArray[np.int64],
     gradients: list[Layer],
+    noise: float,
 ) -> float:
     """Return how far the gradients of one batch are off: the largest relative norm of a layer's.
 
-    What the other side of undecided units explains is taken off.
+    What the other side of undecided units explains is taken off. Where the examples of a batch nearly cancel out, little but
+    rounding is left of a layer's: then it is not by that, but by so many times the ``noise`` that ``rounded``,
+    a training in float32, has there.
     """
     training.load(State(layers, None))
+    rounded.load(State(layers, None))
     suspects: list[Suspect] = []
     right = training.gradients(index, {}, suspects)
-    off, sizes = (
-        flat(gradients) - flat(right),
-        [float(np.linalg.norm(flat([one]))) for one in right],
-    )
+    off = flat(gradients) - flat(right)
     for suspect in suspects:
         effect = flat(training.gradients(index, {suspect.unit: not suspect.active})) - flat(right)
         if np.linalg.norm(off - effect) < np.linalg.norm(off):
             off -= effect
-    norms = [float(np.linalg.norm(flat([one]))) for one in training.spec.view(off)]  # type: ignore[arg-type]  # float64
+    sides = {suspect.unit: suspect.active for suspect in suspects}
+    by_rounding = flat(rounded.gradients(index, sides)) - flat(right)
+    norms, sizes, noises = (
+        [float(np.linalg.norm(flat([one]))) for one in training.spec.view(each)]  # type: ignore[arg-type]  # float64
+        for each in (off, flat(right), by_rounding)
+    )
     if not all(map(isfinite, norms)):
         return inf
+    sizes = [max(size, noise * each) for size, each in zip(sizes, noises, strict=True)]
     return max(
         norm / size if size else (inf if norm else 0.0)
         for norm, size in zip(norms, sizes, strict=True)

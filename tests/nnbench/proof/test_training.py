@@ -15,6 +15,7 @@ from nnbench.proof.calibration import BASES
 from nnbench.proof.parts import Part, gradient_deviation, prove
 from nnbench.proof.training import EPSILON, Suspect, Training, Unit, fresh, rounded
 from nnbench.testing.problems import SPECS, make_problem, name_spec
+from tests.problems import KINDS, make_examples, make_layers, make_spec
 
 LIMITS = replace(BASES[0], steps=20)
 
@@ -108,12 +109,14 @@ def other_sides(workload, examples, batch_size, seed, steps):
 
 def test_the_other_side_of_undecided_signs_is_followed_on_mnist(mnist):
     flips = 0
-    for seed in range(12):
+    for seed in range(100):
         spec, part, asked = other_sides("mnist", mnist, 64, seed, 60)
         verdict = prove(Training(spec, mnist), part, LIMITS)
         assert verdict.proved
         flips += bool(asked) and verdict.flips
-    assert flips  # a few of them had one
+        if seed >= 11 and flips:  # a few have one; which, depends on how BLAS adds up
+            break
+    assert flips
 
 
 def test_the_other_side_of_undecided_signs_is_followed_on_a_wide_network(mnist):
@@ -130,9 +133,28 @@ def test_an_undecided_sign_is_no_deviation_of_a_gradient(mnist):
     training = Training(spec, mnist)
     training.load(part.start)
     found = training.gradients(part.order, OtherSides())
-    assert gradient_deviation(training, part.start.layers, part.order, found) < 1e-6
+    rounded = Training(spec, mnist, dtype=np.float32)
+    given = training, rounded, part.start.layers, part.order, found
+    assert gradient_deviation(*given, noise=1e4) < 1e-6
     found[0].weight[:, 0] *= 1.5
-    assert gradient_deviation(training, part.start.layers, part.order, found) > 1e-3
+    assert gradient_deviation(*given, noise=1e4) > 1e-3
+
+
+def test_what_is_left_of_gradients_that_cancel_out_is_rounding():
+    """Targets that are what the network says leave nothing to learn: float32 finds anything but zero there."""
+    spec = make_spec((6, 5, 3), KINDS[-1] | {"l2": 0.0})
+    layers, examples = make_layers(spec), make_examples(spec, 8)
+    exact = [reference.cast(layer, np.float64) for layer in layers]
+    outputs = reference.feedforward(spec, exact, examples.inputs.astype(np.float64))[-1]
+    outputs = 1 / (1 + np.exp(-outputs))
+    examples = examples._replace(targets=outputs.astype(np.float32))
+    index = np.arange(8)
+    right, rounded = (Training(spec, examples, dtype=each) for each in (np.float64, np.float32))
+    _, found = reference.backprop(spec, layers, examples.rows(index[::-1]))
+    assert gradient_deviation(right, rounded, layers, index, found, noise=0.0) > 1e-3
+    assert gradient_deviation(right, rounded, layers, index, found, noise=1e4) < 1e-3
+    found[0].weight[0, 0] += 1e-5
+    assert gradient_deviation(right, rounded, layers, index, found, noise=1e4) > 1e-3
 
 
 def test_a_unit_that_is_decided_keeps_its_side(mnist):
