@@ -152,7 +152,9 @@ class Part:
 
     images: int
     train_s: float  #: by the worker's clock, and what was added to it
-    turn: int | None = None  #: of its block, from 0; None if the cell trained without a pause
+    #: Of its block, from 0: parts of one turn were trained close together, whoever did; None if the
+    #: cell trained whole, without others in between.
+    turn: int | None = None
     state: str | None = None  #: SHA-256 of the parameters and the optimizer's state at its end
     optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
     wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
@@ -238,7 +240,7 @@ class CellResult:
     threads: int
     position: int  #: in the block, from 0
     started: str  #: ISO 8601, UTC
-    wall_s: float
+    wall_s: float  #: for which its processes ran; while they were stopped, others may have
     status: Status
     message: str = ""
     setup: Setup | None = None
@@ -249,9 +251,11 @@ class CellResult:
     deviation: float | None = None  #: of the first losses from the reference, relative
     tolerance: float | None = None
     output: str = ""  #: the last lines that the worker printed
-    attempt: int = 0  #: a disturbed cell is repeated at once, see nnbench.execution.disturbance
+    #: A disturbed cell is repeated at once, see nnbench.execution.disturbance; in turns, the
+    #: baseline is there again in each further group, see nnbench.execution.turns.
+    attempt: int = 0
     disturbed: bool = False
-    final: bool = True  #: False if a repetition followed; tables use final attempts only
+    final: bool = True  #: whether it is the attempt that counts; tables use no others
     flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
     changed: bool | None = None  #: whether training changed the parameters; None is unknown
     achieved_gflops: float | None = None  #: operations by training time, zeros included
@@ -297,6 +301,11 @@ class CellResult:
     def steps(self) -> int:
         """Batches trained."""
         return sum(epoch.steps for epoch in self.epochs)
+
+    @property
+    def took_turns(self) -> bool:
+        """Whether it trained in turns with the others of its block."""
+        return any(part.turn is not None for epoch in self.epochs for part in epoch.parts)
 
     @property
     def losses(self) -> list[float | None]:
@@ -414,6 +423,8 @@ class Block:
     open_seed: bool = False  #: it was chosen by the user, and may be told
     proof: ProofMode = "sampled"
     keep_states: bool = False  #: beside the run, once its cells are judged
+    turns: bool = False  #: whether its cells train in turns, part by part; else each trains whole
+    baseline: str = ""  #: label of the one that others are compared with
     attempt: int = 0  #: a block that was interrupted, or whose machine was lost, runs again, whole
     entries: list[Entry]  #: in the order in which they run
     budget_s: float

@@ -120,6 +120,11 @@ class RunTable:
         default=False,
         in_file="end with 6 if a step of a backend was not proved",
     )
+    whole: bool | None = option(
+        "Train each backend of a round from its start to its end, one after the other, and again where "
+        "it was disturbed; not all in turns, part by part.",
+        default=False,
+    )
     threads: Count | None = option("CPU threads of each backend.", "-t", default=1)
     budget: Positive | None = option("Seconds of training a cell may use.", default=15)
     timeout: Positive | None = option("Seconds after which a cell is killed.", default=300)

@@ -75,7 +75,8 @@ class Executor(ABC):
         The next block is taken when a machine is free for it, and no sooner: whoever gives the
         blocks leaves out the backends that have turned out too slow. A block chooses neither its
         machine nor its CPUs; a result names its machine. Every cell of a block yields a
-        ``CellStarted`` and some ``CellEvent``, and so again if it is repeated; then, when all of
+        ``CellStarted`` and some ``CellEvent``, and so again if it is repeated; those of a block in turns
+        mingle. Then, when all of
         them were trained and judged, a ``CellFinished`` for each attempt. What the backend did is never
         an exception here. An interruption, thrown into it or not, lets what was trained by then be
         judged and yielded, and is raised again afterwards. When the iterator is closed, or has raised,

@@ -66,7 +66,7 @@ def nnbench_run_started(run: RunInfo, folder: Path) -> None:
 
 @hookspec
 def nnbench_cell_started(spec: CellSpec) -> None:
-    """Observe that a cell is about to start, or to start again since it was disturbed."""
+    """Observe that a cell is about to start, or to start again: disturbed, or as a baseline for others."""
 
 
 @hookspec
@@ -86,7 +86,7 @@ def nnbench_cell_kept(result: CellResult) -> None:
 def nnbench_cell_finished(result: CellResult) -> None:
     """Observe a finished cell, whatever its status; it is already on disk.
 
-    Each attempt at a disturbed cell is one; ``result.final`` tells whether it is the last.
+    Each attempt at a cell is one; ``result.final`` tells whether it is the one that counts.
     """
 
 

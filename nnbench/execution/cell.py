@@ -16,7 +16,7 @@ from operator import add
 from random import SystemRandom
 from tempfile import TemporaryFile
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol
 
 import numpy as np
 
@@ -50,6 +50,7 @@ from nnbench.records import (
     Status,
     Train,
     Trained,
+    now,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from nnbench.data.workloads import Workload
     from nnbench.records import CellResult, CellSpec, Event, ProofMode, Setup, StoredSplits
 
+P = ParamSpec("P")  # of what a cell is asked
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 PARTS = 3  #: of an epoch, at least
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
@@ -176,6 +178,11 @@ class Assignment:
         train, test = self.splits.train, self.splits.test
         given = (train.inputs, train.labels, train.targets, test.inputs)
         return [array.descriptor for array in given if array]
+
+    @property
+    def dataset_bytes(self) -> int:
+        """Of these arrays."""
+        return sum(os.fstat(each).st_size for each in self.descriptors)
 
     def job(self, spec: CellSpec) -> Job:
         """Return what a worker is told before it trains."""
@@ -339,8 +346,8 @@ class Call(NamedTuple):
     used: Used
     dump: Used
 
-    def parts(self, sha256: str) -> list[Part]:
-        """Return what each epoch has of it; the last one ends at the cut."""
+    def parts(self, sha256: str, turn: int | None) -> list[Part]:
+        """Return what each epoch has of it, in a turn of its block; the last one ends at the cut."""
         images = [count for _, count in self.counts]
         parts = []
         for count in images:
@@ -349,6 +356,7 @@ class Call(NamedTuple):
                 Part(
                     images=count,
                     train_s=self.trained.train_s * share,
+                    turn=turn,
                     wall_s=self.used.wall_s * share,
                     late_s=_times(self.used.late_s, share),
                     waited_s=_times(self.used.waited_s, share),
@@ -394,18 +402,24 @@ class Course:
         )
 
 
-def ends(method: Callable[[Cell], Iterator[Event]]) -> Callable[[Cell], Iterator[Event]]:
-    """Make whatever ends the worker the last event of its cell, which never is an exception."""
+def ends(
+    method: Callable[Concatenate[Cell, P], Iterator[Event]],
+) -> Callable[Concatenate[Cell, P], Iterator[Event]]:
+    """Make whatever ends the worker the last event of its cell, which never is an exception.
+
+    Nothing of it runs any more by then: others may be about to.
+    """
 
     @wraps(method)
-    def events(cell: Cell) -> Iterator[Event]:
-        if cell.status is not None:
+    def events(cell: Cell, /, *given: P.args, **more: P.kwargs) -> Iterator[Event]:
+        if not cell.is_well:
             return
         try:
-            yield from method(cell)
+            yield from method(cell, *given, **more)
         except process.EndedError as error:
             cell.status, cell.message = error.failed.status, error.failed.message
             cell.worker.finish()
+            cell.worker.close()
             yield error.failed
 
     return events
@@ -429,7 +443,7 @@ def run(
 
 def _whole(cell: Cell) -> Iterator[Event]:
     yield from cell.prepare()
-    while cell.trains and cell.status is None:
+    while cell.goes_on:
         yield from cell.train()
     yield from cell.finish()
 
@@ -473,9 +487,11 @@ class Cell:
         self.gradient: tuple[bytes, int] | None = None
         self.trains = True  #: whether there is something left to train
         self.complete = False
+        self.spent_s = 0.0  #: on training
+        self.started = ""
         self._changed = False
         self._position = 0  # images so far
-        self._spent_s, self._pace_s = 0.0, 1.0
+        self._pace_s = 1.0
         self._orders = assignment.orders()
         self._rest = np.empty(0, np.int64)  # of the orders that were drawn
         self._course: Course | None = None
@@ -483,27 +499,42 @@ class Cell:
 
     def __enter__(self) -> Self:
         """Start the worker."""
-        task = self.assignment
+        task, self.started = self.assignment, now()
         self.worker = process.Worker(self.spec, self.backend.device, task.descriptors, task.largest)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End whatever is left of it."""
-        self.worker.__exit__()
+        self.worker.close()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing has gone wrong so far."""
+        return self.status is None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another part is to be trained."""
+        return self.trains and self.is_well
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the cell's result has of it, under the same names."""
+        """What the cell's result has of it, under the same names.
+
+        If it was interrupted when all was trained, its phases and its peak of memory are unknown.
+        """
         ended = self.finished
         return {
+            "started": self.started,
+            "wall_s": self.worker.ran_s,
             "status": Status.OK if self.status is None else self.status,
             "message": self.message,
             "setup": self.setup,
             "epochs": self.epochs,
             "phases": ended and ended.phases,
             "peak_memory_bytes": ended and ended.peak_memory_bytes,
-            "complete": bool(ended and ended.complete),
-            "changed": ended and ended.changed,
+            "complete": self.is_well and self.complete,
+            "changed": self._changed if self.is_well else None,
             "output": self.worker.output,
             "load_s": self.load_s,
             "dump_s": self.dump and self.dump.alone_s,
@@ -540,13 +571,13 @@ class Cell:
         yield Ready(self.setup)
 
     @ends
-    def train(self) -> Iterator[Event]:
-        """Train one part, and evaluate if an epoch ends with it."""
+    def train(self, turn: int | None = None) -> Iterator[Event]:
+        """Train one part, in a turn of the block, and evaluate if an epoch ends with it."""
         call = self._call()
         pieces = share_out(call.trained, [n for _, n in call.counts], self.assignment.batch_size)
         is_finite = all(None not in piece.losses for piece in pieces)
         self.complete = is_finite and self._position == self.assignment.images
-        is_over = self._spent_s >= self.spec.budget_s or not is_finite
+        is_over = self.spent_s >= self.spec.budget_s or not is_finite
         self.trains = not (self.complete or is_over)
         ends_epoch = not self.trains or self._position % self.assignment.examples == 0
         is_asked = ends_epoch and not (self.trains and self.assignment.is_foreseen)
@@ -557,9 +588,9 @@ class Cell:
         self.cuts.append(Cut(offset, call.state.moments is not None))
         self._changed = call.state.layers != self.assignment.layers
         number, _ = call.counts[-1]
-        yield Progress(number, self._position, self._spent_s, pieces[-1].losses[-1])
+        yield Progress(number, self._position, self.spent_s, pieces[-1].losses[-1])
 
-        *before, last = call.parts(hashlib.sha256(flat).hexdigest())
+        *before, last = call.parts(hashlib.sha256(flat).hexdigest(), turn)
         for (epoch, _), piece, part in zip(call.counts[:-1], pieces[:-1], before, strict=True):
             self._under_way(epoch).add(piece, part)
             yield self._finish_epoch(Evaluation(None, None), None)
@@ -584,6 +615,7 @@ class Cell:
         self.worker.send(Close())
         closed = self.worker.receive(Closed)
         self.worker.finish()
+        self.worker.close()
         peak, phases = closed.peak_memory_bytes, inspected.phases
         self.finished = Finished(phases, peak, self.complete, self._changed)
         yield self.finished
@@ -591,7 +623,7 @@ class Cell:
     def _call(self) -> Call:
         """Have the next part trained; what is not its call's is not on its clocks."""
         task, worker = self.assignment, self.worker
-        seconds = min(PART_S, self.spec.budget_s - self._spent_s)
+        seconds = min(PART_S, self.spec.budget_s - self.spent_s)
         images = task.draw(self._position, self._limits.steps, seconds, self._pace_s)
         steps = -(-images // task.batch_size)
         layers = None if self._position else task.layers
@@ -605,7 +637,7 @@ class Cell:
         state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
         self._position += images
-        self._spent_s += trained.train_s
+        self.spent_s += trained.train_s
         self._pace_s = trained.train_s / steps
         if layers is not None:
             self.load_s = trained.load_s

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing
-from dataclasses import fields, replace
-from time import monotonic
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from nnbench import catalog, files, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.contract.executor import Executor
 from nnbench.data import arrays
-from nnbench.execution import ceilings, cell, disturbance, gpu, interpreters, loading, machine
-from nnbench.execution.cell import Assignment, Spool
+from nnbench.execution import (
+    ceilings,
+    cell,
+    disturbance,
+    gpu,
+    interpreters,
+    loading,
+    machine,
+    turns,
+)
+from nnbench.execution.cell import Assignment, Cell, Spool
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
+from nnbench.execution.memory import Memory
 from nnbench.proof import kept
 from nnbench.records import (
     LOCAL,
@@ -25,7 +36,6 @@ from nnbench.records import (
     CellSpec,
     CellStarted,
     Machine,
-    now,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
     from nnbench.execution.cpus import Held
-    from nnbench.records import Block, Entry, Happening, JudgeCell, StoredSplits
+    from nnbench.records import Block, Entry, Event, Happening, JudgeCell, StoredSplits
 
 
 def known() -> dict[str, Executor]:
@@ -58,10 +68,10 @@ def find(name: str) -> Executor:
 
 
 class LocalExecutor(Executor):
-    """Runs one cell after the other on this machine, on the least busy of the CPUs that it may use."""
+    """Runs one worker at a time on this machine, on the least busy of the CPUs that it may use."""
 
     name = LOCAL
-    summary = "this machine, one cell at a time"
+    summary = "this machine, one block at a time"
 
     def __init__(self) -> None:
         self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
@@ -114,18 +124,20 @@ class LocalExecutor(Executor):
         """Run blocks one after the other."""
         chooser = Chooser()
         with closing(Spool(self.folder)) as spool, ExitStack() as stack:
-            judges, judged = None, None
+            judges, judged, memory = None, None, None
             for block in blocks:
                 splits = self._load(block.workload)
                 if block.dataset_sha256 not in {"", splits.sha256}:
                     name = block.workload.dataset
                     raise DatasetError(f"{name} is another dataset here than in the run")
-                if judges is None or judged != block.workload:
+                if judges is None or memory is None or judged != block.workload:
                     judged = block.workload
-                    _ = Assignment(judged, block.seed, splits).layers  # what is too large ends here
+                    task = Assignment(judged, block.seed, splits)
+                    _ = task.layers  # what is too large ends here
+                    memory = Memory(task.dataset_bytes)
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
                 keep = self.folder if block.keep_states else None
-                yield from _run_block(block, splits, spool, judges, keep, chooser)
+                yield from _run_block(block, splits, spool, judges, memory, keep, chooser)
                 spool.clear()
 
 
@@ -134,21 +146,24 @@ def _run_block(
     splits: StoredSplits,
     spool: Spool,
     judges: Judges,
+    memory: Memory,
     keep: Path | None,
     chooser: Chooser,
 ) -> Generator[Happening]:
     """Train all cells of a block, then have them judged; even if it is interrupted."""
     assignment = Assignment(block.workload, block.seed, splits)
-    trained: list[JudgeCell] = []
+    kind = _InTurns if block.turns else _Whole
+    training = kind(block, assignment, spool, judges, memory)
+    threads = max(entry.threads or block.threads for entry in block.entries)
     interruption = None
     try:
-        with chooser.hold(max(entry.threads or block.threads for entry in block.entries)) as held:
-            for position, entry in enumerate(block.entries):
-                yield from _train(block, entry, position, assignment, spool, judges, trained, held)
+        with chooser.hold(threads) as held:
+            yield from training.run(held)
     except BaseException as error:
         if isinstance(error, (Exception, GeneratorExit)):
             raise
         interruption = error  # such as KeyboardInterrupt: what was trained is judged first
+    trained = training.trained()
     for judged, result in zip(trained, judges.judge(trained), strict=True):
         if keep and judged.cuts:
             with files.named(keep / kept.FOLDER):
@@ -159,49 +174,185 @@ def _run_block(
         raise interruption
 
 
-def _train(
-    block: Block,
-    entry: Entry,
-    position: int,
-    assignment: Assignment,
-    spool: Spool,
-    judges: Judges,
-    trained: list[JudgeCell],
-    held: Held,
-) -> Iterator[Happening]:
-    """Train a cell, and again if it was disturbed; the last attempt is final."""
-    spec = _spec(block, entry, held)
-    for attempt in range(disturbance.REPEATS + 1):
-        yield CellStarted(spec)
-        started, start, sampler = now(), monotonic(), gpu.Sampler()
-        with cell.run(spec, assignment, _backend(entry), spool, judges) as (
-            events,
-            outcome,
-        ):
-            for event in events:
-                sampler(event)
-                yield CellEvent(spec, event)
+class _Attempt:
+    """An attempt at a cell of a block."""
+
+    def __init__(self, block: Block, held: Held, position: int, number: int = 0) -> None:
+        self.block, self.held, self.position, self.number = block, held, position, number
+        self.entry = block.entries[position]
+        self.spec = _spec(block, self.entry, held)
+        self.backend = _backend(self.entry)
+        self._sampler = gpu.Sampler()
+
+    def announce(self, events: Iterable[Event]) -> Iterator[Happening]:
+        """Yield the events of its cell, as what happens in the block."""
+        for event in events:
+            self._sampler(event)
+            yield CellEvent(self.spec, event)
+
+    def result(self, outcome: Cell) -> CellResult:
+        """Return what became of it; no timed call may be running."""
         result = CellResult(
-            backend=spec.label,
-            workload=spec.workload.name,
-            round=spec.round,
-            seed=block.seed,
-            threads=spec.threads,
-            cpus=spec.cpus,
-            shared_cpus=tuple(cpu for cpu in spec.cpus if cpu in held.shared),
-            position=position,
-            started=started,
-            wall_s=monotonic() - start,
-            gpu=sampler.samples,
-            point=block.point,
-            block_attempt=block.attempt,
+            backend=self.spec.label,
+            workload=self.spec.workload.name,
+            round=self.spec.round,
+            seed=self.block.seed,
+            threads=self.spec.threads,
+            cpus=self.spec.cpus,
+            shared_cpus=tuple(cpu for cpu in self.spec.cpus if cpu in self.held.shared),
+            position=self.position,
+            gpu=self._sampler.samples,
+            point=self.block.point,
+            block_attempt=self.block.attempt,
             **outcome.values,
         )
-        result = ceilings.measure_speed(result, spec)
-        result = disturbance.mark(result, attempt)
-        trained.append(outcome.case(result, block.proof))
-        if result.final:
-            return
+        return ceilings.measure_speed(result, self.spec)
+
+
+@dataclass
+class _Training(ABC):
+    """How the cells of a block are trained."""
+
+    block: Block
+    assignment: Assignment
+    spool: Spool
+    judges: Judges
+    memory: Memory
+
+    @abstractmethod
+    def run(self, held: Held) -> Iterator[Happening]:
+        """Train them on CPUs that are held for them."""
+
+    @abstractmethod
+    def trained(self) -> list[JudgeCell]:
+        """Return what there is to judge, wherever ``run`` was ended."""
+
+
+@dataclass
+class _Whole(_Training):
+    """One after the other, each from its start to its end, and again if it was disturbed."""
+
+    _trained: list[JudgeCell] = field(default_factory=list)
+
+    def run(self, held: Held) -> Iterator[Happening]:
+        """Train them; of each the last attempt is final."""
+        for position in range(len(self.block.entries)):
+            for number in range(disturbance.REPEATS + 1):
+                attempt = _Attempt(self.block, held, position, number)
+                yield CellStarted(attempt.spec)
+                with cell.run(
+                    attempt.spec, self.assignment, attempt.backend, self.spool, self.judges
+                ) as (events, outcome):
+                    yield from attempt.announce(events)
+                result = disturbance.mark(attempt.result(outcome), number)
+                self._trained.append(outcome.case(result, self.block.proof))
+                if result.final:
+                    break
+
+    def trained(self) -> list[JudgeCell]:
+        """Return every attempt that has ended."""
+        return self._trained
+
+
+class _Seat(_Attempt):
+    """An attempt whose cell takes turns with others."""
+
+    def __init__(self, training: _Training, held: Held, position: int, number: int) -> None:
+        super().__init__(training.block, held, position, number)
+        self.cell = Cell(
+            self.spec, training.assignment, self.backend, training.spool, training.judges
+        )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something left to train."""
+        return self.cell.goes_on
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds on training so far."""
+        return self.cell.spent_s
+
+    def case(self) -> JudgeCell:
+        """Return what there is to judge. No repetition follows: only the first attempt is final."""
+        result = self.result(self.cell)
+        marked = disturbance.mark(result, self.number)
+        return self.cell.case(replace(marked, final=self.number == 0), self.block.proof)
+
+
+@dataclass
+class _InTurns(_Training):
+    """All that find room in memory side by side, part by part in turns; then those that found none, with the baseline.
+
+    No cell is repeated: what disturbs a part shows in its turn, and the other turns are as good as before.
+    """
+
+    _seats: list[_Seat] = field(default_factory=list)
+
+    def run(self, held: Held) -> Iterator[Happening]:
+        """Train them, group by group; turns are counted on."""
+        waiting, numbers = list(range(len(self.block.entries))), itertools.count()
+        for group in itertools.count():
+            with ExitStack() as stack:
+                seats: list[_Seat] = []
+                for position in self._order(waiting, group):
+                    if self._has_room(position, seats):
+                        number = 0 if position in waiting else group
+                        seats.append(_Seat(self, held, position, number))
+                        yield from self._set_up(seats[-1], stack)
+                for seat, turn in turns.take(seats, numbers):
+                    yield from seat.announce(seat.cell.train(turn))
+                for seat in seats:
+                    self._note(seat)
+                for seat in seats:
+                    yield from seat.announce(seat.cell.finish())
+            waiting = [each for each in waiting if each not in {seat.position for seat in seats}]
+            if not waiting:
+                return
+
+    def trained(self) -> list[JudgeCell]:
+        """Return all that have ended, or trained everything: the phases may be missing."""
+        return [seat.case() for seat in self._seats if not seat.goes_on]
+
+    @property
+    def _baseline(self) -> int | None:
+        labels = [entry.label for entry in self.block.entries]
+        return labels.index(self.block.baseline) if self.block.baseline in labels else None
+
+    def _order(self, waiting: list[int], group: int) -> list[int]:
+        """Return who is in a group if there is room: in further ones a baseline that did well comes again."""
+        again = [
+            seat.position
+            for seat in self._seats
+            if group and seat.position == self._baseline and not seat.number and seat.cell.is_well
+        ]
+        return [*again, *waiting]
+
+    def _has_room(self, position: int, seats: Sequence[_Seat]) -> bool:
+        """Tell whether a cell finds room in its group, in which the baseline and one other always are."""
+        baseline, there = self._baseline, {seat.position for seat in seats}
+        if position == baseline or not there - {baseline}:
+            return True
+        come = [position] if baseline is None or baseline in there else [position, baseline]
+        return self.memory.holds(
+            [self.block.entries[each].label for each in come],
+            [_backend(self.block.entries[each]).device for each in come],
+            [seat.cell.worker.tree for seat in seats if seat.cell.is_well],
+        )
+
+    def _set_up(self, seat: _Seat, stack: ExitStack) -> Iterator[Happening]:
+        self._seats.append(seat)
+        yield CellStarted(seat.spec)
+        free = gpu.free_bytes() if seat.backend.device == "cuda" else None
+        stack.enter_context(seat.cell)
+        yield from seat.announce(seat.cell.prepare())
+        self._note(seat)
+        if free is not None:
+            self.memory.note_gpu(seat.spec.label, free, gpu.free_bytes())
+
+    def _note(self, seat: _Seat) -> None:
+        if seat.cell.is_well:
+            self.memory.note(seat.spec.label, seat.cell.worker.tree)
 
 
 def _spec(block: Block, entry: Entry, held: Held) -> CellSpec:

@@ -115,6 +115,12 @@ def snapshot(nvml: Any) -> GpuSample:
 
 
 @_asks
+def free_bytes(nvml: Any) -> int:
+    """Return how much of the GPU's memory nobody has."""
+    return int(nvml.nvmlDeviceGetMemoryInfo(_device(nvml)).free)
+
+
+@_asks
 def other_processes(nvml: Any) -> list[int]:
     """Return the processes that compute on the GPU; before a run, none is nnbench's."""
     return [each.pid for each in nvml.nvmlDeviceGetComputeRunningProcesses(_device(nvml))]

@@ -76,7 +76,7 @@ class EndedError(Exception):
 class Worker:
     """A running worker process: commands go in, answers and whatever it prints come out.
 
-    It has so much time as its cell allows; while it is stopped, its time stands still.
+    It has so much time as its cell allows; while it is stopped, its time stands still, whoever runs meanwhile.
 
     Parameters
     ----------
@@ -94,8 +94,11 @@ class Worker:
         self, spec: CellSpec, device: str, descriptors: Collection[int], largest: int
     ) -> None:
         self.spec, self.largest = spec, largest
-        self.deadline = monotonic() + spec.timeout_s
-        self.stopped: float | None = None  #: since when
+        self._started = monotonic()
+        self.deadline = self._started + spec.timeout_s
+        self.stopped: float | None = None  #: since when nothing of it runs
+        self._stopped_s = 0.0  # before that
+        self._is_closed = False
         self.printed = b""
         self._pending = bytearray()
         self._kills_before = out_of_memory_kills()
@@ -135,9 +138,18 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill all of its processes, collect it, and close the pipes."""
+        """End whatever is left of it."""
+        self.close()
+
+    def close(self) -> None:
+        """Kill all of its processes, collect it, and close the pipes; a second time it does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.tree.kill()
         self.process.wait()
+        if self.stopped is None:
+            self.stopped = monotonic()
         meddling = self.tree.meddling()
         self._selector.close()
         os.close(self._commands)
@@ -172,9 +184,17 @@ class Worker:
     def go_on(self) -> None:
         """Let it run; the time for which it was stopped is given back to it."""
         if self.stopped is not None:
-            self.deadline += monotonic() - self.stopped
+            stopped_s = monotonic() - self.stopped
+            self.deadline += stopped_s
+            self._stopped_s += stopped_s
             self.stopped = None
             self.tree.go_on()
+
+    @property
+    def ran_s(self) -> float:
+        """For how many seconds it has run: neither while it was stopped, nor since it was closed."""
+        until = monotonic() if self.stopped is None else self.stopped
+        return until - self._started - self._stopped_s
 
     def send(self, message: Command) -> None:
         """Send a command.

@@ -61,6 +61,13 @@ class Standing(NamedTuple):
         return Standing.own() == self
 
 
+class Taken(NamedTuple):
+    """Bytes of memory that processes have for themselves: what they share with nnbench is not theirs."""
+
+    now: int
+    peak: int
+
+
 class Tree:
     """The processes below a supervisor.
 
@@ -145,6 +152,12 @@ class Tree:
         waits = [_wait_s(f"/proc/{pid}/task/{thread}") for pid, thread in threads]
         known = [wait for wait in waits if wait is not None]
         return sum(known) if known else None
+
+    def memory(self) -> Taken | None:
+        """Return what the living processes have in memory; None where the system does not say."""
+        members = self._members if self._stopped else self.members()
+        taken = [each for pid in members if (each := _taken(pid))]
+        return Taken(*map(sum, zip(*taken, strict=True))) if taken else None
 
     def look(self, cpus: Sequence[int], device: str) -> list[str]:
         """Return what is not allowed of what can be seen now.
@@ -238,6 +251,20 @@ def _wait_s(folder: str) -> float | None:
         return int(Path(folder, "schedstat").read_text().split()[1]) * 1e-9
     except (OSError, IndexError):
         return None
+
+
+def _taken(pid: int) -> Taken | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    said = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
+    if "VmRSS" not in said:  # it has ended
+        return None
+    now, peak, shared = (
+        1024 * int(said.get(name, ["0"])[0]) for name in ("VmRSS", "VmHWM", "RssShmem")
+    )
+    return Taken(max(0, now - shared), max(0, max(now, peak) - shared))
 
 
 def _threads(pid: int) -> list[int]:

@@ -73,6 +73,7 @@ def make(
     keep_states: bool = False,
     require_proof: bool = False,
     detect: float | None = None,
+    whole: bool = False,
 ) -> Plan:
     """Return the plan of a run; its ``choices`` are entries, with what they were selected from.
 
@@ -114,6 +115,7 @@ def make(
         keep_states=keep_states,
         require_proof=require_proof,
         detect=detect,
+        turns=not whole,
         budget_s=budget,
         timeout_s=timeout,
         executor=executor,

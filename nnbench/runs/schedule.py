@@ -151,6 +151,8 @@ class _Schedule:
                 open_seed=self.info.seed is not None,
                 proof=self.info.proof or "off",
                 keep_states=self.info.keep_states,
+                turns=self.info.turns,
+                baseline=self.info.baseline,
                 attempt=self.run.attempted.get((0, round_), -1) + 1,
                 entries=[self.remaining[label] for label in order if label in self.remaining],
                 budget_s=self.info.budget_s,

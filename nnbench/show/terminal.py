@@ -248,6 +248,7 @@ class Live(Plain):
         match event:
             case records.Ready(setup=setup):
                 self.images = setup.epoch_images * spec.workload.epochs
+                self.progress.update(self.cells[spec.label], state="ready")
             case records.Progress(epoch=epoch, images=images, train_s=train_s, loss=loss):
                 share = max(images / self.images, train_s / spec.budget_s)
                 shown = "not finite" if loss is None else f"{loss:.4f}"

@@ -96,7 +96,8 @@ def cell_line(cell: CellResult) -> str:
     accuracy = metrics.accuracy(cell)
     reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     trained = f"{cell.images:,} images in {significant(cell.train_s)} s"
-    again = "" if cell.final else "; disturbed, once more"
+    more = "with those that found no room" if cell.took_turns else "disturbed, once more"
+    again = "" if cell.final else f"; {more}"
     return f"{head}: {trained}{reached}{proof_words(cell.proof)}{again}{': ' + cell.message if cell.message else ''}"
 
 

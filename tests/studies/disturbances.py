@@ -60,6 +60,7 @@ def run(backends: str, rounds: int) -> list[CellResult]:
         budget=15.0,
         timeout=300.0,
         baseline=None,
+        whole=True,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"

@@ -214,7 +214,10 @@ def start_run_that_hangs(folder, mark, first=QUICK_CELL, **streams):
     seed = next(s for s in range(20) if seeding.block_order(backends, s) == backends)
     env = environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(folder.parent))
     env["TERM"] = "xterm-256color"
-    command = [*NNBENCH, *arguments(folder, *backends, seed=seed)]
+    whole = (
+        [] if first == QUICK_CELL else ["--whole"]
+    )  # in turns it might not have been its own yet
+    command = [*NNBENCH, *arguments(folder, *backends, seed=seed), *whole]
     process = subprocess.Popen(command, env=env, start_new_session=True, **streams)
     wait_until((folder.parent / "reached").exists)
     return process

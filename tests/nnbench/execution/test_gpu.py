@@ -60,6 +60,9 @@ class Nvml(SimpleNamespace):
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, device):  # noqa: N802 - as NVML has it
         return self.reasons
 
+    def nvmlDeviceGetMemoryInfo(self, device):  # noqa: N802 - as NVML has it
+        return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device])
+
     def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
 
@@ -133,6 +136,13 @@ def test_missing_package_gives_no_sample(monkeypatch):
 def test_real_package_gives_a_sample_or_none():
     found = gpu.snapshot()
     assert found is None or found.clock_mhz > 0
+
+
+@pytest.mark.usefixtures("nvml")
+def test_free_memory_is_that_of_the_gpu_that_is_used(monkeypatch):
+    assert gpu.free_bytes() == 3000
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpu.free_bytes() == 5000
 
 
 @pytest.mark.usefixtures("nvml")

@@ -273,3 +273,20 @@ def test_a_cap_is_inherited_only_where_wanted(wanted, kept):
     found = process.for_threads(environment, 1)
     assert {name for name in CAPPED if name in found} == kept
     assert set(process.caps(environment)) == CAPPED.keys() - kept
+
+
+def test_worker_counts_the_time_for_which_it_runs():
+    with process.Worker(make_spec(), "cpu", [], 1) as worker:
+        worker.stop()
+        ran_s, deadline = worker.ran_s, worker.deadline
+        time.sleep(0.3)
+        assert worker.ran_s == ran_s
+        worker.go_on()
+        assert worker.deadline - deadline >= 0.3
+        time.sleep(0.1)
+        assert 0.1 <= worker.ran_s - ran_s < 0.3
+        worker.close()
+        ran_s = worker.ran_s
+        time.sleep(0.1)
+        assert worker.ran_s == ran_s
+        worker.close()  # which does nothing, as does leaving the context

@@ -302,3 +302,29 @@ def test_time_that_threads_waited_for_a_cpu_is_counted():
 def test_own_time_of_waiting_is_counted():
     waited = own_wait_s()
     assert waited is None or 0 <= waited <= own_wait_s()
+
+
+def test_memory_is_what_processes_have_for_themselves():
+    code = f"""
+import mmap
+big = bytearray(50 << 20)
+shared = mmap.mmap(-1, 200 << 20)
+for page in range(0, 200 << 20, 4096): shared[page] = 1
+del big
+child = os.fork()
+if not child: more = bytearray(30 << 20); {WAIT}
+{WAIT}"""
+    with worker(code) as tree:
+        helpers.wait_until(lambda: len(tree.members()) == 2)
+        helpers.wait_until(lambda: tree.memory().now > 30 << 20)
+        taken = tree.memory()
+        assert taken.now < 60 << 20
+        assert taken.peak > 80 << 20
+        tree.stop()
+        assert tree.memory() == taken
+
+
+def test_nobody_has_no_memory():
+    with worker(WAIT) as tree:
+        pass
+    assert tree.memory() is None

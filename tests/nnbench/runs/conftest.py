@@ -33,7 +33,7 @@ class Canned:
     """A cell that has only its outcome."""
 
     def __init__(self, values):
-        self.values = {"epochs": [], **values}
+        self.values = {"epochs": [], "started": "", "wall_s": 0.0, **values}
 
     def case(self, result, mode):
         """Return what the judges below need."""

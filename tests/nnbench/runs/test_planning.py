@@ -185,6 +185,12 @@ def test_without_ranks_there_are_no_verdicts_to_wait_for():
         plan(proof="off", detect=0.1)
 
 
+@pytest.mark.parametrize(("asked", "turns"), [({}, True), ({"whole": True}, False)])
+def test_cells_take_turns_unless_they_shall_train_whole(asked, turns, monkeypatch, make_info):
+    monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)
+    assert plan(**asked).info.turns is turns
+
+
 @pytest.mark.parametrize("asked", [{}, {"proof": "full", "require_proof": True}])
 def test_plan_says_how_much_is_to_be_proved(asked, monkeypatch, make_info):
     monkeypatch.setattr(machine, "examine", lambda _: make_info().environment)

@@ -13,7 +13,7 @@ from nnbench.cli.run import Terminated
 from nnbench.contract.errors import DatasetError, ResultsError
 from nnbench.data import seeding
 from nnbench.data.datasets import digest, load_toy
-from nnbench.execution import cpus, machine
+from nnbench.execution import cpus, executor, machine
 from nnbench.execution.cpus import Chooser, Look
 from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Status
 from nnbench.runs import schedule, store
@@ -85,6 +85,22 @@ def test_all_backends_of_a_round_share_its_seed(run, make_info):
     seeds = [{spec.seed for spec in block} for block in by_round(specs).values()]
     assert seeds == [{7}, {8}, {9}, {10}, {11}]
     assert [cell.seed for cell in cells] == [spec.seed for spec in specs]
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_block_says_how_its_cells_train_and_what_they_are_compared_with(
+    tmp_path, make_info, make_plan, monkeypatch, turns
+):
+    blocks = []
+
+    def note(_, given):
+        blocks.extend(given)
+        yield from ()
+
+    monkeypatch.setattr(executor.LocalExecutor, "run", note)
+    info = make_info(rounds=2, turns=turns, baseline="second")
+    schedule.run(make_plan(info), tmp_path / "run", lambda _: None)
+    assert [(block.turns, block.baseline) for block in blocks] == [(turns, "second")] * 2
 
 
 def test_seed_that_is_drawn_is_told_to_no_cell_and_written_afterwards(run, make_info):

@@ -7,7 +7,7 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.execution import ceilings
 from nnbench.execution.disturbance import REPEATS
-from nnbench.records import Epoch, Setup, Status
+from nnbench.records import Epoch, Part, Setup, Status
 from nnbench.runs import schedule, store
 from nnbench.runs.run import Run
 from nnbench.runs.schedule import finished
@@ -155,6 +155,13 @@ def test_line_of_an_attempt_says_that_another_follows(run):
     again, final = map(cell_line, run(BUSY, CALM))
     assert again == "round 1 numpy: 5 images in 1.00 s; disturbed, once more"
     assert final == "round 1 numpy: 5 images in 1.00 s"
+
+
+def test_line_of_a_baseline_that_came_again_says_why(make_cell):
+    cell = make_cell(final=False, disturbed=True)
+    part = Part(images=5, train_s=1.0, turn=7)
+    cell = replace(cell, epochs=[replace(cell.epochs[0], parts=[part])])
+    assert cell_line(cell).endswith("; with those that found no room")
 
 
 def test_speed_and_ceiling_are_kept(run):

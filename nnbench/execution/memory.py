@@ -1,0 +1,99 @@
+"""Whether there is room for another worker, while others that are set up stay in memory.
+
+It is counted before a worker starts: what it was seen to need in an earlier block, or an estimate, against what the
+system, the control groups above this process and the GPU still have. What they do not say is no limit.
+
+Sources: ``man 5 proc`` (MemAvailable), the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnbench.execution import gpu
+from nnbench.execution.machine import ROOT, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from nnbench.execution.tree import Tree
+
+SLACK = 1.25  #: times what was seen: training may need a little more than the warm-up did
+LIBRARY_BYTES = 1 << 29  #: of a worker that nobody has seen yet, its data apart
+COPIES = 2  #: of the dataset in such a worker: its own, and what the backend makes of it
+V2, V1 = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+
+
+class Memory:
+    """What workers need, by their label, as far as they were seen.
+
+    Parameters
+    ----------
+    dataset_bytes
+        Of the examples that each of them gets.
+    """
+
+    def __init__(self, dataset_bytes: int) -> None:
+        self._guess = COPIES * dataset_bytes + LIBRARY_BYTES
+        self._peaks: dict[str, int] = {}
+        self._on_gpu: dict[str, int] = {}
+
+    def holds(self, labels: Sequence[str], devices: Iterable[str], beside: Iterable[Tree]) -> bool:
+        """Tell whether workers can be set up beside others, which may come back to their peaks.
+
+        Parameters
+        ----------
+        labels, devices
+            Of the workers to come.
+        beside
+            Those that are there.
+        """
+        needed = sum(SLACK * self._peaks.get(label, self._guess) for label in labels)
+        seen = [each for tree in beside if (each := tree.memory())]
+        to_come = sum(max(0.0, SLACK * each.peak - each.now) for each in seen)
+        on_gpu = [label for label, device in zip(labels, devices, strict=True) if device == "cuda"]
+        of_gpu = sum(SLACK * self._on_gpu.get(label, self._guess) for label in on_gpu)
+        free, free_on_gpu = available(), gpu.free_bytes() if on_gpu else None
+        return needed + to_come <= free and (free_on_gpu is None or of_gpu <= free_on_gpu)
+
+    def note(self, label: str, tree: Tree) -> None:
+        """Remember what a worker has needed so far."""
+        if seen := tree.memory():
+            self._peaks[label] = max(seen.peak, self._peaks.get(label, 0))
+
+    def note_gpu(self, label: str, before: int | None, now: int | None) -> None:
+        """Remember what a worker has taken of a GPU that had so much free before."""
+        if before is not None and now is not None:
+            self._on_gpu[label] = max(before - now, self._on_gpu.get(label, 0))
+
+
+def available(root: Path = ROOT) -> int:
+    """Return how many bytes processes can still have here; ``root`` stands for ``/``."""
+    import psutil
+
+    return min([psutil.virtual_memory().available, *_left_by_groups(root)])
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """Yield what each control group that limits this process leaves; caches can be given back."""
+    for line in read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top, names = root / "sys/fs/cgroup", V2
+        elif "memory" in controllers.split(","):
+            top, names = root / "sys/fs/cgroup/memory", V1
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):  # in a container only the topmost may be there
+            limit, used = (read(folder / name) for name in names)
+            if limit.isdigit() and used.isdigit():
+                yield max(0, int(limit) - int(used) + _cached(folder))
+            if folder == top:
+                break
+
+
+def _cached(folder: Path) -> int:
+    lines = map(str.split, read(folder / "memory.stat").splitlines())
+    return sum(int(line[1]) for line in lines if line[0] in {"active_file", "inactive_file"})
