@@ -150,26 +150,24 @@ class Worker:
         self.process.wait()
         if self.stopped is None:
             self.stopped = monotonic()
-        meddling = self.tree.meddling()
         self._selector.close()
         os.close(self._commands)
         os.close(self._answers)
         if self.process.stdout:
             self.process.stdout.close()
-        if meddling:
-            self.watch.note(meddling)
-            self._undo()
+        self._undo()
 
     def _undo(self) -> None:
-        """Take back what the worker has changed of this process.
+        """Note and take back what the worker has changed of this process, before another one runs.
 
         Raises
         ------
         NnbenchError
             If this user may not: all that would be measured later would be measured in another way.
         """
-        standing = self.tree.standing
-        if standing and not standing.restore():
+        meddling, standing = self.tree.meddling(), self.tree.standing
+        self.watch.note(meddling)
+        if meddling and standing and not standing.restore():
             text = f"since {self.spec.label} ran, nnbench is scheduled in another way, which it may not undo"
             problem = NnbenchError(f"{text}: start it anew")
             problem.exit_code = ExitCode.INTERNAL
@@ -180,6 +178,7 @@ class Worker:
         if self.stopped is None:
             self.tree.stop()
             self.stopped = monotonic()
+            self._undo()
 
     def go_on(self) -> None:
         """Let it run; the time for which it was stopped is given back to it."""
