@@ -58,6 +58,9 @@ class Group(NamedTuple):
     obstacles: list[str]  #: why each cell cannot stand in a ranking; empty if it can
     obstacle: str = ""  #: why the backend has no rank; empty if it has one
     rank: int | None = None  #: from 1, among those of its class
+    further: Sequence[
+        CellResult
+    ] = ()  #: attempts that count for those alone that trained beside them
 
     @property
     def precision(self) -> Precision:
@@ -79,10 +82,19 @@ class Group(NamedTuple):
         ]
 
 
-def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
+def groups(
+    info: RunInfo, cells: Iterable[CellResult], further: Iterable[CellResult] = ()
+) -> dict[str, Group]:
     """Group the cells by backend: ranked ones first, then those with figures, each fastest first.
 
     A class of precision has a ranking of its own, below that of a more precise one.
+
+    Parameters
+    ----------
+    info, cells
+        What was asked of a run, and the attempt at each cell that counts.
+    further
+        The baseline's attempts beside backends that found no room in memory with its first one.
     """
     by_label: dict[str, list[CellResult]] = {
         name: [] for name in (*info.backends, *info.unavailable)
@@ -99,6 +111,9 @@ def groups(info: RunInfo, cells: Iterable[CellResult]) -> dict[str, Group]:
             ranks[group.precision] += 1
             group = group._replace(rank=ranks[group.precision])
         grouped[name] = group
+    if info.baseline in grouped:
+        beside = [c for c in further if not _obstacle(c, _measured_s(c), has_proofs=has_proofs)]
+        grouped[info.baseline] = grouped[info.baseline]._replace(further=beside)
     return grouped
 
 
@@ -233,9 +248,15 @@ def compare(info: RunInfo, group: Group, other: Group) -> Comparison | None:
     if group.obstacle or group.precision != other.precision:
         return None
     ranking = zip(other.cells, other.obstacles, strict=True)
-    others = {cell.round: cell for cell, obstacle in ranking if not obstacle}
-    pairs = [(cell, others[cell.round]) for cell in group.cells if cell.round in others]
-    logs = _known(metrics.TRAINING.log_ratio(*pair) for pair in pairs)
+    others = {cell.round: [cell] for cell, obstacle in ranking if not obstacle}
+    for cell in other.further:
+        others.get(cell.round, []).append(cell)
+    ratio = metrics.TRAINING
+    logs = _known(
+        ratio.log_ratio(cell, ratio.beside(cell, others[cell.round]))
+        for cell in group.cells
+        if cell.round in others
+    )
     return statistics.compare(logs, info.noise_floor, info.detect) if logs else None
 
 

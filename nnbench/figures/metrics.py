@@ -61,6 +61,11 @@ class Metric:
     scale: Scale = Scale.RATIO
     turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
 
+    def beside(self, cell: CellResult, attempts: Sequence[CellResult]) -> CellResult:
+        """Return which attempt of another backend had its turns with a cell; the first if none had."""
+        own = self.turns(cell).keys()
+        return next((each for each in attempts if own & self.turns(each).keys()), attempts[0])
+
     def log_ratio(self, cell: CellResult, other: CellResult) -> float | None:
         """Return the logarithm of the ratio of two cells of a block; None if one lacks the figure.
 

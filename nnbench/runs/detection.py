@@ -27,7 +27,8 @@ def undecided(run: Run) -> dict[str, Comparison]:
     """Return the comparisons with the baseline that have no verdict yet, by backend."""
     from nnbench.figures import frames
 
-    groups = frames.groups(run.info, run.cells)  # not those of the run, which keeps its first ones
+    # Not those of the run, which keeps its first ones.
+    groups = frames.groups(run.info, run.cells, run.further)
     base = groups.pop(run.info.baseline, None)
     if base is None:
         return {}

@@ -47,6 +47,7 @@ class Run:
         self.info = info
         self.folder = folder
         self._cells = None if cells is None else list(cells)
+        self._further: list[CellResult] = []
         self._warnings: list[str] = []
         #: The last attempt at each block that has a cell, by point and round, of a run that goes on.
         self.attempted: dict[tuple[int, int], int] = {}
@@ -79,16 +80,19 @@ class Run:
                 attempted[block] = max(cell.block_attempt, attempted.get(block, 0))
                 yield cell
 
-        run = cls(store.read_info(folder), _read(noted()), folder)
-        run.attempted = attempted
+        cells, further = _read(noted())
+        run = cls(store.read_info(folder), cells, folder)
+        run._further, run.attempted = further, attempted
         return run
 
     def add(self, cell: CellResult) -> None:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
-        if cell.final:
-            self.cells[:] = [old for old in self.cells if not store.supersedes(cell, old)]
+        for known in (self.cells, self.further):
+            known[:] = [old for old in known if not store.supersedes(cell, old)]
+        if is_used(cell):
             epochs = [replace(epoch, losses=[]) for epoch in cell.epochs]
-            self.cells.append(replace(cell, epochs=epochs))
+            added = self.cells if cell.final else self.further
+            added.append(replace(cell, epochs=epochs))
 
     @property
     def name(self) -> str:
@@ -101,11 +105,17 @@ class Run:
         if self._cells is None:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                self._cells = _read(self.attempts())
+                self._cells, self._further = _read(self.attempts())
             self._warnings = [str(warning.message) for warning in caught]
             for warning in caught:
                 warnings.warn(warning.message, stacklevel=2)
         return self._cells
+
+    @property
+    def further(self) -> list[CellResult]:
+        """The baseline's other attempts, beside backends that found no room with its first one."""
+        _ = self.cells  # which finds them
+        return self._further
 
     @property
     def warnings(self) -> list[str]:
@@ -131,7 +141,7 @@ class Run:
         """The cells of each backend, round by round: the fastest first, those without a rank last."""
         from nnbench.figures import frames
 
-        return frames.groups(self.info, self.cells)
+        return frames.groups(self.info, self.cells, self.further)
 
     def of(self, backend: str) -> list[CellResult]:
         """Return the cells of one backend, round by round."""
@@ -186,22 +196,27 @@ class Run:
         return f"no backend ranks ({', '.join(reasons)})"
 
 
-def _read(attempts: Iterable[CellResult]) -> list[CellResult]:
-    """Read the attempts that count, and let go of their losses, which nobody else has yet.
+def is_used(cell: CellResult) -> bool:
+    """Tell whether tables are made of an attempt: one in turns has others that trained beside it."""
+    return cell.final or cell.took_turns
 
-    Python looks for no circles of garbage meanwhile: in a million records there are none, and
-    looking takes long.
+
+def _read(attempts: Iterable[CellResult]) -> tuple[list[CellResult], list[CellResult]]:
+    """Read the attempts that count, and those that others trained beside; let go of their losses.
+
+    Nobody else has these yet. Python looks for no circles of garbage meanwhile: in a million records there are
+    none, and looking takes long.
     """
-    cells = []
+    cells: list[CellResult] = []
+    further: list[CellResult] = []
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        for cell in attempts:
-            if cell.final:
-                for epoch in cell.epochs:
-                    epoch.losses.clear()
-                cells.append(cell)
+        for cell in filter(is_used, attempts):
+            for epoch in cell.epochs:
+                epoch.losses.clear()
+            (cells if cell.final else further).append(cell)
     finally:
         if was_enabled:
             gc.enable()
-    return cells
+    return cells, further

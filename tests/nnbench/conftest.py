@@ -242,8 +242,10 @@ def make_cell():
 def in_turns():
     """Give a function that has each epoch of a cell made of parts: seconds and images, a turn each."""
 
-    def take_turns(cell, parts):
-        made = [Part(train_s=s, images=images, turn=i) for i, (s, images) in enumerate(parts)]
+    def take_turns(cell, parts, first=0):
+        made = [
+            Part(train_s=s, images=images, turn=i) for i, (s, images) in enumerate(parts, first)
+        ]
         return replace(cell, epochs=[replace(epoch, parts=made) for epoch in cell.epochs])
 
     return take_turns

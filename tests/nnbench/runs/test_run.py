@@ -1,6 +1,7 @@
 """A run that is opened: its cells are read once, and their losses only where something asks."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,61 @@ def test_cells_count_and_leave_their_losses_on_disk(folder):
     ]
     assert [cell.losses for cell in run.cells] == [[]] * 8
     assert [cell.steps for cell in run.cells] == [2] * 7 + [0]
+
+
+@pytest.fixture
+def in_groups(write_run, make_cell, in_turns):
+    """Give a function that writes rounds in which ``b`` found no room, and the machine was slow for its group."""
+
+    def write(**changes):
+        cells = [
+            in_turns(
+                make_cell(name, round=i, final=not attempt, attempt=attempt, **more), parts, first
+            )
+            for i in range(3)
+            for name, first, attempt, parts, more in (
+                ("numpy", 0, 0, [(1.0, 10), (1.0, 10)], {}),
+                ("a", 0, 0, [(2.0, 10), (2.0, 10)], {}),
+                ("numpy", 2, 1, [(5.0, 10), (5.0, 10)], changes),
+                ("b", 2, 0, [(10.0, 10), (10.0, 10)], {}),
+            )
+        ]
+        return write_run(*cells)
+
+    return write
+
+
+def ratios(run):
+    return dict(zip(run.timing["backend"], run.timing["ratio"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 2.0),
+        (
+            {"status": "invalid"},
+            1.0,
+        ),  # nothing wrong is what others are held against: whole cells are
+        ({"proof": None}, 1.0),
+    ],
+)
+def test_backend_is_held_against_what_trained_beside_it(in_groups, make_proof, changes, expected):
+    run = Run.open(in_groups(**{"proof": make_proof(), **changes}))
+    assert ratios(run) == {"numpy": 1.0, "a": 2.0, "b": pytest.approx(expected)}
+    assert [cell.backend for cell in run.cells] == ["numpy", "a", "b"] * 3
+
+
+def test_run_that_goes_on_knows_what_trained_beside(in_groups, make_proof):
+    folder = in_groups(proof=make_proof())
+    run, added = Run.go_on(folder), Run(store.read_info(folder), [])
+    for cell in run.attempts():
+        added.add(cell)
+    assert ratios(run)["b"] == ratios(added)["b"] == pytest.approx(2.0)
+    assert [cell.losses for cell in (*run.further, *added.further)] == [[]] * 6
+    again = replace(run.further[0], block_attempt=1)
+    added.add(again)
+    assert [cell for cell in added.further if cell.round == again.round] == [again]
 
 
 def test_attempts_are_all_there_with_their_losses(folder):
