@@ -1,7 +1,7 @@
 """What studies of the proof share: runs that can be gone on with, and counts of their cells.
 
 Runs lie below ``out/``, so that a second call goes on where the first was stopped; what is counted is
-written below ``results/proof``, with the machine and the versions.
+written below ``results``, with the machine and the versions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nnbench.records import CellResult
 
 RAW = Path("out", "proof")
-RESULTS = Path("results", "proof")
+RESULTS = Path("results")
 #: A study wants to see what is invalid, and a backend may be unable to train a workload.
 FINE = {ExitCode.OK, ExitCode.ACCURACY, ExitCode.BACKEND_FAILED}
 DEVIATIONS = ("loss", "displacement", "first", "second")
@@ -81,7 +81,7 @@ def largest(values: Iterable[float | None]) -> float | None:
     return None if None in found else max((each for each in found if each), default=0.0)
 
 
-def write(name: str, findings: object) -> None:
+def write(name: str, findings: object, folder: str = "proof") -> None:
     """Write what a study has found, with the machine and the versions."""
     libraries = {each for backend in catalog.backends().values() for each in backend.libraries}
     content = {
@@ -89,5 +89,6 @@ def write(name: str, findings: object) -> None:
         "environment": asdict(machine.examine(libraries)),
         "found": findings,
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    path = RESULTS / folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
