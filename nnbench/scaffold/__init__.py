@@ -13,6 +13,7 @@ from nnbench import catalog
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.distributions import own_requirement
+from nnbench.files import named
 from nnbench.selection import ALL
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -41,14 +42,14 @@ def create(name: str, directory: Path | None = None) -> Path:
     Raises
     ------
     NnbenchError
-        If the name cannot be one, or is taken, or the folder holds something.
+        If the name cannot be one, or is taken, or the folder holds something, or cannot be written.
     """
     fields = fields_for(name)
     target = directory or Path(fields["distribution"])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise NnbenchError(f"{target} is not empty; choose another place with --directory")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with as_file(files(__name__) / "template") as template:
+    with named(target), as_file(files(__name__) / "template") as template:
+        target.parent.mkdir(parents=True, exist_ok=True)
         write(template, target, fields)
     return target
 

@@ -1,5 +1,6 @@
 """``nnbench new`` writes a plugin that works as it is."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def test_a_name_that_cannot_be_one_is_refused(name, tmp_path):
 def test_a_name_that_is_taken_is_refused(tmp_path):
     with pytest.raises(NnbenchError, match="'numpy' is installed already"):
         scaffold.create("numpy", tmp_path / "new")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "new"
+    with pytest.raises(NnbenchError, match=f"^cannot write to {re.escape(str(folder))}: "):
+        scaffold.create(NAME, folder)
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
