@@ -119,7 +119,7 @@ def run(backend: str, options: argparse.Namespace) -> list[CellResult]:
 
 def describe(cells: Sequence[CellResult]) -> dict[str, Any]:
     """Return how parts compare with epochs of one call, and what a cold one loses, with 95% intervals over the cells."""
-    times = [by_kind(cell) for cell in cells]
+    times = [found for cell in cells if all((found := by_kind(cell)).values())]
     rates = [{kind: median(s / n for s, n in each[kind]) for kind in KINDS} for each in times]
     lost = [
         (rate["cold"] - rate["warm"]) * median(n for _, n in each["cold"])
@@ -127,7 +127,7 @@ def describe(cells: Sequence[CellResult]) -> dict[str, Any]:
     ]
     part_s = median(s for each in times for s, _ in each["warm"])
     return {
-        "cells": len(cells),
+        "cells": len(times),
         "part_s": part_s,
         "parts": {kind: sum(len(each[kind]) for each in times) for kind in KINDS},
         "warm": against(rates, "warm", "epoch"),
