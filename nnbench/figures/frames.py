@@ -58,9 +58,8 @@ class Group(NamedTuple):
     obstacles: list[str]  #: why each cell cannot stand in a ranking; empty if it can
     obstacle: str = ""  #: why the backend has no rank; empty if it has one
     rank: int | None = None  #: from 1, among those of its class
-    further: Sequence[
-        CellResult
-    ] = ()  #: attempts that count for those alone that trained beside them
+    #: Attempts that count for those alone that trained beside them.
+    further: Sequence[CellResult] = ()
 
     @property
     def precision(self) -> Precision:

@@ -89,7 +89,7 @@ class Run:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
         for known in (self.cells, self.further):
             known[:] = [old for old in known if not store.supersedes(cell, old)]
-        if is_used(cell):
+        if _is_used(cell):
             epochs = [replace(epoch, losses=[]) for epoch in cell.epochs]
             added = self.cells if cell.final else self.further
             added.append(replace(cell, epochs=epochs))
@@ -196,7 +196,7 @@ class Run:
         return f"no backend ranks ({', '.join(reasons)})"
 
 
-def is_used(cell: CellResult) -> bool:
+def _is_used(cell: CellResult) -> bool:
     """Tell whether tables are made of an attempt: one in turns has others that trained beside it."""
     return cell.final or cell.took_turns
 
@@ -212,7 +212,7 @@ def _read(attempts: Iterable[CellResult]) -> tuple[list[CellResult], list[CellRe
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        for cell in filter(is_used, attempts):
+        for cell in filter(_is_used, attempts):
             for epoch in cell.epochs:
                 epoch.losses.clear()
             (cells if cell.final else further).append(cell)
