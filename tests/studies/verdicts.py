@@ -9,26 +9,19 @@ floor is the one that ``nnbench selftest`` keeps, or the default.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import random
-import shutil
 import tempfile
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnbench.data.datasets import MNIST_FOLDER
 from nnbench.execution.machine import noise_floor
 from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
 from nnbench.runs import planning, schedule
 from tests.cells import read_final
+from tests.studies.conditions import bursts, small_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult
     from nnbench.runs.planning import Plan
@@ -79,14 +72,6 @@ def compare(
     return statistics.compare([log for log in logs if log is not None], floor)
 
 
-def small_dataset(folder: Path) -> Path:
-    """Write a dataset whose training split is MNIST's test split."""
-    for path in MNIST_FOLDER.glob("t10k-*.gz"):
-        for name in (path.name, path.name.replace("t10k", "train")):
-            shutil.copy(path, folder / name)
-    return folder
-
-
 def run(
     number: int, rounds: int, overrides: dict[str, Any], folder: Path
 ) -> tuple[list[dict[str, CellResult]], float]:
@@ -130,32 +115,6 @@ def report(number: int, equal: list[Comparison], slowed: list[Comparison]) -> No
     text = f"A/A: {alarms} false alarms in {len(equal)} (furthest ratio {spread:.1%} from 1)"
     text += f"; 10% slowdown: {found} found in {len(slowed)}; wrong verdicts: {wrong}"
     print(f"run {number + 1}: {text}", flush=True)  # noqa: T201 - a script
-
-
-@contextmanager
-def bursts() -> Iterator[None]:
-    """Keep a process on every CPU busy in bursts of random length."""
-    workers = [
-        multiprocessing.Process(target=burst, args=(seed,), daemon=True)
-        for seed in range(multiprocessing.cpu_count())
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.kill()
-
-
-def burst(seed: int) -> None:
-    """Work for up to 1.5 s, rest for up to 1.5 s, again and again."""
-    rng = random.Random(seed)
-    while True:
-        end = time.perf_counter() + rng.uniform(0.05, 1.5)
-        while time.perf_counter() < end:
-            pass
-        time.sleep(rng.uniform(0.05, 1.5))
 
 
 if __name__ == "__main__":
