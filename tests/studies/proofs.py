@@ -81,11 +81,11 @@ def largest(values: Iterable[float | None]) -> float | None:
     return None if None in found else max((each for each in found if each), default=0.0)
 
 
-def write(name: str, findings: object, folder: str = "proof") -> None:
-    """Write what a study has found, with the machine and the versions."""
+def write(name: str, findings: object, folder: str = "proof", study: str = "") -> None:
+    """Write what a study has found, with the machine and the versions; it is named as its file, or else."""
     libraries = {each for backend in catalog.backends().values() for each in backend.libraries}
     content = {
-        "command": f"python -m tests.studies.{name} {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python -m tests.studies.{study or name} {' '.join(sys.argv[1:])}".strip(),
         "environment": asdict(machine.examine(libraries)),
         "found": findings,
     }
