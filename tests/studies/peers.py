@@ -244,7 +244,8 @@ def pyperf(shop: Workshop, share: float) -> Said:
 def hyperfine(shop: Workshop, share: float) -> Said:
     """Let hyperfine compare two commands, after a warm-up of one run.
 
-    A command is a whole process, and two thirds of it are its start. So all of it works longer, not the training alone. The verdict is by hand, from "x ± y times faster": whether x - y is beyond 1.
+    A command is a whole process, and two thirds of it are its start. So all of it works longer, not the
+    training alone. The verdict is by hand, from "x ± y times faster": whether x - y is beyond 1.
     """
     commands = {"base": 0.0, "head": share}
     shop.write(
@@ -252,7 +253,7 @@ def hyperfine(shop: Workshop, share: float) -> Said:
     )
     calls = (f"python {name}.py" for name in commands)
     text = shop.run("hyperfine", "--warmup", "1", *calls)
-    summary = re.search(r"'python (\w+).py' ran\s+([\d.]+) ± ([\d.]+) times faster.*", text)
+    summary = re.search(r"python (\w+)\.py'? ran\s+([\d.]+) ± ([\d.]+) times faster.*", text)
     assert summary, text
     first, ratio, spread = summary.groups()
     differs = "slower" if first == "base" else "faster"
