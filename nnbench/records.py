@@ -163,6 +163,9 @@ class Part:
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
     waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
+    #: What the lead-in of the whole call had of all that, in turns: there caches are still cold.
+    lead_images: int = 0
+    lead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +179,7 @@ class Epoch:
     test_loss: float | None  #: computed by the harness from the logits; None is not finite
     accuracy: float | None  #: None where the targets are no classes
     evaluate_s: float | None  #: of ``predict`` on the test split; None where no cut ends the epoch
-    calls: int = 1  #: of train_epoch
+    calls: int = 1  #: of train_epoch, with their lead-ins
     cpu_s: float = 0.0  #: of all threads of the process, while training
     involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
     waited_s: float | None = None  #: by the thread that waited longest for a CPU; None is unknown

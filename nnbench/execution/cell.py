@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")  # of what a cell is asked
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 PARTS = 3  #: of an epoch, at least
+LEAD_S = (
+    2.5e-3  #: of a part in turn, for caches that others have filled; tests/studies/cold_parts.py
+)
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
 FLOAT_BYTES = 4
 PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work
@@ -289,6 +292,25 @@ def _times(value: float | None, share: float) -> float | None:
     return None if value is None else value * share
 
 
+def _plus(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value + other
+
+
+def after(lead: Trained, rest: Trained) -> Trained:
+    """Return what a lead-in and the rest of its part come to, as one call."""
+    return Trained(
+        train_s=lead.train_s + rest.train_s,
+        load_s=lead.load_s,
+        losses=lead.losses + rest.losses,
+        cpu_s=lead.cpu_s + rest.cpu_s,
+        involuntary_switches=lead.involuntary_switches + rest.involuntary_switches,
+        waited_s=_plus(lead.waited_s, rest.waited_s),
+        steal_s=lead.steal_s + rest.steal_s,
+        compilations=lead.compilations + rest.compilations,
+        device_s=_plus(lead.device_s, rest.device_s),
+    )
+
+
 def _since(before: float | None, now: float | None) -> float | None:
     return None if before is None or now is None else max(0.0, now - before)
 
@@ -342,6 +364,8 @@ class Call(NamedTuple):
 
     counts: list[tuple[int, int]]  #: epochs that it lies in, and how many of its images each has
     trained: Trained
+    lead_images: int
+    lead_s: float
     state: State
     used: Used
     dump: Used
@@ -365,6 +389,8 @@ class Call(NamedTuple):
             )
         parts[-1] = replace(
             parts[-1],
+            lead_images=self.lead_images,
+            lead_s=self.lead_s,
             state=sha256,
             optimizer_steps=self.state.steps,
             dump_s=self.dump.alone_s,
@@ -573,7 +599,7 @@ class Cell:
     @ends
     def train(self, turn: int | None = None) -> Iterator[Event]:
         """Train one part, in a turn of the block, and evaluate if an epoch ends with it."""
-        call = self._call()
+        call = self._call(leads_in=turn is not None)
         pieces = share_out(call.trained, [n for _, n in call.counts], self.assignment.batch_size)
         is_finite = all(None not in piece.losses for piece in pieces)
         self.complete = is_finite and self._position == self.assignment.images
@@ -620,28 +646,37 @@ class Cell:
         self.finished = Finished(phases, peak, self.complete, self._changed)
         yield self.finished
 
-    def _call(self) -> Call:
+    def _call(self, *, leads_in: bool) -> Call:
         """Have the next part trained; what is not its call's is not on its clocks."""
         task, worker = self.assignment, self.worker
         seconds = min(PART_S, self.spec.budget_s - self.spent_s)
         images = task.draw(self._position, self._limits.steps, seconds, self._pace_s)
         steps = -(-images // task.batch_size)
+        lead_steps = min(max(1, round(LEAD_S / self._pace_s)), steps // 2) if leads_in else 0
+        lead_images = lead_steps * task.batch_size
+        lead, rest = (self._take(each).tobytes() for each in (lead_images, images - lead_images))
         layers = None if self._position else task.layers
-        command = Train(self._take(images).tobytes(), layers)
         meter = Meter(worker)
         worker.watch.begin(steps * self._pace_s)
-        worker.send(command)
-        trained = worker.receive(Trained)
+        trained, lead_s = self._train(lead or rest, layers), 0.0
+        self._pace_s = trained.train_s / steps
+        if lead:
+            lead_s, followed = trained.train_s, self._train(rest)
+            trained = after(trained, followed)
+            self._pace_s = followed.train_s / (steps - lead_steps)
         used = meter.stop()
         self._require("losses", trained.losses, steps)
         state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
         self._position += images
         self.spent_s += trained.train_s
-        self._pace_s = trained.train_s / steps
         if layers is not None:
             self.load_s = trained.load_s
-        return Call(counts, trained, state, used, dump)
+        return Call(counts, trained, lead_images, lead_s, state, used, dump)
+
+    def _train(self, order: bytes, layers: bytes | None = None) -> Trained:
+        self.worker.send(Train(order, layers))
+        return self.worker.receive(Trained)
 
     def _take(self, images: int) -> NDArray[np.int64]:
         """Return what is next in the orders."""

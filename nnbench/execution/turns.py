@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-TURN_S = 0.05  #: of training: several parts of a fast backend, one of a slow one, which takes a second at most
+TURN_S = (
+    0.01  #: of training: some parts of a fast backend, one of most, which takes a second at most
+)
 RANDOM = SystemRandom()
 
 

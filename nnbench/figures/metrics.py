@@ -81,19 +81,26 @@ class Metric:
 
 
 def epoch_s(cell: CellResult) -> float | None:
-    """Return training seconds an epoch: seconds an image, times the images of an epoch."""
+    """Return training seconds an epoch: seconds an image, times the images of an epoch.
+
+    Of a cell that took turns lead-ins do not count, but the load of the parameters does.
+    """
     if cell.setup is None or not cell.images:
         return None
-    return cell.train_s / cell.images * cell.setup.epoch_images
+    parts = [part for epoch in cell.epochs for part in epoch.parts]
+    lead_s, lead_images = sum(p.lead_s for p in parts), sum(p.lead_images for p in parts)
+    rate = (cell.train_s - lead_s) / (cell.images - lead_images)
+    load = (cell.load_s or 0.0) / cell.images if lead_images else 0.0
+    return (rate + load) * cell.setup.epoch_images
 
 
 def image_s(cell: CellResult) -> dict[int, float]:
-    """Return training seconds an image, by turn; nothing if the cell trained without a pause."""
+    """Return training seconds an image, by turn, lead-ins apart; nothing if the cell trained without a pause."""
     sums: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for part in (part for epoch in cell.epochs for part in epoch.parts):
         if part.turn is not None:
-            sums[part.turn][0] += part.train_s
-            sums[part.turn][1] += part.images
+            sums[part.turn][0] += part.train_s - part.lead_s
+            sums[part.turn][1] += part.images - part.lead_images
     return {turn: train_s / images for turn, (train_s, images) in sums.items() if train_s > 0}
 
 

@@ -2,8 +2,8 @@
 
 ``python -m tests.studies.cold_parts --rounds 6`` trains each backend beside another one, with a schedule of its own: an
 epoch is, as a coin falls, one call, or has parts as in any run; before a part of it the other backend trains one, or it
-does not. Everything is in one cell, in an order that is drawn, so that what comes and goes on the machine meets all three alike. It
-writes ``results/turns/cold_parts.json``.
+does not. Everything is in one cell, in an order that is drawn, so that what comes and goes on the machine meets all three alike.
+Lead-ins are left out, as in any figure; what they lose is said apart. It writes ``results/turns/cold_parts.json``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from math import log
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 from nnbench import catalog
-from nnbench.execution import turns
+from nnbench.execution import cell, turns
 from nnbench.execution.cell import Assignment
 from nnbench.figures import statistics
 from nnbench.runs import planning, schedule, store
@@ -47,7 +47,7 @@ def main() -> None:
     for backend in options.backends:
         found[backend] = describe(run(backend, options))
         print(f"{backend}: {found[backend]}", flush=True)  # noqa: T201 - a script
-        asked = {"workload": options.workload, "epochs": options.epochs, "turn_s": turns.TURN_S}
+        asked = {"workload": options.workload, "epochs": options.epochs, "lead_s": cell.LEAD_S}
         proofs.write(NAME, {**asked, "backends": found}, folder="turns")
 
 
@@ -63,8 +63,9 @@ class Schedule:
 
     def take(self, seats: Iterable[Any], numbers: Iterator[int]) -> Iterator[tuple[Any, int]]:
         """Yield who trains next, until the backend that is measured has finished."""
-        other, own = sorted(seats, key=lambda seat: seat.spec.label == self.measured)
-        while own.goes_on:
+        other, *found = sorted(seats, key=lambda seat: seat.spec.label == self.measured)
+        own = found[0] if found else other
+        while own.goes_on and found:  # the budget leaves it out of further blocks
             kind = self._random.choice(KINDS[1:])
             if self._starts_epoch and self._random.random() < 0.5:
                 kind = "epoch"
@@ -117,34 +118,47 @@ def run(backend: str, options: argparse.Namespace) -> list[CellResult]:
         return [each for each in store.read_cells(folder) if each.backend == backend]
 
 
+class Timed(NamedTuple):
+    """A call after its lead-in, and what that lost, each in seconds."""
+
+    seconds: float
+    images: int
+    lead_s: float
+    lead_images: int
+
+
 def describe(cells: Sequence[CellResult]) -> dict[str, Any]:
-    """Return how parts compare with epochs of one call, and what a cold one loses, with 95% intervals over the cells."""
-    times = [found for cell in cells if all((found := by_kind(cell)).values())]
-    rates = [{kind: median(s / n for s, n in each[kind]) for kind in KINDS} for each in times]
-    lost = [
-        (rate["cold"] - rate["warm"]) * median(n for _, n in each["cold"])
-        for rate, each in zip(rates, times, strict=True)
+    """Return how parts compare with epochs of one call, with 95% intervals over the cells, and what lead-ins lose."""
+    times = [found for each in cells if all((found := by_kind(each)).values())]
+    rates = [
+        {kind: median(t.seconds / t.images for t in each[kind]) for kind in KINDS} for each in times
     ]
-    part_s = median(s for each in times for s, _ in each["warm"])
+    lost = [
+        timed.lead_s - timed.lead_images * rate["epoch"]
+        for rate, each in zip(rates, times, strict=True)
+        for timed in each["cold"]
+    ]
     return {
         "cells": len(times),
-        "part_s": part_s,
+        "part_s": median(t.seconds for each in times for t in each["warm"]),
         "parts": {kind: sum(len(each[kind]) for each in times) for kind in KINDS},
         "warm": against(rates, "warm", "epoch"),
         "cold": against(rates, "cold", "epoch"),
-        "cold_to_warm": against(rates, "cold", "warm"),
-        "lost_s": median(lost),
-        "lost_of_a_turn": median(lost) / max(part_s, turns.TURN_S),
+        "lead_s": median(t.lead_s for each in times for t in each["cold"]),
+        "lead_lost_s": median(lost),
     }
 
 
-def by_kind(cell: CellResult) -> dict[str, list[tuple[float, int]]]:
-    """Return seconds and images of the calls of each kind, but for the first one, which loads."""
-    found: dict[str, list[tuple[float, int]]] = {kind: [] for kind in KINDS}
-    for epoch in cell.epochs:
+def by_kind(result: CellResult) -> dict[str, list[Timed]]:
+    """Return the calls of each kind, but for the first one, which loads."""
+    found: dict[str, list[Timed]] = {kind: [] for kind in KINDS}
+    for epoch in result.epochs:
         for part in epoch.parts:
             if part.turn not in {None, 0, 1, 2}:
-                found[KINDS[part.turn % len(KINDS)]].append((part.train_s, part.images))
+                rest = part.train_s - part.lead_s, part.images - part.lead_images
+                found[KINDS[part.turn % len(KINDS)]].append(
+                    Timed(*rest, part.lead_s, part.lead_images)
+                )
     return found
 
 
