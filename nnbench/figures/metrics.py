@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import log
+from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ class Scale(Enum):
 
 #: The flag of a cell whose phases cannot be what its steps were made of.
 PHASES_WORD = "phases are the backend's own word: they do not add up"
+CALM = 0.03  #: by how much slower than usual a turn may be, and still count half
 PARTS = ("setup_s", "transfer_s", "warmup_s")
 #: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): of "light", on which dark text can
 #: be read.
@@ -69,15 +71,33 @@ class Metric:
     def log_ratio(self, cell: CellResult, other: CellResult) -> float | None:
         """Return the logarithm of the ratio of two cells of a block; None if one lacks the figure.
 
-        If they trained in turn it is the median over the turns of both. A turn compares what was
-        measured within a second or so, and the median leaves out those in which something else ran.
-        But it is one value: all turns share the two processes, and whatever is peculiar to these.
+        If they trained in turn it is what :func:`over_turns` makes of the turns of both. A turn compares
+        what was measured within a second or so. But all of them together are one value: they share the
+        two processes, and whatever is peculiar to these.
         """
         own, others = self.turns(cell), self.turns(other)
         if shared := own.keys() & others.keys():
-            return median(log(own[turn] / others[turn]) for turn in shared)
+            return over_turns([own[turn] for turn in shared], [others[turn] for turn in shared])
         value, base = self.value(cell), self.value(other)
         return log(value / base) if value and base and value / base > 0 else None
+
+
+def over_turns(times: Sequence[float], others: Sequence[float]) -> float:
+    """Return the logarithm of the ratio of two backends, from what each took in the same turns.
+
+    It is the mean of the turns' own, weighed by how far either was from its usual pace, which is the
+    lower quartile: what comes and goes on a machine slows down, and is to count little. The weights
+    are Cauchy's, of P. Holland and R. Welsch, "Robust regression using iteratively reweighted
+    least-squares" (1977), of the disturbance in the place of a residual. ``tests/studies/verdicts.py``
+    compares it with a median and a mean.
+    """
+    usual, usual_other = (sorted(each)[len(each) // 4] for each in (times, others))
+    weights = [
+        1 / (1 + (max(0.0, time / usual - 1, other / usual_other - 1) / CALM) ** 2)
+        for time, other in zip(times, others, strict=True)
+    ]
+    logs = [log(time / other) for time, other in zip(times, others, strict=True)]
+    return sum(map(mul, weights, logs)) / sum(weights)
 
 
 def epoch_s(cell: CellResult) -> float | None:

@@ -49,6 +49,7 @@ SLOWED = {"w10": "a0", "w5": "a2", "w3": "a4"}
 SHARES = {"w10": 0.10, "w5": 0.05, "w3": 0.03}
 PAIRS = EQUALS | SLOWED
 ROUNDS, DETECT = 3, 0.03
+RANKING = "weighed"  #: the estimator that nnbench uses
 AT_ONCE = 6  #: blocks of a run, after which the CPUs are chosen anew, and what was found is written
 
 
@@ -132,15 +133,21 @@ def in_blocks(cells: Iterable[CellResult]) -> Iterator[Block]:
 
 
 def estimates(cell: CellResult, other: CellResult) -> dict[str, float]:
-    """Return the logarithm of a pair's ratio: by the median of its turns, their mean, and by whole cells."""
+    """Return the logarithm of a pair's ratio: as it ranks, by the median and the mean of its turns, and by whole cells."""
     own, others = metrics.image_s(cell), metrics.image_s(other)
     logs = [log(own[turn] / others[turn]) for turn in own.keys() & others.keys()]
+    ranking = metrics.TRAINING.log_ratio(cell, other)
     whole, base = metrics.epoch_s(cell), metrics.epoch_s(other)
+    assert ranking is not None
     assert whole
     assert base
-    ranking = metrics.TRAINING.log_ratio(cell, other)
-    assert ranking == median(logs)
-    return {"median": ranking, "mean": fmean(logs), "cells": log(whole / base), "turns": len(logs)}
+    return {
+        RANKING: ranking,
+        "median": median(logs),
+        "mean": fmean(logs),
+        "cells": log(whole / base),
+        "turns": len(logs),
+    }
 
 
 # What was measured
@@ -195,7 +202,7 @@ def describe(blocks: Sequence[Block]) -> dict[str, Any]:
         "floor": DEFAULT_TURN_FLOOR,
         "stdev": {
             estimator: sqrt(fmean(variance(logs(blocks, pair, estimator)) for pair in PAIRS))
-            for estimator in ("median", "mean", "cells")
+            for estimator in (RANKING, "median", "mean", "cells")
         },
         "equals": of_equals(blocks),
         "slowed": {pair: of_slowed(blocks, pair) for pair in SLOWED},
@@ -206,7 +213,7 @@ def describe(blocks: Sequence[Block]) -> dict[str, Any]:
     }
 
 
-def logs(blocks: Sequence[Block], pair: str, estimator: str = "median") -> list[float]:
+def logs(blocks: Sequence[Block], pair: str, estimator: str = RANKING) -> list[float]:
     """Return what the blocks say of a pair."""
     return [block[pair][estimator] for block in blocks]
 
@@ -295,7 +302,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
     alarms = sum(detect["equals"]["verdicts"][each] for each in ("slower", "faster"))
     return [
         f"`{backend}`, {condition}",
-        f"{found['stdev']['median']:.2%}",
+        f"{found['stdev'][RANKING]:.2%}",
         f"{equals['false_alarms']} of {equals['trials']} (≤ {equals['bound']:.1%})",
         f"{equals['held']:.1%}",
         *(
