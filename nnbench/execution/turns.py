@@ -1,6 +1,6 @@
 """How the cells of a block take turns: part by part, in an order that nobody can foresee.
 
-In a turn each backend that has not finished trains for about the same time, so that what comes and goes on a machine
+In a turn each backend that has not finished trains a part, or some short ones, so that what comes and goes on a machine
 meets all of them alike. One worker runs at a time, the others are stopped.
 """
 
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-TURN_S = (
-    0.01  #: of training: some parts of a fast backend, one of most, which takes a second at most
-)
+TURN_S = 0.01  #: of training at least, or a part; longer turns are fewer, and say less
 RANDOM = SystemRandom()
 
 

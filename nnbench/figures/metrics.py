@@ -6,7 +6,6 @@ from collections import defaultdict
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import log
-from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,7 +96,7 @@ def over_turns(times: Sequence[float], others: Sequence[float]) -> float:
         for time, other in zip(times, others, strict=True)
     ]
     logs = [log(time / other) for time, other in zip(times, others, strict=True)]
-    return sum(map(mul, weights, logs)) / sum(weights)
+    return sum(w * each for w, each in zip(weights, logs, strict=True)) / sum(weights)
 
 
 def epoch_s(cell: CellResult) -> float | None:

@@ -3,8 +3,7 @@
 ``python -m tests.studies.coverage`` draws a block's log ratios anew in each trial and counts how often the 95%
 interval holds the centre. Where the centre is that of equal backends, the other trials are false
 alarms. ``--detect`` looks at each block, and stops when there is a verdict. It takes the intervals from ``nnbench.figures.statistics``, and holds them against the percentile
-bootstrap of the median, which nnbench had from six pairs on. ``--estimators`` compares what a block
-could make of its turns. Every table is the same each time (``--seed``).
+bootstrap of the median, which nnbench had from six pairs on. Every table is the same each time (``--seed``).
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ import argparse
 import math
 import sys
 from collections import Counter
-from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from nnbench.figures import statistics
 from nnbench.records import DEFAULT_TURN_FLOOR
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 NOISE = 0.01  #: a standard deviation, of what the distributions are multiples of
 PAIRS = (2, 3, 4, 6, 9, 10, 20)
-TURNS = (9, 45)
 
 
 def normal(rng: np.random.Generator, size: int) -> Values:
@@ -87,12 +83,6 @@ def covered_apart(draw: Draw, values: int, trials: int, seed: int) -> float:
     return float(np.mean([i is not None and i.low <= 1 <= i.high for i in intervals]))
 
 
-def hodges_lehmann(values: Values) -> float:
-    """Return the median of the means of all pairs."""
-    ones, others = np.triu_indices(len(values))
-    return float(np.median(values[ones] + values[others])) / 2
-
-
 class Sought(NamedTuple):
     """What came of trials that looked for a difference until there was a verdict."""
 
@@ -120,28 +110,6 @@ def seek(
     return Sought(verdicts, held / trials, fmean(rounds), float(np.quantile(rounds, 0.95)))
 
 
-ESTIMATORS: dict[str, Callable[[Values], float]] = {
-    "mean": lambda values: float(values.mean()),
-    "mean less 20% at both ends": lambda values: float(stats.trim_mean(values, 0.2)),
-    "Hodges and Lehmann": hodges_lehmann,
-    "median": lambda values: float(np.median(values)),
-}
-
-
-def turns(rng: np.random.Generator, size: int, load: float) -> Values:
-    """Draw a block's turns: parts that vary by 2%, of which a share runs beside something else."""
-    parts = 0.02 * rng.normal(size=(2, size))
-    parts += np.log1p(rng.random((2, size)) * (rng.random((2, size)) < load))
-    both: Values = parts[0] - parts[1]
-    return both
-
-
-def spread(estimate: Callable[[Values], float], draw: Draw, size: int, trials: int) -> float:
-    """Return the standard deviation of an estimate of a block's ratio."""
-    rng = np.random.default_rng(size)
-    return float(np.std([estimate(draw(rng, size)) for _ in range(trials)]))
-
-
 def show(title: str, headings: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
     """Print a table as Markdown."""
     lines = [list(map(str, row)) for row in (headings, *rows)]
@@ -166,24 +134,6 @@ def report_intervals(trials: int, seed: int) -> None:
     error = 1.96 * math.sqrt(0.95 * 0.05 / trials)
     title = f"Intervals that hold the centre, of {trials}, ± {error:.1%}, and of {trials // 4}, ± {2 * error:.1%}"
     show(title, ["", *(draw.__name__ for draw in DISTRIBUTIONS)], rows)
-
-
-def report_estimators(trials: int) -> None:
-    """Print how far estimates of a block scatter."""
-    loads = (0.0, 0.1, 0.4)
-    rows = [
-        [
-            name,
-            *(
-                f"{spread(estimate, partial(turns, load=load), n, trials):.2%}"
-                for n in TURNS
-                for load in loads
-            ),
-        ]
-        for name, estimate in ESTIMATORS.items()
-    ]
-    headings = [f"{n} turns, {load:.0%} of parts disturbed" for n in TURNS for load in loads]
-    show("Standard deviation of a block's ratio from its turns", ["", *headings], rows)
 
 
 def report_sought(trials: int, seed: int) -> None:
@@ -217,12 +167,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--estimators", action="store_true")
     parser.add_argument("--detect", action="store_true")
     options = parser.parse_args()
-    if options.estimators:
-        report_estimators(options.trials)
-    elif options.detect:
+    if options.detect:
         report_sought(options.trials, options.seed)
     else:
         report_intervals(options.trials, options.seed)

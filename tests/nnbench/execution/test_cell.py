@@ -1,6 +1,7 @@
 """What a parent tells a worker, and when; where parts are cut; what is made of the answers."""
 
 import hashlib
+import itertools
 import math
 import os
 from contextlib import closing
@@ -8,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from nnbench import Backend
 from nnbench.contract.spec import flatten
 from nnbench.data import seeding
 from nnbench.execution import cell
-from nnbench.execution.cell import Assignment, Course, Piece, Spool, finite_or_none, share_out
+from nnbench.execution.cell import Assignment, Cell, Course, Piece, Spool, finite_or_none, share_out
 from nnbench.records import Evaluation, Progress, Trained
 from tests.cells import TOY, Lenient, make_spec, stored
 
@@ -201,6 +203,14 @@ def test_call_of_one_epoch_is_all_of_it():
     assert piece == Piece(15, 2.0, [1.0, 2.0, 3.0], 1, 1.0, 3, 0.5, 0.25, 1, 1.5)
 
 
+def test_lead_in_and_the_rest_are_one_call():
+    rest = structs.replace(TRAINED, train_s=1.0, waited_s=None, losses=b"rest")
+    found = cell.after(structs.replace(TRAINED, load_s=0.1), rest)
+    assert (found.train_s, found.load_s, found.losses) == (3.0, 0.1, TRAINED.losses + b"rest")
+    assert (found.cpu_s, found.waited_s, found.device_s) == (2.0, None, 3.0)
+    assert (found.involuntary_switches, found.steal_s, found.compilations) == (6, 0.5, 2)
+
+
 def test_epoch_sums_up_its_parts():
     course = Course(1)
     for cpu_s, switches, waited_s, steal_s in ((1.0, 2, 0.5, 0.25), (0.5, 1, 0.25, 0.0)):
@@ -220,18 +230,19 @@ def test_what_one_part_does_not_know_the_epoch_does_not_know():
     assert (epoch.waited_s, epoch.device_s) == (None, None)
 
 
-@pytest.fixture(scope="module", params=["cut", "spanning"])
+@pytest.fixture(scope="module", params=["cut", "spanning", "cut, in turns", "spanning, in turns"])
 def trained(request):
     """Train a cell whose epochs are cut, and one whose parts span epochs; give what became of it."""
     cut = {"batch_size": 1, "shuffle": True, "epochs": 2}
-    task = assign(**cut) if request.param == "cut" else assign(epochs=20)
+    task = assign(**cut) if "cut" in request.param else assign(epochs=20)
     backend = Backend(name="numpy", summary="", create=pytest.fail)
     spec = make_spec(workload=task.workload)
-    with (
-        closing(Spool()) as spool,
-        cell.run(spec, task, backend, spool, Lenient()) as (events, run),
-    ):
-        seen = list(events)
+    with closing(Spool()) as spool, Cell(spec, task, backend, spool, Lenient()) as run:
+        seen = list(run.prepare())
+        turns = itertools.count() if "turns" in request.param else itertools.repeat(None)
+        while run.goes_on:
+            seen += run.train(next(turns))
+        seen += run.finish()
         size = os.fstat(spool.descriptor).st_size
         states = os.pread(spool.descriptor, size, 0)
     return task, run, seen, states
@@ -283,6 +294,24 @@ def test_parent_has_clocks_of_its_own(trained):
         assert (part.dump_s is None) is (part.state is None)
     assert run.values["dump_s"] is not None
     assert run.load_s > 0
+
+
+def test_parts_in_turns_have_lead_ins(trained):
+    task, run, _, _ = trained
+    parts = [part for epoch in run.epochs for part in epoch.parts]
+    if parts[0].turn is None:
+        assert {(part.lead_images, part.lead_s) for part in parts} == {(0, 0.0)}
+        return
+    images = 0
+    for part in parts:
+        images += part.images
+        if part.state is None:
+            assert (part.lead_images, part.lead_s) == (0, 0.0)
+            continue
+        assert part.lead_images % task.batch_size == 0
+        assert 2 * part.lead_images <= images
+        assert (part.lead_images > 0) is (part.lead_s > 0) is (images > task.batch_size)
+        images = 0
 
 
 def test_gradients_of_a_drawn_batch_are_there(trained):

@@ -16,14 +16,6 @@ def test_study_sees_that_the_bootstrap_of_few_pairs_is_too_narrow():
     assert coverage.covered_by_bootstrap(coverage.normal, 7, trials=500, seed=1) < 0.92
 
 
-def test_block_is_best_summed_up_by_its_median_where_parts_are_disturbed():
-    def spread(name):
-        estimate = coverage.ESTIMATORS[name]
-        return coverage.spread(estimate, lambda rng, n: coverage.turns(rng, n, 0.4), 45, 200)
-
-    assert min(coverage.ESTIMATORS, key=spread) == "median"
-
-
 @pytest.mark.parametrize("draw", coverage.DISTRIBUTIONS, ids=lambda draw: draw.__name__)
 def test_difference_that_is_looked_for_is_found_and_none_is_made_up(draw):
     equal, slower = (coverage.seek(draw, ratio, 0.03, 0.01, 200) for ratio in (1.0, 1.03))

@@ -82,9 +82,8 @@ def test_block_in_turns_is_one_pair(make_info, rounds, in_turns):
         for name, share in (("numpy", 9.0), ("other", 1.0))
     )
     frame = by_backend(timing(make_info("numpy", "other"), [*base, *other]))
-    assert (
-        frame.ratio["other"] == frame.ratio_low["other"] == 1.0
-    )  # the slow part of one is left out
+    ratios = frame.ratio["other"], frame.ratio_low["other"]
+    assert ratios == pytest.approx((1.0, 1.0), abs=1e-3)  # the slow part of one hardly counts
     assert frame["rounds"]["other"] == 3
     assert frame.train_s_per_epoch["numpy"] == 1.0  # that of whole cells
 

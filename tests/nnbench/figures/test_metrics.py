@@ -47,11 +47,43 @@ def test_parts_of_a_turn_count_together(make_cell, in_turns):
     assert metrics.image_s(make_cell()) == {}
 
 
-def test_turns_give_a_block_the_median_of_their_ratios(make_cell, in_turns):
-    cell = in_turns(make_cell(), [(2.0, 10), (90.0, 10), (4.4, 20)])
+def test_lead_ins_are_in_no_rate_but_the_load_is(make_cell, in_turns):
+    cell = in_turns(make_cell(load_s=0.5, images=100), [(2.0, 60), (1.0, 40)])
+    [epoch] = cell.epochs
+    parts = [
+        replace(p, lead_images=20, lead_s=s) for p, s in zip(epoch.parts, (1.0, 0.5), strict=True)
+    ]
+    led = replace(cell, epochs=[replace(epoch, train_s=3.0, parts=parts)])
+    assert metrics.image_s(led) == pytest.approx({0: 1.0 / 40, 1: 0.5 / 20})
+    assert metrics.epoch_s(led) == pytest.approx(100 * (1.5 / 60 + 0.5 / 100))
+    whole = replace(cell, epochs=[replace(epoch, train_s=3.0)])
+    assert metrics.epoch_s(whole) == pytest.approx(3.0)
+
+
+def test_turns_give_a_block_one_ratio(make_cell, in_turns):
+    cell = in_turns(make_cell(), [(2.0, 10), (90.0, 10), (4.04, 20)])
     other = in_turns(make_cell(), [(10.0, 100), (1.0, 10), (2.0, 20), (1.0, 1)])
-    found = metrics.TRAINING.log_ratio(cell, other)  # 2, 90 and 2.2; the last turn has no other
-    assert found == pytest.approx(log(2.2))
+    found = metrics.TRAINING.log_ratio(cell, other)  # 2, 90 and 2.02; the last turn has no other
+    assert found == pytest.approx(log(2.01), abs=0.001)
+
+
+def test_calm_turns_count_alike():
+    found = metrics.over_turns([2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0])
+    assert found == pytest.approx(log(2))
+    some = metrics.over_turns([1.0, 1.0, 1.02], [1.0, 1.02, 1.0])
+    assert some == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("disturbed", range(1, 6))
+def test_disturbed_turns_hardly_count_even_if_most_are(disturbed):
+    calm = 8 - disturbed
+    times = [1.1] * calm + [1.1 * 3] * disturbed
+    assert metrics.over_turns(times, [1.0] * 8) == pytest.approx(log(1.1), abs=0.004)
+    assert metrics.over_turns([1.0] * 8, times) == pytest.approx(-log(1.1), abs=0.004)
+
+
+def test_single_turn_is_all_that_there_is():
+    assert metrics.over_turns([3.0], [2.0]) == pytest.approx(log(1.5))
 
 
 def test_without_common_turns_the_whole_cells_are_compared(make_cell, in_turns):
