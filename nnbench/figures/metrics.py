@@ -100,17 +100,19 @@ def over_turns(times: Sequence[float], others: Sequence[float]) -> float:
 
 
 def epoch_s(cell: CellResult) -> float | None:
-    """Return training seconds an epoch: seconds an image, times the images of an epoch.
+    """Return training seconds an epoch: seconds an image, times the images of an epoch."""
+    return pace_s(cell) * cell.setup.epoch_images if cell.setup and cell.images else None
 
-    Of a cell that took turns lead-ins do not count, but the load of the parameters does.
+
+def pace_s(cell: CellResult) -> float:
+    """Return training seconds an image, of a cell that trained some.
+
+    Of one that took turns lead-ins do not count, but the load of the parameters does.
     """
-    if cell.setup is None or not cell.images:
-        return None
     parts = [part for epoch in cell.epochs for part in epoch.parts]
     lead_s, lead_images = sum(p.lead_s for p in parts), sum(p.lead_images for p in parts)
-    rate = (cell.train_s - lead_s) / (cell.images - lead_images)
-    load = (cell.load_s or 0.0) / cell.images if lead_images else 0.0
-    return (rate + load) * cell.setup.epoch_images
+    load_s = (cell.load_s or 0.0) if lead_images else 0.0
+    return (cell.train_s - lead_s) / (cell.images - lead_images) + load_s / cell.images
 
 
 def image_s(cell: CellResult) -> dict[int, float]:
@@ -150,7 +152,7 @@ def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
     roof = next((r for r in roofs if (r.device, r.threads) == (setup.device, threads)), None)
     if roof is None:
         return None
-    images_per_s = cell.images / cell.train_s
+    images_per_s = 1 / pace_s(cell)
     gflops = setup.operations * images_per_s * 1e-9
     gb_per_s = setup.traffic_bytes * images_per_s * 1e-9
     return Shares(
