@@ -5,12 +5,15 @@ A frame is its length, eight bytes, and then a message in msgpack, which holds a
 
 from __future__ import annotations
 
+import os
 import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 LENGTH = struct.Struct("<Q")
@@ -46,6 +49,19 @@ def receive(pipe: BinaryIO, kind: Any) -> Any:
     """
     size = length(_read(pipe, LENGTH.size))
     return decode(_read(pipe, size), kind)
+
+
+@contextmanager
+def own_output() -> Iterator[BinaryIO]:
+    """Give a stream that is standard output, and nobody else's: what others print goes to standard error."""
+    with os.fdopen(os.dup(1), "wb") as ours:
+        try:
+            os.dup2(2, 1)
+        except OSError:  # standard error is closed
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.close(nothing)
+        yield ours
 
 
 def length(head: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 @click.option("--plugins", is_flag=True, help="Show also what brings them.")
 def list_(*, as_json: bool, plugins: bool) -> None:
     """List backends (and why one can't run here), workloads, datasets and executors."""
-    from nnbench.catalog import installed
-    from nnbench.execution import executor
+    from nnbench.catalog import Item
+    from nnbench.execution import listing
+    from nnbench.execution.executor import LocalExecutor
     from nnbench.selection import spell
 
-    everything = installed(executor.known().values())
+    with listing.relied_on() as found:
+        local = Item(name=LocalExecutor.name, summary=LocalExecutor.summary)
+        everything = replace(found, executors=[*found.executors, local])
     if as_json:
         echo_json(everything)
         return
@@ -69,9 +73,12 @@ def info(*, as_json: bool, workload: str | None, kind: str | None) -> None:
     if as_json + (workload is not None) + (kind is not None) > 1:
         raise click.UsageError("--json, --workload and --schema exclude one another")
     from nnbench.config import files, schema
+    from nnbench.execution import listing
 
     if workload is not None:
-        click.echo(files.spell_workload(files.find_workload(workload)), nl=False)
+        with listing.relied_on():
+            text = files.spell_workload(files.find_workload(workload))
+        click.echo(text, nl=False)
     elif kind:
         echo_json(schema.make(kind))
     else:
@@ -82,10 +89,10 @@ def show_machine(*, as_json: bool) -> None:
     """Print what results depend on."""
     import msgspec
 
-    from nnbench import catalog
-    from nnbench.execution import machine
+    from nnbench.execution import listing, machine
 
-    libraries = {name for b in catalog.backends().values() for name in b.libraries}
+    with listing.relied_on() as found:
+        libraries = {name for backend in found.backends for name in backend.libraries}
     here = msgspec.to_builtins(machine.examine(libraries))
     if as_json:
         echo_json(here)

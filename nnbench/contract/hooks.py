@@ -9,7 +9,7 @@ There are two kinds of hooks, and what they return tells which: one that returns
 things, each with a ``name``; one that returns nothing observes. A hook that is added here is
 known to the catalog, and to ``nnbench list --plugins``.
 
-A run loads plugins in processes of their own, never in the one that has its clock. Hooks that list are
+A run loads plugins in processes of their own, never in the one that has its clock; so do ``list`` and ``info``. Hooks that list are
 called in one of them, datasets are loaded in another, and backends make networks in their workers. All
 observers are called in a third, off the clock, with copies of the arguments; one that fails is a warning.
 Only an executor that the user has named runs in nnbench's own process.

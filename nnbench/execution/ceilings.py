@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnbench import distributions
+from nnbench import distributions, pipes
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine, process
 from nnbench.execution.cpus import Chooser
@@ -181,11 +181,12 @@ def roof(device: str, threads: int, versions: dict[str, str]) -> Roof:
 
 
 def main() -> None:
-    """Pin this process, then import the library and print its best speed."""
+    """Pin this process, then import the library, which may print what it likes, and say its best speed."""
     what, library, device, cpus = sys.argv[1:]
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, cpus.split(",")))
-    sys.stdout.write(f"{best(what, library, device)}\n")
+    with pipes.own_output() as output:
+        output.write(f"{best(what, library, device)}\n".encode())
 
 
 def best(what: str, library: str, device: str) -> float:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
+from nnbench import pipes
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import process
 from nnbench.execution.supervisor import KNOWN, supervised
@@ -206,13 +207,8 @@ def serve(kind: type[T], answer: Callable[[T], object]) -> None:
     and whoever reads finds nothing.
     """
     faulthandler.enable()
-    with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        try:
-            os.dup2(2, 1)
-        except OSError:  # standard error is closed
-            os.dup2(nothing, 1)
+    with os.fdopen(os.dup(0), "rb") as questions, pipes.own_output() as answers:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for line in questions:
             reply = _reply(answer, line, kind)
             sys.stdout.flush()

@@ -48,12 +48,6 @@ if TYPE_CHECKING:
     from nnbench.records import Block, Entry, Event, Happening, JudgeCell, StoredSplits
 
 
-def known() -> dict[str, Executor]:
-    """Return every executor by name: those of plugins, and the local one."""
-    plugins = catalog.listed(Executor)  # type: ignore[type-abstract]  # none is made of it
-    return {**plugins, LOCAL: LocalExecutor()}  # whose name is taken
-
-
 def find(name: str) -> Executor:
     """Return an executor by name.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog, distributions
@@ -26,13 +27,18 @@ LIMIT_S = 120.0  #: for the imports of all plugins
 
 
 @contextmanager
-def relied_on(meanwhile: Callable[[], object]) -> Iterator[None]:
+def relied_on(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listing]:
     """Within this context know of plugins by what they list, and run none of their code.
 
     Parameters
     ----------
     meanwhile
         What can be done until they are listed.
+
+    Yields
+    ------
+    Listing
+        What they list, and what ships.
 
     Raises
     ------
@@ -49,8 +55,9 @@ def relied_on(meanwhile: Callable[[], object]) -> Iterator[None]:
             found = [child.receive(Listing, LIMIT_S) for child in asked]
         except children.ChildError as error:
             raise PluginError(f"plugins cannot be listed: {error}") from error
-    with catalog.relying_on(merge(groups, found)):
-        yield
+    listing = merge(groups, found)
+    with catalog.relying_on(listing):
+        yield listing
 
 
 def group() -> list[list[str]]:
@@ -67,7 +74,7 @@ def group() -> list[list[str]]:
 def merge(groups: Sequence[Sequence[str]], found: Sequence[Listing]) -> Listing:
     """Join listings: of each what its own plugins bring, and what ships as it is known here."""
     plugins = {plugin.name: plugin for plugin in (found[0].plugins if found else ())}
-    items: dict[str, dict[str, Any]] = {kind: {} for kind in catalog.kinds()}
+    items: dict[str, dict[str, Any]] = {f.name: {} for f in fields(Listing) if f.name != "plugins"}
     items["workloads"] = {each.name: each for each in nnbench_workloads()}
     items["datasets"] = {e.name: Item(name=e.name, summary=e.summary) for e in nnbench_datasets()}
     owners = {(kind, name): f"nnbench.data.{kind}" for kind in items for name in items[kind]}

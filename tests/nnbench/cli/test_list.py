@@ -1,18 +1,21 @@
 """``nnbench list``."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from nnbench import Backend, Option, catalog
-from nnbench.execution import executor
+from nnbench import Option, catalog
+from nnbench.catalog import BackendItem, Listing
+from nnbench.execution import listing
+from nnbench.execution.executor import LocalExecutor
 from tests.plugins.helpers import environment, nnbench
 
 KINDS: dict[str, Any] = {
     "Backends:": catalog.backends,
     "Workloads:": catalog.workloads,
     "Datasets:": catalog.datasets,
-    "Executors:": executor.known,
+    "Executors:": lambda: {LocalExecutor.name: LocalExecutor},
 }
 
 
@@ -69,13 +72,24 @@ def test_parameters_are_listed_as_they_are_typed(listed):
     ("default", "typed"), [(False, "x=false"), (2, "x=2"), (0.5, "x=0.5"), ("fast", "x=fast")]
 )
 def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
-    options = {"x": Option(default=default, help="a help")}
-    backend = Backend(name="mine", summary="a summary", create=pytest.fail, options=options)
-    monkeypatch.setattr(catalog, "backends", lambda: {"mine": backend})
+    backend = BackendItem(
+        name="mine",
+        summary="a summary",
+        device="cpu",
+        unavailable=None,
+        options={"x": Option(default=default, help="a help")},
+    )
+    monkeypatch.setattr(
+        listing,
+        "relied_on",
+        lambda: nullcontext(Listing(backends=[backend], workloads=[], datasets=[])),
+    )
     lines = sections(call("list").stdout)["Backends:"]
     assert lines == ["  mine  a summary", f"    mine[{typed}]  a help"]
 
 
 def test_nothing_to_list_is_no_error(call, monkeypatch):
-    monkeypatch.setattr(catalog, "backends", dict)
+    monkeypatch.setattr(
+        listing, "relied_on", lambda: nullcontext(Listing(backends=[], workloads=[], datasets=[]))
+    )
     assert sections(call("list").stdout)["Backends:"] == []

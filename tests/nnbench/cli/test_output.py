@@ -1,5 +1,6 @@
 """Standard output that is no usual one: a pipe that nobody reads, an encoding without dashes."""
 
+import json
 import os
 import subprocess
 
@@ -52,3 +53,16 @@ def test_encoding_without_the_signs_is_no_error(write_run, make_cell, form):
     assert (done.returncode, done.stderr) == (0, "")
     assert "numpy" in done.stdout
     assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("command", ["list", "list --json", "info --json", "info -w mnist"])
+def test_what_plugins_print_stands_apart(command):
+    plain = nnbench(*command.split(), env=environment())
+    done = nnbench(*command.split(), env=environment("chatty"))
+    assert done.returncode == 0
+    assert "chatty: said" not in done.stdout
+    for where in ("at its import", "past Python", "by a child", "at the end"):
+        assert f"chatty: said {where}" in done.stderr
+    assert len(done.stdout) >= len(plain.stdout)
+    if "--json" in command:
+        assert json.loads(done.stdout).keys() == json.loads(plain.stdout).keys()

@@ -47,6 +47,13 @@ def test_ceiling_is_measured_once_in_a_process_of_its_own(spec):
     assert ceilings.for_cell(spec, "cpu", 0.0) == found  # kept: no two measurements agree
 
 
+def test_what_a_library_prints_is_no_speed(tmp_path, monkeypatch):
+    text = "import atexit; atexit.register(print, 'said at the end')"
+    (tmp_path / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert ceilings.measure("copy", "numpy", "cpu", 1, (0,)) > 0.1
+
+
 @pytest.mark.parametrize("what", ["product", "copy"])
 def test_library_that_is_missing_has_no_ceiling(what):
     assert ceilings.measure(what, "tenser", "cpu", 1, ()) is None

@@ -8,10 +8,12 @@ import pytest
 
 from nnbench import catalog, records
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import executor, process
+from nnbench.execution import process
+from nnbench.execution.executor import LocalExecutor
 from nnbench.execution.interpreters import ask, check_protocol, examine, locate
 from nnbench.records import EpochFinished, Event
 from tests.cells import make_spec, run_worker
+from tests.plugins.helpers import PLUGINS
 
 
 @pytest.fixture
@@ -29,8 +31,17 @@ def script(tmp_path):
 
 def test_own_interpreter_has_what_is_here():
     found = examine(sys.executable)
-    assert found.listing == catalog.installed(executor.known().values())
+    assert found.listing == catalog.installed([LocalExecutor()])
     assert found.environment.versions["numpy"]
+
+
+@pytest.mark.filterwarnings("ignore:.*chatty. said")
+def test_what_plugins_print_is_no_answer(script):
+    chatty = PLUGINS / "chatty"
+    path = script(f"PYTHONPATH='{chatty}' exec '{sys.executable}' \"$@\"")
+    found = examine(path)
+    assert "chatty" in found.backends
+    assert "numpy" in found.environment.versions
 
 
 def test_protocol_is_printed():
