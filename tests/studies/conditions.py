@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import shutil
 import time
@@ -41,9 +42,9 @@ def bursts() -> Iterator[None]:
 
 
 def burst(seed: int) -> None:
-    """Work for up to 1.5 s, rest for up to 1.5 s, again and again."""
-    rng = random.Random(seed)
-    while True:
+    """Work for up to 1.5 s, rest for up to 1.5 s, again and again, while there is someone to do it for."""
+    rng, parent = random.Random(seed), os.getppid()
+    while os.getppid() == parent:
         end = time.perf_counter() + rng.uniform(0.05, 1.5)
         while time.perf_counter() < end:
             pass

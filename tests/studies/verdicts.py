@@ -1,11 +1,12 @@
 """How often are nnbench's verdicts right? Blocks whose answer is known, on this machine.
 
-``python -m tests.studies.verdicts numpy`` runs one backend under nine names in each block: three pairs of equals, and
-three that do 10%, 5% and 3% more work, each beside one of the equals. Three blocks in a row are what a run of three
-rounds sees, so each pair of names gives a trial of it; and a run with ``--detect 3%`` is followed through the same
-blocks. ``--load`` keeps every CPU busy in bursts meanwhile. What the turns of a block
-came to is written to ``results/verdicts/BACKEND-quiet.csv`` (or ``-load``), a block at a time, and a second call goes on
-where the first was stopped; beside it a JSON file says what it amounts to. ``--table`` prints those as a table.
+``python -m tests.studies.verdicts numpy`` runs one backend under nine names in each block: six equals, and three that do
+10%, 5% and 3% more work. Each equal is compared with the next one, and each of the others with an equal. Three blocks in
+a row are what a run of three rounds sees, so each pair of names gives a trial of it, and a run with ``--detect 3%`` is
+followed through the same blocks. Neighbours share a name; so the bound on false alarms is of every second pair of equals
+alone. ``--load`` keeps every CPU busy in bursts meanwhile. What the turns of each block came to is written to
+``results/verdicts/BACKEND-quiet.csv`` (or ``-load``), and a second call goes on where the first was stopped. Beside it a
+JSON file says what it amounts to, and ``--table`` prints that of all as Markdown.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     Comparing = Callable[[Sequence[float]], Comparison]
 
 FOLDER = "verdicts"
-EQUALS = {"a1": "a0", "a3": "a2", "a5": "a4"}  #: no cell is in two pairs of equals
+EQUALS = {"a1": "a0", "a2": "a1", "a3": "a2", "a4": "a3", "a5": "a4"}
+APART = ("a1", "a3", "a5")  #: pairs of equals that have no name in common
 SLOWED = {"w10": "a0", "w5": "a2", "w3": "a4"}
 SHARES = {"w10": 0.10, "w5": 0.05, "w3": 0.03}
 PAIRS = EQUALS | SLOWED
@@ -228,15 +230,22 @@ def trials(blocks: Sequence[Block], pair: str) -> list[Comparison]:
 def of_equals(blocks: Sequence[Block]) -> dict[str, Any]:
     """Count what was said of equals, with the bound of Clopper and Pearson (1934) on false alarms."""
     found = [each for pair in EQUALS for each in trials(blocks, pair)]
-    alarms = sum(each.verdict in {"slower", "faster"} for each in found)
-    bound = float(stats.beta.ppf(0.95, alarms + 1, len(found) - alarms)) if found else None
+    apart = [each for pair in APART for each in trials(blocks, pair)]
+    of_these = sum(map(is_alarm, apart))
     return {
         "trials": len(found),
         "verdicts": Counter(each.verdict for each in found),
-        "false_alarms": alarms,
-        "bound": bound,
+        "false_alarms": sum(map(is_alarm, found)),
+        "trials_apart": len(apart),
+        "false_alarms_apart": of_these,
+        "bound": float(stats.beta.ppf(0.95, of_these + 1, len(apart) - of_these)),
         "held": share(holds(each, 1.0) for each in found),
     }
+
+
+def is_alarm(found: Comparison) -> bool:
+    """Tell whether a difference was found."""
+    return found.verdict in {"slower", "faster"}
 
 
 def of_slowed(blocks: Sequence[Block], pair: str) -> dict[str, Any]:
