@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from nnbench import spelling
 from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
@@ -29,7 +30,11 @@ from nnbench.contract.errors import ExitCode, NnbenchError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+    "token_normalize_func": spelling.token,
+}
 
 
 class Commands(click.Group):

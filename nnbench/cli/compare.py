@@ -12,7 +12,7 @@ import click
 
 from nnbench.cli.options import FOLDER, echo_csv, echo_json
 from nnbench.contract.errors import ExitCode
-from nnbench.figures.metrics import DEFAULT_GATES
+from nnbench.figures.metrics import DEFAULT_GATES, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,8 @@ FAIL = click.option(
     "gates",
     multiple=True,
     metavar="METRIC:LIMIT",
-    help="What may get worse, and by how much. May be repeated.  "
+    help="What may get worse, and by how much. May be repeated. A METRIC is one of "
+    f"{', '.join(METRICS)}; a LIMIT a number of %, or of pp (percentage points) for an accuracy.  "
     f"[default: {' and '.join(DEFAULT_GATES)}, where measured]",
 )
 STRICT = click.option(
@@ -106,7 +107,13 @@ PRINTERS: dict[str, Callable[[Sequence[Change]], None]] = {
     "csv": lambda changes: echo_csv(list(map(record, changes))),
     "json": lambda changes: echo_json(list(map(record, changes))),
 }
-TABLE_FORMAT = click.option("--table-format", type=click.Choice(list(PRINTERS)), default="md")
+TABLE_FORMAT = click.option(
+    "--format",
+    "table_format",
+    type=click.Choice(list(PRINTERS)),
+    default="md",
+    help="csv and json hold plain numbers, one row for each figure.",
+)
 
 
 @click.command()

@@ -77,7 +77,9 @@ def continuous(
     limits = metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
     if asked["detect"]:
         if gates and any(limit.metric is metrics.TRAINING for limit in limits):
-            raise click.UsageError("--detect takes the place of a limit on train_s: leave one out")
+            raise click.UsageError(
+                "--detect takes the place of a limit on train_s_per_epoch: leave one out"
+            )
         if "rounds" not in given():
             asked["rounds"] = detection.MOST_ROUNDS
     continuous.check_workload(asked["workload"])

@@ -9,6 +9,7 @@ from math import log
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench import spelling
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import Phases
 
@@ -57,7 +58,7 @@ PHASES = tuple(
 class Metric:
     """A figure, and whether two of them are compared by ratio or by difference."""
 
-    name: str
+    name: str  #: as that of its column
     value: Callable[[CellResult], float | None]
     scale: Scale = Scale.RATIO
     turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
@@ -163,25 +164,25 @@ def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
     )
 
 
-TRAINING = Metric("train_s", epoch_s, turns=image_s)
+TRAINING = Metric("train_s_per_epoch", epoch_s, turns=image_s)
 METRICS = {
     metric.name: metric
     for metric in (
         TRAINING,
         Metric("accuracy", accuracy, Scale.DIFFERENCE),
-        Metric("peak_memory", lambda cell: cell.peak_memory_bytes),
+        Metric("peak_memory_bytes", lambda cell: cell.peak_memory_bytes),
         *(Metric(phase.field, phase.of) for phase in PHASES),
         Metric("setup_s", lambda cell: cell.setup.setup_s if cell.setup else None),
         Metric("transfer_s", lambda cell: cell.setup.transfer_s if cell.setup else None),
         Metric("warmup_s", lambda cell: cell.setup.warmup_s if cell.setup else None),
     )
 }
-DEFAULT_GATES = ("train_s:5%", "accuracy:0.5pp")
+DEFAULT_GATES = ("train_s_per_epoch:5%", "accuracy:0.5pp")
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A limit on how much worse a figure may become: ``train_s:5%``, ``accuracy:0.5pp``."""
+    """A limit on how much worse a figure may become, as ``accuracy:0.5pp``."""
 
     metric: Metric
     threshold: float  #: a fraction: of the figure itself, or of 1 for accuracy
@@ -211,6 +212,7 @@ def parse_gate(text: str) -> Gate:
         If the metric is unknown, or the number or its unit make no sense for it.
     """
     name, _, limit = text.partition(":")
+    name = spelling.current(name)
     if name not in METRICS:
         raise NnbenchError(f"no metric {name!r} to gate on; known: {', '.join(METRICS)}")
     metric = METRICS[name]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nnbench.figures.metrics import METRICS
 from nnbench.runs import store
 
 
@@ -51,10 +52,10 @@ def test_same_speed_passes(call, write):
 @pytest.mark.parametrize(
     ("changes", "code", "line"),
     [
-        ({"seconds": 1.2}, 3, "| a | train_s:5% |"),
+        ({"seconds": 1.2}, 3, "| a | train_s_per_epoch:5% |"),
         ({"accuracy": 0.95}, 6, "| a | accuracy:0.5pp |"),
-        ({"status": "invalid"}, 6, "| a | train_s:5% |"),
-        ({"status": "crashed"}, 4, "| a | train_s:5% |"),
+        ({"status": "invalid"}, 6, "| a | train_s_per_epoch:5% |"),
+        ({"status": "crashed"}, 4, "| a | train_s_per_epoch:5% |"),
     ],
 )
 def test_gate_names_the_backend_and_the_figure(call, write, changes, code, line):
@@ -71,31 +72,32 @@ def test_message_of_a_wrong_backend_is_shown(call, write):
 
 def test_limit_can_be_wider(call, write):
     runs = write("base"), write("slower", seconds=1.2)
-    assert call("compare", *runs, "--fail", "train_s:50%").code == 0
+    assert call("compare", *runs, "--fail", "train_s_per_epoch:50%").code == 0
 
 
 def test_own_limits_replace_the_default_ones(call, write):
     runs = write("base"), write("slower", seconds=1.2)
-    done = call("compare", *runs, "--fail", "accuracy:1pp", "--fail", "peak_memory:10%")
+    done = call("compare", *runs, "--fail", "accuracy:1pp", "--fail", "peak_memory_bytes:10%")
     assert done.code == 0
     assert "| a | accuracy:1pp |" in done.stdout
-    assert "| a | peak_memory:10% |" in done.stdout
+    assert "| a | peak_memory_bytes:10% |" in done.stdout
     assert "train_s" not in done.stdout
 
 
 def test_json_holds_plain_numbers(call, write):
-    done = call("compare", write("base"), write("slow", seconds=1.2), "--table-format", "json")
-    [row] = [r for r in json.loads(done.stdout) if (r["backend"], r["metric"]) == ("a", "train_s")]
-    assert (row["outcome"], row["verdict"], row["limit"]) == ("regression", "slower", "train_s:5%")
+    done = call("compare", write("base"), write("slow", seconds=1.2), "--format", "json")
+    row = json.loads(done.stdout)[2]
+    assert (row["backend"], row["outcome"], row["verdict"]) == ("a", "regression", "slower")
+    assert (row["metric"], row["limit"]) == ("train_s_per_epoch", "train_s_per_epoch:5%")
     assert 1.15 < row["low"] < row["change"] < row["high"] < 1.25
 
 
 def test_csv_can_be_read_back(call, write):
-    done = call("compare", write("base"), write("again"), "--table-format", "csv")
+    done = call("compare", write("base"), write("again"), "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [(r["backend"], r["metric"]) for r in rows] == [
-        *(("numpy", "train_s"), ("numpy", "accuracy"), ("a", "train_s"), ("a", "accuracy")),
-    ]
+    metrics = "train_s_per_epoch", "accuracy"
+    expected = [(backend, metric) for backend in ("numpy", "a") for metric in metrics]
+    assert [(r["backend"], r["metric"]) for r in rows] == expected
 
 
 def test_other_machine_is_said(call, write, make_info):
@@ -103,6 +105,22 @@ def test_other_machine_is_said(call, write, make_info):
     done = call("compare", write("base"), write("there", environment=environment))
     assert done.code == 0
     assert done.stderr == "nnbench: different machines: times are relative to numpy\n"
+
+
+@pytest.mark.parametrize("command", ["compare", "continuous"])
+def test_help_lists_the_metrics(call, command):
+    shown = " ".join(call(command, "--help").stdout.split())
+    assert f"A METRIC is one of {', '.join(METRICS)};" in shown
+    assert "--table-format" not in shown
+
+
+@pytest.mark.filterwarnings("default::FutureWarning")
+@pytest.mark.parametrize("typed", [["--table-format", "csv"], ["--table-format=csv"]])
+def test_former_option_goes_on_working(call, write, typed):
+    runs = write("base"), write("new")
+    done = call("compare", *runs, *typed)
+    assert done.stderr == "nnbench: warning: --table-format is deprecated: write --format\n"
+    assert (done.code, done.stdout) == (0, call("compare", *runs, "--format", "csv").stdout)
 
 
 def test_dataset_without_classes_is_compared_by_time(call, write):
@@ -115,11 +133,11 @@ def test_dataset_without_classes_is_compared_by_time(call, write):
             store.append(folder, replace(cell, epochs=epochs))
     done = call("compare", base, new)
     assert done.code == 0
-    assert "| a | train_s:5% |" in done.stdout
+    assert "| a | train_s_per_epoch:5% |" in done.stdout
     assert "accuracy" not in done.stdout
 
 
-@pytest.mark.parametrize("text", ["train_s:5", "speed:5%", "accuracy:5%"])
+@pytest.mark.parametrize("text", ["setup_s:5", "speed:5%", "accuracy:5%"])
 def test_unreadable_limit_is_one_line(call, write, text):
     done = call("compare", write("base"), write("again"), "--fail", text)
     assert (done.code, done.stdout) == (2, "")

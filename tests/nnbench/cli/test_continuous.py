@@ -24,7 +24,7 @@ BAD = [
     ([*BOTH, "--install", "x"], "--install is for revisions; nothing is built with --python"),
     (["--python", "/no/where", "--python", "python"], "no interpreter '/no/where': give the path"),
     ([*BOTH, "-w", "mnits"], "no workload named 'mnits'; did you mean mnist? known: mnist, "),
-    ([*BOTH, "--fail", "speed:5%"], "no metric 'speed' to gate on; known: train_s, "),
+    ([*BOTH, "--fail", "speed:5%"], "no metric 'speed' to gate on; known: train_s_per_epoch, "),
     ([*BOTH, "--rounds", "0"], "Invalid value for '--rounds'"),
     (["main", "HEAD"], "git rev-parse: fatal: not a git repository"),
 ]
@@ -49,7 +49,8 @@ def run(wrappers, tmp_path_factory):
 
     def run_with(*arguments):
         folder = tmp_path_factory.mktemp("run")
-        options = ["-w", "toy-sigmoid", "--output", folder, "--fail", "train_s:100%", *arguments]
+        limit = "train_s_per_epoch:100%"
+        options = ["-w", "toy-sigmoid", "--output", folder, "--fail", limit, *arguments]
         return nnbench("continuous", *wrappers, *options, env=environment()), folder
 
     return run_with
@@ -65,7 +66,7 @@ def slow(run):
 def mixed(run):
     """Compare everything once, and return the changes by backend, and the exit status."""
     names = "steady,broken,crashing,added,removed"
-    done, _ = run("-b", names, "--rounds", "1", "--table-format", "json")
+    done, _ = run("-b", names, "--rounds", "1", "--format", "json")
     return {change["backend"]: change for change in json.loads(done.stdout)}, done.returncode
 
 

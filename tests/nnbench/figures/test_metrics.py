@@ -7,6 +7,7 @@ import pytest
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
+from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
 from nnbench.records import Roof
 from nnbench.runs.run import Run
@@ -18,9 +19,9 @@ ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("train_s", 2.0),  # two epochs of a second for 100 images, of which 50 were trained
+        ("train_s_per_epoch", 2.0),  # two of a second for 100 images, of which 50 were trained
         ("accuracy", 0.9),
-        ("peak_memory", 50_000_000),
+        ("peak_memory_bytes", 50_000_000),
         ("gather_us", 2.0),
         ("update_us", 5.0),
         ("setup_s", 0.25),
@@ -94,7 +95,7 @@ def test_without_common_turns_the_whole_cells_are_compared(make_cell, in_turns):
 
 @pytest.mark.parametrize("bytes_", [None, 0])
 def test_figure_that_one_cell_lacks_has_no_ratio(make_cell, bytes_):
-    memory, lacks = METRICS["peak_memory"], make_cell(peak_memory_bytes=bytes_)
+    memory, lacks = METRICS["peak_memory_bytes"], make_cell(peak_memory_bytes=bytes_)
     assert memory.log_ratio(lacks, make_cell()) is memory.log_ratio(make_cell(), lacks) is None
 
 
@@ -114,7 +115,7 @@ def test_figure_of_a_part_before_training_is_its_time(make_cell, make_failed):
 
 
 def test_peak_memory_is_the_workers(make_cell):
-    assert METRICS["peak_memory"].value(make_cell()) == 50_000_000
+    assert METRICS["peak_memory_bytes"].value(make_cell()) == 50_000_000
 
 
 @pytest.mark.parametrize("name", list(METRICS))
@@ -124,7 +125,7 @@ def test_failed_cell_has_no_values(make_failed, name):
 
 @pytest.mark.parametrize(
     ("text", "threshold"),
-    [("train_s:5%", 0.05), ("accuracy:0.5pp", 0.005), ("peak_memory:0%", 0.0)],
+    [("train_s_per_epoch:5%", 0.05), ("accuracy:0.5pp", 0.005), ("setup_s:0%", 0.0)],
 )
 def test_limit_is_a_fraction(text, threshold):
     gate = parse_gate(text)
@@ -135,8 +136,8 @@ def test_limit_is_a_fraction(text, threshold):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "train_s", "train_s:", "train_s:5", "train_s:5pp", "train_s:-5%", "train_s:nan%"),
-        *("train_s:inf%", "train_s:five%", "accuracy:1%", "speed:5%", "train_s:%"),
+        *("", "setup_s", "setup_s:", "setup_s:5", "setup_s:5pp", "setup_s:-5%", "setup_s:nan%"),
+        *("setup_s:inf%", "setup_s:five%", "accuracy:1%", "speed:5%", "setup_s:%"),
     ],
 )
 def test_unreadable_limit_is_refused(text):
@@ -147,9 +148,10 @@ def test_unreadable_limit_is_refused(text):
 def test_refusal_says_what_can_be_written():
     with pytest.raises(NnbenchError) as raised:
         parse_gate("speed:5%")
-    names = "train_s, accuracy, peak_memory, gather_us, feedforward_us, backprop_us, update_us"
+    names = "train_s_per_epoch, accuracy, peak_memory_bytes"
+    phases = "gather_us, feedforward_us, backprop_us, update_us"
     parts = "setup_s, transfer_s, warmup_s"
-    assert str(raised.value) == f"no metric 'speed' to gate on; known: {names}, {parts}"
+    assert str(raised.value) == f"no metric 'speed' to gate on; known: {names}, {phases}, {parts}"
     with pytest.raises(NnbenchError) as raised:
         parse_gate("accuracy:5%:5pp")
     assert str(raised.value) == (
@@ -157,8 +159,21 @@ def test_refusal_says_what_can_be_written():
     )
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_is_spelled_as_its_column(name):
+    assert name in COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("former", "name"), [("train_s", "train_s_per_epoch"), ("peak_memory", "peak_memory_bytes")]
+)
+def test_former_spelling_goes_on_working(former, name):
+    with pytest.warns(FutureWarning, match=f"^{former} is deprecated: write {name}$"):
+        assert parse_gate(f"{former}:5%") == parse_gate(f"{name}:5%")
+
+
 def test_limits_that_are_not_given_are_the_usual_ones():
-    assert [gate.text for gate in parse_gates([])] == ["train_s:5%", "accuracy:0.5pp"]
+    assert [gate.text for gate in parse_gates([])] == ["train_s_per_epoch:5%", "accuracy:0.5pp"]
     assert [gate.text for gate in parse_gates(["update_us:7%"])] == ["update_us:7%"]
 
 

@@ -13,7 +13,8 @@ from nnbench.runs import comparison
 from nnbench.runs.run import Run
 
 FLOOR = 0.02
-TIME, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
+MEMORY = parse_gate("peak_memory_bytes:5%")
+TIME, ACCURACY = parse_gate("train_s_per_epoch:5%"), parse_gate("accuracy:0.5pp")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_effect_within_the_noise_is_inconclusive(make_run):
 
 def test_no_limit_is_below_the_floor(make_run):
     base, new = make_run({"a": 1.0}, noise=0), make_run({"a": 1.015}, noise=0)
-    assert outcomes(base, new, parse_gate("train_s:1%")) == {"a": "passed"}
+    assert outcomes(base, new, parse_gate("train_s_per_epoch:1%")) == {"a": "passed"}
 
 
 def test_single_round_is_inconclusive(make_run):
@@ -219,9 +220,9 @@ def test_figure_of_one_run_alone_is_missing(make_run, which):
     cells = [replace(cell, peak_memory_bytes=None) for cell in runs[which].cells]
     runs[which] = Run(runs[which].info, cells)
     base, new = runs
-    [change] = comparison.compare(base, new, [parse_gate("peak_memory:5%")], FLOOR)
-    assert (change.backend, change.gate.text, change.outcome) == ("a", "peak_memory:5%", "missing")
-    assert change.message == "peak_memory was not measured in both runs"
+    [change] = comparison.compare(base, new, [MEMORY], FLOOR)
+    assert (change.backend, change.gate, change.outcome) == ("a", MEMORY, "missing")
+    assert change.message == "peak_memory_bytes was not measured in both runs"
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -242,9 +243,8 @@ def test_problem_of_a_backend_is_that_of_each_figure(make_run, make_failed):
 
 
 def test_cells_without_the_figure_are_left_out(make_run):
-    memory = parse_gate("peak_memory:5%")
     base, new = constant(make_run), spoiled(constant(make_run), peak_memory_bytes=None)
-    [change] = comparison.compare(base, new, [memory], FLOOR)
+    [change] = comparison.compare(base, new, [MEMORY], FLOOR)
     assert (change.base, change.new, change.outcome) == (5e7, 5e7, "passed")
 
 
@@ -252,7 +252,7 @@ def test_cells_that_do_not_count_are_left_out(make_run):
     base = constant(make_run, rounds=1)
     wrong = replace(base.cells[0], status=Status.INVALID, round=1, seed=1, peak_memory_bytes=1)
     base = Run(base.info, [*base.cells, wrong])
-    [change] = comparison.compare(base, constant(make_run), [parse_gate("peak_memory:5%")], FLOOR)
+    [change] = comparison.compare(base, constant(make_run), [MEMORY], FLOOR)
     assert change.base == 5e7
 
 
@@ -281,10 +281,10 @@ def test_two_seeds_are_enough_to_compare_them_in_pairs(make_run):
 @pytest.mark.parametrize(
     ("gate", "figures", "outcome"),
     [
-        ("train_s:50%", {"time": 1.5}, "passed"),  # at the limit, not beyond
+        ("train_s_per_epoch:50%", {"time": 1.5}, "passed"),  # at the limit, not beyond
         ("accuracy:25pp", {"accuracy": 0.25}, "passed"),
         ("accuracy:24.9pp", {"accuracy": 0.25}, "regression"),
-        ("train_s:49.9%", {"time": 1.5}, "regression"),
+        ("train_s_per_epoch:49.9%", {"time": 1.5}, "regression"),
     ],
 )
 def test_limit_itself_is_allowed(make_run, gate, figures, outcome):

@@ -14,7 +14,7 @@ from nnbench.runs import continuous
 from nnbench.runs.comparison import compare
 from nnbench.runs.run import Run
 
-TRAIN, ACCURACY = parse_gate("train_s:5%"), parse_gate("accuracy:0.5pp")
+TRAIN, ACCURACY = parse_gate("train_s_per_epoch:5%"), parse_gate("accuracy:0.5pp")
 ASKED = {
     "command": "nnbench continuous",
     "workload": "toy-sigmoid",
