@@ -341,21 +341,59 @@ class Environment:
     git: str | None  #: commit of the working directory, with "-dirty" if files changed
 
     @property
+    def hardware(self) -> dict[str, object]:
+        """What the machine is made of: where it is the same, times can be compared."""
+        return {
+            "CPU": self.cpu,
+            "cores": self.physical_cores,
+            "logical cores": self.logical_cores,
+            "GiB of memory": round(self.memory_bytes / 2**30),
+            "GPUs": self.gpus,
+        }
+
+    @property
+    def software(self) -> dict[str, object]:
+        """What runs on it, by name."""
+        return {"system": self.system, "Python": self.python, **self.packages}
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The versions; nnbench's under its own name, whatever it was called then."""
+        return {
+            DISTRIBUTION if name in OWN_NAMES else name: text
+            for name, text in self.versions.items()
+        }
+
+    def differences(self, other: Environment) -> tuple[list[str], list[str]]:
+        """Name what differs in the hardware and in the software, with both values."""
+        sides = (self.hardware, other.hardware), (self.software, other.software)
+        hardware, software = (
+            [
+                f"{name} ({_spell(mine.get(name))}, {_spell(theirs.get(name))})"
+                for name in {**mine, **theirs}
+                if mine.get(name) != theirs.get(name)
+            ]
+            for mine, theirs in sides
+        )
+        return hardware, software
+
+    @property
     def machine_fingerprint(self) -> str:
         """Identify the hardware and the system, by what does not change while it runs."""
-        gib = round(self.memory_bytes / 2**30)
-        return _digest(
-            self.cpu, self.physical_cores, self.logical_cores, gib, self.gpus, self.system
-        )
+        return _digest(*self.hardware.values(), self.system)
 
     @property
     def fingerprint(self) -> str:
-        """Identify the machine and the versions: where these agree, times can be compared.
+        """Identify the machine and the versions: where these agree, a run can go on.
 
-        nnbench's own version, under either name, and the repository's state are left out: they are what changes.
+        nnbench's own version and the repository's state are left out: they are what changes.
         """
-        versions = {name: text for name, text in self.versions.items() if name not in OWN_NAMES}
-        return _digest(self.machine_fingerprint, self.python, sorted(versions.items()))
+        libraries = sorted(item for item in self.packages.items() if item[0] != DISTRIBUTION)
+        return _digest(self.machine_fingerprint, self.python, libraries)
+
+
+def _spell(value: object) -> str:
+    return ", ".join(value) if value and isinstance(value, list) else str(value or "none")
 
 
 def _digest(*values: object) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, assert_never
 import click
 
 from nnbench.cli.options import FOLDER, echo_csv, echo_json
-from nnbench.contract.errors import ExitCode
+from nnbench.contract.errors import ExitCode, IncomparableError, ResultsError
 from nnbench.figures.metrics import DEFAULT_GATES, METRICS
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nnbench.figures.metrics import Gate
     from nnbench.records import CellResult
     from nnbench.runs.comparison import Change
+    from nnbench.runs.run import Run
 
 FAIL = click.option(
     "--fail",
@@ -56,6 +57,7 @@ def record(change: Change) -> dict[str, object]:
         "limit": change.gate.text,
         "base": change.base,
         "new": change.new,
+        "unit": change.unit,
         "change": interval.ratio if interval else None,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
@@ -93,19 +95,20 @@ def cells(change: Change) -> list[str]:
     ]
 
 
-def print_markdown(changes: Sequence[Change]) -> None:
-    """Print every change, and below the table why some have no figures."""
+def print_markdown(changes: Sequence[Change], head: str) -> None:
+    """Print every change below a caption, and below the table why some have no figures."""
     from nnbench.show.text import Sheet, markdown
 
+    click.echo(f"{head}\n")
     click.echo(markdown(Sheet("", HEADINGS, [cells(change) for change in changes])), nl=False)
     for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
         click.echo(note)
 
 
-PRINTERS: dict[str, Callable[[Sequence[Change]], None]] = {
+PRINTERS: dict[str, Callable[[Sequence[Change], str], None]] = {
     "md": print_markdown,
-    "csv": lambda changes: echo_csv(list(map(record, changes))),
-    "json": lambda changes: echo_json(list(map(record, changes))),
+    "csv": lambda changes, _: echo_csv(list(map(record, changes))),
+    "json": lambda changes, _: echo_json(list(map(record, changes))),
 }
 TABLE_FORMAT = click.option(
     "--format",
@@ -114,6 +117,45 @@ TABLE_FORMAT = click.option(
     default="md",
     help="csv and json hold plain numbers, one row for each figure.",
 )
+
+
+def print_changes(
+    changes: Sequence[Change], runs: tuple[Run, Run], titles: Sequence[str], how: str, name: str
+) -> None:
+    """Print every change in the format of some name, and on standard error how the machines differ.
+
+    In Markdown a caption says what was compared, in which units, and on which terms.
+    """
+    from nnbench.runs import comparison
+    from nnbench.show.text import code, escape
+
+    base, new = map(code, titles)
+    rounds = [str(len({cell.round for cell in run.cells})) for run in runs]
+    units = dict.fromkeys(f"{change.gate.metric.name} in {change.unit}" for change in changes)
+    terms = comparison.terms(*runs)
+    text = f"{runs[1].info.workload.name}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
+    head = escape(f"{text}. {', '.join(units)}. {terms.text}")
+    PRINTERS[name](changes, f"{new} against {base}: {head}")
+    if terms.hardware or terms.software:
+        click.echo(f"nnbench: note: {terms.text}", err=True)
+
+
+def open_base(folder: Path) -> Run:
+    """Open the run to compare with: without one, there is nothing to compare.
+
+    Raises
+    ------
+    IncomparableError
+        If the folder holds no run, or a damaged one.
+    """
+    from nnbench.runs.run import Run
+
+    try:
+        run = Run.open(folder)
+        _ = run.cells  # which finds the damaged ones
+    except ResultsError as error:
+        raise IncomparableError(f"no run to compare with: {error}") from error
+    return run
 
 
 @click.command()
@@ -129,18 +171,16 @@ def compare(
 
     Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
     and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
-    {NOTHING_MEASURED} if one was not measured.
+    {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if the runs cannot be compared.
     """
     from nnbench.execution import machine
     from nnbench.runs import comparison
     from nnbench.runs.run import Run
 
-    runs = Run.open(base), Run.open(new)
+    runs = open_base(base), Run.open(new)
     limits = chosen_limits(gates, [cell for run in runs for cell in run.cells])
     floor = machine.noise_floor(runs[1].info.environment)
     changes = comparison.compare(*runs, limits, floor)
-    PRINTERS[table_format](changes)
-    if not comparison.same_machine(*runs):
-        text = f"different machines: times are relative to {runs[0].info.baseline}"
-        click.echo(f"nnbench: {text}", err=True)
+    titles = str(base), str(new)
+    print_changes(changes, runs, titles, f"noise floor {floor:.1%}", table_format)
     sys.exit(comparison.exit_code(changes, strict=strict))

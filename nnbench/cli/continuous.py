@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.compare import FAIL, PRINTERS, STRICT, TABLE_FORMAT, chosen_limits
+from nnbench.cli.compare import FAIL, STRICT, TABLE_FORMAT, chosen_limits, print_changes
 from nnbench.cli.options import command_line, option, options
 from nnbench.cli.run import execute, given, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.contract.errors import ExitCode
-    from nnbench.records import RunInfo
     from nnbench.runs.run import Run
 
 
@@ -68,7 +66,7 @@ def continuous(
     Builds both in environments of their own, and runs their cells interleaved. Ends as compare
     does: with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse, beyond its limit
     and with its whole 95% interval; with {BACKEND_FAILED} if a backend failed, with
-    {NOTHING_MEASURED} if one was not measured.
+    {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if its precision changed.
     """
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
@@ -147,24 +145,10 @@ def report(
         training = metrics.Gate(metrics.TRAINING, run.info.detect)
         limits = [training, *(gate for gate in limits if gate.metric is not metrics.TRAINING)]
     changes = continuous.compare(run, limits, floor)
-    if table_format == "md":
-        made = len({cell.round for cell in run.cells})
-        info = replace(run.info, rounds=made) if run.info.detect else run.info
-        click.echo(caption(info, titles, floor) + "\n")
-    PRINTERS[table_format](changes)
+    how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
+    print_changes(changes, continuous.sides(run), titles, how, table_format)
     click.echo(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]
     if run.info.require_proof:
         found.append(judge.exit_code(run.cells, (), require_proof=True))
     return gravest(found)
-
-
-def caption(info: RunInfo, titles: Sequence[str], floor: float) -> str:
-    """Say in a sentence what was compared, and where the environments differ."""
-    base, head = titles
-    versions = [f"{key} {text}" for key, text in info.environment.versions.items() if "@" in key]
-    differing = f" Versions that differ: {', '.join(versions)}." if versions else ""
-    return (
-        f"`{head}` against `{base}`: {info.workload.name}, {info.rounds} rounds, paired by round, "
-        f"noise floor {floor:.1%}{' of turns' if info.turns else ''}.{differing}"
-    )

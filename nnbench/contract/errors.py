@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     NOTHING_MEASURED = 5, "nothing was measured"
     ACCURACY = 6, "a conformance, proof or accuracy failure"
     INCONCLUSIVE = 7, "inconclusive (only with `--strict`)"
+    INCOMPARABLE = 8, "cannot be compared: no base run, another workload, or nothing to compare by"
     INTERRUPTED = 130, "Ctrl-C; what was finished is kept and `--resume` goes on"
     PIPE_CLOSED = 141, "the reader of a pipe left, as in `nnbench list | head -1`"
     TERMINATED = 143, "SIGTERM; as after Ctrl-C"
@@ -42,6 +43,7 @@ GRAVITY = (
     ExitCode.BACKEND_FAILED,
     ExitCode.ACCURACY,
     ExitCode.REGRESSION,
+    ExitCode.INCOMPARABLE,
     ExitCode.NOTHING_MEASURED,
     ExitCode.INCONCLUSIVE,
     ExitCode.OK,
@@ -70,6 +72,12 @@ class ConfigError(NnbenchError):
 
 class DatasetError(NnbenchError):
     """A dataset is missing, damaged or inconsistent."""
+
+
+class IncomparableError(NnbenchError):
+    """Two runs cannot be compared."""
+
+    exit_code = ExitCode.INCOMPARABLE
 
 
 class PluginError(NnbenchError):

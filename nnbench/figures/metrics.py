@@ -60,6 +60,7 @@ class Metric:
 
     name: str  #: as that of its column
     value: Callable[[CellResult], float | None]
+    unit: str = "s"
     scale: Scale = Scale.RATIO
     turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
 
@@ -169,9 +170,9 @@ METRICS = {
     metric.name: metric
     for metric in (
         TRAINING,
-        Metric("accuracy", accuracy, Scale.DIFFERENCE),
-        Metric("peak_memory_bytes", lambda cell: cell.peak_memory_bytes),
-        *(Metric(phase.field, phase.of) for phase in PHASES),
+        Metric("accuracy", accuracy, "%", Scale.DIFFERENCE),
+        Metric("peak_memory_bytes", lambda cell: cell.peak_memory_bytes, "bytes"),
+        *(Metric(phase.field, phase.of, "µs") for phase in PHASES),
         Metric("setup_s", lambda cell: cell.setup.setup_s if cell.setup else None),
         Metric("transfer_s", lambda cell: cell.setup.transfer_s if cell.setup else None),
         Metric("warmup_s", lambda cell: cell.setup.warmup_s if cell.setup else None),

@@ -1,8 +1,9 @@
 """Compare two runs backend by backend, and decide what is a regression.
 
 Two runs were made at different times, so their cells are independent samples. On the same
-machine the figures themselves are compared. On different ones absolute times say nothing, so
-each cell is first divided by the baseline backend's cell of the same block.
+hardware the figures themselves are compared, whatever the software: that is what may have become
+slower. On other hardware absolute times say nothing, so each cell is first divided by the baseline
+backend's cell of the same block.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from math import exp
-from statistics import median
-from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, assert_never
 
-from nnbench.contract.errors import ExitCode, ResultsError, gravest
+from nnbench.contract.errors import ExitCode, IncomparableError, gravest
 from nnbench.figures import accuracies, metrics, statistics
 from nnbench.figures.metrics import TRAINING, Scale
 from nnbench.records import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
+    from nnbench.records import CellResult
     from nnbench.runs.run import Run
 
     Sampler = Callable[[Run, Run, str, Metric], "Samples"]
+    Said = Verdict | AccuracyVerdict | Literal["no worse"] | None
 
 
 class Outcome(StrEnum):
@@ -52,11 +55,15 @@ class Outcome(StrEnum):
         *("inconclusive", ExitCode.INCONCLUSIVE),
         "the interval lies across the limit: more rounds help; fine without `--strict`",
     )
-    INCOMPARABLE = (
-        *("incomparable", ExitCode.NOTHING_MEASURED),
-        "its products have another precision than in the base run",
+    UNMATCHED = (
+        *("unmatched", ExitCode.INCOMPARABLE),
+        "its products have another precision than in the base run, or its times no baseline",
     )
     PASSED = "passed", ExitCode.OK, "not worse than the limit, as far as the rounds can tell"
+    NOT_COMPARABLE = (
+        *("not comparable", None),
+        "on other hardware, a time of the baseline itself, by which the others are divided",
+    )
     NEW = "new", None, "not measured in the base run: counts as if it were not there"
 
     def __new__(cls, name: str, code: ExitCode | None, meaning: str) -> Self:
@@ -84,6 +91,7 @@ class Samples(NamedTuple):
     interval: Interval | None  #: new / base, or new - base for an accuracy
     verdict: AccuracyVerdict | None = None  #: on an accuracy
     floor: float = 0.0  #: that no limit on an accuracy is below
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +100,11 @@ class Change:
 
     backend: str
     gate: Gate
-    base: float | None = None  #: median over the cells
+    base: float | None = None  #: median over the cells, the mean of an accuracy
     new: float | None = None
+    unit: str = ""  #: of both
     interval: Interval | None = None  #: new / base, or new - base for an accuracy
-    verdict: Verdict | AccuracyVerdict | None = None
+    verdict: Said = None
     outcome: Outcome
     message: str = ""
 
@@ -108,9 +117,53 @@ class Change:
         return self.outcome.code
 
 
-def same_machine(base: Run, new: Run) -> bool:
-    """Tell whether absolute times of two runs can be compared."""
-    return base.info.environment.fingerprint == new.info.environment.fingerprint
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What differs between the machines of two runs, and so how their times are compared."""
+
+    hardware: list[str]
+    software: list[str]
+    divisor: str | None = None  #: the backend by which times are divided, on other hardware
+
+    @property
+    def text(self) -> str:
+        """Say it in a sentence or two."""
+        relative = (
+            f"relative to {self.divisor}"
+            if self.divisor
+            else "not compared, since neither run's baseline was measured in both"
+        )
+        sentences = [
+            f"Other hardware, {', '.join(self.hardware)}: times are {relative}."
+            if self.hardware
+            else "The same hardware: times are compared as they are.",
+            f"Software that differs: {', '.join(self.software)}." if self.software else "",
+        ]
+        return " ".join(filter(None, sentences))
+
+    def unit(self, metric: Metric) -> str:
+        """Return the unit in which a figure is compared."""
+        is_relative = self.divisor and metric.scale is Scale.RATIO
+        return f"× {self.divisor}" if is_relative else metric.unit
+
+    def obstacle(self, backend: str, metric: Metric) -> Outcome | None:
+        """Return what becomes of a figure that cannot be compared; None if it can."""
+        if not self.hardware or metric.scale is not Scale.RATIO:
+            return None
+        if self.divisor is None:
+            return Outcome.UNMATCHED
+        return Outcome.NOT_COMPARABLE if backend == self.divisor else None
+
+
+def terms(base: Run, new: Run) -> Terms:
+    """Find out on which terms two runs can be compared."""
+    hardware, software = base.info.environment.differences(new.info.environment)
+    shared = (
+        name
+        for name in (base.info.baseline, new.info.baseline)
+        if hardware and not _problem(base, new, name)
+    )
+    return Terms(hardware, software, next(shared, None))
 
 
 def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
@@ -127,20 +180,16 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
 
     Raises
     ------
-    ResultsError
-        If the two runs trained different workloads, or differ in their baseline backend on
-        different machines.
+    IncomparableError
+        If the two runs trained different workloads.
     """
-    one, other, same = base.info, new.info, same_machine(base, new)
+    one, other = base.info, new.info
     if one.workload != other.workload:
         names = f"{one.workload.name} and {other.workload.name}"
         if one.workload.name == other.workload.name:
             names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
-        raise ResultsError(f"the runs trained different workloads ({names})")
-    if not same and one.baseline != other.baseline:
-        names = f"{one.baseline} and {other.baseline}"
-        raise ResultsError(f"the runs have different machines and different baselines ({names})")
-    sample = partial(_independent, relative=not same)
+        raise IncomparableError(f"the runs trained different workloads ({names})")
+    sample = partial(_independent, divisor=terms(base, new).divisor)
     return find_changes(base, new, gates, floor, sample)
 
 
@@ -156,10 +205,11 @@ def find_changes(
 
     If a difference was to be detected, the verdict on training times decides, not their limit.
     """
-    labels = dict.fromkeys([*base.info.backends, *new.info.backends])
+    labels, found = dict.fromkeys([*base.info.backends, *new.info.backends]), terms(base, new)
     return [
         _compare(
-            base, new, backend, gate, floor, sample, detect if gate.metric is TRAINING else None
+            *(base, new, backend, gate, floor, sample, found),
+            detect if gate.metric is TRAINING else None,
         )
         for backend in labels
         for gate in gates
@@ -173,17 +223,20 @@ def _compare(
     gate: Gate,
     floor: float,
     sample: Sampler,
+    terms: Terms,
     detect: float | None,
 ) -> Change:
-    change = partial(Change, backend=backend, gate=gate)
+    change = partial(Change, backend=backend, gate=gate, unit=terms.unit(gate.metric))
     if problem := _problem(base, new, backend):
         outcome, message = problem
         return change(outcome=outcome, message=message)
-    message = _unproved(new, backend)
+    if obstacle := terms.obstacle(backend, gate.metric):
+        return change(outcome=obstacle)
     found = sample(base, new, backend, gate.metric)
     if not (found.base and found.new):
         text = f"{gate.metric.name} was not measured in both runs"
         return change(outcome=Outcome.MISSING, message=text)
+    middle: Callable[[list[float]], float] = median
     match gate.metric.scale:
         case Scale.RATIO:
             decided = statistics.decide(found.interval, floor, detect)
@@ -194,18 +247,29 @@ def _compare(
             is_proved = all(
                 c.proof and c.proof.is_whole for c in new.of(backend) if c.status.counts
             )
-            verdict = found.verdict
+            middle, verdict = fmean, found.verdict
             outcome = _accuracy_outcome(found, gate, is_proved=is_proved)
         case unknown:
             assert_never(unknown)
     return change(
-        base=median(found.base),
-        new=median(found.new),
+        base=middle(found.base),
+        new=middle(found.new),
         interval=found.interval,
-        verdict=verdict,
+        verdict=_reconciled(verdict, outcome),
         outcome=outcome,
-        message=message,
+        message="; ".join(filter(None, [_unproved(new, backend), found.remark])),
     )
+
+
+def _reconciled(verdict: Verdict | AccuracyVerdict | None, outcome: Outcome) -> Said:
+    """Return the verdict as the outcome bears it out.
+
+    The one says whether there is a difference, the other whether it is beyond the limit. So what is
+    known to be slower may yet be undecided, and what is undecided no worse than allowed.
+    """
+    if outcome is Outcome.INCONCLUSIVE:
+        return "inconclusive"
+    return "no worse" if verdict == "inconclusive" else verdict
 
 
 def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
@@ -220,7 +284,7 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
         return Outcome.NEW, "not measured in the base run"
     before, after = (_classes(run, backend) for run in (base, new))
     if before != after:
-        return Outcome.INCOMPARABLE, f"products in {after}, and in {before} in the base run"
+        return Outcome.UNMATCHED, f"products in {after}, and in {before} in the base run"
     return None
 
 
@@ -236,13 +300,15 @@ def _unproved(run: Run, backend: str) -> str:
     return "not proved, so its figures are its own word"
 
 
-def _independent(base: Run, new: Run, backend: str, metric: Metric, *, relative: bool) -> Samples:
+def _independent(
+    base: Run, new: Run, backend: str, metric: Metric, *, divisor: str | None
+) -> Samples:
     """Return samples of different times; but an accuracy depends on the seed, not on the time."""
     match metric.scale:
         case Scale.DIFFERENCE:
             return _accuracies(base, new, backend)
         case Scale.RATIO:
-            one, other = (_values(run, backend, metric, relative=relative) for run in (base, new))
+            one, other = (_values(run, backend, metric, divisor) for run in (base, new))
             return Samples(one, other, statistics.ratio_of_medians(other, one))
         case unknown:
             assert_never(unknown)
@@ -257,29 +323,31 @@ def _accuracies(base: Run, new: Run, backend: str) -> Samples:
     is_given = None not in (base.info.seed, new.info.seed)
     pairs = accuracies.pair(others, ones, "seed") if is_given else []
     found = None if len(pairs) > 1 else accuracies.compare_apart(others, ones)
-    if found is None and pairs:
-        found = accuracies.compare(pairs)
-        others, ones = (list(side) for side in zip(*pairs, strict=True))
+    return accuracy_samples(ones, others, found or accuracies.compare(pairs))
+
+
+def accuracy_samples(
+    base: Iterable[CellResult], new: Iterable[CellResult], found: Difference | None
+) -> Samples:
+    """Return the accuracies of cells, as the tables of a run have them, with what was found."""
     one, other = (
         [value for cell in side if (value := metrics.accuracy(cell)) is not None]
-        for side in (ones, others)
+        for side in (base, new)
     )
-    return accuracy_samples(one, other, found)
-
-
-def accuracy_samples(base: list[float], new: list[float], found: Difference | None) -> Samples:
-    """Return accuracies with what was found of them."""
     if found is None:
-        return Samples(base, new, None)
-    return Samples(base, new, found.interval, found.verdict, found.floor)
+        return Samples(one, other, None)
+    remark = ""
+    if 0 < found.pairs < max(len(one), len(other)):
+        remark = f"the change of its accuracy is that of {found.pairs} pairs of the same seed"
+    return Samples(one, other, found.interval, found.verdict, found.floor, remark)
 
 
-def _values(run: Run, backend: str, metric: Metric, *, relative: bool) -> list[float]:
-    """Return a figure of every measured cell, divided by the baseline's if ``relative``."""
+def _values(run: Run, backend: str, metric: Metric, divisor: str | None) -> list[float]:
+    """Return a figure of every measured cell, divided by that of another backend if it is named."""
     cells = [cell for cell in run.of(backend) if cell.status.counts]
-    if not relative:
+    if divisor is None:
         return [value for cell in cells if (value := metric.value(cell))]  # 0 has no ratio
-    divisors = {cell.round: cell for cell in run.of(run.info.baseline)}
+    divisors = {cell.round: cell for cell in run.of(divisor) if cell.status.counts}
     pairs = [(cell, divisors[cell.round]) for cell in cells if cell.round in divisors]
     return [exp(log) for pair in pairs if (log := metric.log_ratio(*pair)) is not None]
 

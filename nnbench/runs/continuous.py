@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from nnbench import selection
 from nnbench.config import files
-from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import accuracies, statistics
 from nnbench.figures.metrics import TRAINING, Gate, Scale
-from nnbench.records import OWN_NAMES
 from nnbench.runs import comparison, detection, planning
 from nnbench.runs.comparison import Samples
 from nnbench.runs.run import Run
@@ -87,10 +85,7 @@ def plan(sides: tuple[Interpreter, Interpreter], *, backends: Sequence[str], **a
 def merge(base: Environment, head: Environment) -> dict[str, Any]:
     """Return the Python and the versions of both; where they differ, with the side's name."""
     versions: dict[str, str] = {}
-    before, after = (  # nnbench itself under its own name, whatever it was called then
-        {DISTRIBUTION if name in OWN_NAMES else name: text for name, text in side.versions.items()}
-        for side in (base, head)
-    )
+    before, after = base.packages, head.packages
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
         found = {name: one} if one == other else {f"{name}@{BASE}": one, f"{name}@{HEAD}": other}
@@ -100,8 +95,7 @@ def merge(base: Environment, head: Environment) -> dict[str, Any]:
 
 def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
     """Compare head with base in every gated figure, paired by round."""
-    sides = side(run, BASE), side(run, HEAD)
-    return comparison.find_changes(*sides, gates, floor, paired, run.info.detect)
+    return comparison.find_changes(*sides(run), gates, floor, paired, run.info.detect)
 
 
 def is_over(run: Run) -> bool:
@@ -110,20 +104,41 @@ def is_over(run: Run) -> bool:
     return detection.has_begun(run) and all(c.verdict != "inconclusive" for c in changes)
 
 
+def sides(run: Run) -> tuple[Run, Run]:
+    """Return the parts of base and head."""
+    return side(run, BASE), side(run, HEAD)
+
+
 def side(run: Run, name: str) -> Run:
-    """Return one environment's part of a run, under the backends' own names."""
+    """Return one environment's part of a run, under the names of its own: what :func:`plan` merged."""
     end = f"@{name}"
+    software = _part(run.info.environment, end)
+    machines = {
+        key: replace(machine, environment=replace(machine.environment, **software))
+        for key, machine in run.info.machines.items()
+    }
     every = {**run.info.backends, **run.info.unavailable}
     labels = {k.removesuffix(end): v for k, v in every.items() if k.endswith(end)}
     cells = [c for c in run.cells if c.backend.endswith(end)]
     own = [replace(c, backend=c.backend.removesuffix(end)) for c in cells]
-    return Run(replace(run.info, backends=labels), own)
+    return Run(replace(run.info, backends=labels, machines=machines), own)
+
+
+def _part(environment: Environment, end: str) -> dict[str, Any]:
+    """Return the Python and the versions of one side, from those of both."""
+    own = {
+        name.removesuffix(end): text
+        for name, text in environment.versions.items()
+        if "@" not in name or name.endswith(end)
+    }
+    pythons = environment.python.split(" and ")
+    return {"python": pythons[0 if end == f"@{BASE}" else -1], "versions": own}
 
 
 def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
     """Return the values of the rounds that were measured on both sides.
 
-    Accuracies are shown of all of these, and held against each other where both saw as many images.
+    Accuracies are those of all rounds, and held against each other where both saw as many images.
     """
     before, after = (
         {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
@@ -139,11 +154,13 @@ def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
             if logs:
                 interval = statistics.compare([log for _, log in logs], detect=detect).interval
             return Samples(*_values(metric, [pair for pair, _ in logs]), interval)
+        case Scale.DIFFERENCE if not cells:
+            return Samples([], [], None)
         case Scale.DIFFERENCE:
             found = accuracies.compare(
                 accuracies.pair([b for _, b in cells], [a for a, _ in cells])
             )
-            return comparison.accuracy_samples(*_values(metric, cells), found)
+            return comparison.accuracy_samples(before.values(), after.values(), found)
         case unknown:
             assert_never(unknown)
 

@@ -4,12 +4,16 @@ import csv
 import io
 import json
 from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nnbench.figures.metrics import METRICS
 from nnbench.runs import store
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +90,8 @@ def test_own_limits_replace_the_default_ones(call, write):
 
 def test_json_holds_plain_numbers(call, write):
     done = call("compare", write("base"), write("slow", seconds=1.2), "--format", "json")
-    row = json.loads(done.stdout)[2]
-    assert (row["backend"], row["outcome"], row["verdict"]) == ("a", "regression", "slower")
+    [row] = [r for r in json.loads(done.stdout) if (r["backend"], r["unit"]) == ("a", "s")]
+    assert (row["outcome"], row["verdict"]) == ("regression", "slower")
     assert (row["metric"], row["limit"]) == ("train_s_per_epoch", "train_s_per_epoch:5%")
     assert 1.15 < row["low"] < row["change"] < row["high"] < 1.25
 
@@ -100,11 +104,73 @@ def test_csv_can_be_read_back(call, write):
     assert [(r["backend"], r["metric"]) for r in rows] == expected
 
 
-def test_other_machine_is_said(call, write, make_info):
+def test_other_hardware_makes_ratios_and_the_baseline_has_none(call, write, make_info):
     environment = replace(make_info().environment, cpu="another")
-    done = call("compare", write("base"), write("there", environment=environment))
+    base, there = write("base"), write("there", environment=environment)
+    done = call("compare", base, there)
     assert done.code == 0
-    assert done.stderr == "nnbench: different machines: times are relative to numpy\n"
+    what = "train_s_per_epoch in × numpy, accuracy in %"
+    terms = "Other hardware, CPU (A CPU, another): times are relative to numpy."
+    assert done.stdout.splitlines()[0] == (
+        f"`{there}` against `{base}`: mnist, 8 rounds, noise floor 5.0%. {what}. {terms}"
+    )
+    assert done.stderr == f"nnbench: note: {terms}\n"
+    assert "| numpy | train_s_per_epoch:5% | – | – | – | – | – | not comparable |" in done.stdout
+
+
+def test_other_software_is_named_and_times_are_compared(call, write, make_info):
+    environment = replace(make_info().environment, versions={"nnbench": "0.1", "numpy": "2.0.1"})
+    done = call("compare", write("base"), write("slow", seconds=1.2, environment=environment))
+    assert done.code == 3
+    terms = "The same hardware: times are compared as they are. Software that differs: "
+    caption = done.stdout.splitlines()[0]
+    assert caption.endswith(f"train_s_per_epoch in s, accuracy in %. {terms}numpy (2.0, 2.0.1).")
+    assert done.stderr == f"nnbench: note: {terms}numpy (2.0, 2.0.1).\n"
+
+
+@pytest.mark.parametrize("change", [{}, {"cpu": "another"}], ids=["here", "there"])
+def test_json_says_on_which_terms(call, write, make_info, change):
+    environment = replace(make_info().environment, **change)
+    done = call("compare", write("base"), write("new", environment=environment), "--format", "json")
+    found = {
+        (r["backend"], r["metric"]): (r["unit"], r["outcome"]) for r in json.loads(done.stdout)
+    }
+    time, own = ("× numpy", "× numpy") if change else ("s", "s")
+    assert found == {
+        ("numpy", "train_s_per_epoch"): (own, "not comparable" if change else "passed"),
+        ("numpy", "accuracy"): ("%", "passed"),
+        ("a", "train_s_per_epoch"): (time, "passed"),
+        ("a", "accuracy"): ("%", "passed"),
+    }
+
+
+def without_baseline(write, make_info):
+    environment = replace(make_info().environment, cpu="another")
+    return write("base", baseline="b"), write("there", environment=environment, baseline="c")
+
+
+CANNOT = {
+    "no base": lambda write, _: (Path("nowhere"), write("new")),
+    "other workload": lambda write, info: (
+        write("base"),
+        write("new", workload=replace(info().workload, epochs=99)),
+    ),
+    "other machine": without_baseline,
+}
+
+
+@pytest.mark.parametrize("runs", CANNOT.values(), ids=CANNOT)
+def test_runs_that_cannot_be_compared_have_a_code_of_their_own(call, write, make_info, runs):
+    done = call("compare", *runs(write, make_info))
+    assert (done.code, len(done.stderr.splitlines())) == (8, 1)
+
+
+def test_damaged_base_is_none(call, write):
+    base = write("base")
+    (base / store.CELLS).write_text("{}\n{}\n")
+    done = call("compare", base, write("new"))
+    assert (done.code, done.stdout) == (8, "")
+    assert done.stderr.startswith("nnbench: error: no run to compare with: ")
 
 
 @pytest.mark.parametrize("command", ["compare", "continuous"])
@@ -121,6 +187,26 @@ def test_former_option_goes_on_working(call, write, typed):
     done = call("compare", *runs, *typed)
     assert done.stderr == "nnbench: warning: --table-format is deprecated: write --format\n"
     assert (done.code, done.stdout) == (0, call("compare", *runs, "--format", "csv").stdout)
+
+
+PUBLISHED = [path.parent for path in sorted((ROOT / "results").glob("*/run.json"))]
+PAIRS = [
+    (base, new)
+    for base, new in permutations(PUBLISHED, 2)
+    if store.read_info(base).workload == store.read_info(new).workload
+]
+
+
+@pytest.mark.parametrize(("base", "new"), PAIRS, ids=lambda path: path.name)
+def test_published_runs_can_be_compared(call, base, new):
+    done = call("compare", base, new, "--format", "json")
+    assert done.code in {0, 3, 5}  # slower, or without a backend
+    rows = [r for r in json.loads(done.stdout) if r["metric"] == "accuracy" and r["base"]]
+    assert rows
+    for folder, side in ((base, "base"), (new, "new")):
+        with (folder / "accuracy.csv").open() as file:
+            table = {row["backend"]: row["accuracy"] for row in csv.DictReader(file)}
+        assert [r[side] for r in rows] == pytest.approx([float(table[r["backend"]]) for r in rows])
 
 
 def test_dataset_without_classes_is_compared_by_time(call, write):
@@ -144,7 +230,7 @@ def test_unreadable_limit_is_one_line(call, write, text):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_folder_without_a_run_is_one_line(call, write, tmp_path):
+def test_folder_without_a_new_run_is_one_line(call, write, tmp_path):
     done = call("compare", write("base"), tmp_path / "nothing")
     assert (done.code, done.stdout) == (2, "")
     assert "holds no run" in done.stderr

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench.cli.continuous import build, caption
+from nnbench.cli.continuous import build, report
 from nnbench.contract.errors import ExitCode
 from nnbench.execution import interpreters
+from nnbench.runs.run import Run
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 
 BOTH = ("--python", sys.executable, "--python", sys.executable)
@@ -172,9 +173,17 @@ def test_equal_revisions_are_refused(builds, call):
     assert builds == []
 
 
-def test_caption_names_the_versions_that_differ(make_info):
+def test_caption_names_the_versions_that_differ(make_info, make_cell, capsys):
     versions = {"nnbench": "0.1", "numpy@base": "2.0", "numpy@head": "2.1"}
-    machine = replace(make_info().environment, versions=versions)
-    info = make_info(rounds=10, environment=machine)
-    text = caption(info, ("v1", "HEAD"), 0.02)
-    assert text.endswith("noise floor 2.0%. Versions that differ: numpy@base 2.0, numpy@head 2.1.")
+    python = "CPython 3.11 and CPython 3.12"
+    machine = replace(make_info().environment, python=python, versions=versions)
+    info = make_info("a@base", "a@head", environment=machine)
+    cells = [make_cell(f"a@{side}", round=i) for i in range(3) for side in ("base", "head")]
+    report(Run(info, cells), titles=("v1", "HEAD"), gates=(), strict=False, table_format="md")
+    differ = "Software that differs: Python (CPython 3.11, CPython 3.12), numpy (2.0, 2.1)."
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == (
+        "`HEAD` against `v1`: mnist, 3 rounds, paired by round, noise floor 5.0%. train_s_per_epoch "
+        f"in s, accuracy in %. The same hardware: times are compared as they are. {differ}"
+    )
+    assert err.startswith("nnbench: note: The same hardware: ")

@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
 
-from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench.contract.errors import ExitCode, IncomparableError
 from nnbench.figures.metrics import parse_gate
+from nnbench.figures.statistics import Interval
 from nnbench.records import Status
 from nnbench.runs import comparison
+from nnbench.runs.comparison import Samples, Terms
 from nnbench.runs.run import Run
 
 FLOOR = 0.02
@@ -95,23 +98,51 @@ def test_other_machine_is_compared_by_ratios_to_the_baseline(make_run, make_info
     environment = replace(make_info().environment, cpu="a slower one")
     base = make_run({"numpy": 1.0, "a": 2.0})
     new = make_run({"numpy": slower, "a": 2.0 * slower}, seed=1, environment=environment)
-    assert not comparison.same_machine(base, new)
-    assert set(outcomes(base, new).values()) == {"passed"}
+    assert outcomes(base, new) == {"numpy": "not comparable", "a": "passed"}
     worse = make_run({"numpy": slower, "a": 3.0 * slower}, seed=1, environment=environment)
-    assert outcomes(base, worse) == {"numpy": "passed", "a": "regression"}
+    assert outcomes(base, worse) == {"numpy": "not comparable", "a": "regression"}
 
 
-def test_versions_of_libraries_make_another_machine(make_run, make_info):
-    versions = {"nnbench": "0.1", "numpy": "3.0"}
-    environment = replace(make_info().environment, versions=versions)
-    base, new = make_run({"a": 1.0}), make_run({"a": 1.0}, environment=environment)
-    assert not comparison.same_machine(base, new)
+OTHER_HARDWARE = {
+    "cpu": ("another", "CPU (A CPU, another)"),
+    "physical_cores": (4, "cores (none, 4)"),
+    "logical_cores": (64, "logical cores (2, 64)"),
+    "memory_bytes": (2**40, "GiB of memory (1, 1024)"),
+    "gpus": (["one", "two"], "GPUs (A GPU, one, two)"),
+}
+OTHER_SOFTWARE = {
+    "system": ("Windows", "system (Linux, Windows)"),
+    "python": ("CPython 3.13", "Python (CPython 3.11, CPython 3.13)"),
+    "versions": ({"nnbench-harness": "0.2", "numpy": "2.0.1", "torch": "2"}, None),
+}
 
 
-def test_version_of_nnbench_does_not(make_run, make_info):
-    versions = {"nnbench": "9", "numpy": "2.0"}
-    environment = replace(make_info().environment, versions=versions)
-    assert comparison.same_machine(make_run({"a": 1}), make_run({"a": 1}, environment=environment))
+@pytest.mark.parametrize("name", OTHER_HARDWARE)
+def test_other_hardware_is_named_and_makes_ratios(make_run, make_info, name):
+    value, text = OTHER_HARDWARE[name]
+    there = replace(make_info().environment, **{name: value})
+    times = {"numpy": 1.0, "a": 2.0}
+    found = comparison.terms(make_run(times), make_run(times, environment=there))
+    assert found == Terms([text], [], "numpy")
+    assert (found.unit(TIME.metric), found.unit(ACCURACY.metric)) == ("× numpy", "%")
+
+
+@pytest.mark.parametrize("name", OTHER_SOFTWARE)
+def test_other_software_is_named_and_times_are_compared(make_run, make_info, name):
+    value, text = OTHER_SOFTWARE[name]
+    after = replace(make_info().environment, **{name: value})
+    base, new = make_run({"numpy": 1.0}), make_run({"numpy": 1.2}, environment=after)
+    versions = ["nnbench-harness (0.1, 0.2)", "numpy (2.0, 2.0.1)", "torch (none, 2)"]
+    assert comparison.terms(base, new) == Terms([], [text] if text else versions)
+    assert outcomes(base, new) == {"numpy": "regression"}
+
+
+def test_what_does_not_change_a_time_makes_no_difference(make_run, make_info):
+    here = make_info().environment
+    later = replace(here, git="another", memory_bytes=here.memory_bytes + 9, usable_cores=1)
+    assert comparison.terms(make_run({"a": 1}), make_run({"a": 1}, environment=later)) == Terms(
+        [], []
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,20 +188,77 @@ def test_empty_runs_are_an_error(make_info):
 
 def test_different_workloads_are_refused(make_run, mnist):
     other = make_run({"a": 1.0}, workload=replace(mnist, name="other"))
-    with pytest.raises(ResultsError, match=r"^the runs trained .*workloads \(mnist and other\)$"):
+    with pytest.raises(
+        IncomparableError, match=r"^the runs trained .*workloads \(mnist and other\)$"
+    ):
         comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
     other = make_run({"a": 1.0}, workload=replace(mnist, epochs=99, l2=0.5))
     names = rf"mnist: {', '.join(mnist.differences(other.info.workload))}"
     assert ", " in names
-    with pytest.raises(ResultsError, match=f"workloads .{re.escape(names)}.$"):
+    with pytest.raises(IncomparableError, match=f"workloads .{re.escape(names)}.$"):
         comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
 
 
-def test_other_machine_needs_the_same_baseline(make_run, make_info):
+@pytest.mark.parametrize(
+    ("baselines", "divisor"), [("ab", "a"), ("xb", "b"), ("ax", "a"), ("xx", None), ("xy", None)]
+)
+def test_other_hardware_needs_a_baseline_of_either_run(make_run, make_info, baselines, divisor):
     environment = replace(make_info().environment, cpu="another")
-    other = make_run({"a": 1.0}, environment=environment, baseline="a")
-    with pytest.raises(ResultsError, match=r"different baselines \(numpy and a\)$"):
-        comparison.compare(make_run({"a": 1.0}), other, [TIME], FLOOR)
+    times, (one, other) = {"a": 1.0, "b": 1.0}, baselines
+    base = make_run(times, baseline=one)
+    new = make_run(times, baseline=other, environment=environment)
+    assert comparison.terms(base, new).divisor == divisor
+    found = outcomes(base, new)
+    if divisor:
+        assert found.pop(divisor) == "not comparable"
+        assert set(found.values()) == {"passed"}
+    else:
+        assert set(found.values()) == {"unmatched"}
+        assert code(base, new) == ExitCode.INCOMPARABLE
+        assert set(outcomes(base, new, ACCURACY).values()) == {"passed"}
+
+
+def test_baseline_that_failed_divides_nothing_and_decides(make_run, make_info, make_failed):
+    environment = replace(make_info().environment, cpu="another")
+    base = make_run({"numpy": 1.0, "a": 1.0})
+    new = make_run({"a": 1.0}, environment=environment)
+    new = Run(replace(base.info, machines=new.info.machines), [*new.cells, make_failed("numpy")])
+    assert outcomes(base, new) == {"numpy": "failed", "a": "unmatched"}
+    assert code(base, new) == ExitCode.BACKEND_FAILED
+
+
+#: Verdicts that an outcome bears out; one that is worse may yet be within its limit.
+ALLOWED = {
+    "passed": {"same", "faster", "slower", "higher", "lower", "no worse"},
+    "regression": {"slower", "lower"},
+    "different": {"higher"},
+    "inconclusive": {"inconclusive"},
+}
+
+
+@pytest.mark.parametrize("limit", ["train_s_per_epoch:0%", "train_s_per_epoch:5%", "setup_s:40%"])
+def test_verdict_and_outcome_of_a_time_never_contradict_each_other(make_run, limit):
+    run, gate, seen = make_run({"a": 1.0}), parse_gate(limit), set()
+    ends = [0.5, 0.94, 0.97, 0.99, 1.0, 1.01, 1.03, 1.06, 1.2, 1.5]
+    for low, middle, high in combinations_with_replacement(ends, 3):
+        samples = Samples([1.0], [middle], Interval(middle, low, high))
+        [change] = comparison.find_changes(run, run, [gate], FLOOR, lambda *_, s=samples: s)
+        assert change.verdict in ALLOWED[change.outcome]
+        if change.outcome == "passed":
+            assert change.verdict != "slower" or high - 1 <= gate.threshold
+        seen.add((change.verdict, change.outcome))
+    assert {("no worse", "passed"), ("slower", "regression")} < seen
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 10])
+@pytest.mark.parametrize("seed", [0, None])
+def test_verdict_and_outcome_of_an_accuracy_never_do(make_straying, make_info, rounds, seed):
+    seen = set()
+    for points in (-3, -1, -0.7, -0.4, -0.2, 0, 0.2, 0.4, 0.7, 1, 3):
+        verdict, outcome, _ = moved(make_straying, make_info, points, rounds=rounds, seed=seed)
+        assert verdict in ALLOWED[outcome]
+        seen.add((verdict, outcome))
+    assert ("inconclusive", "inconclusive") in seen
 
 
 def test_other_machine_is_compared_by_its_turns(make_run, make_info, in_turns):
@@ -306,11 +394,11 @@ def test_classes_of_precision_are_not_compared(make_run):
     base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 0.5, "b": 1.0}, seed=1)
     faster = [replace(c, precision="tf32") if c.backend == "a" else c for c in new.cells]
     new = Run(new.info, faster)
-    assert outcomes(base, new) == {"a": "incomparable", "b": "passed"}
+    assert outcomes(base, new) == {"a": "unmatched", "b": "passed"}
     [change, _] = comparison.compare(base, new, [TIME], FLOOR)
     assert change.message == "products in tf32, and in float32 in the base run"
     assert (change.base, change.interval) == (None, None)
-    assert code(base, new, TIME) == ExitCode.NOTHING_MEASURED
+    assert code(base, new, TIME) == ExitCode.INCOMPARABLE
     assert outcomes(new, new)["a"] == "passed"
 
 
@@ -343,7 +431,9 @@ def test_lower_accuracy_is_found_in_any_number_of_rounds(make_straying, make_inf
 def test_lower_accuracy_of_drawn_seeds_takes_two_rounds(make_straying, make_info, rounds):
     found = moved(make_straying, make_info, -2.4, rounds=rounds, seed=None)
     lower = ("lower", "regression", ExitCode.ACCURACY)
-    assert found == ((None, "inconclusive", ExitCode.INCONCLUSIVE) if rounds == 1 else lower)
+    assert found == (
+        ("inconclusive", "inconclusive", ExitCode.INCONCLUSIVE) if rounds == 1 else lower
+    )
 
 
 def test_equal_accuracies_pass_even_strictly(make_straying, make_info):

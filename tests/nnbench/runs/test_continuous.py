@@ -226,7 +226,27 @@ def test_accuracies_after_a_different_number_of_images_are_not_compared(make_run
     run = make_run([1.0] * 3, [1.0] * 3, ((0.9,), (0.1,)))
     cut = [replace(c, epochs=[replace(e, images=50) for e in c.epochs]) for c in run.cells[3:]]
     (change,) = continuous.compare(Run(run.info, run.cells[:3] + cut), [ACCURACY], 0.02)
-    assert (change.base, change.new, change.outcome) == (0.9, 0.1, "inconclusive")
+    assert [change.base, change.new] == pytest.approx([0.9, 0.1])
+    assert change.outcome == "inconclusive"
+
+
+def test_accuracy_is_that_of_every_round_of_a_side(make_run):
+    run = make_run([1.0] * 3, [1.0, 1.0, None], ((0.9,), (0.9,)))
+    cells = [
+        replace(c, epochs=[replace(c.epochs[0], accuracy=0.6)])
+        if (c.backend, c.round) == ("one@base", 2)
+        else c
+        for c in run.cells
+    ]
+    (change,) = continuous.compare(Run(run.info, cells), [ACCURACY], 0.02)
+    assert [change.base, change.new] == pytest.approx([0.8, 0.9])
+    assert change.interval.ratio == 0
+    assert change.message == "the change of its accuracy is that of 2 pairs of the same seed"
+
+
+def test_accuracies_without_a_common_round_are_missing(make_run):
+    (change,) = continuous.compare(make_run([1.0], [None, 1.0]), [ACCURACY], 0.02)
+    assert change.outcome == "missing"
 
 
 def test_accuracy_of_zero_counts(make_run):
