@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
@@ -152,9 +152,10 @@ def resume(folder: Path) -> Plan:
 
 def check_environment(folder: Path, before: Environment, here: Environment) -> None:
     """Refuse another machine or other versions; warn of another nnbench."""
-    changed = [f.name for f in fields(here) if getattr(here, f.name) != getattr(before, f.name)]
     if here.fingerprint != before.fingerprint:
-        text = f"the machine or the versions changed ({', '.join(changed)}); times must not mix"
+        hardware, software = before.differences(here)
+        changed = ", ".join([*hardware, *software])
+        text = f"the machine or the versions changed, {changed}; times must not mix"
         raise ResultsError(f"{folder} cannot be resumed: {text}")
     was, is_now = _own_version(before), _own_version(here)
     if was != is_now:

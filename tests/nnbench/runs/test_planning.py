@@ -70,17 +70,17 @@ def check_refused(folder, message, error: type[NnbenchError] = ResultsError):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"cpu": "Another CPU"}, "cpu"),
-        ({"gpus": []}, "gpus"),
-        ({"system": "Linux 7"}, "system"),
-        ({"python": "CPython 3.12", "usable_cores": 1}, "usable_cores, python"),
-        ({"versions": {"nnbench": "0.1", "numpy": "2.1"}}, "versions"),
+        ({"cpu": "Another CPU"}, "CPU (A CPU, Another CPU)"),
+        ({"gpus": []}, "GPUs (A GPU, none)"),
+        ({"system": "Linux 7"}, "system (Linux, Linux 7)"),
+        ({"python": "CPython 3.12"}, "Python (CPython 3.11, CPython 3.12)"),
+        ({"versions": {"nnbench": "0.1", "numpy": "2.1"}}, "numpy (2.0, 2.1)"),
     ],
 )
 def test_other_machine_or_version_is_refused(start, monkeypatch, changes, named):
     folder, info = start()
     monkeypatch.setattr(machine, "examine", lambda _: replace(info.environment, **changes))
-    reason = f"the machine or the versions changed ({named}); times must not mix"
+    reason = f"the machine or the versions changed, {named}; times must not mix"
     check_refused(folder, f"{folder} cannot be resumed: {reason}")
 
 
