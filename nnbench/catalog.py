@@ -16,6 +16,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Literal,
+    NamedTuple,
     NoReturn,
     Protocol,
     TypeVar,
@@ -35,12 +36,14 @@ from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from nnbench.contract.executor import Executor
 
-LIMIT = "NNBENCH_PLUGINS"  #: environment variable: names of the plugins to load, with commas
+#: Environment variable: names of the plugins to load, or after ``no:`` of those not to load, with commas.
+LIMIT = "NNBENCH_PLUGINS"
+NOT = "no:"
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
 
 
@@ -118,6 +121,20 @@ class Plugin:
     def origin(self) -> str:
         """Its distribution and version."""
         return f"{self.distribution} {self.version}" if self.distribution else "unknown"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another of its name: no distribution has two."""
+        return f"{self.name}@{self.distribution}" if self.distribution else self.name
+
+    @property
+    def spellings(self) -> set[str]:
+        """How the environment may name it."""
+        return {
+            self.name,
+            self.identity,
+            f"{self.name}@{distributions.normalize(self.distribution or '')}",
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +246,18 @@ def datasets() -> dict[str, Dataset]:
     return listed(Dataset)
 
 
-def owner(kind: str, name: str) -> str | None:
-    """Return the name of the plugin that brings something; None if it ships, or nobody does."""
-    return next((p.name for p in plugins() if name in p.brings.get(kind, ())), None)
+def owner(kind: str, name: str) -> Plugin | None:
+    """Return the plugin that brings something; None if it ships, or nobody does."""
+    return next((each for each in plugins() if name in each.brings.get(kind, ())), None)
+
+
+def limit_to(plugin: Plugin) -> str:
+    """Return the value of :data:`LIMIT` with which a process loads one plugin alone.
+
+    That is its name, which an older nnbench understands, too, unless another one has it.
+    """
+    twins = [each for each in plugins() if each.name == plugin.name]
+    return plugin.identity if len(twins) > 1 else plugin.name
 
 
 def executors() -> list[str]:
@@ -255,11 +281,11 @@ def executor(name: str) -> Executor:
 
     if not _listings:
         return listed(Executor)[name]  # type: ignore[type-abstract]  # as above
-    [owner] = (each.name for each in plugins() if name in each.brings.get("executors", ()))
+    [plugin] = (each for each in plugins() if name in each.brings.get("executors", ()))
     loader = _manager()  # not the one whose observers are called
     for entry_point in distributions.plugins():
-        if entry_point.name == owner:
-            _load_plugin(loader, entry_point, {owner})
+        if (record := describe(entry_point)).identity == plugin.identity:
+            _load_plugin(loader, entry_point, record)
     found = [
         item
         for implementation in loader.hook.nnbench_executors.get_hookimpls()
@@ -267,40 +293,65 @@ def executor(name: str) -> Executor:
         if item.name == name
     ]
     if not found:
-        raise PluginError(f"plugin {owner!r} has no executor {name!r} any more")
+        raise PluginError(f"plugin {plugin.name!r} has no executor {name!r} any more")
     return found[0]
 
 
 def listed(kind: type[NamedT]) -> dict[str, NamedT]:
-    """Return everything of one of the :func:`kinds` by name, sorted.
-
-    Raises
-    ------
-    PluginError
-        If two plugins give one name to different things.
-    """
-    return {name: item for name, (item, _) in sorted(_owned(kind).items())}
+    """Return everything of one of the :func:`kinds` by name, sorted; warn of what is left out."""
+    owned, problems = _sort(kind)
+    for problem in problems:
+        warnings.warn(problem.text, PluginWarning, stacklevel=2)
+    return {name: item for name, (item, _) in sorted(owned.items())}
 
 
-def _owned(kind: type[NamedT]) -> dict[str, tuple[NamedT, str]]:
-    """Return everything of a kind by name, with the name of the plugin that lists it."""
-    [name] = (name for name, each in kinds().items() if each is kind)
+class Problem(NamedTuple):
+    """Why something is left out that a plugin lists."""
+
+    owner: str  #: the plugin
+    text: str  #: a warning
+    remark: str  #: where the plugin is named already
+
+
+def _sort(kind: type[NamedT]) -> tuple[dict[str, tuple[NamedT, str]], list[Problem]]:
+    """Return everything of a kind by name, with the plugin that lists it; and what is left out."""
+    [plural] = (name for name, each in kinds().items() if each is kind)
+    records = {plugin.name: plugin for plugin in _load()[1] if not plugin.left_out}
     owned: dict[str, tuple[NamedT, str]] = {}
-    for implementation in _implementations(name):
+    problems = []
+    for implementation in _implementations(plural):
         owner = implementation.plugin_name
         try:
             items = _items(implementation, kind)
         except PluginError as error:
             text = f"plugin {owner!r} is left out: {error}"
-            warnings.warn(text, PluginWarning, stacklevel=3)
+            problems.append(Problem(owner, text, f"{plural}: {error}"))
             continue
         for item in items:
             if item.name in owned:
-                both = f"{owned[item.name][1]!r} and {owner!r}"
-                what = f"{kind.__name__.lower()} named {item.name!r}"
-                raise PluginError(f"plugins {both} both provide a {what}")
-            owned[item.name] = item, owner
-    return owned
+                first = records.get(owned[item.name][1])
+                problems.append(clash(plural, item.name, records[owner], first))
+            else:
+                owned[item.name] = item, owner
+    return owned, problems
+
+
+def clash(kind: str, name: str, plugin: Plugin, first: Plugin | None) -> Problem:
+    """Say that something is left out, since its name is taken: by a plugin, or by what ships (None)."""
+    if first is None:
+        reason = "one of this name ships with nnbench"
+    elif first == plugin:
+        reason = "it is listed twice"
+    else:
+        reason = _taken(first)
+    what = f"{kind.removesuffix('s')} {name!r}"
+    text = f"{what} of plugin {plugin.name!r} of {plugin.origin} is left out: {reason}"
+    return Problem(plugin.name, text, f"{what}: {reason}")
+
+
+def _taken(first: Plugin) -> str:
+    how = f"{LIMIT}={NOT}{first.identity} leaves out that one instead"
+    return f"{first.origin} has one of this name; {how}"
 
 
 def find(kind: str, name: str, known: Mapping[str, T]) -> T:
@@ -329,8 +380,8 @@ def why_unavailable(backend: Backend) -> str | None:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         missing, reason = [], shorten(error)
     if missing:
-        origins = {plugin.name: plugin.distribution for plugin in _load()[1]}
-        _, owner = _owned(Backend).get(backend.name, (backend, ""))
+        origins = {plugin.name: plugin.distribution for plugin in _load()[1] if not plugin.left_out}
+        _, owner = _sort(Backend)[0].get(backend.name, (backend, ""))
         command = distributions.how_to_install(missing, origins.get(owner))
         reason = f"{missing[0]} is not installed: {command}"
     return " ".join(reason.split()) if reason else None
@@ -362,21 +413,28 @@ def plugins() -> list[Plugin]:
     """Return every installed plugin, sorted by name, with what it brings."""
     if _listings:
         return _listings[-1].plugins
-    return sorted(map(_with_what_it_brings, _load()[1]), key=lambda plugin: plugin.name)
+    known = {name: _sort(kind) for name, kind in kinds().items()}
+
+    def complete(plugin: Plugin) -> Plugin:
+        if plugin.left_out:
+            return plugin
+        brings = {"events": [name for name in events() if any(_implementations(name, plugin))]}
+        remarks = []
+        for kind, (owned, problems) in known.items():
+            brings[kind] = [name for name, (_, owner) in owned.items() if owner == plugin.name]
+            remarks += [problem.remark for problem in problems if problem.owner == plugin.name]
+        return replace(
+            plugin,
+            left_out="; ".join(remarks) or None,
+            brings={kind: names for kind, names in brings.items() if names},
+        )
+
+    return in_order(map(complete, _load()[1]))
 
 
-def _with_what_it_brings(plugin: Plugin) -> Plugin:
-    observed = [name for name in events() if any(_implementations(name, plugin))]
-    brings = {"events": observed} if observed else {}
-    problems = [plugin.left_out] if plugin.left_out else []
-    for name, kind in kinds().items():
-        try:
-            items = [each for one in _implementations(name, plugin) for each in _items(one, kind)]
-        except PluginError as error:
-            problems.append(f"{name}: {error}")
-        else:
-            brings |= {name: [item.name for item in items]} if items else {}
-    return replace(plugin, left_out="; ".join(problems) or None, brings=brings)
+def in_order(plugins: Iterable[Plugin]) -> list[Plugin]:
+    """Sort plugins as they are listed."""
+    return sorted(plugins, key=lambda plugin: (plugin.name, plugin.identity))
 
 
 def notify(hook: str, **arguments: object) -> None:
@@ -431,45 +489,77 @@ def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     loader = _manager()
     loader.register(_datasets, name="nnbench.data.datasets")
     loader.register(_workloads, name="nnbench.data.workloads")
-    own = distributions.plugins()
-    names = wanted({entry_point.name: entry_point for entry_point in own})
-    return loader, [_load_plugin(loader, entry_point, names) for entry_point in own]
+    return loader, [_load_plugin(loader, *each) for each in sift()]
 
 
-def wanted(known: Mapping[str, EntryPoint]) -> set[str]:
-    """Return the names of the plugins to load: all, unless the environment names some."""
-    names = set(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
-    try:
-        return {find("plugin", name, known).name for name in sorted(names)} or set(known)
-    except NnbenchError as error:
-        raise PluginError(f"{LIMIT}: {error}") from error
-
-
-def _load_plugin(
-    loader: pluggy.PluginManager, entry_point: EntryPoint, wanted: Collection[str]
-) -> Plugin:
-    """Register one plugin; one that cannot be imported is left out with a warning."""
-    name, origin = entry_point.name, entry_point.dist
-    plugin = Plugin(
-        name=name,
+def describe(entry_point: EntryPoint) -> Plugin:
+    """Return the record of a plugin that is not loaded."""
+    origin = entry_point.dist
+    return Plugin(
+        name=entry_point.name,
         distribution=origin.name if origin else None,
         version=origin.version if origin else None,
         module=entry_point.value,
     )
-    if name not in wanted:
-        return replace(plugin, left_out=f"{LIMIT} does not name it")
+
+
+def sift() -> list[tuple[EntryPoint, Plugin]]:
+    """Return every plugin that is installed, with its record, which says if it is not to be loaded.
+
+    The environment may say so. Of two with one name only the first is loaded; the other is warned of.
+
+    Raises
+    ------
+    PluginError
+        If the environment names one that is not installed.
+    """
+    every = [(entry_point, describe(entry_point)) for entry_point in distributions.plugins()]
+    asked = list(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
+    refused = {text.removeprefix(NOT) for text in asked if text.startswith(NOT)}
+    named = {text for text in asked if not text.startswith(NOT)}
+    known = {spelling: plugin.name for _, plugin in every for spelling in plugin.spellings}
+    for text in sorted(named - known.keys()):
+        try:
+            find("plugin", text, dict.fromkeys(known.values()))
+        except NnbenchError as error:
+            raise PluginError(f"{LIMIT}: {error}") from error
+    first: dict[str, Plugin] = {}
+
+    def judged(plugin: Plugin) -> Plugin:
+        if plugin.spellings & refused:
+            return replace(plugin, left_out=f"{LIMIT} leaves it out")
+        if named and not plugin.spellings & named:
+            return replace(plugin, left_out=f"{LIMIT} does not name it")
+        if plugin.name in first:
+            return _leave_out(plugin, _taken(first[plugin.name]))
+        first[plugin.name] = plugin
+        return plugin
+
+    return [(entry_point, judged(plugin)) for entry_point, plugin in every]
+
+
+def _leave_out(plugin: Plugin, reason: str) -> Plugin:
+    """Warn of a plugin that is not loaded."""
+    text = f"plugin {plugin.name!r} of {plugin.origin} is left out: {reason}"
+    warnings.warn(text, PluginWarning, stacklevel=3)
+    return replace(plugin, left_out=reason)
+
+
+def _load_plugin(loader: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin) -> Plugin:
+    """Register one plugin; one that cannot be imported is left out with a warning."""
+    if plugin.left_out:
+        return plugin
     try:
         module = entry_point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        reason = shorten(error)
-        message = f"plugin {name!r} of {plugin.origin} is left out: {reason}"
-        warnings.warn(message, PluginWarning, stacklevel=2)
-        return replace(plugin, left_out=reason)
+        return _leave_out(plugin, shorten(error))
+    if other := loader.get_name(module):
+        return _leave_out(plugin, f"it is what plugin {other!r} is")
     try:
-        loader.register(module, name=name)
+        loader.register(module, name=plugin.name)
         loader.check_pending()  # a misspelt hook is an error, not a no-op
     except (ValueError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"plugin {name!r} of {plugin.origin}: {error}") from error
+        raise PluginError(f"plugin {plugin.name!r} of {plugin.origin}: {error}") from error
     return plugin
 
 

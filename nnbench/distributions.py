@@ -48,23 +48,29 @@ def how_to_install(missing: Sequence[str], plugin: str | None) -> str:
     extras: dict[str, set[str]] = {}
     for requirement in (plugin and (own := get(plugin)) and own.requires) or ():
         if match := EXTRA.match(requirement):
-            extras.setdefault(match["extra"], set()).add(_normalize(match["name"]))
-    fitting = [extra for extra, names in extras.items() if _normalize(missing[0]) in names]
+            extras.setdefault(match["extra"], set()).add(normalize(match["name"]))
+    fitting = [extra for extra, names in extras.items() if normalize(missing[0]) in names]
     if plugin and fitting:
         return install_hint(min(fitting, key=lambda extra: len(extras[extra])), plugin)
     return f"pip install {' '.join(missing)}"
 
 
-def _normalize(name: str) -> str:
+def normalize(name: str) -> str:
     """Write a distribution's name as package indexes do."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def plugins() -> list[EntryPoint]:
-    """Return the entry points of plugins; nnbench's own once, if it is there under both names."""
-    every = [(each.dist and each.dist.name, each) for each in entry_points(group=NAME)]
-    twice = DISTRIBUTION in [name for name, _ in every]
-    return [each for name, each in every if not (twice and name == FORMER)]
+    """Return the entry points of plugins: nnbench's own first, the others by their distributions.
+
+    Its own are there once, if it is installed under both names.
+    """
+    every = [(each.dist.name if each.dist else "", each) for each in entry_points(group=NAME)]
+    names = {name for name, _ in every}
+    own = DISTRIBUTION if DISTRIBUTION in names else FORMER
+    kept = [pair for pair in every if pair[0] != FORMER or own == FORMER]
+    kept.sort(key=lambda pair: (pair[0] != own, normalize(pair[0]), pair[1].name))
+    return [each for _, each in kept]
 
 
 def own_requirement() -> list[str]:

@@ -81,7 +81,7 @@ class IncomparableError(NnbenchError):
 
 
 class PluginError(NnbenchError):
-    """Two plugins clash, or one misspells a hook."""
+    """A plugin misspells a hook, cannot be listed, or is not there."""
 
 
 class PluginWarning(UserWarning):

@@ -363,8 +363,9 @@ def _plugin(entry: Entry) -> str | None:
     """Return the one plugin that the worker has to load: others could meddle with it."""
     if entry.python:
         with catalog.relying_on(interpreters.examine(entry.python).listing):
-            return catalog.owner("backends", entry.backend)
-    return catalog.owner("backends", entry.backend)
+            return _plugin(replace(entry, python=None))
+    plugin = catalog.owner("backends", entry.backend)
+    return catalog.limit_to(plugin) if plugin else None
 
 
 def _import_libraries() -> None:

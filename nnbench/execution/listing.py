@@ -7,21 +7,24 @@ one process, those of each other distribution by another, so that none can chang
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog, distributions
-from nnbench.catalog import Item, Listing
+from nnbench.catalog import Item, Listing, clash
 from nnbench.contract import DISTRIBUTION
-from nnbench.contract.errors import PluginError
+from nnbench.contract.errors import PluginError, PluginWarning
 from nnbench.data.datasets import nnbench_datasets
 from nnbench.data.workloads import nnbench_workloads
 from nnbench.execution import children
 from nnbench.records import OWN_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from nnbench.catalog import Plugin
 
 LIMIT_S = 120.0  #: for the imports of all plugins
 
@@ -43,61 +46,72 @@ def relied_on(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listin
     Raises
     ------
     PluginError
-        If they cannot be listed, or two give one name to different things.
+        If they cannot be listed.
     """
-    groups = group()
+    plugins = [plugin for _, plugin in catalog.sift()]
+    groups = group(plugins)
     with ExitStack() as stack:
         asked = [stack.enter_context(children.Child(__name__)) for _ in groups]
-        for child, names in zip(asked, groups, strict=True):
-            child.send(names)
+        for child, together in zip(asked, groups, strict=True):
+            child.send([plugin.identity for plugin in together])
         meanwhile()
         try:
             found = [child.receive(Listing, LIMIT_S) for child in asked]
         except children.ChildError as error:
             raise PluginError(f"plugins cannot be listed: {error}") from error
-    listing = merge(groups, found)
+    listing = merge(plugins, groups, found)
     with catalog.relying_on(listing):
         yield listing
 
 
-def group() -> list[list[str]]:
-    """Return the names of the plugins to load: nnbench's own first, then those of each distribution."""
-    known = {each.name: each for each in distributions.plugins()}
-    groups: dict[str, list[str]] = {DISTRIBUTION: []}
-    for name in sorted(catalog.wanted(known)):
-        origin = known[name].dist
-        maker = origin.name if origin else name
-        groups.setdefault(DISTRIBUTION if maker in OWN_NAMES else maker, []).append(name)
-    return [names for names in groups.values() if names]
+def group(plugins: Iterable[Plugin]) -> list[list[Plugin]]:
+    """Return those that are to be loaded by their distributions, nnbench's own first."""
+    groups: dict[str, list[Plugin]] = {DISTRIBUTION: []}
+    for plugin in plugins:
+        maker = plugin.distribution or plugin.name
+        if not plugin.left_out:
+            groups.setdefault(DISTRIBUTION if maker in OWN_NAMES else maker, []).append(plugin)
+    return [together for together in groups.values() if together]
 
 
-def merge(groups: Sequence[Sequence[str]], found: Sequence[Listing]) -> Listing:
+def merge(
+    plugins: Iterable[Plugin], groups: Sequence[Sequence[Plugin]], found: Sequence[Listing]
+) -> Listing:
     """Join listings: of each what its own plugins bring, and what ships as it is known here."""
-    plugins = {plugin.name: plugin for plugin in (found[0].plugins if found else ())}
+    known = {plugin.identity: plugin for plugin in plugins}
     items: dict[str, dict[str, Any]] = {f.name: {} for f in fields(Listing) if f.name != "plugins"}
     items["workloads"] = {each.name: each for each in nnbench_workloads()}
     items["datasets"] = {e.name: Item(name=e.name, summary=e.summary) for e in nnbench_datasets()}
-    owners = {(kind, name): f"nnbench.data.{kind}" for kind in items for name in items[kind]}
-    for names, listing in zip(groups, found, strict=True):
-        for plugin in (each for each in listing.plugins if each.name in names):
-            plugins[plugin.name] = plugin
-            for kind, known in items.items():
-                brought = plugin.brings.get(kind, ())
+    owners: dict[tuple[str, str], Plugin | None] = {
+        (kind, name): None for kind in items for name in items[kind]
+    }
+    for together, listing in zip(groups, found, strict=True):
+        own = {plugin.identity for plugin in together}
+        for plugin in (each for each in listing.plugins if each.identity in own):
+            brings, remarks = {**plugin.brings}, [plugin.left_out] if plugin.left_out else []
+            for kind, those in items.items():
+                brought = plugin.brings.get(kind, [])
                 for item in (each for each in getattr(listing, kind) if each.name in brought):
                     if (kind, item.name) in owners:
-                        both = f"{owners[kind, item.name]!r} and {plugin.name!r}"
-                        what = f"{kind.removesuffix('s')} named {item.name!r}"
-                        raise PluginError(f"plugins {both} both provide a {what}")
-                    known[item.name] = item
-                    owners[kind, item.name] = plugin.name
-    lists = {kind: [known[name] for name in sorted(known)] for kind, known in items.items()}
-    return Listing(**lists, plugins=[plugins[name] for name in sorted(plugins)])
+                        problem = clash(kind, item.name, plugin, owners[kind, item.name])
+                        warnings.warn(problem.text, PluginWarning, stacklevel=3)
+                        remarks.append(problem.remark)
+                        brings[kind] = [name for name in brings[kind] if name != item.name]
+                    else:
+                        those[item.name], owners[kind, item.name] = item, plugin
+            known[plugin.identity] = replace(
+                plugin,
+                left_out="; ".join(remarks) or None,
+                brings={kind: names for kind, names in brings.items() if names},
+            )
+    lists = {kind: [those[name] for name in sorted(those)] for kind, those in items.items()}
+    return Listing(**lists, plugins=catalog.in_order(known.values()))
 
 
 def _answer(names: list[str]) -> Listing:
     from nnbench.contract.executor import Executor
 
-    here = {each.name for each in distributions.plugins()}
+    here = {catalog.describe(each).identity for each in distributions.plugins()}
     found = [name for name in names if name in here]  # the folder of a shell is not searched here
     if not found:
         return Listing(backends=[], workloads=[], datasets=[])

@@ -108,7 +108,8 @@ def _receive(
     plugin = None
     if catalog.relies():
         find_dataset(name, catalog.datasets())
-        plugin = catalog.owner("datasets", name) or ""
+        owner = catalog.owner("datasets", name)
+        plugin = catalog.limit_to(owner) if owner else ""
     try:
         with children.Child(__name__, writers) as child:
             child.send(Asked(name, writers, plugin))

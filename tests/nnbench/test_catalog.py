@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from importlib.metadata import version
 
 import pytest
 
@@ -52,13 +53,71 @@ def test_misspelt_hook_is_an_error():
     assert line.startswith(start + "unknown hook 'nnbench_backend'")
 
 
-def test_two_backends_of_one_name_are_an_error():
+OTHER = "; NNBENCH_PLUGINS=no:numpy@nnbench-harness leaves out that one instead"
+TAKEN = f"nnbench-harness {version('nnbench-harness')} has one of this name{OTHER}"
+
+
+def test_second_thing_of_a_name_is_left_out(without_plugins):
     done = list_with("duplicate")
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    assert "'duplicate'" in line
-    assert "'numpy'" in line
-    assert line.endswith("both provide a backend named 'numpy'")
+    assert done.returncode == 0
+    start = "nnbench: warning: {} of plugin 'duplicate' of nnbench-duplicate 1.0 is left out: "
+    assert sorted(done.stderr.splitlines()) == [
+        start.format("backend 'numpy'") + TAKEN,
+        start.format("backend 'single'") + "it is listed twice",
+        start.format("workload 'mnist'") + "one of this name ships with nnbench",
+    ]
+    lines = done.stdout.splitlines()
+    [added] = (line for line in lines if line not in without_plugins.splitlines())
+    assert added.split(maxsplit=1) == ["single", "the only one"]
+    duplicate = plugins_with("duplicate")["duplicate"]
+    assert duplicate["brings"] == {"backends": ["single"]}
+    assert duplicate["left_out"].count("; ") == 3  # three reasons, one with how to choose
+
+
+def test_the_other_thing_of_a_name_can_be_chosen():
+    env = environment("duplicate", NNBENCH_PLUGINS="no:numpy@nnbench-harness")
+    done = nnbench("list", env=env)
+    assert "\n  numpy " in done.stdout
+    assert " another one\n" in done.stdout
+    assert "backend 'numpy'" not in done.stderr
+
+
+def test_second_plugin_of_a_name_is_left_out():
+    done = list_with("twin")
+    text = "nnbench: warning: plugin 'numpy' of nnbench-twin 1.0 is left out: "
+    assert (done.returncode, done.stderr) == (0, f"{text}{TAKEN}\n")
+    assert "\n  numpy " in done.stdout
+    assert "\n  twin " in done.stdout  # of the plugin called "again"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["no:numpy@nnbench-harness", "numpy@nnbench-twin,python", "no:numpy@nnbench-harness,no:again"],
+)
+def test_the_other_plugin_of_a_name_can_be_chosen(limit, tmp_path):
+    env = environment("twin", NNBENCH_PLUGINS=limit)
+    done = nnbench("list", "--json", env=env)
+    names = [backend["name"] for backend in json.loads(done.stdout)["backends"]]
+    assert "twin" in names
+    assert "numpy" not in names
+    backends = ("-b", "twin", "-b", "python", "-w", "toy-sigmoid", "-r", "1")
+    done = nnbench("run", *backends, "-o", tmp_path / "run", env=env)
+    assert [cell.status for cell in read_final(tmp_path / "run")] == ["ok", "ok"], done.stderr
+
+
+def test_plugin_can_be_left_out():
+    found = plugins_with("garden", NNBENCH_PLUGINS="no:garden, no:nowhere")
+    assert found["garden"]["left_out"] == "NNBENCH_PLUGINS leaves it out"
+    assert found["numpy"]["left_out"] is None
+
+
+def test_one_module_is_one_plugin():
+    limit = "numpy@nnbench-twin,again"
+    found = nnbench("list", "--plugins", env=environment("twin", NNBENCH_PLUGINS=limit))
+    assert found.stderr == (
+        "nnbench: warning: plugin 'numpy' of nnbench-twin 1.0 is left out: "
+        "it is what plugin 'again' is\n"
+    )
 
 
 def test_backend_that_fails_to_tell_is_unavailable():
