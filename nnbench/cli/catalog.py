@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plugins", is_flag=True, help="Show also what brings them.")
 def list_(*, as_json: bool, plugins: bool) -> None:
-    """List backends (and why one can't run here), workloads, datasets and executors."""
+    """List backends, workloads, datasets and executors.
+
+    A backend that cannot run here says why.
+    """
     from nnbench.catalog import Item
     from nnbench.execution import listing
     from nnbench.execution.executor import LocalExecutor
@@ -108,7 +111,10 @@ def show_machine(*, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--directory", "-d", type=FOLDER, help="Where to write it.  [default: nnbench-NAME]")
 def new(*, name: str, directory: Path | None) -> None:
-    """Write a plugin with a backend called NAME, which works, for you to make your own."""
+    """Write a plugin with a backend called NAME.
+
+    It works as it is, for you to make it your own.
+    """
     from nnbench import scaffold
 
     folder = scaffold.create(name, directory)

@@ -167,7 +167,7 @@ def open_base(folder: Path) -> Run:
 def compare(
     base: Path, new: Path, *, gates: tuple[str, ...], strict: bool, table_format: str
 ) -> NoReturn:
-    """Compare the run in NEW with the one in BASE, backend by backend.
+    """Compare the run in NEW with the one in BASE.
 
     Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
     and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with

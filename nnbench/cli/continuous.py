@@ -61,9 +61,9 @@ def continuous(
     table_format: str,
     **asked: Any,
 ) -> NoReturn:
-    """Compare revision HEAD of the repository here with BASE, on this machine, paired.
+    """Compare revision HEAD of the repository here with BASE.
 
-    Builds both in environments of their own, and runs their cells interleaved. Ends as compare
+    Builds both in environments of their own on this machine, and runs their cells in pairs. Ends as compare
     does: with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse, beyond its limit
     and with its whole 95% interval; with {BACKEND_FAILED} if a backend failed, with
     {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if its precision changed.

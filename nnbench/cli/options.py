@@ -39,6 +39,24 @@ class PositiveNumber(click.ParamType[float]):
         return number
 
 
+class Whole(click.ParamType[int]):
+    """A whole number within bounds, which say so when they are passed: help need not tell of 10¹⁵."""
+
+    name = "integer"
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> int:
+        """Convert, or fail with a message."""
+        number: int = click.INT.convert(value, param, ctx)
+        if number < self.least:
+            self.fail(f"{number} is less than {self.least}", param, ctx)
+        if self.most is not None and number > self.most:
+            self.fail(f"{number} is more than {self.most:,}", param, ctx)
+        return number
+
+
 class Percentage(PositiveNumber):
     """A percentage above 0 and up to 100, kept as a fraction."""
 
@@ -145,7 +163,7 @@ def type_of(hint: Any) -> click.ParamType[Any]:
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     if kind is int:
-        return click.IntRange(bounds[0].ge, bounds[0].le)
+        return Whole(bounds[0].ge, bounds[0].le)
     known = {bool: click.BOOL, str: click.STRING, Units: LAYER_SIZES}
     known_type = POSITIVE_NUMBER if first == Positive else known.get(kind)
     if known_type is None:

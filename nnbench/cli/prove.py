@@ -22,9 +22,9 @@ HEADINGS = ["backend", "round", "steps proved", "loss", "displacement", "flips",
 @click.argument("run", type=FOLDER)
 @without_plugins
 def prove(run: Path) -> NoReturn:
-    """Judge the run in RUN again, from the states that ``--keep-states`` has kept.
+    """Judge the run in RUN again, from its kept states.
 
-    Every step is followed, and nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
+    They are there after ``nnbench run --keep-states``. Every step is followed, and nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
     {NOTHING_MEASURED} if no cell was judged.
     """
     from nnbench.runs import proving

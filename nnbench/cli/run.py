@@ -65,7 +65,7 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 )
 @without_plugins
 def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
-    """Train backends on a workload; write accuracy and timing tables."""
+    """Train backends on a workload, prove it, and write tables."""
     from nnbench.runs import detection, planning, store
 
     if resume:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.options import command_line, option
+from nnbench.cli.options import Whole, command_line, option
 from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import ExitCode
 
@@ -27,7 +27,7 @@ ROUNDS = (3, 6, 10, 30)  #: for which it is said what they find
     "rounds",
     help="Blocks at most; after a minute, and six blocks, none is begun.",
     default=30,
-    type=click.IntRange(min=6),
+    type=Whole(6),
 )
 @option("seed")
 @option("proof", default="off")
@@ -42,7 +42,7 @@ def selftest(
     progress: bool,
     **asked: Any,
 ) -> NoReturn:
-    """Measure the noise floor of this machine, and what slowdowns it finds, within a minute.
+    """Measure what differences this machine can tell, in a minute.
 
     Runs one backend under several names, three of them equal and the others slowed down by known
     shares. Half of the blocks give the floor, and the others are judged by it: ends with {ACCURACY}

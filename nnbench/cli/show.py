@@ -114,12 +114,21 @@ def show(
 @click.option(
     "--figure", "-f", type=click.Choice(list(charts.CHARTS)), default="ratios", help="What to draw."
 )
-@click.option("--theme", "look", type=click.Choice(get_args(charts.Theme)), default="light")
+@click.option(
+    "--theme",
+    "look",
+    type=click.Choice(get_args(charts.Theme)),
+    default="light",
+    help="On a light or a dark background.",
+)
 @click.option(
     "--scale", type=POSITIVE_NUMBER, default=2.0, help="Size of a PNG, times that of the screen."
 )
 def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
-    """Draw a figure of the run in a folder, the same as on the page of ``nnbench report``."""
+    """Draw a figure of the run in a folder.
+
+    It is the same as on the page of ``nnbench report``.
+    """
     charts.require_libraries()
     from nnbench.runs.run import Run
     from nnbench.show.charts import base
@@ -136,7 +145,7 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
 @click.option("--output", "-o", type=FILE, default=Path("report.html"), help="The page.")
 def report(runs: tuple[Path, ...], *, output: Path) -> None:
-    """Write the runs in some folders as one HTML page: tables, charts, machine, versions.
+    """Write runs as one HTML page: tables, charts, versions.
 
     The page needs nothing else: it can be mailed, opened offline and on a phone, and printed.
     """

@@ -83,9 +83,9 @@ def test(
     benchmark_json: Path | None,
     **options: Any,
 ) -> NoReturn:
-    """Check that BACKENDs keep the contract, each in a process of its own.
+    """Check that backends keep the contract.
 
-    Without a name, all are checked that can run here. The exit code is {ACCURACY} if a check failed. What
+    Each is checked in a process of its own. Without a name, all are checked that can run here. The exit code is {ACCURACY} if a check failed. What
     follows -- goes to pytest, as in: nnbench test numpy -- -k gradients
     """
     require_pytest()

@@ -85,8 +85,11 @@ class RunTable:
         "Units of the hidden layers: 128,64 or none.", in_file="units of each hidden layer"
     )
     activation: Activation | None = option("Of hidden layers.")
-    optimizer: OptimizerKind | None = option("", in_file="kind of optimizer")
-    learning_rate: Positive | None = option("", in_file="step size")
+    optimizer: OptimizerKind | None = option(
+        "What updates the parameters; adam-fresh forgets its moments before each step.",
+        in_file="kind of optimizer",
+    )
+    learning_rate: Positive | None = option("Step size of the optimizer.", in_file="step size")
     target_accuracy: Share | None = option(
         "Accuracy that training must reach, in percent.",
         "--target",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from nnbench.cli import cli
@@ -65,6 +66,20 @@ def test_help_names_every_command(call):
     }
 
 
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_help_says_what_each_command_does_in_one_line_and_whole(call, name):
+    command, lines = cli.commands[name], call("--help").stdout.splitlines()
+    sentence = command.help.split("\n\n")[0].replace("\n", " ")
+    assert f"  {name:<12}{sentence}" in lines
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_option_has_a_text_and_no_formula(call, name):
+    options = [each for each in cli.commands[name].params if isinstance(each, click.Option)]
+    assert [each.name for each in options if not each.help] == []
+    assert not re.search(r"[<>]=", call(name, "--help").stdout)
+
+
 def test_readme_names_every_command():
     text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     assert set(cli.commands) - set(re.findall(r"\bnnbench (\w+)", text)) == set()
@@ -87,7 +102,7 @@ def test_help_of_run_names_every_option(call, option):
 
 @pytest.mark.parametrize(
     "default",
-    ["[default: all]", "[default: mnist]", "[default: 3; ", "[default: 15]", "[default: numpy]"],
+    ["[default: all]", "[default: mnist]", "[default: 3]", "[default: 15]", "[default: numpy]"],
 )
 def test_help_of_run_tells_the_defaults(call, default):
     assert default in " ".join(call("run", "--help").stdout.split())
