@@ -17,6 +17,7 @@ import click
 
 from nnbench import spelling
 from nnbench.cli.catalog import info, list_, new
+from nnbench.cli.clean import clean
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
 from nnbench.cli.prove import prove
@@ -78,7 +79,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(run, test, show, report, plot, export_, compare, continuous, prove, selftest),
-    *(new, list_, info),
+    *(new, list_, info, clean),
 )
 
 for command in COMMANDS:

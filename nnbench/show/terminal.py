@@ -29,9 +29,9 @@ from rich.text import Text
 
 from nnbench import catalog, records
 from nnbench.contract import hookimpl
-from nnbench.figures.columns import BARS, Table, significant
+from nnbench.figures.columns import BARS, Table
 from nnbench.proof import kept
-from nnbench.show.text import Sheet, cell_line, notes, one_line, sheet
+from nnbench.show.text import Sheet, bytes_text, cell_line, notes, one_line, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -194,14 +194,7 @@ def states_line(folder: Path, spec: CellSpec, setup: Setup) -> str:
     size = kept.cut_size(setup.parameters, has_moments=workload.optimizer.keeps_moments)
     epoch_steps = math.ceil(setup.epoch_images / (workload.batch_size or setup.epoch_images))
     cuts = kept.least_cuts(workload.epochs, epoch_steps)
-    return f"states: {_bytes(size)} a cut, {_bytes(size * cuts)} or more a cell, kept in {folder}"
-
-
-def _bytes(number: float) -> str:
-    """Write a size in the unit in which it has up to three digits before the point."""
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    power = min(int(math.log(max(number, 1), 1024)), len(units) - 1)
-    return f"{significant(number / 1024**power)} {units[power]}"
+    return f"states: {bytes_text(size)} a cut, {bytes_text(size * cuts)} or more a cell, kept in {folder}"
 
 
 class Live(Plain):

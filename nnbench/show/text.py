@@ -5,6 +5,7 @@ In Markdown every text is shown as it is, whatever is in it.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,6 +87,13 @@ def compared(info: RunInfo, row: Row) -> str:
         return ""
     within = f"one round; {verdict}" if interval == MISSING else f"{interval}; {verdict}"
     return f"{ratio} × {info.baseline} ({within})"
+
+
+def bytes_text(number: float) -> str:
+    """Write a size in the unit in which it has up to three digits before the point."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = min(int(math.log(max(number, 1), 1024)), len(units) - 1)
+    return f"{significant(number / 1024**power)} {units[power]}"
 
 
 def cell_line(cell: CellResult) -> str:

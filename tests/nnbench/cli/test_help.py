@@ -62,7 +62,7 @@ def test_help_names_every_command(call):
     names = {line.split()[0] for line in shown.splitlines() if re.match(r"  \w", line)}
     assert names == {
         *("run", "test", "show", "report", "plot", "export", "compare", "continuous", "prove"),
-        *("selftest", "new", "list", "info"),
+        *("selftest", "new", "list", "info", "clean"),
     }
 
 
