@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
 from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
+from nnbench.records import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,6 +47,15 @@ if TYPE_CHECKING:
 LIMIT = "NNBENCH_PLUGINS"
 NOT = "no:"
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
+ALL = "all"  #: what users type for every backend
+RESERVED = {"backends": ALL, "executors": LOCAL}  #: names that stand for something else
+#: What no name may hold, since users type more than a name there; nor may one be empty, or start as an option does.
+MARKS = {
+    "backends": re.compile(
+        r"[\s,=@\[\]]"
+    ),  # name[key=value],name; a name@variant is of a comparison
+    "plugins": re.compile(rf"[\s,]|^{NOT}"),  # in the environment variable
+}
 
 
 class Named(Protocol):
@@ -290,7 +301,7 @@ def executor(name: str) -> Executor:
         item
         for implementation in loader.hook.nnbench_executors.get_hookimpls()
         for item in _items(implementation, Executor)  # type: ignore[type-abstract]  # as above
-        if item.name == name
+        if getattr(item, "name", None) == name
     ]
     if not found:
         raise PluginError(f"plugin {plugin.name!r} has no executor {name!r} any more")
@@ -328,12 +339,28 @@ def _sort(kind: type[NamedT]) -> tuple[dict[str, tuple[NamedT, str]], list[Probl
             problems.append(Problem(owner, text, f"{plural}: {error}"))
             continue
         for item in items:
-            if item.name in owned:
+            name = getattr(item, "name", None)  # a class may declare it and have none
+            if reason := why_unselectable(plural, name):
+                problems.append(_problem(plural, name, records[owner], reason))
+            elif item.name in owned:
                 first = records.get(owned[item.name][1])
                 problems.append(clash(plural, item.name, records[owner], first))
             else:
                 owned[item.name] = item, owner
     return owned, problems
+
+
+def why_unselectable(kind: str, name: object) -> str | None:
+    """Return why users could never select something by a name, or None."""
+    if not isinstance(name, str) or not name:
+        return "it has no name"
+    if name == RESERVED.get(kind):
+        return "this name stands for something else"
+    if name.startswith("-") or not name.isprintable() or name != name.strip():
+        return "a name has no blanks around it, no line breaks, and no - at its start"
+    if (marks := MARKS.get(kind)) and (found := marks.search(name)):
+        return f"{found[0]!r} cannot be in its name: nobody could select it"
+    return None
 
 
 def clash(kind: str, name: str, plugin: Plugin, first: Plugin | None) -> Problem:
@@ -344,6 +371,10 @@ def clash(kind: str, name: str, plugin: Plugin, first: Plugin | None) -> Problem
         reason = "it is listed twice"
     else:
         reason = _taken(first)
+    return _problem(kind, name, plugin, reason)
+
+
+def _problem(kind: str, name: object, plugin: Plugin, reason: str) -> Problem:
     what = f"{kind.removesuffix('s')} {name!r}"
     text = f"{what} of plugin {plugin.name!r} of {plugin.origin} is left out: {reason}"
     return Problem(plugin.name, text, f"{what}: {reason}")
@@ -530,6 +561,8 @@ def sift() -> list[tuple[EntryPoint, Plugin]]:
             return replace(plugin, left_out=f"{LIMIT} leaves it out")
         if named and not plugin.spellings & named:
             return replace(plugin, left_out=f"{LIMIT} does not name it")
+        if reason := why_unselectable("plugins", plugin.name):
+            return _leave_out(plugin, reason)
         if plugin.name in first:
             return _leave_out(plugin, _taken(first[plugin.name]))
         first[plugin.name] = plugin

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Backend, Option, OptionValue
 
-ALL = "all"
+ALL = catalog.ALL
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 BOOLEANS = {"true": True, "false": False}

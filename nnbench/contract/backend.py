@@ -47,28 +47,56 @@ class Option:
 class Backend:
     """What the catalog knows of a backend before it imports anything heavy.
 
-    ``create`` is called as ``create(spec, **options)``, with those options that a user has given. A
-    class named by its path is imported only then, with the library that its module imports.
+    Parameters
+    ----------
+    name
+        What users type. No blanks, commas, brackets, ``=`` or ``@``, no ``-`` at its start, not ``all``.
+    summary
+        A line for ``nnbench list``.
+    create
+        ``"package.module:Class"``, or a function; called as ``create(spec, **options)`` when a cell
+        starts, with those options that a user has given. A class named by its path is imported only
+        then, with the library that its module imports.
+    requires
+        Distributions that it cannot do without, as pip names them. Where one is missing, the backend
+        is unavailable, and the harness says how to install it.
+    unavailable
+        Why else it can't run here, in one line, or None. Cheap: no heavy import.
+    supports
+        Why it can't train such a network in such batches, in one line, or None: called as
+        ``supports(spec, batch_size)``.
+    options
+        Its parameters by name, set as ``name[key=value]``.
+    libraries
+        Distributions whose versions the results record; those in ``requires`` if it is empty.
+    environment
+        Names of the environment variables that it reads.
+    device
+        Where it trains.
+    precision
+        Of its matrix products.
+    skips_zeros
+        Whether it saves the multiplications by inputs that are zero.
+    deterministic
+        Whether two trainings from the same parameters give the same bits.
+    compiles
+        Whether each network takes it seconds; tests are content with a few.
     """
 
     name: str
     summary: str
-    create: str | Callable[..., Model[Any, Any]]  #: ``"package.module:Class"``, or a function
-    #: Distributions that it cannot do without, as pip names them. Where one is missing, the backend
-    #: is unavailable, and the harness says how to install it.
+    create: str | Callable[..., Model[Any, Any]]
     requires: tuple[str, ...] = ()
-    #: Why else it can't run here, in one line, or None. Cheap: no heavy import.
     unavailable: Callable[[], str | None] = lambda: None
-    #: Why it can't train such a network in such batches, in one line, or None: ``(spec, batch_size)``.
     supports: Callable[[NetworkSpec, int], str | None] = lambda _spec, _batch_size: None
     options: Mapping[str, Option] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()  #: whose versions the results record; ``requires`` if empty
-    environment: tuple[str, ...] = ()  #: names of the environment variables that it reads
-    device: Literal["cpu", "cuda"] = "cpu"  #: where it trains
-    precision: Precision = "float32"  #: of its matrix products
-    skips_zeros: bool = False  #: it saves the multiplications by inputs that are zero
-    deterministic: bool = True  #: two trainings from the same parameters give the same bits
-    compiles: bool = False  #: each network takes it seconds; tests are content with a few
+    libraries: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Precision = "float32"
+    skips_zeros: bool = False
+    deterministic: bool = True
+    compiles: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a path that names no attribute; fill in the libraries."""

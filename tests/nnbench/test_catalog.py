@@ -5,8 +5,10 @@ import subprocess
 from importlib.metadata import version
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nnbench import Backend, NnbenchError, catalog
+from nnbench import Backend, NnbenchError, catalog, selection
 from nnbench.contract import hooks
 from tests.cells import read_final
 from tests.plugins.helpers import environment, nnbench
@@ -51,6 +53,36 @@ def test_misspelt_hook_is_an_error():
     (line,) = done.stderr.splitlines()
     start = "nnbench: error: plugin 'misspelt' of nnbench-misspelt 1.0: "
     assert line.startswith(start + "unknown hook 'nnbench_backend'")
+
+
+def test_what_nobody_could_select_is_left_out():
+    done = nnbench("list", "--json", env=environment("nameless"))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    plugins = {each["name"]: each for each in found["plugins"]}
+    assert plugins["nameless"]["brings"] == {
+        "backends": ["mine/1.0+x"],
+        "workloads": ["toy-sigmoid+epochs=1"],
+        "datasets": ["a set"],
+    }
+    assert [each["name"] for each in found["executors"]] == ["local"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(set(lines)) == 12 + 5 + 5 + 2 + 1
+    start = "nnbench: warning: {} of plugin 'nameless' of nnbench-nameless 1.0 is left out: "
+    assert start.format("backend 'all'") + "this name stands for something else" in lines
+    assert start.format("executor 'local'") + "this name stands for something else" in lines
+    assert start.format("executor None") + "it has no name" in lines
+    reason = "cannot be in its name: nobody could select it"
+    assert start.format("backend 'a@b'") + f"'@' {reason}" in lines
+    own = "nnbench: warning: plugin 'a,b' of nnbench-nameless 1.0 is left out: "
+    assert f"{own}',' {reason}" in lines
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=4))
+def test_name_that_is_listed_can_be_selected(name):
+    if catalog.why_unselectable("backends", name) is None:
+        backend = Backend(name=name, summary="", create="a:b")
+        assert [each.label for each in selection.parse([name], {name: backend})] == [name]
 
 
 OTHER = "; NNBENCH_PLUGINS=no:numpy@nnbench-harness leaves out that one instead"

@@ -1,5 +1,6 @@
 """What a backend may declare, and what becomes of it: in the list, in a run, in the suite."""
 
+import inspect
 import re
 from dataclasses import fields
 from functools import partial
@@ -15,6 +16,7 @@ from tests.cells import read_final
 from tests.plugins.helpers import environment, nnbench
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
+ROOT = Path(__file__).parents[3]
 SPEC = make_spec((6, 5, 3), KINDS[0])
 make = partial(Backend, name="mine", summary="")
 
@@ -40,6 +42,15 @@ def run(folder, env, *backends):
 @pytest.mark.parametrize("create", ["nnbench_numpy.network:NumpyNetwork", NumpyNetwork])
 def test_a_network_is_made_by_a_path_or_a_function(create):
     assert isinstance(make(create=create).network(SPEC, 8), NumpyNetwork)
+
+
+def test_every_field_is_explained_where_an_author_looks():
+    shown = inspect.getdoc(Backend)
+    assert shown
+    page = (ROOT / "docs" / "adding-a-backend.md").read_text("utf-8")
+    for field in fields(Backend):
+        assert re.search(rf"^{field.name}\n    \S", shown, re.MULTILINE), field.name
+        assert re.search(rf"^\| .*`{field.name}\b", page, re.MULTILINE), field.name
 
 
 def test_options_are_passed_on():
