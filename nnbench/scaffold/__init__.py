@@ -6,13 +6,13 @@ import re
 import tempfile
 from importlib.metadata import version
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from nnbench import catalog
+from nnbench import catalog, distributions
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
-from nnbench.distributions import own_requirement
 from nnbench.files import named
 from nnbench.selection import ALL
 
@@ -61,9 +61,19 @@ def fields_for(name: str) -> dict[str, str]:
         raise NnbenchError(
             f"{name!r} cannot name a backend; write lower-case words as in my-backend"
         )
-    if name in catalog.backends():
-        raise NnbenchError(f"a backend named {name!r} is installed already; choose another name")
-    *_, own = own_requirement()  # what pip installs nnbench from elsewhere: from where this came
+    names = {
+        "backend": name in catalog.backends() and name,
+        "plugin": any(each.name == name for each in distributions.plugins()) and name,
+        "module": find_spec(package) and package,
+        "distribution": distributions.get(f"nnbench-{name}") and f"nnbench-{name}",
+    }
+    for what, taken in names.items():
+        if taken:
+            text = f"a {what} named {taken!r} is installed already; choose another name"
+            raise NnbenchError(text)
+    *_, own = (
+        distributions.own_requirement()
+    )  # what pip installs nnbench from elsewhere: from where this came
     if own.startswith(f"{DISTRIBUTION}=="):
         own = DISTRIBUTION
     elif "@ git+" not in own:

@@ -3,10 +3,11 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nnbench import NnbenchError, scaffold
+from nnbench import NnbenchError, distributions, scaffold
 from tests.plugins.helpers import environment, nnbench
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nnbench-example"
@@ -86,9 +87,33 @@ def test_a_name_that_cannot_be_one_is_refused(name, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path):
-    with pytest.raises(NnbenchError, match="'numpy' is installed already"):
-        scaffold.create("numpy", tmp_path / "new")
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("numpy", "backend named 'numpy'"),
+        ("torch", "plugin named 'torch'"),
+        ("harness", "distribution named 'nnbench-harness'"),
+        ("gone", "module named 'nnbench_gone'"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(name, taken, tmp_path, monkeypatch):
+    (tmp_path / "nnbench_gone.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NnbenchError, match=f"a {taken} is installed already"):
+        scaffold.create(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_summary_follows_the_library(plugin):
+    path = plugin / "nnbench_my_backend" / "__init__.py"
+    text = path.read_text("utf-8")
+    assert text.count("numpy") == 1  # so that who replaces it has replaced it everywhere
+    scope: dict[str, Any] = {}
+    exec(text.replace("numpy", "autograd"), scope)
+    [backend] = scope["nnbench_backends"]()
+    assert backend.requires == backend.libraries == ("autograd",)
+    assert "autograd" in backend.summary
+    assert "NumPy" not in backend.summary
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -130,6 +155,6 @@ def test_the_command_says_what_comes_next(tmp_path):
 def test_the_recipe_installs_nnbench_from_where_this_one_came_from(
     tmp_path, monkeypatch, own, expected
 ):
-    monkeypatch.setattr(scaffold, "own_requirement", lambda: own)
+    monkeypatch.setattr(distributions, "own_requirement", lambda: own)
     written = contents(scaffold.create(NAME, tmp_path / "new"))
     assert f'NNBENCH: "{expected}"\n' in written[".github/workflows/ci.yml"]

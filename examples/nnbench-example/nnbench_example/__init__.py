@@ -2,14 +2,16 @@
 
 from nnbench import Backend, hookimpl
 
+LIBRARY = "numpy"  # what you train with, as pip names it
+
 
 @hookimpl
 def nnbench_backends() -> list[Backend]:
-    """Register ``example``."""
+    """Register ``example``. What else a ``Backend`` can say: ``python -m pydoc nnbench.Backend``."""
     backend = Backend(
         name="example",
-        summary="NumPy, one array expression after the other",
+        summary=f"{LIBRARY}, as nnbench-example trains with it",  # a line for the list: say how
         create="nnbench_example.network:ExampleNetwork",
-        requires=("numpy",),  # what you train with, as pip names it
+        requires=(LIBRARY,),
     )
     return [backend]
