@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nnbench.testing.execution import Tested
     from nnbench.testing.session import Finding
 
+MOST_NAMES = 12  #: of checks that were skipped for one reason; of more, how many they are
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 #: they keep one file for a session, and each backend has a session of its own
 ONE_BACKEND = {"benchmark_autosave", "benchmark_save", "benchmark_compare"}
@@ -170,6 +171,8 @@ def spell(asked: Mapping[str, Any]) -> Iterator[str]:
 
 def report(tested: Tested) -> None:
     """Print the failed checks, one line for each reason to skip, and a summary."""
+    from nnbench.show.text import count
+
     failures = [finding for finding in tested.findings if finding.verdict == "failed"]
     report_failures(tested.label, failures)
     skipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -178,7 +181,11 @@ def report(tested: Tested) -> None:
             skipped[finding.message][finding.check.partition(" [")[0]] += 1
     for reason, checks in skipped.items():
         names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
+        if len(checks) > MOST_NAMES:
+            names = f"{checks.total()} checks"
         click.echo(f"{tested.label}: skipped {names}: {reason}")
+    if tested.unrun:
+        click.echo(f"{tested.label}: {count(tested.unrun, 'check')} did not run any more")
     if tested.has_regressed:
         click.echo(f"{tested.label}: slower than the limit")
     counts = Counter[str](finding.verdict for finding in tested.findings)
@@ -188,17 +195,16 @@ def report(tested: Tested) -> None:
 
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
-    """Print a line for each failure, or for all that raised the same, and what most have in common."""
-    from nnbench.testing.session import NOTHING_FITS, RAISED
+    """Print a line for each failure, or for all that say the same, and what most have in common."""
+    from nnbench.testing.session import NOTHING_FITS, RAISED, rank
 
-    alike = Counter(f.message for f in failures if f.message.startswith(RAISED))
-    for finding in failures:
-        count = alike.pop(finding.message, 0)
-        if count or not finding.message.startswith(RAISED):
+    alike = Counter(finding.message for finding in failures)
+    for finding in rank(failures):
+        if count := alike.pop(finding.message, 0):
             others = f" and {count - 1} more" if count > 1 else ""
             click.echo(f"{label}: FAILED {finding.check}{others}: {finding.message}")
     causes = Counter(f.cause for f in failures if f.cause not in {"", NOTHING_FITS})
-    if causes.total() < 2:
+    if causes.total() < 2 or len({finding.message for finding in failures}) < 2:
         return
     [(cause, count)] = causes.most_common(1)
     share = f"{count} of {causes.total()}"
@@ -218,7 +224,7 @@ def codes(tested: Tested) -> Iterator[ExitCode | None]:
                 yield ExitCode.ACCURACY
             case "passed":
                 yield ExitCode.OK
-            case "skipped" | "started":
+            case "skipped" | "planned" | "started":
                 yield None
             case unknown:
                 assert_never(unknown)

@@ -114,12 +114,17 @@ class Backend:
         ------
         BackendUnavailableError
             If it does not support such a network, or such batches.
+        TypeError
+            If ``create`` returns nothing.
         """
         if reason := self.supports(spec, batch_size):
             raise BackendUnavailableError(reason)
         create = resolve_name(self.create) if isinstance(self.create, str) else self.create
-        made: Model[Any, Any] = create(spec, **options)
-        return made
+        made = create(spec, **options)
+        if made is None:
+            raise TypeError(f"create of {self.name} returned None: is a return missing?")
+        network: Model[Any, Any] = made
+        return network
 
     @property
     def package(self) -> str:
@@ -252,7 +257,12 @@ class Model(ABC, Generic[DataT, BatchT]):
         """Copy the losses of one ``train_epoch`` to host memory, shape (steps,)."""
         import numpy as np
 
-        return np.array([float(loss) for loss in losses], dtype=np.float32)
+        try:
+            return np.array([float(loss) for loss in losses], dtype=np.float32)
+        except TypeError as error:
+            if any(loss is None for loss in losses):
+                raise TypeError("a step gave None for its loss: is a return missing?") from error
+            raise
 
 
 class Network(Model[DataT, BatchT]):

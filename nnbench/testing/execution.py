@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import process
-from nnbench.testing.session import REGRESSED, Finding, read
+from nnbench.testing.session import LIKELY, REGRESSED, Finding, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 PLUGINS = ("nnbench.testing.plugin", "pytest_benchmark.plugin")
 DONE = {0, 1, 5, REGRESSED}  #: exit statuses: all passed, some failed, none collected, slower
 USAGE = 4  #: pytest did not understand its arguments
+HANG = "a hang"
+SLOW = (
+    "no hang but slow steps, as of something that compiles or is made anew in each; "
+    "if it has to be, give a longer --timeout"
+)
 LAST_WORDS = 3  #: lines of output that explain why pytest did not run
 
 
@@ -36,6 +42,7 @@ class Tested:
     label: str
     findings: list[Finding]
     seconds: float
+    unrun: int = 0  #: checks that a crash or a hang has kept from running
     has_regressed: bool = False  #: by pytest-benchmark's --benchmark-compare-fail
 
 
@@ -72,13 +79,19 @@ def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show:
         _, _, complaint = output.rpartition("error: ")
         words = complaint.partition("\n")[0] or "its arguments, as it says above"
         raise NnbenchError(f"pytest refused {words}")
-    findings = [event for event in events if event.verdict != "started"]
+    end = time.monotonic()
+    started = [event for event in events if event.verdict == "started"]
+    findings = [event for event in events if event.verdict not in ("planned", "started")]
+    unrun = 0
     if status not in DONE:
         is_running = bool(events) and events[-1].verdict == "started"
         check = events[-1].check if is_running else "start of the suite"
         text = explain(status, output, timeout_s)
+        if status is None:
+            text += why_cut(started, end)
         findings.append(Finding(chosen.label, check, "failed", text))
-    return Tested(chosen.label, findings, time.monotonic() - start, status == REGRESSED)
+        unrun = sum(event.verdict == "planned" for event in events) - len(started)
+    return Tested(chosen.label, findings, end - start, unrun, status == REGRESSED)
 
 
 def command(chosen: Selection, arguments: Sequence[str], report: Path) -> list[str]:
@@ -136,12 +149,27 @@ def run(
 def explain(status: int | None, output: str, timeout_s: float) -> str:
     """Return why a session did not come to its end."""
     if status is None:
-        return f"still running after {timeout_s:g} s, and was killed. Likely mistake: a hang"
+        return f"still running after {timeout_s:g} s, and was killed"
     if status < 0:
         name = process.name_signal(-status)
         return f"the process was killed by {name}. Likely mistake: a crash in native code"
     words = " ".join(output.strip().splitlines()[-LAST_WORDS:])
     return f"the session ended with status {status}: {words}"
+
+
+def why_cut(started: Sequence[Finding], end_s: float) -> str:
+    """Say whether one check hangs, or all are slow: which took longer, the last or those before it."""
+    if not started:
+        return f". {LIKELY}{HANG}"
+    times = [event.at_s for event in started] + [end_s]
+    seconds = [after - before for before, after in pairwise(times)]
+    if seconds[-1] > sum(seconds[:-1]):
+        return f". {LIKELY}{HANG}"
+    slowest = max(range(len(seconds)), key=seconds.__getitem__)
+    return (
+        f", in this check for {seconds[-1]:.3g} s; the longest was {started[slowest].check} with "
+        f"{seconds[slowest]:.3g} s. {LIKELY}{SLOW}"
+    )
 
 
 def join_timings(parts: Iterable[Path], target: Path) -> None:

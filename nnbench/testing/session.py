@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,9 +17,11 @@ import msgspec
 from nnbench import files, prctl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
 
-Verdict = Literal["started", "passed", "failed", "skipped"]
+Verdict = Literal["planned", "started", "passed", "failed", "skipped"]
 REGRESSED = 64  #: exit status; pytest itself uses 0 to 5
 LIKELY = "Likely mistake: "
 NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
@@ -34,6 +37,7 @@ class Finding(msgspec.Struct, frozen=True):
     check: str
     verdict: Verdict
     message: str = ""
+    at_s: float = 0.0  #: by the monotonic clock, where it started
 
     @property
     def hint(self) -> str:
@@ -57,9 +61,14 @@ class Reporter:
         with self.path.open("ab") as file:
             file.write(msgspec.json.encode(finding) + b"\n")
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Report which checks are to run."""
+        for item in session.items:
+            self.write(Finding(*name(item.nodeid), "planned"))
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Report which check is about to run."""
-        self.write(Finding(*name(nodeid), "started"))
+        self.write(Finding(*name(nodeid), "started", at_s=time.monotonic()))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Report how it ended: a call's verdict, or what prevented the call."""
@@ -67,6 +76,11 @@ class Reporter:
             backend, check = name(report.nodeid)
             message = explain(report).removeprefix(f"{backend}: ")
             self.write(Finding(backend, check, report.outcome, message))
+
+
+def rank(failures: Iterable[Finding]) -> list[Finding]:
+    """Put those last that name no mistake: they follow from another, or nobody knows theirs."""
+    return sorted(failures, key=lambda finding: finding.hint == NOTHING_FITS)
 
 
 def read(path: Path) -> list[Finding]:

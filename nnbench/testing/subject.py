@@ -14,7 +14,7 @@ from nnbench.execution.process import THREAD_VARIABLES
 from nnbench.testing.problems import BATCH_SIZE, SPECS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nnbench.contract.backend import Model, OptionValue
     from nnbench.contract.spec import Layer, NetworkSpec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 REQUIRE = "NNBENCH_REQUIRE"
+HOPELESS = "create fails for every network"
 
 
 def required() -> set[str]:
@@ -42,8 +43,12 @@ class Subject:
         self.backend = chosen.backend
         self.label = chosen.label  #: the name that users type
         self.reuses = True  #: until it shows that load does not reset a network
+        self.habit: str | None = (
+            None  #: what it does in every training; None until it is looked for
+        )
         self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
         self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
+        self._failed: dict[NetworkSpec, Exception] = {}
 
     @property
     def threads(self) -> int | None:
@@ -52,7 +57,9 @@ class Subject:
         return int(text) if text.isdigit() else None
 
     def require(self) -> None:
-        """Skip the running check, or fail it, if the backend cannot run here."""
+        """Skip the running check, or fail it, if the backend cannot run here, or makes no network."""
+        if all(spec in self._failed for spec in SPECS):
+            self.skip(HOPELESS)
         if reason := catalog.why_unavailable(self.backend):
             self.miss(reason)
         if self.chosen.threads not in (None, self.threads):
@@ -73,7 +80,15 @@ class Subject:
         pytest.skip(f"{self.label}: {reason}")
 
     def _create(self, spec: NetworkSpec, batch_size: int) -> Model[Any, Any]:
-        return self.backend.network(spec, batch_size, **self.chosen.options)
+        if spec in self._failed:
+            raise self._failed[spec]
+        try:
+            return self.backend.network(spec, batch_size, **self.chosen.options)
+        except BackendUnavailableError:
+            raise
+        except Exception as error:
+            self._failed[spec] = error
+            raise
 
     def network(
         self,
@@ -105,11 +120,14 @@ class Subject:
                 self._unsupported[key] = " ".join(str(error).split())
         return self._unsupported[key]
 
+    def supported(self) -> Iterator[NetworkSpec]:
+        """Yield those of the six specifications that the backend supports."""
+        return (spec for spec in SPECS if not self.why_unsupported(spec))
+
     @property
     def spec(self) -> NetworkSpec:
-        """The first of the six specifications that the backend supports."""
-        supported = (spec for spec in SPECS if not self.why_unsupported(spec))
-        return next(supported, None) or self.miss(self.why_unsupported(SPECS[0]))
+        """The first of them."""
+        return next(self.supported(), None) or self.miss(self.why_unsupported(SPECS[0]))
 
 
 def make_subject(backend: str | Backend, **options: OptionValue) -> Subject:

@@ -49,7 +49,20 @@ def test_a_hang_is_cut(mark):
     assert done.returncode == ExitCode.ACCURACY
     assert "hangs: FAILED three steps match the reference [relu" in done.stdout
     assert "still running after 2 s, and was killed" in done.stdout
+    assert "Likely mistake: a hang" in done.stdout
+    assert "hangs: 5 checks did not run any more" in done.stdout
     assert survivors(mark) == []
+
+
+def test_create_that_always_fails_is_said_once():
+    done = run("creates-badly", "--", "-k", "not workload")
+    assert done.returncode == ExitCode.ACCURACY
+    failed, skipped, summary = done.stdout.splitlines()
+    assert " and 5 more: raised RuntimeError: no compiler for 6 inputs" in failed
+    assert re.fullmatch(
+        r"creates-badly: skipped \d+ checks: create fails for every network", skipped
+    )
+    assert re.match(r"creates-badly: 6 failed, \d+ skipped in", summary)
 
 
 def test_what_is_not_supported_is_skipped_by_name():

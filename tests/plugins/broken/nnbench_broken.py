@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -146,6 +147,88 @@ class DumpsDouble(ExampleNetwork):
         return [Layer(w.astype(np.float64), b) for w, b in super().dump()]
 
 
+# --- forms
+
+
+class PredictsClasses(ExampleNetwork):
+    def predict(self, batch):
+        return super().predict(batch).argmax(axis=1)
+
+
+class PredictsOneHot(ExampleNetwork):
+    def predict(self, batch):
+        return np.eye(self.spec.sizes[-1], dtype=np.float32)[super().predict(batch).argmax(axis=1)]
+
+
+class PredictsProbabilities(ExampleNetwork):
+    def predict(self, batch):
+        powers = np.exp(super().predict(batch))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+class PredictsLogarithms(ExampleNetwork):
+    def predict(self, batch):
+        logits = super().predict(batch)
+        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+class BackpropsNothing(ExampleNetwork):
+    def backprop(self, batch):
+        super().backprop(batch)
+
+
+class IgnoresInitial(ExampleNetwork):
+    """Draws initial parameters of its own, from one seed."""
+
+    def load(self, layers):
+        rng = np.random.default_rng(0)
+        super().load(layers)
+        for mine in flatten(self.layers):
+            mine[...] = rng.uniform(-0.4, 0.4, mine.shape)
+
+
+class KeepsHalf(ExampleNetwork):
+    """Keeps its parameters in float16."""
+
+    def load(self, layers):
+        super().load(layers)
+        for mine in flatten(self.layers):
+            mine[...] = mine.astype(np.float16)
+
+
+class LoadsTransposed(ExampleNetwork):
+    """Transposes square weights, which nobody's shapes tell."""
+
+    def load(self, layers):
+        super().load([Layer(w.T.copy() if w.shape[0] == w.shape[1] else w, b) for w, b in layers])
+
+
+class UsesTransposed(LoadsTransposed):
+    """Does so, and transposes them back in dump."""
+
+    def dump(self):
+        return [Layer(w.T if w.shape[0] == w.shape[1] else w, b) for w, b in super().dump()]
+
+    def gradients(self):
+        return [Layer(w.T if w.shape[0] == w.shape[1] else w, b) for w, b in super().gradients()]
+
+
+class DropsOut(ExampleNetwork):
+    """Leaves dropout on, and draws on from call to call."""
+
+    rng = np.random.default_rng(1)
+
+    def activate(self, z):
+        return super().activate(z) * (self.rng.random(z.shape) > 0.5).astype(np.float32) * 2
+
+
+class DividesTwice(ExampleNetwork):
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        self.kept = scale(self.kept, np.float32(1 / len(batch.inputs)))
+        return loss
+
+
 # --- updates
 
 
@@ -233,6 +316,39 @@ class UsesGradientsOnce(ExampleNetwork):
         if self.is_fresh:
             super().update()
         self.is_fresh = False
+
+
+class HasMomentum(ExampleNetwork):
+    """Follows the running sum of the gradients, where the specification says plain SGD."""
+
+    def load(self, layers):
+        super().load(layers)
+        self.velocity = [np.zeros_like(a) for a in flatten(self.layers)]
+
+    def update(self):
+        if self.spec.optimizer.kind != "sgd":
+            super().update()
+            return
+        for v, g in zip(self.velocity, flatten(self.kept), strict=True):
+            v *= np.float32(0.9)
+            v += g
+        self.optimizer.step(self.velocity)
+
+
+class MultipliesRate(ExampleNetwork):
+    """Takes the learning rate for that of an example."""
+
+    def __init__(self, spec):
+        optimizer = spec.optimizer
+        rate = optimizer.learning_rate * 8
+        super().__init__(replace(spec, optimizer=replace(optimizer, learning_rate=rate)))
+
+
+class IgnoresRate(ExampleNetwork):
+    """Has the learning rate of its library."""
+
+    def __init__(self, spec):
+        super().__init__(replace(spec, optimizer=replace(spec.optimizer, learning_rate=0.003)))
 
 
 # --- what the optimizer keeps
@@ -380,6 +496,56 @@ class ForgetsToUpdateLast(ExampleNetwork):
             self.feedforward(batch)
             losses.append(self.backprop(batch))
         return self.losses_to_host(losses)
+
+
+class ShufflesAgain(ExampleNetwork):
+    """Draws an order of its own in train_epoch, another one in each call of the process."""
+
+    rng = np.random.default_rng(1)
+
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, self.rng.permutation(order), batch_size)
+
+
+class ShufflesAlike(ExampleNetwork):
+    """Draws an order of its own in train_epoch, from one seed."""
+
+    def train_epoch(self, data, order, batch_size):
+        shuffled = np.random.default_rng(7).permutation(order)
+        return super().train_epoch(data, shuffled, batch_size)
+
+
+class ReportsLossAfter(ExampleNetwork):
+    """Evaluates the loss of a batch when the parameters have moved."""
+
+    def train_epoch(self, data, order, batch_size):
+        losses = []
+        for index in minibatches(order, batch_size):
+            batch = self.batch(data, index)
+            self.step(batch)
+            self.feedforward(batch)
+            losses.append(self.backprop(batch))
+        return self.losses_to_host(losses)
+
+
+class ReturnsNothing(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        super().train_epoch(data, order, batch_size)
+
+
+class ReturnsMean(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, order, batch_size).mean()
+
+
+class ReturnsList(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, order, batch_size).tolist()
+
+
+class ReturnsColumn(ExampleNetwork):
+    def train_epoch(self, data, order, batch_size):
+        return super().train_epoch(data, order, batch_size)[:, None]
 
 
 class ReportsMeans(ExampleNetwork):
@@ -554,6 +720,20 @@ class Raises(ExampleNetwork):
         raise ValueError("no update\ntoday")
 
 
+class CompilesFresh(ExampleNetwork):
+    """Makes its optimizer anew in each step of adam-fresh."""
+
+    compiled = 0
+
+    def update(self):
+        if self.spec.optimizer.kind == "adam-fresh":
+            self.compiled += 1
+        super().update()
+
+    def compilations(self):
+        return self.compiled
+
+
 class KnowsOneLoss(ExampleNetwork):
     """No mistake: it says what it does not support."""
 
@@ -565,6 +745,14 @@ class KnowsOneLoss(ExampleNetwork):
 
 def create_never(_):
     raise BackendUnavailableError("the library finds no device")
+
+
+def create_nothing(spec):
+    ExampleNetwork(spec)
+
+
+def create_badly(spec):
+    raise RuntimeError(f"no compiler for {spec.sizes[0]} inputs")
 
 
 NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
@@ -625,6 +813,30 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "compiles-anew": CompilesAnew,
     "turns-nan": TurnsNan,
     "raises": Raises,
+    "predicts-classes": PredictsClasses,
+    "predicts-one-hot": PredictsOneHot,
+    "predicts-probabilities": PredictsProbabilities,
+    "predicts-logarithms": PredictsLogarithms,
+    "backprops-nothing": BackpropsNothing,
+    "ignores-initial": IgnoresInitial,
+    "keeps-half": KeepsHalf,
+    "loads-transposed": LoadsTransposed,
+    "uses-transposed": UsesTransposed,
+    "drops-out": DropsOut,
+    "divides-twice": DividesTwice,
+    "has-momentum": HasMomentum,
+    "multiplies-rate": MultipliesRate,
+    "ignores-rate": IgnoresRate,
+    "shuffles-again": ShufflesAgain,
+    "shuffles-alike": ShufflesAlike,
+    "reports-loss-after": ReportsLossAfter,
+    "returns-nothing": ReturnsNothing,
+    "returns-mean": ReturnsMean,
+    "returns-list": ReturnsList,
+    "returns-column": ReturnsColumn,
+    "compiles-fresh": CompilesFresh,
+    "creates-nothing": create_nothing,
+    "creates-badly": create_badly,
     "crashes": Crashes,
     "hangs": Hangs,
     "knows-one-loss": KnowsOneLoss,
