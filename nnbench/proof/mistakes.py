@@ -118,6 +118,8 @@ class Variant:
     hint: str = ""
     #: the network and the optimizer that are trained
     spec: Callable[[NetworkSpec], NetworkSpec] = unchanged
+    #: the parameters as the network reads them, and likewise from its gradients theirs
+    read: Callable[[Layers], Layers] = unchanged
     #: the batch of each step
     batches: Callable[[Problem], Iterator[Examples]] = Problem.batches
     #: the loss of the logits, and its derivative by them
@@ -132,6 +134,8 @@ class Variant:
     moved: Callable[[Layers], list[Array]] = flatten
     #: the optimizer
     update: Callable[[Optimizer, list[Array]], Update] = Update
+    #: whether the loss is evaluated after the update
+    is_late: bool = False
     #: the losses of an epoch as they are reported
     reported: Callable[[Array], Array] = unchanged
     #: whether the optimizer is cleared in each epoch
@@ -181,7 +185,7 @@ class Variant:
             history.append(gradients)
             used.append(self.kept(history))
             update(self.moved(used[-1]))
-            losses.append(loss)
+            losses.append(self._backprop(problem, layers, batch)[0] if self.is_late else loss)
         gradients = history[-1] if history else layerwise(np.zeros_like, layers)
         epochs = map(self.reported, np.split(np.array(losses), starts[1:]))
         reported = [float(x) for epoch in epochs for x in epoch]
@@ -192,7 +196,8 @@ class Variant:
     ) -> tuple[float, list[Layer]]:
         spec = self.spec(problem.spec)
         cast = reference.cast(batch, self.dtype)
-        loss, gradients = reference.backprop(spec, layers, cast, self.output, self.slope)
+        loss, slopes = reference.backprop(spec, self.read(layers), cast, self.output, self.slope)
+        gradients = list(self.read(slopes))
         if self.weights is None:
             return loss, gradients
         sizes = Sizes(len(batch.inputs), problem.batch_size, spec.sizes[-1], is_squared(spec))
@@ -230,6 +235,19 @@ def layerwise(function: Callable[..., Any], *networks: Layers) -> list[Layer]:
 def added(*networks: Layers) -> list[Layer]:
     """Add up parameters or gradients."""
     return layerwise(lambda *arrays: sum(arrays), *networks)
+
+
+def scaled_by(factor: float, layers: Layers) -> list[Layer]:
+    """Multiply all arrays."""
+    return layerwise(lambda array: factor * array, layers)
+
+
+def momentum(decay: float, history: Sequence[Layers]) -> list[Layer]:
+    """Add up the gradients of all steps, the less the longer ago they were."""
+    total, *later = history
+    for latest in later:
+        total = added(scaled_by(decay, total), latest)
+    return list(total)
 
 
 def is_squared(spec: NetworkSpec) -> bool:
@@ -287,6 +305,11 @@ def adam(formula: Callable[[Array, Array, float, float, float], Array]) -> Varia
                     assert_never(o.kind)
 
     return Variant(update=Adam)
+
+
+def transposed(layers: Layers) -> list[Layer]:
+    """Transpose square weights, of which no shape tells."""
+    return layerwise(lambda array: array.T if array.shape == array.shape[:1] * 2 else array, layers)
 
 
 # The loss, its gradient, and what backprop makes of it
@@ -355,19 +378,18 @@ def corrected(optimizer: Optimizer, outcome: Outcome) -> OptimizerState:
     """Divide the moments by what corrects their start at zero."""
     steps, first, second = outcome.state
     corrections = 1 - optimizer.beta1**steps, 1 - optimizer.beta2**steps
-    return OptimizerState(steps, divided(first, corrections[0]), divided(second, corrections[1]))
+    return OptimizerState(
+        steps, scaled_by(1 / corrections[0], first), scaled_by(1 / corrections[1], second)
+    )
 
 
 def scaled(optimizer: Optimizer, outcome: Outcome) -> OptimizerState:
     """Leave the factors of the gradients out."""
     steps, first, second = outcome.state
     factors = 1 - optimizer.beta1, 1 - optimizer.beta2
-    return OptimizerState(steps, divided(first, factors[0]), divided(second, factors[1]))
-
-
-def divided(layers: Layers, by: float) -> list[Layer]:
-    """Divide all arrays."""
-    return layerwise(lambda array: array / by, layers)
+    return OptimizerState(
+        steps, scaled_by(1 / factors[0], first), scaled_by(1 / factors[1], second)
+    )
 
 
 # What is trained on
@@ -443,6 +465,11 @@ TABLE = {
         Variant(kept=lambda history: [layerwise(np.zeros_like, history[-1]), *history][-2]),
     ],
     "gradients add up over the steps: they are not cleared": [Variant(kept=lambda h: added(*h))],
+    "momentum: the steps of before go on, where sgd has none": [
+        *(Variant(kept=partial(momentum, decay)) for decay in (0.9, 0.5, 0.99)),
+        Variant(kept=lambda h: added(h[-1], scaled_by(0.9, momentum(0.9, h)))),  # Nesterov's
+        Variant(kept=lambda h: scaled_by(0.1, momentum(0.9, h))),  # of a running mean
+    ],
     "Adam's moments survive load": [
         Variant(survives=("moments", "steps")),
         Variant(survives=("moments",)),
@@ -451,8 +478,14 @@ TABLE = {
     "a second load does not set the parameters": [Variant(survives=("parameters",))],
     # The gradient
     "the gradient has the opposite sign, or the step goes uphill": [weighed(gradient=-1, decay=-1)],
-    "mean over the batch missing in the gradient": [weighed(gradient=lambda s: s.n)],
-    "gradient divided by the batch size twice": [weighed(gradient=lambda s: 1 / s.n)],
+    "mean over the batch missing in the gradient": [
+        weighed(gradient=lambda s: s.n),
+        weighed(gradient=lambda s: s.n, decay=lambda s: s.n),
+    ],
+    "gradient divided by the batch size twice": [
+        weighed(gradient=lambda s: 1 / s.n),
+        weighed(gradient=lambda s: 1 / s.n, decay=lambda s: 1 / s.n),
+    ],
     "squared error summed over the outputs, or cross-entropy averaged over them": [
         weighed(gradient=lambda s: s.outputs if s.is_squared else 1 / s.outputs)
     ],
@@ -468,6 +501,9 @@ TABLE = {
     "L2 term's gradient twice: λ·w is the derivative of λ/2·w²": [weighed(decay=2)],
     "L2 term's gradient divided by the batch size": [weighed(decay=lambda s: 1 / s.n)],
     "gradients of the biases are zero": [weighed(biases=0)],
+    "square weights are transposed: rows are inputs, columns are outputs": [
+        Variant(read=transposed)
+    ],
     "slope of the activation taken from the output of the wrong layer": [slope_of(1), slope_of(-1)],
     "slope of the hidden activation missing in backprop": [
         Variant(slope=lambda _, values, depth: np.ones_like(values[depth]))
@@ -520,6 +556,7 @@ TABLE = {
         reordered(lambda order, p: np.resize(order[: p.batch_size], len(order)))
     ],
     "the optimizer restarts in every epoch": [Variant(restarts=True)],
+    "the losses are those after the update: each is wanted before it": [Variant(is_late=True)],
     "the losses are means of the epoch so far": [
         Variant(reported=lambda losses: np.cumsum(losses) / np.arange(1, len(losses) + 1))
     ],

@@ -1,21 +1,28 @@
 """Hold what a backend gives against the reference, and name the well-known mistake that gives it.
 
-A mistake fits if it explains nearly all of a deviation; the one that explains most is named. Every
-function that holds something against the reference returns a message, or None.
+A mistake fits if it explains nearly all of a deviation; the one that explains most is named, of those
+that nothing else speaks against, if there is one. Every function that holds something against the
+reference returns a message, or None.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from math import prod
+from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnbench.proof.mistakes import HALF, HANDED_OUT, MISTAKES, RIGHT
+from nnbench.proof.mistakes import HALF, HANDED_OUT, MISTAKES, RIGHT, optimized
 from nnbench.testing.problems import deviation
 from nnbench.testing.session import LIKELY, NOTHING_FITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,10 +37,14 @@ TOLERANCE = 1e-4  #: relative, of each array, for float32 backends
 STATE_TOLERANCE = 2e-5  #: relative, of all arrays of a moment; the proof of a run has the same
 UNEXPLAINED = 0.05  #: the share of a deviation that a fitting mistake may leave
 EXACT = 1e-3  #: a mistake that leaves less is the one
+FEW = 3  #: values; fewer are explained exactly or not at all, as some mistake is near by chance
 ALIKE = 10  #: two roundings are alike if their deviations are within this factor
 ROUNDING = 0.01  #: a larger relative deviation is no rounding
 SHOWN = 3  #: values of an array in a message
 STATE_TYPES = ("float32", "float64")  #: of moments
+REFINEMENTS = 6  #: of a learning rate that is estimated from what came
+ONE_LOSS = "one loss for an epoch, where every step has its own"
+CLASSES = "classes are returned, where the logits are wanted"
 NOT_FINITE = "a division by zero, an overflow, or memory that was never set"
 
 
@@ -43,6 +54,8 @@ class Candidate(NamedTuple):
     hint: str
     values: Named
     is_rounding: bool = False  #: only the size of the deviation can be compared
+    is_refuted: bool = False  #: something else that came speaks against it
+    left: float = UNEXPLAINED  #: the share of the deviation that it may leave
 
 
 def check(
@@ -104,20 +117,24 @@ def likely_mistake(actual: Named, expected: Named, candidates: Iterable[Candidat
     if not np.isfinite(given).all():
         return NOT_FINITE
     off = float(np.linalg.norm(given - right))
-    left, fitting, roundings = UNEXPLAINED, "", []
-    for hint, arrays, is_rounding in candidates:
+    fitting: list[tuple[bool, float, str]] = []
+    roundings: list[tuple[str, float]] = []
+    for hint, arrays, is_rounding, is_refuted, left in candidates:
         values = join(arrays)
         if values.shape != given.shape or not np.isfinite(values).all():
             continue
         if is_rounding:
             roundings.append((hint, float(np.linalg.norm(values - right))))
-        elif (distance := float(np.linalg.norm(given - values)) / off) < left:
-            left, fitting = distance, hint
-            if distance < EXACT:
+            continue
+        distance = float(np.linalg.norm(given - values)) / off
+        if distance < (left if len(given) >= FEW else EXACT):
+            fitting.append((is_refuted, distance, hint))
+            if distance < EXACT and not is_refuted:
                 break
-    if not fitting and off < ROUNDING * np.linalg.norm(right):
-        fitting = next((h for h, size in roundings if size / ALIKE < off < size * ALIKE), "")
-    return fitting or NOTHING_FITS
+    if not fitting and len(given) >= FEW and off < ROUNDING * np.linalg.norm(right):
+        alike = (h for h, size in roundings if size / ALIKE < off < size * ALIKE)
+        return next(alike, NOTHING_FITS)
+    return min(fitting, key=itemgetter(0, 1), default=(False, 0.0, NOTHING_FITS))[2]
 
 
 def losses(what: str, actual: Any, problem: Problem) -> str | None:
@@ -125,6 +142,27 @@ def losses(what: str, actual: Any, problem: Problem) -> str | None:
     return loss_count(what, len(actual), problem) or training(
         what, name_losses(actual), problem, lambda outcome: name_losses(outcome.losses)
     )
+
+
+def logits_form(actual: Any, spec: NetworkSpec, rows: int) -> str | None:
+    """Check the form of what ``predict`` returns for so many rows."""
+    return form("predict", actual, (rows, spec.sizes[-1]), taken_for={(rows,): CLASSES})
+
+
+def loss_form(what: str, actual: Any) -> str | None:
+    """Check that losses are an array of some length."""
+    shape = getattr(actual, "shape", None)
+    is_array = isinstance(actual, np.ndarray) and len(actual.shape) == 1
+    if is_array and actual.dtype == np.float32:
+        return None
+    facts = f"{what}: expected float32 of shape (steps,), came {kind(actual)}"
+    if actual is None:
+        return message(facts, "nothing is returned: return the loss of each step")
+    if shape == () or isinstance(actual, float):
+        return message(facts, ONE_LOSS)
+    if is_array:
+        return message(facts, "not converted to float32 on the way out")
+    return message(facts, "return the loss of each step in one array: losses_to_host makes it")
 
 
 def loss_count(what: str, count: int, problem: Problem) -> str | None:
@@ -136,7 +174,7 @@ def loss_count(what: str, count: int, problem: Problem) -> str | None:
     if count == sum(len(order) // problem.batch_size for order in problem.orders):
         return message(facts, "the last, smaller batch is dropped")
     if count == len(problem.orders):
-        return message(facts, "one loss for an epoch, where every step has its own")
+        return message(facts, ONE_LOSS)
     return message(facts, "train_epoch returns the loss of each step, in order")
 
 
@@ -147,8 +185,16 @@ def gradients(what: str, actual: Sequence[Layer], problem: Problem) -> str | Non
     )
 
 
-def layers(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
-    """Check the parameters after a training. Their change says most, so that is explained."""
+def layers(
+    what: str,
+    actual: Sequence[Layer],
+    problem: Problem,
+    gradients: Sequence[Layer] | None = None,
+) -> str | None:
+    """Check the parameters after a training. Their change says most, so that is explained.
+
+    The gradients of the last step, if they are known, speak against mistakes that have others.
+    """
     if text := structure(what, actual, problem.spec):
         return text
     right = RIGHT.train(problem).layers
@@ -159,8 +205,33 @@ def layers(what: str, actual: Sequence[Layer], problem: Problem) -> str | None:
         before, after = name_arrays(problem.layers), name_arrays(layers)
         return {f"change of {name}": after[name] - before[name] for name in after}
 
-    made = candidates(problem, lambda outcome: changes(outcome.layers))
-    return misfit(what, changes(actual), changes(right), made)
+    def trained(outcome: Outcome) -> Named:
+        return changes(outcome.layers)
+
+    given = changes(actual)
+    made = chain(
+        candidates(problem, trained, gradients),
+        other_rate(problem, given, trained),
+    )
+    return misfit(what, given, changes(right), made)
+
+
+def other_rate(
+    problem: Problem, given: Named, named: Callable[[Outcome], Named]
+) -> Iterator[Candidate]:
+    """Yield what the learning rate gives that explains a change of the parameters best."""
+    own = rate = problem.spec.optimizer.learning_rate
+    with np.errstate(all="ignore"):  # with a wrong rate a training may overflow
+        for _ in range(REFINEMENTS):
+            other = optimized(partial(replace, learning_rate=rate))
+            values = named(other.train(problem))
+            size = sum(float(np.vdot(array, array)) for array in values.values())
+            step = sum(float(np.vdot(given[name], values[name])) for name in values)
+            if not (np.isfinite(size) and step > 0):
+                return
+            found, rate = rate, rate * step / size
+    hint = f"a learning rate of about {found:.3g}, where the specification has {own:g}"
+    yield Candidate(hint, values, left=EXACT)
 
 
 def state(what: str, actual: OptimizerState, problem: Problem) -> str | None:
@@ -208,12 +279,30 @@ def training(
     return check(what, actual, named(RIGHT.train(problem)), candidates(problem, named))
 
 
-def candidates(problem: Problem, named: Callable[[Outcome], Named]) -> Iterator[Candidate]:
+def candidates(
+    problem: Problem,
+    named: Callable[[Outcome], Named],
+    gradients: Sequence[Layer] | None = None,
+) -> Iterator[Candidate]:
     """Yield what every known mistake gives, and what half precision does."""
+    seen = None if gradients is None else name_arrays(gradients)
     for mistake in (*MISTAKES, HALF):
         with np.errstate(all="ignore"):  # a mistake may overflow
             outcome = mistake.train(problem)
-        yield Candidate(mistake.hint, named(outcome), mistake is HALF)
+        is_refuted = seen is not None and deviates(seen, name_arrays(outcome.gradients))
+        yield Candidate(mistake.hint, named(outcome), mistake is HALF, is_refuted)
+
+
+def why_loaded_otherwise(actual: Named, loaded: Named) -> str:
+    """Return why the parameters right after ``load`` may be others than those that were loaded."""
+    off = [name for name in loaded if not np.array_equal(actual[name], loaded[name])]
+    if all(np.array_equal(actual[name], loaded[name].T) for name in off):
+        return "square weights are transposed: load and dump do not agree"
+    if max(deviation(actual[name], loaded[name]) for name in off) < ROUNDING:
+        return "the parameters are kept as float16 or the like, or something changes them"
+    return (
+        "load does not take the parameters: the network keeps others, such as its own initial ones"
+    )
 
 
 def structure(
@@ -235,18 +324,34 @@ def structure(
 
 
 def form(
-    what: str, actual: Any, shape: tuple[int, ...], types: Collection[str] = ("float32",)
+    what: str,
+    actual: Any,
+    shape: tuple[int, ...],
+    types: Collection[str] = ("float32",),
+    taken_for: Mapping[tuple[int, ...], str] = MappingProxyType({}),
 ) -> str | None:
-    """Check the shape and the dtype of one array."""
+    """Check the shape and the dtype of one array; ``taken_for`` has what other shapes may be."""
     wanted = f"{what}: expected float32 of shape {shape}, came {kind(actual)}"
-    if not isinstance(actual, np.ndarray):
+    if actual is None:
+        return message(wanted, "nothing is returned: is a return missing?")
+    if not isinstance(actual, np.ndarray | np.generic):
         return message(wanted, "not copied to a NumPy array in host memory")
     if actual.shape != shape:
-        is_transposed = actual.shape == shape[::-1]
-        return message(wanted, "transposed" if is_transposed else "another order of dimensions")
+        return message(wanted, taken_for.get(actual.shape) or misshapen(actual.shape, shape))
     if actual.dtype.name not in types:
         return message(wanted, "not converted to float32 on the way out")
     return None
+
+
+def misshapen(actual: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Say what may have made one shape of another."""
+    if actual == expected[::-1]:
+        return "transposed"
+    if sorted(actual) == sorted(expected):
+        return "another order of dimensions"
+    if prod(actual) == prod(expected):
+        return f"the right number of values in another shape: reshape them to {expected}"
+    return f"another number of values: {prod(actual)}, where there are {prod(expected)}"
 
 
 def kind(actual: Any) -> str:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+import numpy as np
 import pytest
 
 from nnbench.contract.backend import Network
+from nnbench.testing import diagnosis
 from nnbench.testing.diagnosis import message
-from nnbench.testing.problems import SPECS, name_spec
+from nnbench.testing.problems import BATCH_SIZE, SPECS, distance, make_problem, name_spec
+from nnbench.testing.session import NOTHING_FITS
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from nnbench.contract.spec import Layer
     from nnbench.testing.problems import Problem
     from nnbench.testing.subject import Subject
 
+SAME = 1e-6  #: how far two trainings of one backend may be apart
+SHUFFLED = "train_epoch shuffles again: the rows come in the order that is given"
+NO_STATE = (
+    "two trainings from the same parameters differ: numbers are drawn at random (dropout is on, "
+    "a shuffle), or something of an earlier training is left"
+)
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=name_spec)
 
 
@@ -39,9 +52,63 @@ class Checks:
         network, data = self.start(problem, number)
         losses: list[float] = []
         for order in problem.orders:
-            losses += network.train_epoch(data, order, problem.batch_size).tolist()
+            losses += losses_of(network, data, order, problem.batch_size).tolist()
         network.synchronize()
         return network, losses
+
+    def verify(self, text: str | None) -> None:
+        """Fail with a message, if there is one, and say what no number alone shows."""
+        if text and text.endswith(NOTHING_FITS) and (habit := self.habit()):
+            text = text.removesuffix(NOTHING_FITS) + habit
+        verify(text)
+
+    def verify_same(
+        self, what: str, actual: Sequence[Layer], expected: Sequence[Layer], hint: str
+    ) -> None:
+        """Compare two trainings of one backend."""
+        if (apart := distance(actual, expected)) > SAME:
+            facts = f"{what}: expected the same parameters, came some {apart:.1e} off"
+            fail(facts, self.habit() or hint)
+
+    def habit(self) -> str:
+        """Return what this backend does in every training, and so in every check, or nothing.
+
+        It is looked for after the first failure that it may explain.
+        """
+        if self.subject.habit is None:
+            self.subject.habit = ""
+            with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
+                if self._shuffles():
+                    self.subject.habit = SHUFFLED
+                elif self._varies():
+                    self.subject.habit = NO_STATE
+        return self.subject.habit
+
+    def _shuffles(self) -> bool:
+        """Tell whether the first batch is one of others' rows, too: each has one example only."""
+        problem = make_problem(self.subject.spec)
+        count = len(problem.orders[0])
+
+        def first_loss(rows: NDArray[np.int64]) -> float:
+            return self.train(replace(problem, orders=[rows]))[1][0]
+
+        rows = np.arange(count) // BATCH_SIZE
+        own = [first_loss(np.full_like(rows, row)) for row in np.unique(rows)]
+        came = first_loss(rows)
+        shares = (
+            np.array([one, other, BATCH_SIZE - one - other]) / BATCH_SIZE
+            for one in range(BATCH_SIZE)
+            for other in range(BATCH_SIZE - one + 1)
+        )
+        return abs(came - own[0]) > SAME * abs(came) and any(
+            abs(float(share @ own) - came) < SAME * abs(came) for share in shares
+        )
+
+    def _varies(self) -> bool:
+        """Tell whether two trainings from the same parameters differ."""
+        problem = make_problem(self.subject.spec)
+        first = self.train(problem)[0].dump()
+        return not distance(self.train(problem)[0].dump(), first) <= SAME
 
 
 def backprop(network: Any, data: Any, index: NDArray[np.int64]) -> Any:
@@ -50,12 +117,22 @@ def backprop(network: Any, data: Any, index: NDArray[np.int64]) -> Any:
         pytest.skip("no phases and no gradients to check: it is a Model, not a Network")
     batch = network.batch(data, index)
     network.feedforward(batch)
-    return network.backprop(batch)
+    loss = network.backprop(batch)
+    if loss is None:
+        fail("backprop: expected a loss, came None", "nothing is returned: return the mean loss")
+    return loss
+
+
+def losses_of(network: Any, data: Any, order: NDArray[np.int64], batch_size: int) -> Any:
+    """Train an epoch, or a part of it, and return its losses, which have the promised form."""
+    losses = network.train_epoch(data, order, batch_size)
+    verify(diagnosis.loss_form("train_epoch", losses))
+    return losses
 
 
 def train_epoch(network: Any, data: Any, order: NDArray[np.int64], batch_size: int) -> Any:
     """Train an epoch to its end, and return its losses."""
-    losses = network.train_epoch(data, order, batch_size)
+    losses = losses_of(network, data, order, batch_size)
     network.synchronize()
     return losses
 

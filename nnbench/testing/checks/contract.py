@@ -9,8 +9,8 @@ import numpy as np
 from nnbench.contract.spec import flatten
 from nnbench.proof.mistakes import layerwise
 from nnbench.testing import diagnosis
-from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
-from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
+from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, losses_of, train_epoch
+from nnbench.testing.problems import BATCH_SIZE, deviation, make_problem, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,15 +32,15 @@ class ContractChecks(Checks):
         """``dump`` returns what ``load`` took: the same bits, float32, in the same shapes."""
         problem = make_problem(spec)
         actual = self.subject.network(spec, problem.layers).dump()
-        verify(diagnosis.structure("dump", actual, spec))
-        for name, array in diagnosis.name_arrays(actual).items():
-            loaded = diagnosis.name_arrays(problem.layers)[name]
-            if not np.array_equal(array, loaded):
-                off = np.abs(array - loaded).max()
-                fail(
-                    f"dump after load, {name}: expected the same bits, came up to {off:.2g} beside",
-                    "the parameters are kept as float16 or the like, or something changes them",
-                )
+        self.verify(diagnosis.structure("dump", actual, spec))
+        given, loaded = map(diagnosis.name_arrays, (actual, problem.layers))
+        if off := [name for name in loaded if not np.array_equal(given[name], loaded[name])]:
+            worst = max(off, key=lambda name: deviation(given[name], loaded[name]))
+            apart = np.abs(given[worst] - loaded[worst]).max()
+            fail(
+                f"dump after load, {worst}: expected the same bits, came up to {apart:.2g} beside",
+                diagnosis.why_loaded_otherwise(given, loaded),
+            )
 
     @every_spec
     def test_gradients_have_the_form_of_parameters(self, spec: NetworkSpec) -> None:
@@ -58,22 +58,21 @@ class ContractChecks(Checks):
                 if is_scalar
                 else "the loss of each example is returned, without their mean",
             )
-        verify(diagnosis.structure("gradients", network.gradients(), spec))
+        self.verify(diagnosis.structure("gradients", network.gradients(), spec))
 
     def test_predict_has_the_form_of_logits(self) -> None:
         """``predict`` returns float32 of shape (N, K), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
         actual = network.predict(network.batch(data, problem.index))
-        verify(diagnosis.form("predict", actual, (BATCH_SIZE, problem.spec.sizes[-1])))
+        self.verify(diagnosis.logits_form(actual, problem.spec, BATCH_SIZE))
 
     def test_train_epoch_returns_losses(self) -> None:
         """``train_epoch`` returns float32 of shape (steps,), in host memory."""
         problem = make_problem(self.subject.spec)
         network, data = self.start(problem)
-        actual = network.train_epoch(data, problem.orders[0], problem.batch_size)
-        verify(diagnosis.form("losses of train_epoch", actual, (len(actual),)))
-        verify(diagnosis.loss_count("train_epoch", len(actual), problem))
+        actual = losses_of(network, data, problem.orders[0], problem.batch_size)
+        self.verify(diagnosis.loss_count("train_epoch", len(actual), problem))
 
     def test_the_callers_arrays_stay(self) -> None:
         """Parameters, examples and the order that were handed in are as they were."""

@@ -13,16 +13,16 @@ from nnbench.contract.spec import flatten
 from nnbench.proof.mistakes import layerwise
 from nnbench.testing import diagnosis
 from nnbench.testing.checks.base import (
+    SAME,
     Checks,
     backprop,
     every_spec,
     fail,
+    losses_of,
     train_epoch,
-    verify,
 )
 from nnbench.testing.checks.contract import SCRIBBLE
-from nnbench.testing.checks.training import SAME, verify_same
-from nnbench.testing.problems import BATCH_SIZE, SPECS, distance, make_problem, same_bits
+from nnbench.testing.problems import BATCH_SIZE, distance, make_problem, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,10 @@ class OptimizerChecks(Checks):
         problem.orders[-1] = problem.orders[-1][:BATCH_SIZE]
         network, data = self.start(problem)
         for order in problem.orders[:-1]:
-            network.train_epoch(data, order, BATCH_SIZE)
+            losses_of(network, data, order, BATCH_SIZE)
         last_step(network, data, problem.orders[-1])
         if spec.optimizer.keeps_moments:
-            verify(diagnosis.state("optimizer_state", state_of(network), problem))
+            self.verify(diagnosis.state("optimizer_state", state_of(network), problem))
         elif (actual := network.optimizer_state()) is not None:
             kind = spec.optimizer.kind
             fail(
@@ -67,7 +67,7 @@ class OptimizerChecks(Checks):
         problem = make_problem(self._spec())
         network, _ = self.train(problem)
         network.load(problem.layers)
-        verify(diagnosis.state("after load", state_of(network), replace(problem, orders=[])))
+        self.verify(diagnosis.state("after load", state_of(network), replace(problem, orders=[])))
 
     def test_optimizer_state_is_a_copy(self) -> None:
         """Moments do not change as training goes on, nor the network's with them."""
@@ -99,7 +99,7 @@ class OptimizerChecks(Checks):
         if apart > SAME or (self.subject.backend.deterministic and not same_bits(asked, alone)):
             fail(
                 f"four parts with dumps between: expected the same bits, came some {apart:.1e} off",
-                "dump or optimizer_state changes what it copies",
+                self.habit() or "dump or optimizer_state changes what it copies",
             )
 
     def test_a_call_may_hold_several_epochs(self) -> None:
@@ -109,12 +109,12 @@ class OptimizerChecks(Checks):
         expected = self.train(replace(problem, orders=orders))[0].dump()
         at_once = replace(problem, orders=[np.concatenate(orders)])
         hint = "a row that comes twice in an order, or an order longer than the split"
-        verify_same("two epochs in one call", self.train(at_once)[0].dump(), expected, hint)
+        self.verify_same("two epochs in one call", self.train(at_once)[0].dump(), expected, hint)
 
     def _spec(self) -> NetworkSpec:
         """Return a supported specification whose optimizer keeps something, or skip."""
-        for spec in SPECS:
-            if spec.optimizer.keeps_moments and not self.subject.why_unsupported(spec):
+        for spec in self.subject.supported():
+            if spec.optimizer.keeps_moments:
                 return spec
         return self.subject.skip("no network is supported whose optimizer keeps moments")
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from nnbench import catalog
-from nnbench.testing.checks.base import Checks, fail, train_epoch
-from nnbench.testing.checks.training import verify_same
+from nnbench.testing.checks.base import Checks, fail, losses_of, train_epoch
 from nnbench.testing.problems import (
     BATCH_SIZE,
     Problem,
     make_problem,
     make_short_task,
     make_task_problem,
+    name_spec,
     same_bits,
 )
 
@@ -53,11 +53,11 @@ class IsolationChecks(Checks):
         pairs = [self.start(problem, number) for number, problem in enumerate((one, other))]
         for orders in zip(one.orders, other.orders, strict=True):
             for (network, data), order in zip(pairs, orders, strict=True):
-                network.train_epoch(data, order, BATCH_SIZE)
+                losses_of(network, data, order, BATCH_SIZE)
         for (network, _), alone in zip(pairs, expected, strict=True):
             network.synchronize()
             hint = "state shared between networks: of a module or a class, not of the instance"
-            verify_same("two networks in turns", network.dump(), alone, hint)
+            self.verify_same("two networks in turns", network.dump(), alone, hint)
 
     def test_another_thread_can_train(self) -> None:
         """A network is used from any thread, by one at a time."""
@@ -67,7 +67,7 @@ class IsolationChecks(Checks):
         with ThreadPoolExecutor(max_workers=1) as pool:
             pool.submit(train_epoch, network, data, problem.orders[0], BATCH_SIZE).result()
         hint = "something is kept for the thread that created the network (threading.local)"
-        verify_same("an epoch in another thread", network.dump(), expected, hint)
+        self.verify_same("an epoch in another thread", network.dump(), expected, hint)
 
     def test_a_fresh_process_trains_alike(self) -> None:
         """A process started afresh while this one has a network; nothing is promised of fork."""
@@ -83,7 +83,7 @@ class IsolationChecks(Checks):
                 actual = future.result(FRESH_S)
             except BrokenProcessPool:
                 fail("a fresh process: expected parameters, came its death", hint)
-        verify_same("an epoch in a fresh process", actual, expected, hint)
+        self.verify_same("an epoch in a fresh process", actual, expected, hint)
 
 
 def train_afresh(name: str, options: dict[str, OptionValue], problem: Problem) -> list[Layer]:
@@ -106,7 +106,7 @@ class ResourceChecks(Checks):
         sizes = []
         for epochs in (SETTLING_EPOCHS, HALF_EPOCHS, HALF_EPOCHS):
             for _ in range(epochs):
-                network.train_epoch(data, order, problem.batch_size)
+                losses_of(network, data, order, problem.batch_size)
             network.synchronize()
             gc.collect()
             sizes.append(psutil.Process().memory_info().rss)
@@ -148,12 +148,15 @@ class ResourceChecks(Checks):
 
     def test_nothing_compiles_after_the_first_epoch(self) -> None:
         """``compilations`` stays as it is when an epoch is repeated."""
-        problem = make_problem(self.subject.spec)
-        before = self.train(problem)[0].compilations()
-        after = self.train(problem)[0].compilations()
-        if before != after:
-            facts = f"compilations after a second epoch: expected {before}, came {after}"
-            fail(facts, "compiled anew for every epoch, or for another length of its order")
+        for problem in map(make_problem, self.subject.supported()):
+            before = self.train(problem)[0].compilations()
+            after = self.train(problem)[0].compilations()
+            if before != after:
+                facts = f"compilations after a second epoch: expected {before}, came {after}"
+                fail(
+                    f"{facts} [{name_spec(problem.spec)}]",
+                    "compiled anew in each step or epoch, or for another length of its order",
+                )
 
     def _start_larger(self) -> tuple[Any, Any, NDArray[np.int64], Problem]:
         """Start on a workload, with as much of an epoch as takes about a tenth of a second."""

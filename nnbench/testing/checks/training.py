@@ -11,15 +11,22 @@ from scipy import special
 
 from nnbench import catalog, reference
 from nnbench.contract.spec import minibatches
-from nnbench.proof.mistakes import Variant, added
+from nnbench.proof.mistakes import HALF, Variant, added
 from nnbench.testing import diagnosis
-from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, train_epoch, verify
+from nnbench.testing.checks.base import (
+    NO_STATE,
+    Checks,
+    backprop,
+    every_spec,
+    fail,
+    losses_of,
+    train_epoch,
+)
 from nnbench.testing.diagnosis import Candidate, check, name_arrays, name_losses
 from nnbench.testing.first_losses import deviation, expected_losses
 from nnbench.testing.problems import (
     BATCH_SIZE,
     STEPS,
-    distance,
     make_problem,
     make_short_task,
     make_task_problem,
@@ -27,17 +34,13 @@ from nnbench.testing.problems import (
 )
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from nnbench.contract.spec import NetworkSpec
     from nnbench.testing.problems import Problem
 
 ONE, SMALLER = 1, 4  #: batch sizes
 ONE_BUFFER = "one buffer for all losses: each must stay valid until the epoch ends"
 EPOCHS = 4  #: of three steps each: a dozen
-SAME = 1e-6  #: how far two trainings of one backend may be apart
 REPEATING = Variant(kept=lambda history: history[0])  # the first gradients in every step
-NO_STATE = "something of an earlier training is left, or numbers are drawn at random"
 
 
 class GradientChecks(Checks):
@@ -49,7 +52,7 @@ class GradientChecks(Checks):
         problem = make_problem(spec).first_step()
         network, data = self.start(problem)
         loss = float(backprop(network, data, problem.index))
-        verify(diagnosis.losses("backprop", [loss], problem))
+        self.verify(diagnosis.losses("backprop", [loss], problem))
 
     @every_spec
     def test_gradients_match_the_reference(self, spec: NetworkSpec) -> None:
@@ -57,13 +60,14 @@ class GradientChecks(Checks):
         problem = make_problem(spec).first_step()
         network, data = self.start(problem)
         backprop(network, data, problem.index)
-        verify(diagnosis.gradients("gradients", network.gradients(), problem))
+        self.verify(diagnosis.gradients("gradients", network.gradients(), problem))
 
     def test_logits_match_the_reference(self) -> None:
         """``predict`` gives the logits of the rows that were named, in that order."""
         problem = make_problem(self.subject.spec).first_step()
         network, data = self.start(problem)
         actual = network.predict(network.batch(data, problem.index))
+        self.verify(diagnosis.logits_form(actual, problem.spec, BATCH_SIZE))
         logits, unordered = (
             reference.feedforward(problem.spec, problem.layers, inputs.astype(np.float64))[-1]
             for inputs in (next(problem.batches()).inputs, problem.examples.inputs[:BATCH_SIZE])
@@ -71,10 +75,20 @@ class GradientChecks(Checks):
         others = {
             "the order of the examples is ignored: batch takes the rows of index": unordered,
             "softmax applied: logits come before it": special.softmax(logits, axis=1),
+            "log-softmax applied: logits come before it": special.log_softmax(logits, axis=1),
             "sigmoid applied: logits come before it": reference.sigmoid(logits),
+            f"{diagnosis.CLASSES}, one-hot": np.eye(logits.shape[1])[logits.argmax(axis=1)],
         }
-        candidates = [Candidate(hint, {"logits": values}) for hint, values in others.items()]
-        verify(check("predict", {"logits": actual}, {"logits": logits}, candidates))
+        half = reference.feedforward(
+            problem.spec,
+            [reference.cast(layer, np.float16) for layer in problem.layers],
+            next(problem.batches()).inputs.astype(np.float16),
+        )[-1]
+        candidates = [
+            *(Candidate(hint, {"logits": values}) for hint, values in others.items()),
+            Candidate(HALF.hint, {"logits": half.astype(np.float64)}, is_rounding=True),
+        ]
+        self.verify(check("predict", {"logits": actual}, {"logits": logits}, candidates))
 
     def test_a_batch_of_one(self) -> None:
         """Loss and gradients of the smallest batch."""
@@ -104,7 +118,7 @@ class GradientChecks(Checks):
             Candidate("gradients add up: not cleared", name_arrays(added(*alone))),
         ]
         actual, expected = name_arrays(network.gradients()), name_arrays(alone[1])
-        verify(check("gradients of a second backprop", actual, expected, candidates))
+        self.verify(check("gradients of a second backprop", actual, expected, candidates))
 
     def test_losses_stay_valid(self) -> None:
         """A loss is read after later steps, and is still its own step's."""
@@ -116,14 +130,14 @@ class GradientChecks(Checks):
         network.synchronize()
         actual, expected = (name_losses([float(x) for x in losses]) for losses in (later, at_once))
         candidates = [Candidate(ONE_BUFFER, name_losses(at_once[-1:] * len(indices)))]
-        verify(check("losses read after three steps", actual, expected, candidates))
+        self.verify(check("losses read after three steps", actual, expected, candidates))
 
     def _verify_batch(self, problem: Problem) -> None:
         network, data = self.start(problem)
         loss = float(backprop(network, data, problem.index))
         what = f"batch of {len(problem.index)}"
-        verify(diagnosis.losses(f"{what}, loss", [loss], problem))
-        verify(diagnosis.gradients(f"{what}, gradients", network.gradients(), problem))
+        self.verify(diagnosis.losses(f"{what}, loss", [loss], problem))
+        self.verify(diagnosis.gradients(f"{what}, gradients", network.gradients(), problem))
 
 
 class TrainingChecks(Checks):
@@ -139,8 +153,8 @@ class TrainingChecks(Checks):
         data = network.place(problem.examples)
         losses = train_epoch(network, data, problem.orders[0], BATCH_SIZE).tolist()
         what = "an epoch in a network that had trained before load"
-        verify(diagnosis.layers(f"{what}: parameters", network.dump(), problem))
-        verify(diagnosis.losses(what, losses, problem))
+        self.verify(diagnosis.layers(f"{what}: parameters", network.dump(), problem))
+        self.verify(diagnosis.losses(what, losses, problem))
         self.subject.reuses = True
 
     @every_spec
@@ -154,16 +168,17 @@ class TrainingChecks(Checks):
             network.update()
             network.synchronize()
             part = replace(problem, orders=[order[: step * BATCH_SIZE]])
-            verify(diagnosis.layers(f"step {step}", network.dump(), part))
+            known = network.gradients()
+            self.verify(diagnosis.layers(f"step {step}", network.dump(), part, known))
 
     @every_spec
     def test_a_dozen_steps_match_the_reference(self, spec: NetworkSpec) -> None:
         """Losses and parameters of four epochs; the last batch of each is smaller."""
         problem = make_problem(spec, epochs=EPOCHS)
         network, losses = self.train(problem)
-        verify(diagnosis.loss_count("train_epoch", len(losses), problem))
-        verify(diagnosis.layers("four epochs: parameters", network.dump(), problem))
-        verify(diagnosis.losses("four epochs", losses, problem))
+        self.verify(diagnosis.loss_count("train_epoch", len(losses), problem))
+        self.verify(diagnosis.layers("four epochs: parameters", network.dump(), problem))
+        self.verify(diagnosis.losses("four epochs", losses, problem))
 
     @pytest.mark.parametrize("workload", catalog.workloads())
     def test_ten_steps_of_a_workload(self, workload: str) -> None:
@@ -172,9 +187,9 @@ class TrainingChecks(Checks):
         expected = expected_losses(task, STEPS)
         problem = make_task_problem(task)
         _, losses = self.train(problem)
-        verify(diagnosis.loss_count(workload, len(losses), problem))
+        self.verify(diagnosis.loss_count(workload, len(losses), problem))
         if (deviation(losses, expected.losses) or np.inf) > expected.tolerance:
-            verify(diagnosis.losses(workload, losses, problem))
+            self.verify(diagnosis.losses(workload, losses, problem))
 
     def test_an_update_can_be_repeated(self) -> None:
         """A second ``update`` uses the kept gradients again."""
@@ -183,14 +198,15 @@ class TrainingChecks(Checks):
         backprop(network, data, problem.index)
         network.update()
         network.synchronize()
-        verify(diagnosis.layers("one update", once := network.dump(), problem))
+        known = network.gradients()
+        self.verify(diagnosis.layers("one update", once := network.dump(), problem, known))
         network.update()
         network.synchronize()
         twice = replace(problem, orders=problem.orders * 2)
         expected = name_arrays(REPEATING.train(twice).layers)
         hint = "update uses up its gradients: they must be kept"
         candidates = [Candidate(hint, name_arrays(once))]
-        verify(check("two updates", name_arrays(network.dump()), expected, candidates))
+        self.verify(check("two updates", name_arrays(network.dump()), expected, candidates))
 
     def test_train_epoch_equals_the_three_phases(self) -> None:
         """An overridden ``train_epoch`` does what a loop over the phases does."""
@@ -203,7 +219,7 @@ class TrainingChecks(Checks):
         by_phases = network.dump()
         network, _ = self.train(problem)
         hint = "the overridden train_epoch does something else than the three phases"
-        verify_same("train_epoch against the phases", network.dump(), by_phases, hint)
+        self.verify_same("train_epoch against the phases", network.dump(), by_phases, hint)
 
     def test_an_epoch_in_parts_equals_a_whole_one(self) -> None:
         """An epoch may be handed to ``train_epoch`` in parts of whole batches."""
@@ -214,7 +230,7 @@ class TrainingChecks(Checks):
         parts = replace(problem, orders=[order[: 2 * BATCH_SIZE], order[2 * BATCH_SIZE :]])
         network, _ = self.train(parts)
         hint = "something restarts with every call, or the last batch is not treated as others are"
-        verify_same("an epoch in two parts", network.dump(), expected, hint)
+        self.verify_same("an epoch in two parts", network.dump(), expected, hint)
 
     def test_prediction_between_epochs_changes_nothing(self) -> None:
         """The harness evaluates after each epoch, on another split; training goes on as before."""
@@ -223,11 +239,11 @@ class TrainingChecks(Checks):
         network, data = self.start(problem)
         others = network.place(make_problem(problem.spec, seed=1).examples)
         for order in problem.orders:
-            network.train_epoch(data, order, BATCH_SIZE)
+            losses_of(network, data, order, BATCH_SIZE)
             network.predict(network.batch(others, problem.index))
         network.synchronize()
         hint = "predict, or a second placed split, changes what training uses"
-        verify_same("two epochs with predictions between", network.dump(), expected, hint)
+        self.verify_same("two epochs with predictions between", network.dump(), expected, hint)
 
     def test_trainings_repeat(self) -> None:
         """From the same parameters, the same bits; within 1e-6 if the backend says so."""
@@ -235,7 +251,7 @@ class TrainingChecks(Checks):
         first, losses = self.train(problem)
         expected = first.dump()
         again, others = self.train(problem)
-        verify_same("two trainings", again.dump(), expected, NO_STATE)
+        self.verify_same("two trainings", again.dump(), expected, NO_STATE)
         is_equal = same_bits(again.dump(), expected) and losses == others
         if self.subject.backend.deterministic and not is_equal:
             fail(
@@ -243,9 +259,3 @@ class TrainingChecks(Checks):
                 "sums in an order that varies, or random numbers; where the library cannot do "
                 "better, set Backend.deterministic=False",
             )
-
-
-def verify_same(what: str, actual: Any, expected: Any, hint: str) -> None:
-    """Compare two trainings of one backend."""
-    if (apart := distance(actual, expected)) > SAME:
-        fail(f"{what}: expected the same parameters, came some {apart:.1e} off", hint)

@@ -1,11 +1,12 @@
 """The suite catches every broken backend and names its mistake; an honest one passes."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 
 from nnbench.testing import session
+from nnbench.testing.problems import SPECS
 from tests.plugins.helpers import EXAMPLE, environment, run_pytest
 
 MISTAKES = {
@@ -66,6 +67,39 @@ MISTAKES = {
     "turns-nan": "division by zero, an overflow",
     "raises": r"raised ValueError: no update today \(nnbench_broken.py:\d+\)",
 }
+#: What is said first, and then whatever else may be said: nothing but that.
+CALLED = {
+    "predicts-classes": ["classes are returned"],
+    "predicts-one-hot": ["classes are returned, where the logits are wanted, one-hot"],
+    "predicts-probabilities": ["softmax applied"],
+    "predicts-logarithms": ["log-softmax applied"],
+    "backprops-nothing": [
+        "nothing is returned: return the mean loss",
+        "raised TypeError: a step gave None for its loss: is a return missing?",
+    ],
+    "creates-nothing": [
+        "raised TypeError: create of creates-nothing returned None: is a return missing?"
+    ],
+    "ignores-initial": ["load does not take the parameters"],
+    "keeps-half": ["the parameters are kept as float16", "float16 inside"],
+    "loads-transposed": ["square weights are transposed"],
+    "uses-transposed": ["square weights are transposed"],
+    "drops-out": ["two trainings from the same parameters differ: numbers are drawn at random"],
+    "divides-twice": ["gradient divided by the batch size twice"],
+    "skips-biases": ["biases did not change"],
+    "mislabels-by-one": ["labels off by one"],
+    "has-momentum": ["momentum: "],
+    "multiplies-rate": ["a learning rate of about 0.08, where", "a learning rate of about 0.8"],
+    "ignores-rate": ["a learning rate of about 0.003, where the specification has 0."],
+    "shuffles-again": ["train_epoch shuffles again"],
+    "shuffles-alike": ["train_epoch shuffles again"],
+    "reports-loss-after": ["the losses are those after the update"],
+    "returns-nothing": ["nothing is returned: return the loss of each step"],
+    "returns-mean": ["one loss for an epoch"],
+    "returns-list": ["return the loss of each step in one array"],
+    "returns-column": ["return the loss of each step in one array"],
+    "compiles-fresh": ["compiled anew in each step"],
+}
 #: checks that take long, and the backends that are there for them
 COSTLY = "workload or fresh_process or memory or synchronize"
 WORTH_IT = "depends-on-hash or leaks-memory or returns-early or waits-in-dump"
@@ -79,7 +113,7 @@ def findings(tmp_path_factory):
     path = folder / "report.jsonl"
     run_pytest(
         folder,
-        *(f"--nnbench-backend={name}" for name in [HONEST, *MISTAKES]),
+        *(f"--nnbench-backend={name}" for name in {HONEST: "", **MISTAKES, **CALLED}),
         f"--nnbench-report={path}",
         "--tb=no",
         f"-k not ({COSTLY}) or ({WORTH_IT}) and not workload",
@@ -98,6 +132,22 @@ def messages(findings):
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_named(findings, name):
     assert re.search(MISTAKES[name], "\n".join(messages(findings[name])))
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_the_line_that_comes_first_is_right_and_none_is_wrong(findings, name):
+    ranked = session.rank(f for f in findings[name] if f.verdict == "failed")
+    causes = [finding.cause for finding in ranked]
+    named = [cause for cause in causes if cause != session.NOTHING_FITS]
+    assert causes[0].startswith(CALLED[name][0])
+    assert causes[: len(named)] == named
+    assert [cause for cause in named if not cause.startswith(tuple(CALLED[name]))] == []
+
+
+def test_create_is_not_tried_again_once_it_has_failed_for_every_network(findings):
+    verdicts = Counter(finding.verdict for finding in findings["creates-nothing"])
+    assert verdicts["failed"] == len(SPECS)
+    assert verdicts["failed"] + verdicts["skipped"] == verdicts["planned"]
 
 
 def test_an_honest_backend_passes(findings):
