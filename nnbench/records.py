@@ -815,12 +815,14 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     images: int  #: seen so far, all epochs
     train_s: float
     loss: float | None
+    parts: list[Part] = []  #: that the call was, one for each epoch that it lies in
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """A worker's first answer: training can start."""
 
     setup: Setup
+    precision: Precision = "float32"  #: as the catalog says, whatever the worker does
 
 
 class EpochFinished(msgspec.Struct, frozen=True, tag=True):

@@ -37,9 +37,9 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 
     def import_what_it_needs() -> None:
         from nnbench.runs import planning, schedule
-        from nnbench.show import terminal
+        from nnbench.show import progress
 
-        _ = planning, schedule, terminal
+        _ = planning, schedule, progress
 
     @wraps(command)
     def run_without(**options: Any) -> NoReturn:
@@ -140,7 +140,7 @@ def execute(
 
     from nnbench.runs import schedule
     from nnbench.show import text
-    from nnbench.show.terminal import shown
+    from nnbench.show.progress import shown
 
     console = Console(stderr=True)
     start = schedule.resume if is_resumed else schedule.run

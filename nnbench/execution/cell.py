@@ -594,7 +594,7 @@ class Cell:
         keeps = RULES[self.assignment.network.optimizer.kind].keeps_moments
         hides = keeps and state.moments is None
         self._limits = self.examiner.limits(self.backend.precision, from_parameters=hides)
-        yield Ready(self.setup)
+        yield Ready(self.setup, self.backend.precision)
 
     @ends
     def train(self, turn: int | None = None) -> Iterator[Event]:
@@ -614,9 +614,10 @@ class Cell:
         self.cuts.append(Cut(offset, call.state.moments is not None))
         self._changed = call.state.layers != self.assignment.layers
         number, _ = call.counts[-1]
-        yield Progress(number, self._position, self.spent_s, pieces[-1].losses[-1])
-
         *before, last = call.parts(hashlib.sha256(flat).hexdigest(), turn)
+        loss = pieces[-1].losses[-1]
+        yield Progress(number, self._position, self.spent_s, loss, [*before, last])
+
         for (epoch, _), piece, part in zip(call.counts[:-1], pieces[:-1], before, strict=True):
             self._under_way(epoch).add(piece, part)
             yield self._finish_epoch(Evaluation(None, None), None)

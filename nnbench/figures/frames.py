@@ -20,7 +20,7 @@ import pandas as pd
 
 from nnbench.contract.backend import Precision
 from nnbench.figures import accuracies, metrics, statistics
-from nnbench.figures.metrics import LOST, PARTS, PHASES, PHASES_WORD
+from nnbench.figures.metrics import PARTS, PHASES, PHASES_WORD
 from nnbench.records import Deviations, Kind, Status
 
 if TYPE_CHECKING:
@@ -244,19 +244,28 @@ def compare(info: RunInfo, group: Group, other: Group) -> Comparison | None:
 
     None if there is none, if the first has no rank, or if their classes differ.
     """
-    if group.obstacle or group.precision != other.precision:
+    if group.obstacle:
         return None
+    logs = _known(metrics.TRAINING.log_ratio(*pair) for pair in paired(group, other))
+    return statistics.compare(logs, info.noise_floor, info.detect) if logs else None
+
+
+def paired(group: Group, other: Group) -> list[tuple[CellResult, CellResult]]:
+    """Return each cell of a backend with the one of another that it is held against, if that ranks.
+
+    None if their classes differ.
+    """
+    if group.precision != other.precision:
+        return []
     ranking = zip(other.cells, other.obstacles, strict=True)
     others = {cell.round: [cell] for cell, obstacle in ranking if not obstacle}
     for cell in other.further:
         others.get(cell.round, []).append(cell)
-    ratio = metrics.TRAINING
-    logs = _known(
-        ratio.log_ratio(cell, ratio.beside(cell, others[cell.round]))
+    return [
+        (cell, metrics.TRAINING.beside(cell, others[cell.round]))
         for cell in group.cells
         if cell.round in others
-    )
-    return statistics.compare(logs, info.noise_floor, info.detect) if logs else None
+    ]
 
 
 def _head(info: RunInfo, name: str, group: Group) -> Row:
@@ -338,8 +347,7 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
     if not times:
         return row
     unstable = ["unstable"] if statistics.is_unstable(times) else []
-    lost = [LOST.format(phase.heading) for phase in PHASES if phase.is_lost(*cells)]
-    remarks = dict.fromkeys([*unstable, *lost, *group.remarks])
+    remarks = dict.fromkeys([*unstable, *group.remarks])
     reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
@@ -356,7 +364,7 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
         "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
         **{name: nan if value is None else value for name, value in phases.items()},
-        "phases_us": sum(measured) if measured and not lost else nan,
+        "phases_us": sum(measured) if measured else nan,
         "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }

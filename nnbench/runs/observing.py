@@ -101,7 +101,7 @@ def fit_for_others(value: Any) -> Any:
     """Return an argument without what could help a backend whose cell still runs, or runs next."""
     match value:
         case Progress():
-            return msgspec.structs.replace(value, loss=None)
+            return msgspec.structs.replace(value, loss=None, parts=[])
         case EpochFinished(epoch=epoch):
             return EpochFinished(replace(epoch, losses=[], test_loss=None, accuracy=None, parts=[]))
         case _:

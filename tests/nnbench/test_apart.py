@@ -78,6 +78,7 @@ def test_observers_hear_of_a_seed_when_its_block_is_over(ran):
     while_it_runs = seen[:first]
     assert all(each.get("losses", []) == [] for each in while_it_runs)
     assert {each.get("loss") for each in while_it_runs} == {None}
+    assert {each.get("parts", 0) for each in while_it_runs} == {0}
     assert {"Ready", "Progress", "EpochFinished"} <= set(hooks)
     for each in seen[first:-1]:
         assert each["seed"] is not None

@@ -329,7 +329,7 @@ def test_terminal_shows_the_run_live(tmp_path):
     assert shown.startswith(HIDE_CURSOR)
     assert SHOW_CURSOR in shown
     assert COLOUR.search(shown)
-    assert "starting" in shown  # the bar of the cell
+    assert "sets up steady" in shown
     assert re.search(r"round 1 steady: 500 images in \S+ s, proved\r\n", shown)
     assert "\x1b" not in printed
     assert printed.split()[0] == "Accuracy"

@@ -272,6 +272,8 @@ def test_epochs_and_parts_add_up(trained):
     last = [event for event in events if isinstance(event, Progress)][-1]
     assert last.images == task.images
     assert last.train_s == pytest.approx(sum(epoch.train_s for epoch in run.epochs))
+    told = [part for event in events if isinstance(event, Progress) for part in event.parts]
+    assert told == [part for epoch in run.epochs for part in epoch.parts]
     assert run.complete
 
 

@@ -11,7 +11,7 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.catalog import Plugin
 from nnbench.contract.errors import PluginWarning
-from nnbench.records import EpochFinished, Progress
+from nnbench.records import EpochFinished, Part, Progress
 from nnbench.runs import observing
 from tests.cells import make_spec
 from tests.plugins.helpers import variables
@@ -41,14 +41,15 @@ def told(tmp_path, monkeypatch):
 @pytest.fixture
 def announce(make_info, make_cell, tmp_path):
     """Give a function that announces one cell of a run."""
-    epoch = make_cell().epochs[0]
+    part = Part(images=10, train_s=0.5, turn=3)
+    epoch = replace(make_cell().epochs[0], parts=[part])
 
     def all_events():
         info = make_info("numpy")
         catalog.notify("nnbench_run_started", run=info, folder=tmp_path)
         spec = make_spec()
         catalog.notify("nnbench_cell_started", spec=spec)
-        for event in (Progress(1, 10, 0.5, 0.25), EpochFinished(epoch)):
+        for event in (Progress(1, 10, 0.5, 0.25, [part]), EpochFinished(epoch)):
             catalog.notify("nnbench_cell_event", spec=spec, event=event)
         catalog.notify("nnbench_cell_finished", result=make_cell(seed=7))
         catalog.notify("nnbench_run_finished", run=info, folder=tmp_path)
@@ -56,13 +57,14 @@ def announce(make_info, make_cell, tmp_path):
     return all_events
 
 
-def test_nothing_of_a_loss_is_told_while_the_block_runs(told, announce):
+def test_nothing_of_losses_and_parts_is_told_while_the_block_runs(told, announce):
     with observing.told():
         announce()
     hooks = [each["hook"] for each in told()]
     assert hooks == ["run_started", "cell_started", "Progress", "EpochFinished", "cell_finished"]
     _, _, progress, epoch, finished = told()
     assert (progress["loss"], epoch["losses"]) == (None, [])
+    assert progress["parts"] == epoch["parts"] == 0
     assert (finished["seed"], finished["losses"]) == (7, [2.0, 1.0])
 
 
@@ -76,7 +78,7 @@ def test_own_observers_are_told_everything(observe, announce):
 
     observe(Own())
     announce()
-    assert [event.loss for event in seen[:1]] == [0.25]
+    assert [(event.loss, len(event.parts)) for event in seen[:1]] == [(0.25, 1)]
     assert seen[1].epoch.losses == [2.0, 1.0]
 
 

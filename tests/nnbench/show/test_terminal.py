@@ -1,18 +1,14 @@
 """Tables for the terminal: every width, every encoding, every name."""
 
 import io
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from nnbench.figures.columns import tables
-from nnbench.records import Failed, Finished, Progress, Ready, Status
 from nnbench.runs.run import Run
-from nnbench.show.terminal import Live, Plain, print_tables
+from nnbench.show.terminal import print_tables
 from nnbench.show.text import sheets
-from tests.cells import make_spec
 
 NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
 
@@ -101,82 +97,3 @@ def test_control_characters_do_nothing(nasty_run):
     text = show(nasty_run)
     assert all(line.isprintable() for line in text.splitlines())
     assert "broken: crashed: " in text.splitlines()[-1]
-
-
-def test_finished_cell_is_one_harmless_line_in_any_encoding(make_failed):
-    raw = io.BytesIO()
-    file = io.TextIOWrapper(raw, encoding="ascii")
-    cell = make_failed("bad", message="5 \N{MICRO SIGN}s\x1b[31m\nred é")
-    Plain(Console(file=file, width=20)).nnbench_cell_finished(cell)
-    file.flush()
-    assert raw.getvalue() == b"round 1 bad: crashed: 5 us [31m red ?\n"
-
-
-@pytest.fixture
-def live(make_info):
-    """Give the display of a run of three backends, and a function that says what its bars say."""
-    display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
-    display.nnbench_run_started(make_info("a", "b", "c"), Path("run"))
-    yield display, lambda: {t.description: t.fields["state"] for t in display.progress.tasks}
-    display.nnbench_run_finished()
-
-
-def test_trained_cells_wait_for_their_verdict(live, make_cell, make_failed):
-    display, states = live
-    setup = make_cell().setup
-    ended = [Finished(None, None, complete=True), Failed(Status.OOM, "MemoryError")]
-    for label, event in zip("ab", ended, strict=True):
-        spec = make_spec(label=label)
-        display.nnbench_cell_started(spec)
-        display.nnbench_cell_event(spec, Ready(setup))
-        display.nnbench_cell_event(spec, Progress(1, 50, 0.5, 2.0))
-        assert states()[label] == "epoch 1, 100 images/s, loss 2.0000"
-        display.nnbench_cell_event(spec, event)
-    assert states() == {
-        "run": "",
-        "a": "trained, waits for its verdict",
-        "b": "oom, waits for its verdict",
-    }
-    display.nnbench_cell_finished(make_cell("a"))
-    assert states() == {"run": "1 of 2 judged", "b": "oom, waits for its verdict"}
-    display.nnbench_cell_finished(make_failed("b"))
-    assert states() == {"run": ""}
-    assert display.progress.tasks[0].completed == 2
-
-
-@pytest.mark.parametrize("kind", [Plain, Live])
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({}, "states: 466 KiB a cut, 6.83 MiB or more a cell, kept in run/states"),
-        ({"epochs": 1}, "states: 466 KiB a cut, 1.37 MiB or more a cell, kept in run/states"),
-        ({"batch_size": None}, "states: 466 KiB a cut, 466 KiB or more a cell, kept in run/states"),
-    ],
-)
-def test_size_of_kept_states_is_said_once(make_info, make_cell, mnist, kind, changes, line):
-    text = io.StringIO()
-    display = kind(Console(file=text, width=100))
-    spec = make_spec(label="a", workload=replace(mnist, **changes))
-    setup = replace(make_cell().setup, parameters=39_760, epoch_images=60_000)
-    for is_kept in (True, False):
-        display.nnbench_run_started(make_info("a", keep_states=is_kept), Path("run"))
-        if kind is Live:
-            display.nnbench_cell_started(spec)
-        for _ in range(2):
-            display.nnbench_cell_event(spec, Ready(setup))
-    lines = [each for each in text.getvalue().splitlines() if each.startswith("states")]
-    assert lines == [line]
-
-
-def test_bar_is_that_of_the_last_attempt(live, make_cell):
-    display, states = live
-    spec = make_spec(label="a")
-    for _ in range(2):
-        display.nnbench_cell_started(spec)
-        display.nnbench_cell_event(spec, Finished(None, None, complete=True))
-    assert list(states()) == ["run", "a"]
-    display.nnbench_cell_finished(make_cell("a", final=False))
-    assert states() == {"run": "1 of 2 judged", "a": "trained, waits for its verdict"}
-    display.nnbench_cell_finished(make_cell("a", attempt=1))
-    assert states() == {"run": ""}
-    assert display.progress.tasks[0].completed == 1

@@ -82,7 +82,8 @@ def nnbench_cell_started(spec):
 def nnbench_cell_event(event):
     epoch = getattr(event, "epoch", None)
     loss = getattr(event, "loss", None)
-    see(type(event).__name__, loss=loss, losses=getattr(epoch, "losses", []))
+    parts = len(getattr(event, "parts", getattr(epoch, "parts", [])))
+    see(type(event).__name__, loss=loss, losses=getattr(epoch, "losses", []), parts=parts)
 
 
 @hookimpl

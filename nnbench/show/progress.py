@@ -1,0 +1,372 @@
+"""How a run goes on: an observer like any other, registered for the run.
+
+It is live on a terminal, and a line for each cell elsewhere. There the ratios so far are to be had from ``nnbench show``,
+which reads the folder of a run that goes on as that of any other.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from nnbench import catalog, records
+from nnbench.contract import hookimpl
+from nnbench.figures import columns
+from nnbench.figures.standings import Standing, UnderWay, standings
+from nnbench.proof import kept
+from nnbench.runs.run import Run
+from nnbench.show.terminal import fit, grid, plain, say
+from nnbench.show.text import bytes_text, cell_line, count, sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from rich.console import Console, RenderableType
+
+    from nnbench.figures.columns import Column, Row
+    from nnbench.figures.frames import Group
+    from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup, Status
+
+LOOK_S = 0.25  #: between two looks at how things stand, at least
+REST = 20  #: times as long as the last look took, likewise
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[None]:
+    """Show the runs within this context on a console."""
+    observer = Live(console) if console.is_terminal else Plain(console)
+    catalog.manager().register(observer, name=__name__)
+    try:
+        yield
+    finally:
+        catalog.manager().unregister(observer)
+
+
+class Plain:
+    """One line for each finished cell, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.states: Path | None = None  # where they will be kept, until their size was said
+
+    @hookimpl
+    def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
+        """Remember whether states are kept."""
+        self.states = folder / kept.FOLDER if run.keep_states else None
+
+    @hookimpl
+    def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
+        """Say how large the states will be that are kept, when the first cell is set up."""
+        if isinstance(event, records.Ready) and self.states:
+            say(self.console, states_line(self.states, spec, event.setup))
+            self.states = None
+
+    @hookimpl
+    def nnbench_cell_finished(self, result: CellResult) -> None:
+        """Print what became of the cell."""
+        say(self.console, cell_line(result))
+
+
+def states_line(folder: Path, spec: CellSpec, setup: Setup) -> str:
+    """Say how large the states of a cell will be; what rounding allows may cut an epoch more often."""
+    workload = spec.workload
+    size = kept.cut_size(setup.parameters, has_moments=workload.optimizer.keeps_moments)
+    epoch_steps = math.ceil(setup.epoch_images / (workload.batch_size or setup.epoch_images))
+    cuts = kept.least_cuts(workload.epochs, epoch_steps)
+    return f"states: {bytes_text(size)} a cut, {bytes_text(size * cuts)} or more a cell, kept in {folder}"
+
+
+class Live(Plain):
+    """The finished cells, and below them a bar for the run and how its backends stand.
+
+    What takes time is done when an event comes, since then no timed call is running. All that goes on beside
+    one is that the terminal is drawn, four times a second.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self.task = self.bar.add_task("run", state="starts")
+        self.rounds: dict[int, Round] = {}  # under way: an executor may have several
+        self.latest: Round | None = None  # which is shown
+        self.over = 0  # cells
+        self.clock = Clock()
+        self.next_look = 0.0
+
+    @hookimpl
+    def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
+        """Show the bar, and import what intervals need before anything is timed."""
+        super().nnbench_run_started(run, folder)
+        self.bar.update(self.task, total=len(run.backends) * run.rounds)
+        self.bar.start()
+        self.run = Run(run, folder=folder)
+        _ = self.run.cells  # of before, if it is resumed
+        self.groups = self._groups()
+        importlib.import_module("scipy.stats")
+
+    def _groups(self) -> dict[str, Group]:
+        from nnbench.figures import frames
+
+        return frames.groups(self.run.info, self.run.cells, self.run.further)
+
+    @hookimpl
+    def nnbench_run_finished(self) -> None:
+        """Take it all away; the lines of finished cells stay."""
+        self.bar.stop()
+
+    @hookimpl
+    def nnbench_cell_started(self, spec: CellSpec) -> None:
+        """Show the cell, or another attempt at it; all are kept of a baseline that comes once more in turns."""
+        if spec.round not in self.rounds:
+            self.rounds = {number: each for number, each in self.rounds.items() if not each.is_over}
+            self.rounds[spec.round] = Round(spec.round)
+            self.clock.begin()
+        self.latest = self.rounds[spec.round]
+        attempts = self.latest.cells.setdefault(spec.label, [])
+        if not (self.run.info.turns and spec.label == self.run.info.baseline):
+            attempts.clear()
+        attempts.append(UnderWay(spec))
+        self.look()
+
+    @hookimpl
+    def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
+        """Show what it tells; of what comes often, now and then."""
+        super().nnbench_cell_event(spec, event)
+        self.rounds[spec.round].cells[spec.label][-1].take_in(event)
+        is_often = isinstance(event, records.Progress)
+        if is_often:
+            self.clock.train()
+        if not is_often or monotonic() >= self.next_look:
+            self.look()
+
+    @hookimpl
+    def nnbench_cell_finished(self, result: CellResult) -> None:
+        """Replace the cell by a line, and count it in."""
+        self.run.add(result)
+        self.groups = self._groups()
+        if result.final and result.round in self.rounds:
+            self.rounds[result.round].judged[result.backend] = result.status
+            self.over += 1
+        super().nnbench_cell_finished(result)
+        self.look()
+
+    @hookimpl
+    def nnbench_cell_kept(self) -> None:
+        """Move the bar."""
+        self.over += 1
+        self.look()
+
+    def look(self) -> None:
+        """Find out how things stand, and show it; then rest from it."""
+        start, info, encoding = monotonic(), self.run.info, self.console.encoding
+        if round_ := self.latest:
+            found = standings(info, self.groups, round_.results)
+            rows: list[Row] = [round_.line(standing) for standing in found]
+            shown = fit(live_columns(info), [*rows, WIDEST], self.console.width)
+            table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
+            self.bar.below = (table, Text(plain(self.outlook(found, round_), encoding), "dim"))
+            head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
+            self.bar.update(self.task, description=head, state=plain(state, encoding))
+        done = self.over + sum(each.unjudged for each in self.rounds.values())
+        self.bar.update(self.task, completed=done)
+        self.next_look = monotonic() + max(LOOK_S, REST * (monotonic() - start))
+
+    def outlook(self, found: Iterable[Standing], round_: Round) -> str:
+        """Say what is still to come, how long it may take, and what is provisional."""
+        info = self.run.info
+        to_come = info.rounds - round_.number - 1
+        said = count(to_come, "more round") if to_come else "the last round"
+        said += " at most" if info.detect and to_come else ""
+        left_s = self.clock.left_s(to_come, round_)
+        if left_s is not None and left_s >= 1:
+            said += f", {'about' if self.clock.blocks else 'more than'} {duration(left_s)} left"
+        others = [each for each in found if each.backend != info.baseline]
+        if any(each.ratio is not None and each.rounds < 2 for each in others):
+            said += "; ratios of one round are provisional"
+        return said
+
+
+@dataclass
+class Round:
+    """A block that runs."""
+
+    number: int
+    cells: dict[str, list[UnderWay]] = field(default_factory=dict)  #: attempts by label
+    judged: dict[str, Status] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that has begun is judged."""
+        return self.judged.keys() >= self.cells.keys()
+
+    @property
+    def unjudged(self) -> float:
+        """What the cells that are not judged come to, in cells."""
+        return sum(own[-1].share for label, own in self.cells.items() if label not in self.judged)
+
+    @property
+    def results(self) -> dict[str, list[CellResult]]:
+        """What there is of its cells so far."""
+        return {label: [each.result for each in own] for label, own in self.cells.items()}
+
+    def line(self, standing: Standing) -> Line:
+        """Return what the table says of a backend."""
+        label = standing.backend
+        cell = self.cells[label][-1] if label in self.cells else None
+        last = cell.latest if cell else None
+        if label in self.judged:
+            now = f"judged: {self.judged[label]}"
+        else:
+            now = stage(cell) if cell else "waits"
+        return Line(
+            standing=standing,
+            of=basis(standing),
+            images_per_s=last.images / last.train_s if last and last.train_s > 0 else None,
+            loss=last.loss if last else None,
+            now=now,
+        )
+
+    def state(self, info: RunInfo) -> str:
+        """Say what is waited for."""
+        if self.judged:
+            return f"{len(self.judged)} of {len(self.cells)} judged"
+        going = [own[-1] for own in self.cells.values() if not own[-1].ended]
+        if not going:
+            return f"{count(len(self.cells), 'cell')} to be judged"
+        if starting := [each for each in going if not each.ready]:
+            return f"sets up {starting[0].spec.label}"
+        if all(each.share == 1 for each in going):
+            return "phases of a step"
+        return "all train in turns" if info.turns else f"trains {going[0].spec.label}"
+
+
+class Bar(Progress):
+    """A bar with something below it."""
+
+    below: tuple[RenderableType, ...] = ()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield both."""
+        yield from super().get_renderables()
+        yield from self.below
+
+
+class Line(NamedTuple):
+    """A row of the table."""
+
+    standing: Standing
+    of: str
+    images_per_s: float | None
+    loss: float | None
+    now: str
+
+
+#: A row that needs as much room as others may, so that columns do not come and go.
+WIDEST = Line(
+    Standing("", 1.23, 1.23, 1.23), "100 turns", 1_000_000.0, loss=0.1, now="epoch 10, 100%"
+)
+
+
+class Clock:
+    """Estimates how long a run will take."""
+
+    def __init__(self) -> None:
+        self.blocks = 0  # that are over
+        self.began: float | None = None  # the first one
+        self.block = 0.0  # when the one that runs began
+        self.trains: float | None = None  # since when
+
+    def begin(self) -> None:
+        """Note that a block begins."""
+        self.block, self.trains = monotonic(), None
+        if self.began is None:
+            self.began = self.block
+        else:
+            self.blocks += 1
+
+    def train(self) -> None:
+        """Note that its cells train."""
+        if self.trains is None:
+            self.trains = monotonic()
+
+    def left_s(self, to_come: int, round_: Round) -> float | None:
+        """Return seconds until a block, and so many more, are over; None if nothing is known.
+
+        They will take what those before took. Of the first one there is only what is left of the
+        trainings that were begun, so it is the least that it can be.
+        """
+        now = monotonic()
+        spent = now - self.block
+        if self.blocks and self.began is not None:
+            took = (self.block - self.began) / self.blocks
+            return max(0.0, took - spent) + to_come * took
+        last = [own[-1] for own in round_.cells.values()]
+        known = [(each.latest.train_s, each.share) for each in last if each.latest]
+        if not known or self.trains is None:
+            return None
+        trained = sum(train_s for train_s, _ in known)
+        rest = sum(train_s * (1 - share) / share for train_s, share in known if share)
+        left = (now - self.trains) * rest / trained if trained else 0.0
+        return left + to_come * (spent + left)
+
+
+def live_columns(info: RunInfo) -> list[Column]:
+    """Return the columns of the table while a run goes on, those of the tables among them."""
+
+    def of(standing_column: Column) -> Column:
+        return standing_column._replace(text=lambda row: standing_column.text(row.standing))
+
+    return [
+        *(of(columns.column(info, name)) for name in ("backend", "ratio", "interval")),
+        columns.plain("of", "of"),
+        columns.plain("images_per_s", "images/s", ",.0f")._replace(drop=2),
+        columns.plain("loss", "loss", ".4f")._replace(drop=1),
+        columns.plain("now", "now", wraps=True),
+    ]
+
+
+def basis(standing: Standing) -> str:
+    """Say what a ratio is made of, or why there is none."""
+    if standing.turns:
+        return count(standing.turns, "turn")
+    return count(standing.rounds, "round") if standing.rounds else standing.no_rank
+
+
+def stage(cell: UnderWay) -> str:
+    """Say where a cell stands until it is judged."""
+    match cell:
+        case UnderWay(ended=records.Failed(status=status)):
+            return f"{status}, to be judged"
+        case UnderWay(ended=records.Finished()):
+            return "to be judged"
+        case UnderWay(latest=records.Progress(epoch=epoch, loss=loss)):
+            return f"epoch {epoch}, {cell.share:.0%}{', not finite' if loss is None else ''}"
+        case UnderWay(ready=None):
+            return "sets up"
+        case _:
+            return "ready"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit in which it has two digits."""
+    for unit, size in (("s", 1.0), ("min", 60.0)):
+        if seconds < 100 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.0f} h"
