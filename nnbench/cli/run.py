@@ -141,6 +141,7 @@ def execute(
     from nnbench.runs import schedule
     from nnbench.show import text
     from nnbench.show.progress import shown
+    from nnbench.show.terminal import say
 
     console = Console(stderr=True)
     start = schedule.resume if is_resumed else schedule.run
@@ -159,7 +160,8 @@ def execute(
     except Terminated:
         interruption = ExitCode.TERMINATED
     if interruption:
-        console.print("interrupted; the finished cells are kept")
+        made = f": {text.rounds_made(runs[0])}" if runs and runs[0].cells else ""
+        say(console, f"interrupted; the finished cells are kept{made}")
         if not runs:
             return interruption
     code = conclude(runs[0])

@@ -123,6 +123,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
+def rounds_made(run: Run) -> str:
+    """Say of how many rounds there is a cell of each backend."""
+    by_count: dict[int, list[str]] = {}
+    for label in run.info.backends:
+        by_count.setdefault(len(run.of(label)), []).append(label)
+    most, *fewer = sorted(by_count, reverse=True)
+    said = [f"{most} of {count(run.info.rounds, 'round')} of {', '.join(by_count[most])}"]
+    return "; ".join([*said, *(f"{each} of {', '.join(by_count[each])}" for each in fewer)])
+
+
 def one_line(text: str) -> str:
     """Return a text with spaces for line breaks and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

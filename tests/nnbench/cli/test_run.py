@@ -244,7 +244,10 @@ def test_signal_keeps_the_finished_cells(tmp_path, mark, number, code, first):
     process.send_signal(number)
     shown, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert errors.splitlines()[-1] == "interrupted; the finished cells are kept"
+    told = errors.splitlines()[-1]
+    made, others = told.removeprefix("interrupted; the finished cells are kept: ").split("; ")
+    assert made == f"1 of 1 round of {first}"
+    assert others.startswith("0 of ")
     check_interrupted(folder, shown, mark, first)
 
 

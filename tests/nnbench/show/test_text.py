@@ -215,13 +215,6 @@ def test_phases_that_do_not_add_up_are_marked(write_run, make_cell):
     assert texts("remarks", run)[0] == PHASES_WORD
 
 
-def test_a_phase_that_is_lost_in_noise_is_a_dash_with_its_reason(write_run, make_cell):
-    phases = replace(make_cell().phases, backprop_us=[0.0])
-    run = Run.open(write_run(make_cell(flags=[PHASES_WORD], phases=phases)))
-    assert (texts("backprop", run), texts("sum", run)) == (["–"], ["–"])
-    assert texts("remarks", run)[0].startswith("backprop is lost in noise: ")
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -325,3 +318,12 @@ def test_accuracy_in_another_class_says_which(write_run, make_straying):
     run = Run.open(write_run(*cells))
     assert texts("accuracy is", run) == [MISSING, "in tf32"]
     assert text.notes(run.frame) == []
+
+
+def test_rounds_that_were_made_are_told_of_each_backend(make_cell, make_info):
+    cells = [
+        make_cell(name, round=i) for name, n in {"a": 2, "b": 1, "c": 2}.items() for i in range(n)
+    ]
+    run = Run(make_info("a", "b", "c", "d", rounds=3), cells)
+    assert text.rounds_made(run) == "2 of 3 rounds of a, c; 1 of b; 0 of d"
+    assert text.rounds_made(Run(make_info("a"), cells[:1])) == "1 of 1 round of a"
