@@ -221,6 +221,9 @@ class Setup:
     nonzero_share: float = 1.0  #: of the inputs that the backend computes with
     pace_s: float = 1.0  #: seconds a step, of the warm-up
     kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
+    recorded: dict[str, str] = field(
+        default_factory=dict
+    )  #: what the backend wants to be known of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -485,6 +488,9 @@ class RunInfo:
     command: str
     points: Annotated[list[Point], msgspec.Meta(min_length=1)]
     backends: dict[str, str]  #: label: summary, of those that some machine can run
+    plugins: dict[str, str] = field(
+        default_factory=dict
+    )  #: label: distribution and version of the plugin
     required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
@@ -519,6 +525,17 @@ class RunInfo:
     def environment(self) -> Environment:
         """Hardware and software of the machine."""
         return self.machine.environment
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of all that took part: libraries, and the distributions of the plugins."""
+        found: dict[str, set[str]] = {}
+        for origin in self.plugins.values():
+            distribution, _, version = origin.rpartition(" ")
+            found.setdefault(distribution, set()).add(version)
+        others = found.keys() - self.environment.versions.keys() - {*OWN_NAMES}
+        plugins = {name: " and ".join(sorted(found[name])) for name in sorted(others)}
+        return self.environment.versions | plugins
 
     @property
     def noise_floor(self) -> float:

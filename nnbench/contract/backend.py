@@ -71,6 +71,9 @@ class Backend:
         Distributions whose versions the results record; those in ``requires`` if it is empty.
     environment
         Names of the environment variables that it reads.
+    record
+        What else the results shall say of it, as texts by name: a git hash, a compiler, a BLAS.
+        Called as ``record(network)`` in the process of a cell, once, when it is ready to train.
     device
         Where it trains.
     precision
@@ -92,6 +95,7 @@ class Backend:
     options: Mapping[str, Option] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    record: Callable[[Model[Any, Any]], Mapping[str, str]] = lambda _network: {}
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Precision = "float32"
     skips_zeros: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from abc import ABC, abstractmethod
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ from nnbench.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from nnbench.contract.backend import Backend
@@ -355,17 +356,29 @@ def _spec(block: Block, entry: Entry, held: Held) -> CellSpec:
     asked = {f.name: said[f.name] for f in fields(CellSpec) if f.name in said}
     threads = entry.threads or block.threads
     seed = block.seed if block.open_seed else None
-    more = {"seed": seed, "threads": threads, "cpus": held.cpus(threads), "plugin": _plugin(entry)}
+    more = {"seed": seed, "threads": threads, "cpus": held.cpus(threads), "plugin": _limit(entry)}
     return CellSpec(**{**asked, **more})
 
 
-def _plugin(entry: Entry) -> str | None:
+def _limit(entry: Entry) -> str | None:
     """Return the one plugin that the worker has to load: others could meddle with it."""
+    with _known_to(entry):
+        plugin = catalog.owner("backends", entry.backend)
+        return catalog.limit_to(plugin) if plugin else None
+
+
+def origin(entry: Entry) -> str | None:
+    """Return the distribution and version of the plugin that brings a backend."""
+    with _known_to(entry):
+        plugin = catalog.owner("backends", entry.backend)
+        return plugin.origin if plugin else None
+
+
+def _known_to(entry: Entry) -> AbstractContextManager[None]:
+    """Rely on what is listed by the interpreter of an entry, if it has its own."""
     if entry.python:
-        with catalog.relying_on(interpreters.examine(entry.python).listing):
-            return _plugin(replace(entry, python=None))
-    plugin = catalog.owner("backends", entry.backend)
-    return catalog.limit_to(plugin) if plugin else None
+        return catalog.relying_on(interpreters.examine(entry.python).listing)
+    return nullcontext()
 
 
 def _import_libraries() -> None:

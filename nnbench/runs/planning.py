@@ -107,6 +107,7 @@ def make(
         command=command,
         points=[point],
         backends=labels,
+        plugins=_origins([entry for entry in entries if entry.label in labels]),
         required=required,
         baseline=baseline,
         rounds=rounds,
@@ -146,8 +147,19 @@ def resume(folder: Path) -> Plan:
         if name in info.machines:
             check_environment(folder, info.machines[name].environment, machine.environment)
     refuse_unavailable(info.backends, unavailable_on_all(machines))
+    for label, here in _origins(entries).items():
+        before = info.plugins.get(label, here)
+        is_own = {each.rpartition(" ")[0] for each in (before, here)} <= {*OWN_NAMES}
+        if before != here and not is_own:  # of nnbench itself, there is a warning already
+            text = f"{label} was started with {before}, and goes on with {here}"
+            warnings.warn(text, ResumeWarning, stacklevel=2)
     warn(machines)
     return Plan(info, entries, executor)
+
+
+def _origins(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the distribution and version of the plugin of each entry, by its label."""
+    return {each.label: text for each in entries if (text := executors.origin(each))}
 
 
 def check_environment(folder: Path, before: Environment, here: Environment) -> None:

@@ -52,6 +52,11 @@ class Run:
         #: The last attempt at each block that has a cell, by point and round, of a run that goes on.
         self.attempted: dict[tuple[int, int], int] = {}
 
+    def recorded(self, label: str) -> dict[str, str]:
+        """Return what a backend wanted to be known of it, as its last cell said that it is."""
+        said = [cell.setup.recorded for cell in self.of(label) if cell.setup]
+        return said[-1] if said else {}
+
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the run in a folder.

@@ -205,10 +205,19 @@ def facts(run: Run) -> dict[str, dict[str, str]]:
             "GPUs": _spell(e.gpus),
             "system": e.system,
             "Python": e.python,
-            **e.versions,
+            **info.versions,
             "commit": _spell(e.git),
             "fingerprint": e.fingerprint,
         },
+        **({"What backends say of themselves": said} if (said := _recorded(run)) else {}),
+    }
+
+
+def _recorded(run: Run) -> dict[str, str]:
+    return {
+        f"{label}: {name}": text
+        for label in run.info.backends
+        for name, text in run.recorded(label).items()
     }
 
 

@@ -178,7 +178,7 @@ def bullets(lines: Iterable[str]) -> str:
 def caption(info: RunInfo) -> str:
     """Say in one paragraph of Markdown what was run, and where."""
     e = info.environment
-    versions = ", ".join(f"{name} {version}" for name, version in e.versions.items())
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
     machine = "; ".join([f"{e.cpu}, {e.usable_cores} cores", *e.gpus])
     rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
     seed = "random seeds" if info.seed is None else f"seed {info.seed}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from time import perf_counter, sleep
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.backend import Model
+    from nnbench.contract.backend import Backend, Model
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.records import Command, Handicap
 
@@ -56,6 +56,7 @@ WARM_UP_GROWTH = 16  #: of a call at most, since a short one tells little of the
 WARM_UP_SEED = (
     1 << 64
 )  #: more than a run's can be: training meets neither its parameters nor its order
+RECORDED, LENGTH = 30, 300  #: texts that a backend may record, and their characters
 BATCH_SIZE = 1000  #: of ``predict`` on the test split; it has no effect on the result
 
 
@@ -187,7 +188,8 @@ def prepare(job: Job, send: Send) -> Trainer:
     marks.append(perf_counter())
     gc.collect()
     gc.freeze()  # what exists by now is not the backend's garbage
-    send(Ready(make_setup(job, len(train.inputs), pace_s, *np.diff(marks).tolist())))
+    setup = make_setup(job, len(train.inputs), pace_s, *np.diff(marks).tolist())
+    send(Ready(replace(setup, recorded=recorded(backend, network))))
     return trainer
 
 
@@ -264,6 +266,17 @@ def make_setup(
         kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
         pace_s=pace_s,
     )
+
+
+def recorded(backend: Backend, network: Model[Any, Any]) -> dict[str, str]:
+    """Return what the backend wants to be known of it: short texts, or why it could not say."""
+    try:
+        found = [*backend.record(network).items()][:RECORDED]
+    except Exception as error:  # noqa: BLE001 - it is no reason not to train
+        found = [("not recorded", catalog.shorten(error))]
+    return {
+        " ".join(f"{name}".split()): " ".join(f"{text}".split())[:LENGTH] for name, text in found
+    }
 
 
 def peak_memory_bytes() -> int:

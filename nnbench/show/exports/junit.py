@@ -94,7 +94,8 @@ def suite(run: Run, label: str, cells: Sequence[CellResult]) -> ET.Element:
     name = f"{info.workload.name}.{label}"
     made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(run, cells))
     e, properties = info.environment, element("properties")
-    facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **e.versions}
+    facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **info.versions}
+    facts |= run.recorded(label)
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
     made.append(properties)
     for cell in cells:

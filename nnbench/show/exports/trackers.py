@@ -109,7 +109,7 @@ def to_pytest_benchmark(run: Run) -> bytes:
             "python_implementation_version": version,
             "python_version": version,
             "cpu": {"brand_raw": e.cpu, "count": e.logical_cores},
-            "versions": e.versions,
+            "versions": info.versions,
         },
         "commit_info": commit(e.git),
         "benchmarks": [
@@ -122,6 +122,7 @@ def to_pytest_benchmark(run: Run) -> bytes:
                 "extra_info": {
                     "threads": info.threads,
                     "accuracies": [metrics.accuracy(cell) for cell in run.of(row.backend)],
+                    "recorded": run.recorded(row.backend),
                 },
                 "options": {},
                 "stats": statistics(times),

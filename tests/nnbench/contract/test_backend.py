@@ -1,6 +1,7 @@
 """What a backend may declare, and what becomes of it: in the list, in a run, in the suite."""
 
 import inspect
+import json
 import re
 from dataclasses import fields
 from functools import partial
@@ -170,3 +171,27 @@ def test_every_field_is_explained_to_authors():
     table = page.read_text("utf-8").partition("### What a backend says of itself")[2]
     for field in fields(Backend):
         assert re.search(rf"^\|[^|]*`{field.name}\b", table, re.MULTILINE), field.name
+
+
+def test_what_brings_a_backend_and_what_it_records_stand_in_the_results(tmp_path):
+    folder, env = tmp_path / "run", environment("recording")
+    done = run(folder, env, "recording", "failing", "numpy")
+    assert done.returncode == 0, done.stderr
+    info = json.loads((folder / "run.json").read_text("utf-8"))
+    own = f"nnbench-harness {distributions.versions(['nnbench-harness'])['nnbench-harness']}"
+    plugin = "nnbench-recording 1.5"
+    assert info["plugins"] == {"recording": plugin, "failing": plugin, "numpy": own}
+    recorded = {cell.backend: cell.setup.recorded for cell in read_final(folder)}
+    assert recorded == {
+        "recording": {"compiler": "tcc 0.9", "network": "NumpyNetwork", "count": "3"},
+        "failing": {"not recorded": "OSError: no git here"},
+        "numpy": {},
+    }
+    assert plugin in nnbench("show", folder, "--format", "md", env=env).stdout
+    page = nnbench("report", folder, "--output", tmp_path / "page.html", env=env)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert page.returncode == 0
+    assert all(each in text for each in ("nnbench-recording", "recording: compiler", "tcc 0.9"))
+    junit = nnbench("export", folder, "--to", "junit", env=env).stdout
+    assert '<property name="nnbench-recording" value="1.5"' in junit
+    assert '<property name="compiler" value="tcc 0.9"' in junit

@@ -1,12 +1,13 @@
 """A run is planned before it starts, and an interrupted one goes on as it was planned."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
 
 from nnbench import Backend, Option, catalog, records
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
-from nnbench.execution import machine
+from nnbench.execution import executor, machine
 from nnbench.execution.machine import MachineWarning
 from nnbench.runs import planning, store
 from nnbench.runs.planning import ResumeWarning
@@ -99,6 +100,29 @@ def test_other_nnbench_is_a_warning(start, monkeypatch, changes, now):
     before = "nnbench 0.1 in a folder at no commit"
     (warning,) = caught
     assert str(warning.message) == f"{folder} was started with {before}, and goes on with {now}"
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "warns"),
+    [
+        ("nnbench-mine 8", "nnbench-mine 9", True),
+        ("nnbench-harness 9", "nnbench-mine 9", True),
+        ("nnbench-mine 9", "nnbench-mine 9", False),
+        ("nnbench-harness 8", "nnbench-harness 9", False),
+        (None, "nnbench-mine 9", False),
+    ],
+)
+def test_another_version_of_a_plugin_is_a_warning(start, monkeypatch, before, here, warns):
+    folder, info = start()
+    written = replace(info, plugins=dict.fromkeys(info.backends, before) if before else {})
+    monkeypatch.setattr(store, "read_info", lambda _folder: written)
+    monkeypatch.setattr(executor, "origin", lambda _entry: here)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        planning.resume(folder)
+    end = f" was started with {before}, and goes on with {here}"
+    expected = [f"{label}{end}" for label in info.backends] if warns else []
+    assert [str(warning.message) for warning in caught] == expected
 
 
 def test_versions_are_those_that_the_run_depends_on(start, monkeypatch):
