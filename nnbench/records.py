@@ -492,6 +492,7 @@ class RunInfo:
         default_factory=dict
     )  #: label: distribution and version of the plugin
     required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
+    require_all: bool = False  #: whether one of these that does not train the workload is a failure
     baseline: str  #: the label whose time is 1 in ratios
     rounds: int
     seed: int | None  #: of the first round; None draws one for each, which its cells then have

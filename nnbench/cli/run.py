@@ -179,8 +179,20 @@ def conclude(run: Run) -> ExitCode:
     info = run.info
     if info.detect:
         say_what_is_undecided(run)
-    code = judge.exit_code(run.cells, info.required, require_proof=info.require_proof)
+    say_what_was_left_out(run)
+    required = info.required if info.require_all else ()
+    code = judge.exit_code(run.cells, required, require_proof=info.require_proof)
     return gravest([code, ExitCode.ACCURACY if run.strays else None])
+
+
+def say_what_was_left_out(run: Run) -> None:
+    """Say which backends were named and do not train this workload."""
+    from nnbench.records import Status
+
+    for name in run.info.required:
+        for cell in run.of(name):
+            if cell.status is Status.SKIPPED:
+                click.echo(f"nnbench: note: {name} was left out: {cell.message}", err=True)
 
 
 def say_what_is_undecided(run: Run) -> None:

@@ -123,6 +123,9 @@ class RunTable:
         default=False,
         in_file="end with 6 if a step of a backend was not proved",
     )
+    require_all: bool | None = option(
+        "End with 4 if a backend that was named does not train this workload.", default=False
+    )
     whole: bool | None = option(
         "Train each backend of a round from its start to its end, one after the other, and again where "
         "it was disturbed; not all in turns, part by part.",

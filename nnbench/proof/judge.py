@@ -492,8 +492,8 @@ def exit_code(
     cells
         The attempt at each cell that counts.
     required
-        The backends that the user named: one of them that turns out to be unavailable has failed,
-        whereas among "all" it is only skipped.
+        The backends that must train: one of them that turns out to be unavailable has failed,
+        whereas any other is only skipped.
     require_proof
         Whether a cell of which a step was not proved has failed.
     """

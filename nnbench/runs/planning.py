@@ -72,6 +72,7 @@ def make(
     proof: ProofMode = "sampled",
     keep_states: bool = False,
     require_proof: bool = False,
+    require_all: bool = False,
     detect: float | None = None,
     whole: bool = False,
 ) -> Plan:
@@ -115,6 +116,7 @@ def make(
         proof=proof,
         keep_states=keep_states,
         require_proof=require_proof,
+        require_all=require_all,
         detect=detect,
         turns=not whole,
         budget_s=budget,

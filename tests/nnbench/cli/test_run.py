@@ -125,8 +125,9 @@ def test_no_process_survives(faulty_run):
     assert faulty_run[2] == []
 
 
-def test_only_one_line_for_each_cell_goes_to_standard_error(faulty_run, cells):
-    warning, *lines = faulty_run[0].stderr.splitlines()
+def test_a_line_for_each_cell_and_who_was_left_out_go_to_standard_error(faulty_run, cells):
+    warning, *lines, note = faulty_run[0].stderr.splitlines()
+    assert note.startswith("nnbench: note: unavailable-in-create was left out: ")
     assert warning.startswith("nnbench: warning: plugin 'unimportable' of nnbench-unimportable 1.0")
     heads = [line.split(":")[0] for line in lines]
     assert heads == [f"round 1 {backend}" for backend in cells]
@@ -168,6 +169,18 @@ def test_worst_cell_decides_the_exit_code(cells, backends, code):
 def test_named_backend_that_is_unavailable_has_failed(cells):
     skipped = cells["unavailable-in-create"]
     assert judge.exit_code([cells["steady"], skipped], required={skipped.backend}) == 4
+
+
+@pytest.mark.parametrize(
+    ("others", "more", "code"),
+    [(["steady"], [], 0), ([], [], 5), (["steady"], ["--require-all"], 4)],
+)
+def test_named_backend_that_does_not_train_this_is_left_out(tmp_path, others, more, code):
+    command = arguments(tmp_path / "run", *others, "unavailable-in-create")
+    done = nnbench(*command, "--no-progress", "--proof", "off", *more, env=environment("faulty"))
+    assert done.returncode == code
+    reason = "the library finds no device"
+    assert done.stderr == f"nnbench: note: unavailable-in-create was left out: {reason}\n"
 
 
 def test_nothing_is_shown_without_progress(tmp_path):
