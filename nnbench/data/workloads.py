@@ -112,6 +112,13 @@ def nnbench_workloads() -> Sequence[Workload]:
         hidden=(50,),
         target_accuracy=0.961,
     )
+    sgd = dataclasses.replace(
+        mnist,
+        name="mnist-sgd",
+        summary="784-50-10, ReLU, gradient descent, to 95% in up to 5 epochs",
+        optimizer=Optimizer(kind="sgd", learning_rate=0.1),
+        target_accuracy=0.95,
+    )
     lesson5 = dataclasses.replace(
         mnist,
         name="mnist-lesson5",
@@ -153,4 +160,4 @@ def nnbench_workloads() -> Sequence[Workload]:
         shuffle=False,
         initial="normal",
     )
-    return [mnist, lesson5, sigmoid, wide, toy]
+    return [mnist, sgd, lesson5, sigmoid, wide, toy]

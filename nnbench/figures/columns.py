@@ -170,7 +170,7 @@ def _verdict(row: Row) -> str:
 def _phases(row: Row) -> str:
     """Write the sum of the phases, marked where it cannot be what a step was made of."""
     total = written(row, "phases_us", ",.0f")
-    return f"{total} (own word)" if value(row, "phases_word") else total
+    return f"{total} (own word)" if value(row, "phases_word") and total != MISSING else total
 
 
 def _deviation_columns() -> Iterator[Column]:

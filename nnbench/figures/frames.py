@@ -20,7 +20,7 @@ import pandas as pd
 
 from nnbench.contract.backend import Precision
 from nnbench.figures import accuracies, metrics, statistics
-from nnbench.figures.metrics import PARTS, PHASES, PHASES_WORD
+from nnbench.figures.metrics import LOST, PARTS, PHASES, PHASES_WORD
 from nnbench.records import Deviations, Kind, Status
 
 if TYPE_CHECKING:
@@ -347,7 +347,8 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
     if not times:
         return row
     unstable = ["unstable"] if statistics.is_unstable(times) else []
-    remarks = dict.fromkeys([*unstable, *group.remarks])
+    lost = [LOST.format(phase.heading) for phase in PHASES if phase.is_lost(*cells)]
+    remarks = dict.fromkeys([*unstable, *lost, *group.remarks])
     reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
@@ -364,7 +365,7 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
         "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
         **{name: nan if value is None else value for name, value in phases.items()},
-        "phases_us": sum(measured) if measured else nan,
+        "phases_us": sum(measured) if measured and not lost else nan,
         "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }

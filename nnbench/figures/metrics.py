@@ -29,6 +29,7 @@ class Scale(Enum):
 #: The flag of a cell whose phases cannot be what its steps were made of.
 PHASES_WORD = "phases are the backend's own word: they do not add up"
 CALM = 0.03  #: by how much slower than usual a turn may be, and still count half
+LOST = "{} is lost in noise: a step took no longer with it than without"
 PARTS = ("setup_s", "transfer_s", "warmup_s")
 #: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): of "light", on which dark text can
 #: be read.
@@ -43,9 +44,20 @@ class Phase(NamedTuple):
     color: str
 
     def of(self, *cells: CellResult) -> float | None:
-        """Return the median over all values of some cells; None if there are none, as in older runs."""
-        values = [v for cell in cells if cell.phases for v in getattr(cell.phases, self.field)]
-        return median(values) if values else None
+        """Return the median over all values of some cells.
+
+        None if there are none, as in older runs, or if it is lost in noise.
+        """
+        values = self._values(cells)
+        return (median(values) or None) if values else None
+
+    def is_lost(self, *cells: CellResult) -> bool:
+        """Tell whether it is a difference that came out as nothing, or less, half of the times."""
+        values = self._values(cells)
+        return bool(values) and not median(values)
+
+    def _values(self, cells: Sequence[CellResult]) -> list[float]:
+        return [v for cell in cells if cell.phases for v in getattr(cell.phases, self.field)]
 
 
 PHASES = tuple(

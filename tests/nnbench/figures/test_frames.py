@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nnbench.figures import frames, metrics
+from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
 from nnbench.records import Deviations, Status
 
@@ -114,6 +115,21 @@ def test_phases_are_medians_of_all_their_values(make_info, rounds):
     row = timing(make_info(), rounds("numpy", 1.0, 1.0)).iloc[0]
     assert [row[name] for name in PHASES] == [2.0, 10.0, 20.0, 5.0]
     assert row.phases_us == 37.0
+
+
+@pytest.mark.parametrize("backprop_us", [[0.0], [0.0, 0.0, 7.0]])
+def test_a_phase_that_is_lost_in_noise_is_missing_and_said(make_info, make_cell, backprop_us):
+    phases = replace(make_cell().phases, backprop_us=backprop_us)
+    row = timing(make_info(), [make_cell(phases=phases)]).iloc[0]
+    assert row[["backprop_us", "phases_us"]].isna().all()
+    assert row.feedforward_us == 10.0
+    assert row.remarks == LOST.format("backprop")
+
+
+def test_a_phase_that_is_lost_less_than_half_of_the_times_has_its_median(make_info, make_cell):
+    phases = replace(make_cell().phases, backprop_us=[0.0, 6.0, 7.0])
+    row = timing(make_info(), [make_cell(phases=phases)]).iloc[0]
+    assert (row.backprop_us, row.phases_us, row.remarks) == (6.0, 23.0, "")
 
 
 def test_step_is_training_time_by_steps(make_info, make_cell):

@@ -215,6 +215,13 @@ def test_phases_that_do_not_add_up_are_marked(write_run, make_cell):
     assert texts("remarks", run)[0] == PHASES_WORD
 
 
+def test_a_phase_that_is_lost_in_noise_is_a_dash_with_its_reason(write_run, make_cell):
+    phases = replace(make_cell().phases, backprop_us=[0.0])
+    run = Run.open(write_run(make_cell(flags=[PHASES_WORD], phases=phases)))
+    assert (texts("backprop", run), texts("sum", run)) == (["–"], ["–"])
+    assert texts("remarks", run)[0].startswith("backprop is lost in noise: ")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
