@@ -316,6 +316,8 @@ class Network(Model[DataT, BatchT]):
         import numpy as np
 
         logits = self.feedforward(batch)
+        if logits is None:  # which NumPy would take for a number
+            raise TypeError("feedforward returned None: is a return missing?")
         try:
             return np.array(logits, dtype=np.float32)
         except (TypeError, ValueError) as error:

@@ -524,6 +524,10 @@ TABLE = {
     ],
     # The loss
     "the loss is the sum over the batch, not its mean": [weighed(loss=lambda s: s.n)],
+    "the loss is divided by the batch size twice": [
+        weighed(loss=lambda s: 1 / s.n),
+        weighed(loss=lambda s: 1 / s.n, penalty=lambda s: 1 / s.n),
+    ],
     "the loss is summed over the outputs": [
         weighed(loss=lambda s: s.outputs if s.is_squared else 1)
     ],

@@ -43,6 +43,7 @@ ROUNDING = 0.01  #: a larger relative deviation is no rounding
 SHOWN = 3  #: values of an array in a message
 STATE_TYPES = ("float32", "float64")  #: of moments
 REFINEMENTS = 6  #: of a learning rate that is estimated from what came
+MISSING_RETURN = "nothing is returned: is a return missing?"
 ONE_LOSS = "one loss for an epoch, where every step has its own"
 CLASSES = "classes are returned, where the logits are wanted"
 NOT_FINITE = "a division by zero, an overflow, or memory that was never set"
@@ -208,6 +209,8 @@ def layers(
     def trained(outcome: Outcome) -> Named:
         return changes(outcome.layers)
 
+    if structure("gradients", gradients, problem.spec):
+        gradients = None  # they say nothing, and another check says that
     given = changes(actual)
     made = chain(
         candidates(problem, trained, gradients),
@@ -309,6 +312,8 @@ def structure(
     what: str, actual: Any, spec: NetworkSpec, types: Collection[str] = ("float32",)
 ) -> str | None:
     """Check the form of parameters, gradients or moments: their number, shapes and dtypes."""
+    if actual is None:
+        return message(f"{what}: expected {len(spec.shapes)} layers, came None", MISSING_RETURN)
     if len(actual) != len(spec.shapes):
         facts = f"{what}: expected {len(spec.shapes)} layers, came {len(actual)}"
         return message(facts, "one Layer(weight, bias) for each pair of neighbouring sizes")
@@ -333,7 +338,7 @@ def form(
     """Check the shape and the dtype of one array; ``taken_for`` has what other shapes may be."""
     wanted = f"{what}: expected float32 of shape {shape}, came {kind(actual)}"
     if actual is None:
-        return message(wanted, "nothing is returned: is a return missing?")
+        return message(wanted, MISSING_RETURN)
     if not isinstance(actual, np.ndarray | np.generic):
         return message(wanted, "not copied to a NumPy array in host memory")
     if actual.shape != shape:

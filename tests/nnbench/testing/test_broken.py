@@ -10,6 +10,8 @@ from nnbench.testing.problems import SPECS
 from tests.plugins.helpers import EXAMPLE, environment, run_pytest
 
 MISTAKES = {
+    "dumps-nothing": "dump: expected 3 layers, came None. Likely mistake: nothing is returned",
+    "gives-no-gradients": "gradients: expected 3 layers, came None. Likely mistake: nothing is ret",
     "flips-sign": "opposite sign",
     "forgets-mean": "8 times too large.*mean over the batch missing",
     "sums-losses": "sum over the batch, not its mean",
@@ -73,6 +75,7 @@ CALLED = {
     "predicts-one-hot": ["classes are returned, where the logits are wanted, one-hot"],
     "predicts-probabilities": ["softmax applied"],
     "predicts-logarithms": ["log-softmax applied"],
+    "feeds-nothing": ["raised TypeError: feedforward returned None: is a return missing?"],
     "backprops-nothing": [
         "nothing is returned: return the mean loss",
         "raised TypeError: a step gave None for its loss: is a return missing?",
@@ -85,6 +88,7 @@ CALLED = {
     "loads-transposed": ["square weights are transposed"],
     "uses-transposed": ["square weights are transposed"],
     "drops-out": ["two trainings from the same parameters differ: numbers are drawn at random"],
+    "averages-twice": ["the loss is divided by the batch size twice"],
     "divides-twice": ["gradient divided by the batch size twice"],
     "skips-biases": ["biases did not change"],
     "mislabels-by-one": ["labels off by one"],
@@ -99,6 +103,7 @@ CALLED = {
     "returns-list": ["return the loss of each step in one array"],
     "returns-column": ["return the loss of each step in one array"],
     "compiles-fresh": ["compiled anew in each step"],
+    "forgets-to-transpose": [session.NOTHING_FITS],  # and nothing that is wrong
 }
 #: checks that take long, and the backends that are there for them
 COSTLY = "workload or fresh_process or memory or synchronize"

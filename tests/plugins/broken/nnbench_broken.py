@@ -172,6 +172,21 @@ class PredictsLogarithms(ExampleNetwork):
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
+class FeedsNothing(ExampleNetwork):
+    def feedforward(self, batch):
+        super().feedforward(batch)
+
+
+class DumpsNothing(ExampleNetwork):
+    def dump(self):
+        super().dump()
+
+
+class GivesNoGradients(ExampleNetwork):
+    def gradients(self):
+        super().gradients()
+
+
 class BackpropsNothing(ExampleNetwork):
     def backprop(self, batch):
         super().backprop(batch)
@@ -227,6 +242,37 @@ class DividesTwice(ExampleNetwork):
         loss = super().backprop(batch)
         self.kept = scale(self.kept, np.float32(1 / len(batch.inputs)))
         return loss
+
+
+class AveragesTwice(ExampleNetwork):
+    def backprop(self, batch):
+        return super().backprop(batch) / len(batch.inputs)
+
+
+class ForgetsToTranspose(ExampleNetwork):
+    """Takes a square weight for its own transpose on the way back."""
+
+    def backprop(self, batch):
+        layers = self.layers
+        self.layers = [Layer(Square(w) if w.shape[0] == w.shape[1] else w, b) for w, b in layers]
+        loss = super().backprop(batch)
+        self.layers = layers
+        self.kept = [Layer(np.asarray(w), b) for w, b in self.kept]
+        return loss
+
+
+class Square:
+    """A weight whose transpose is itself."""
+
+    def __init__(self, weight):
+        self.weight = weight
+        self.T = weight
+
+    def __array__(self, dtype=None, copy=None):
+        return self.weight
+
+    def __rmul__(self, factor):
+        return factor * self.weight
 
 
 # --- updates
@@ -817,6 +863,9 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "predicts-one-hot": PredictsOneHot,
     "predicts-probabilities": PredictsProbabilities,
     "predicts-logarithms": PredictsLogarithms,
+    "feeds-nothing": FeedsNothing,
+    "dumps-nothing": DumpsNothing,
+    "gives-no-gradients": GivesNoGradients,
     "backprops-nothing": BackpropsNothing,
     "ignores-initial": IgnoresInitial,
     "keeps-half": KeepsHalf,
@@ -824,6 +873,8 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "uses-transposed": UsesTransposed,
     "drops-out": DropsOut,
     "divides-twice": DividesTwice,
+    "averages-twice": AveragesTwice,
+    "forgets-to-transpose": ForgetsToTranspose,
     "has-momentum": HasMomentum,
     "multiplies-rate": MultipliesRate,
     "ignores-rate": IgnoresRate,
