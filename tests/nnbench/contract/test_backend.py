@@ -153,7 +153,7 @@ def test_a_plugin_of_before_loads_and_is_right(tmp_path):
     skipped, passed = done.stdout.splitlines()
     assert skipped.startswith("example: skipped optimizer state matches the reference (×2), ")
     assert "follows this backend from its parameters alone" in skipped
-    assert passed.startswith("example: 71 passed, 4 skipped")
+    assert re.match(r"example: \d+ passed, 4 skipped in", passed)
 
 
 def test_an_attribute_called_step_does_not_get_in_the_way_of_a_network():
