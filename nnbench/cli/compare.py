@@ -95,6 +95,44 @@ def cells(change: Change) -> list[str]:
     ]
 
 
+def sentences(changes: Sequence[Change], *, strict: bool) -> list[str]:
+    """Say what decides a comparison: what failed, by how much and how surely; or that nothing did."""
+    from nnbench.runs.comparison import Outcome
+
+    codes = {id(change): change.code(strict=strict) for change in changes}
+    failed = [change for change in changes if codes[id(change)] not in {None, ExitCode.OK}]
+    undecided = [c for c in changes if c.outcome is Outcome.INCONCLUSIVE and c not in failed]
+    lines = [f"Failed: {said(change)}." for change in failed]
+    lines += [f"Undecided: {said(change)}." for change in undecided]
+    if not any(code is not None for code in codes.values()):
+        lines = ["Nothing was compared."]
+    elif not failed:
+        lines.insert(0, "Passed: nothing is known to be worse than allowed.")
+    return list(dict.fromkeys(lines))
+
+
+def said(change: Change) -> str:
+    """Say what became of a figure, without a full stop."""
+    from nnbench.figures.metrics import Scale
+
+    name, interval = change.gate.metric.name, change.interval
+    if interval is None:
+        reason = f", {change.message}" if change.message else ""
+        return f"the {name} of {change.backend} is {change.outcome}{reason}"
+    match change.gate.metric.scale:
+        case Scale.RATIO:
+            ends = [f"{value - 1:+z.1%}" for value in (interval.ratio, interval.low, interval.high)]
+        case Scale.DIFFERENCE:
+            values = (interval.ratio, interval.low, interval.high)
+            ends = [f"{100 * value:+z.2f} pp" for value in values]
+        case unknown:
+            assert_never(unknown)
+    middle, low, high = ends
+    limit = change.gate.text.partition(":")[2]
+    how = f"{middle} (95% interval {low} to {high}), where {limit} is allowed"
+    return f"the {name} of {change.backend} changed by {how}"
+
+
 def print_markdown(changes: Sequence[Change], head: str) -> None:
     """Print every change below a caption, and below the table why some have no figures."""
     from nnbench.show.text import Sheet, markdown
@@ -120,11 +158,17 @@ TABLE_FORMAT = click.option(
 
 
 def print_changes(
-    changes: Sequence[Change], runs: tuple[Run, Run], titles: Sequence[str], how: str, name: str
+    changes: Sequence[Change],
+    runs: tuple[Run, Run],
+    titles: Sequence[str],
+    *,
+    how: str,
+    table_format: str,
+    strict: bool,
 ) -> None:
-    """Print every change in the format of some name, and on standard error how the machines differ.
+    """Print every change in a format; on standard error what decides, and how the machines differ.
 
-    In Markdown a caption says what was compared, in which units, and on which terms.
+    In Markdown that stands at the top, with a caption: what was compared, in which units, and on which terms.
     """
     from nnbench.runs import comparison
     from nnbench.show.text import code, escape
@@ -135,7 +179,11 @@ def print_changes(
     terms = comparison.terms(*runs)
     text = f"{runs[1].info.workload.name}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
     head = escape(f"{text}. {', '.join(units)}. {terms.text}")
-    PRINTERS[name](changes, f"{new} against {base}: {head}")
+    lines = sentences(changes, strict=strict)
+    top = "\n".join(f"- {escape(line)}" for line in lines)
+    PRINTERS[table_format](changes, f"{top}\n\n{new} against {base}: {head}")
+    for line in lines:
+        click.echo(f"nnbench: {line}", err=True)
     if terms.hardware or terms.software:
         click.echo(f"nnbench: note: {terms.text}", err=True)
 
@@ -182,5 +230,6 @@ def compare(
     floor = machine.noise_floor(runs[1].info.environment)
     changes = comparison.compare(*runs, limits, floor)
     titles = str(base), str(new)
-    print_changes(changes, runs, titles, f"noise floor {floor:.1%}", table_format)
+    how = f"noise floor {floor:.1%}"
+    print_changes(changes, runs, titles, how=how, table_format=table_format, strict=strict)
     sys.exit(comparison.exit_code(changes, strict=strict))

@@ -146,7 +146,8 @@ def report(
         limits = [training, *(gate for gate in limits if gate.metric is not metrics.TRAINING)]
     changes = continuous.compare(run, limits, floor)
     how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
-    print_changes(changes, continuous.sides(run), titles, how, table_format)
+    sides = continuous.sides(run)
+    print_changes(changes, sides, titles, how=how, table_format=table_format, strict=strict)
     click.echo(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]
     if run.info.require_proof:

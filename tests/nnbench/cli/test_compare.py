@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -14,6 +15,13 @@ from nnbench.figures.metrics import METRICS
 from nnbench.runs import store
 
 ROOT = Path(__file__).parents[3]
+
+
+SLOWER = (
+    r"Failed: the train_s_per_epoch of a changed by \+19\.\d% "
+    r"\(95% interval \+1\d\.\d% to \+19\.\d%\), where 5% is allowed\."
+)
+PASSED = "Passed: nothing is known to be worse than allowed."
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +112,13 @@ def test_csv_can_be_read_back(call, write):
     assert [(r["backend"], r["metric"]) for r in rows] == expected
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, re.escape(PASSED)), (1.2, SLOWER)])
+def test_sentence_says_what_decides(call, write, seconds, expected):
+    done = call("compare", write("base"), write("new", seconds=seconds))
+    assert re.match(f"- {expected}\n\n", done.stdout)
+    assert re.fullmatch(f"nnbench: {expected}\n", done.stderr)
+
+
 def test_other_hardware_makes_ratios_and_the_baseline_has_none(call, write, make_info):
     environment = replace(make_info().environment, cpu="another")
     base, there = write("base"), write("there", environment=environment)
@@ -111,10 +126,12 @@ def test_other_hardware_makes_ratios_and_the_baseline_has_none(call, write, make
     assert done.code == 0
     what = "train_s_per_epoch in × numpy, accuracy in %"
     terms = "Other hardware, CPU (A CPU, another): times are relative to numpy."
-    assert done.stdout.splitlines()[0] == (
-        f"`{there}` against `{base}`: mnist, 8 rounds, noise floor 5.0%. {what}. {terms}"
-    )
-    assert done.stderr == f"nnbench: note: {terms}\n"
+    assert done.stdout.splitlines()[:3] == [
+        f"- {PASSED}",
+        "",
+        f"`{there}` against `{base}`: mnist, 8 rounds, noise floor 5.0%. {what}. {terms}",
+    ]
+    assert done.stderr == f"nnbench: {PASSED}\nnnbench: note: {terms}\n"
     assert "| numpy | train_s_per_epoch:5% | – | – | – | – | – | not comparable |" in done.stdout
 
 
@@ -123,9 +140,9 @@ def test_other_software_is_named_and_times_are_compared(call, write, make_info):
     done = call("compare", write("base"), write("slow", seconds=1.2, environment=environment))
     assert done.code == 3
     terms = "The same hardware: times are compared as they are. Software that differs: "
-    caption = done.stdout.splitlines()[0]
+    caption = done.stdout.splitlines()[2]
     assert caption.endswith(f"train_s_per_epoch in s, accuracy in %. {terms}numpy (2.0, 2.0.1).")
-    assert done.stderr == f"nnbench: note: {terms}numpy (2.0, 2.0.1).\n"
+    assert done.stderr.splitlines()[-1] == f"nnbench: note: {terms}numpy (2.0, 2.0.1)."
 
 
 @pytest.mark.parametrize("change", [{}, {"cpu": "another"}], ids=["here", "there"])
@@ -162,7 +179,9 @@ CANNOT = {
 @pytest.mark.parametrize("runs", CANNOT.values(), ids=CANNOT)
 def test_runs_that_cannot_be_compared_have_a_code_of_their_own(call, write, make_info, runs):
     done = call("compare", *runs(write, make_info))
-    assert (done.code, len(done.stderr.splitlines())) == (8, 1)
+    assert done.code == 8
+    assert re.match("nnbench: (error|Failed): ", done.stderr)
+    assert all(line.startswith("nnbench: ") for line in done.stderr.splitlines())
 
 
 def test_damaged_base_is_none(call, write):
@@ -185,7 +204,8 @@ def test_help_lists_the_metrics(call, command):
 def test_former_option_goes_on_working(call, write, typed):
     runs = write("base"), write("new")
     done = call("compare", *runs, *typed)
-    assert done.stderr == "nnbench: warning: --table-format is deprecated: write --format\n"
+    warning = "nnbench: warning: --table-format is deprecated: write --format"
+    assert done.stderr.splitlines() == [warning, f"nnbench: {PASSED}"]
     assert (done.code, done.stdout) == (0, call("compare", *runs, "--format", "csv").stdout)
 
 
