@@ -579,7 +579,7 @@ def _leave_out(plugin: Plugin, reason: str) -> Plugin:
 
 
 def _load_plugin(loader: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin) -> Plugin:
-    """Register one plugin; one that cannot be imported is left out with a warning."""
+    """Register one plugin; one that cannot be imported, or forgets a marker, is left out with a warning."""
     if plugin.left_out:
         return plugin
     try:
@@ -588,12 +588,25 @@ def _load_plugin(loader: pluggy.PluginManager, entry_point: EntryPoint, plugin: 
         return _leave_out(plugin, shorten(error))
     if other := loader.get_name(module):
         return _leave_out(plugin, f"it is what plugin {other!r} is")
+    if unmarked := _unmarked(loader, module):
+        return _leave_out(plugin, f"{', '.join(unmarked)} has no @hookimpl, so nobody calls it")
     try:
         loader.register(module, name=plugin.name)
         loader.check_pending()  # a misspelt hook is an error, not a no-op
     except (ValueError, pluggy.PluginValidationError) as error:
         raise PluginError(f"plugin {plugin.name!r} of {plugin.origin}: {error}") from error
     return plugin
+
+
+def _unmarked(loader: pluggy.PluginManager, module: object) -> list[str]:
+    """Return the names of functions that are called as hooks are, and not marked as such."""
+    return [
+        name
+        for name in vars(hooks)
+        if name.startswith(PREFIX)
+        and hasattr(module, name)
+        and loader.parse_hookimpl_opts(module, name) is None
+    ]
 
 
 def shorten(error: BaseException) -> str:

@@ -209,6 +209,14 @@ def test_plugins_are_listed_with_what_they_bring():
     assert found["numpy"]["distribution"] == "nnbench-harness"
 
 
+def test_a_hook_without_its_marker_is_said():
+    done = list_with("unmarked")
+    assert done.returncode == 0
+    reason = "nnbench_backends has no @hookimpl, so nobody calls it"
+    assert f"plugin 'unmarked' of nnbench-unmarked 1.0 is left out: {reason}" in done.stderr
+    assert plugins_with("unmarked")["unmarked"]["left_out"] == reason
+
+
 def test_every_hook_lists_or_observes():
     declared = {name for name in vars(hooks) if name.startswith("nnbench_")}
     known = [*catalog.kinds(), *catalog.events()]

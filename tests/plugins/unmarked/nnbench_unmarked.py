@@ -1,0 +1,5 @@
+"""A plugin whose hook lacks its marker."""
+
+
+def nnbench_backends():
+    return []
