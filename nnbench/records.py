@@ -221,9 +221,8 @@ class Setup:
     nonzero_share: float = 1.0  #: of the inputs that the backend computes with
     pace_s: float = 1.0  #: seconds a step, of the warm-up
     kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
-    recorded: dict[str, str] = field(
-        default_factory=dict
-    )  #: what the backend wants to be known of it
+    #: what the backend wants to be known of it
+    recorded: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,9 +487,8 @@ class RunInfo:
     command: str
     points: Annotated[list[Point], msgspec.Meta(min_length=1)]
     backends: dict[str, str]  #: label: summary, of those that some machine can run
-    plugins: dict[str, str] = field(
-        default_factory=dict
-    )  #: label: distribution and version of the plugin
+    #: label: distribution and version of the plugin that brings it
+    plugins: dict[str, str] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
     require_all: bool = False  #: whether one of these that does not train the workload is a failure
     baseline: str  #: the label whose time is 1 in ratios

@@ -368,10 +368,10 @@ def _limit(entry: Entry) -> str | None:
 
 
 def origin(entry: Entry) -> str | None:
-    """Return the distribution and version of the plugin that brings a backend."""
+    """Return the distribution and version of the plugin that brings a backend, if they are known."""
     with _known_to(entry):
         plugin = catalog.owner("backends", entry.backend)
-        return plugin.origin if plugin else None
+        return plugin.origin if plugin and plugin.distribution else None
 
 
 def _known_to(entry: Entry) -> AbstractContextManager[None]:

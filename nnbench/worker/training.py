@@ -272,7 +272,7 @@ def recorded(backend: Backend, network: Model[Any, Any]) -> dict[str, str]:
     """Return what the backend wants to be known of it: short texts, or why it could not say."""
     try:
         found = [*backend.record(network).items()][:RECORDED]
-    except Exception as error:  # noqa: BLE001 - it is no reason not to train
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is no reason not to train
         found = [("not recorded", catalog.shorten(error))]
     return {
         " ".join(f"{name}".split()): " ".join(f"{text}".split())[:LENGTH] for name, text in found
