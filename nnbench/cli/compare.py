@@ -112,13 +112,13 @@ def sentences(changes: Sequence[Change], *, strict: bool) -> list[str]:
 
 
 def said(change: Change) -> str:
-    """Say what became of a figure, without a full stop."""
+    """Say what became of a figure, or of a whole backend, without a full stop."""
     from nnbench.figures.metrics import Scale
 
     name, interval = change.gate.metric.name, change.interval
     if interval is None:
-        reason = f", {change.message}" if change.message else ""
-        return f"the {name} of {change.backend} is {change.outcome}{reason}"
+        reason = f" ({change.message.rstrip(': ')})" if change.message else ""
+        return f"{change.backend} is {change.outcome}{reason}"
     match change.gate.metric.scale:
         case Scale.RATIO:
             ends = [f"{value - 1:+z.1%}" for value in (interval.ratio, interval.low, interval.high)]

@@ -190,9 +190,9 @@ def say_what_was_left_out(run: Run) -> None:
     from nnbench.records import Status
 
     for name in run.info.required:
-        for cell in run.of(name):
-            if cell.status is Status.SKIPPED:
-                click.echo(f"nnbench: note: {name} was left out: {cell.message}", err=True)
+        skipped = (cell for cell in run.of(name) if cell.status is Status.SKIPPED)
+        if cell := next(skipped, None):
+            click.echo(f"nnbench: note: {name} was left out: {cell.message}", err=True)
 
 
 def say_what_is_undecided(run: Run) -> None:

@@ -51,7 +51,8 @@ def ask():
         done = subprocess.run(
             program, input=text, capture_output=True, text=True, env=environment(), check=False
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        assert all(line.startswith("nnbench: Failed: ") for line in done.stderr.splitlines())
         return done.stdout
 
     return run

@@ -89,7 +89,8 @@ def test_finished_run_is_shown_again(finished_run):
 
 def test_exit_code_knows_which_backends_were_named(tmp_path):
     folder, env = tmp_path / "run", environment("faulty")
-    done = nnbench(*TOY, "-b", "numpy,unavailable-in-create", "-r", "1", "-o", folder, env=env)
+    asked = ["-b", "numpy,unavailable-in-create", "-r", "1", "--require-all", "-o", folder]
+    done = nnbench(*TOY, *asked, env=env)
     again = nnbench("run", "--resume", folder, env=env)
     assert (done.returncode, again.returncode) == (4, 4)
 
