@@ -666,7 +666,6 @@ class Cell:
             trained = after(trained, followed)
             self._pace_s = followed.train_s / (steps - lead_steps)
         used = meter.stop()
-        self._require("losses", trained.losses, steps)
         state, dump = self._dump()
         counts = list(task.pieces(self._position, images))
         self._position += images
@@ -676,8 +675,12 @@ class Cell:
         return Call(counts, trained, lead_images, lead_s, state, used, dump)
 
     def _train(self, order: bytes, layers: bytes | None = None) -> Trained:
+        """Have examples trained in one call, whose indices are given."""
         self.worker.send(Train(order, layers))
-        return self.worker.receive(Trained)
+        trained = self.worker.receive(Trained)
+        images = len(order) // np.int64().itemsize
+        self._require("losses", trained.losses, -(-images // self.assignment.batch_size))
+        return trained
 
     def _take(self, images: int) -> NDArray[np.int64]:
         """Return what is next in the orders."""

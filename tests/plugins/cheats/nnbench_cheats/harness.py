@@ -219,7 +219,7 @@ def is_pipe(found):
     return found.fileno() > 2 and Path(f"/proc/self/fd/{found.fileno()}").is_fifo()
 
 
-@cheat("named", rf"{ANSWERS}|{CLOCKS}")
+@cheat("named", rf"{ANSWERS}|{CLOCKS}|bytes of losses")
 class AnswersTwice(Right):
     """Writes answers of its own into every pipe that is open, before the worker does."""
 
