@@ -68,9 +68,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")  # of what a cell is asked
 PART_S = 1.0  #: how long one call of train_epoch should take at most
 PARTS = 3  #: of an epoch, at least
-LEAD_S = (
-    2.5e-3  #: of a part in turn, for caches that others have filled; tests/studies/cold_parts.py
-)
+LEAD_S = 2.5e-3  #: of a part in turn: others have filled the caches (tests/studies/cold_parts.py)
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
 FLOAT_BYTES = 4
 PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work

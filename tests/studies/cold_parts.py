@@ -21,8 +21,8 @@ from nnbench import catalog
 from nnbench.execution import cell, turns
 from nnbench.execution.cell import Assignment
 from nnbench.figures import statistics
-from nnbench.runs import planning, schedule, store
-from tests.studies import proofs
+from nnbench.runs import schedule, store
+from tests.studies import conditions, proofs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,19 +95,8 @@ def run(backend: str, options: argparse.Namespace) -> list[CellResult]:
         return ours.draw(task, *given)
 
     other = ELSE_AFTER if backend == COLD_AFTER else COLD_AFTER
-    plan = planning.plan(
-        command="study",
-        backends=[backend, other],
-        workload=options.workload,
-        overrides={"epochs": options.epochs},
-        rounds=options.rounds,
-        seed=None,
-        threads=1,
-        budget=60.0,
-        timeout=600.0,
-        baseline=None,
-        proof="off",
-    )
+    asked = [backend, other], options.workload, options.rounds
+    plan = conditions.plan(*asked, epochs=options.epochs)
     with (
         tempfile.TemporaryDirectory() as name,
         mock.patch.object(turns, "take", ours.take),

@@ -1,4 +1,4 @@
-"""What studies of times share: a small dataset, and a machine that others keep busy."""
+"""What studies of times share: a plan, a small dataset, and a machine that others keep busy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nnbench.data.datasets import MNIST_FOLDER
+from nnbench.runs import planning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from nnbench.runs.planning import Plan
+
+
+def plan(backends: list[str], workload: str, rounds: int, **overrides: object) -> Plan:
+    """Return the plan of a run on one thread, in turns, of which nothing is proved."""
+    return planning.plan(
+        command="study",
+        backends=backends,
+        workload=workload,
+        overrides=overrides,
+        rounds=rounds,
+        seed=None,
+        threads=1,
+        budget=60.0,
+        timeout=600.0,
+        baseline=None,
+        proof="off",
+    )
 
 
 def small_dataset(folder: Path) -> Path:

@@ -30,7 +30,7 @@ from nnbench import catalog
 from nnbench.execution import machine
 from nnbench.figures import metrics, statistics
 from nnbench.records import DEFAULT_TURN_FLOOR, Environment, Handicap
-from nnbench.runs import planning, schedule
+from nnbench.runs import schedule
 from tests.cells import read_final
 from tests.studies import conditions, proofs
 
@@ -95,19 +95,7 @@ def run(options: argparse.Namespace, rounds: int) -> list[Block]:
         overrides: dict[str, Any] = {"epochs": options.epochs}
         if options.small:
             overrides |= {"dataset": str(conditions.small_dataset(Path(folder)))}
-        plan = planning.plan(
-            command="study",
-            backends=[options.backend],
-            workload="mnist",
-            overrides=overrides,
-            rounds=rounds,
-            seed=None,
-            threads=1,
-            budget=60.0,
-            timeout=600.0,
-            baseline=None,
-            proof="off",
-        )
+        plan = conditions.plan([options.backend], "mnist", rounds, **overrides)
         schedule.run(with_variants(plan), Path(folder) / "run", lambda _: None)
         return [*in_blocks(read_final(Path(folder) / "run"))]
 
