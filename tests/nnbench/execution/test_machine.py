@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import cpuinfo
 import msgspec
 import pytest
 
@@ -52,6 +53,17 @@ def test_machine_is_described(here):
     assert here.memory_bytes > 2**20
     assert here.usable_cores >= 1
     assert here.logical_cores is None or here.usable_cores <= here.logical_cores
+
+
+def test_the_cpu_says_its_name_and_is_asked_where_linux_does_not(tmp_path):
+    assert machine.cpu_name(tmp_path)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Z80: the first\n\n")
+    assert machine.cpu_name(tmp_path) == "Z80: the first"
+
+
+def test_a_machine_is_known_under_the_name_of_before(here):
+    assert here.cpu == cpuinfo.get_cpu_info()["brand_raw"]
 
 
 def test_only_installed_distributions_have_versions(here):
