@@ -20,7 +20,7 @@ from nnbench import catalog
 from nnbench.testing.problems import BATCH_SIZE, SPECS, make_problem, same_bits
 
 problem = make_problem(SPECS[0])
-order = np.tile(problem.orders[0][:16], 200)
+order = np.tile(problem.orders[0][:16], 60)
 networks = {}
 
 def train(name):
