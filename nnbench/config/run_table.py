@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from msgspec import Meta
 
 from nnbench.contract.spec import Activation, OptimizerKind, Positive
-from nnbench.data.workloads import Count, Name, Share, Workload
+from nnbench.data.workloads import BRIEF, Count, Name, Share, Workload
 from nnbench.records import ProofMode
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Effort(NamedTuple):
 
 EFFORTS: dict[EffortName, Effort] = {
     "quick": Effort(
-        "One round of one epoch, 2 s of training each.", {"rounds": 1, "budget": 2.0, "epochs": 1}
+        "One round of one epoch, or of all if a batch is all examples; 2 s of training each.",
+        {"rounds": 1, "budget": 2.0, "epochs": BRIEF},
     ),
     "rigorous": Effort("At least 10 rounds.", {"rounds": 10}),
 }

@@ -24,6 +24,9 @@ OVERRIDES = (  #: what derive can change
     *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
     *("batch_size", "epochs", "target_accuracy"),
 )
+#: Epochs of a quick look: one, or all that a workload has where a batch is all examples, since a
+#: single step is cold, and no number is made of it.
+BRIEF = 0
 ADAM = Optimizer(kind="adam", learning_rate=1e-3)
 
 
@@ -72,10 +75,13 @@ def derive(workload: Workload, overrides: Mapping[str, Any]) -> Workload:
     """Return ``workload`` with some fields replaced, under a name that says so.
 
     Keys are the fields of Workload, and ``learning_rate`` and ``optimizer`` (its kind), which
-    change the optimizer. A value equal to the workload's own changes nothing. The target
+    change the optimizer. ``epochs`` may be BRIEF. A value equal to the workload's own changes nothing. The target
     accuracy belongs to the workload as published: a derived one has none unless it is given.
     """
     optimizer = workload.optimizer
+    if overrides.get("epochs") == BRIEF:
+        is_step = overrides.get("batch_size", workload.batch_size) is None
+        overrides = {**overrides, "epochs": workload.epochs if is_step else 1}
     own = dataclasses.asdict(workload)
     own |= {"optimizer": optimizer.kind, "learning_rate": optimizer.learning_rate}
     changes = {key: value for key, value in overrides.items() if value != own[key]}

@@ -83,6 +83,21 @@ def test_effort_gives_way_to_what_is_said_at_the_same_place(planned, config, arg
     assert planned(*arguments, config=config)[0].rounds == rounds
 
 
+@pytest.mark.parametrize(
+    ("arguments", "workload", "epochs"),
+    [
+        (["--quick"], "mnist+epochs=1", 1),
+        (["--quick", "--epochs", "2"], "mnist+epochs=2", 2),
+        (["--quick", "-w", "toy-sigmoid"], "toy-sigmoid", 100),  # of a step each
+        (["--quick", "-w", "toy-sigmoid", "--batch-size", "2"], None, 1),
+    ],
+)
+def test_quick_run_has_one_epoch_or_enough_steps(planned, arguments, workload, epochs):
+    found = planned(*arguments)[0].workload
+    assert found.epochs == epochs
+    assert workload in {None, found.name}
+
+
 def test_effort_that_is_typed_replaces_the_other(planned):
     info, _, _ = planned("--rigorous", config='effort = "quick"')
     assert (info.rounds, info.budget_s, info.workload.name) == (10, 15.0, "mnist")
