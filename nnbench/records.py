@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
 #: the workers of another one only if both have the same number. A test demands a raise with every
 #: change that an older one would misread (tests/protocol.py); a new field with a default is none.
-PROTOCOL = 2
+PROTOCOL = 3
 
 SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on
@@ -178,7 +178,10 @@ class Epoch:
     losses: list[float | None]  #: of each step before its update; None is not finite
     test_loss: float | None  #: computed by the harness from the logits; None is not finite
     accuracy: float | None  #: None where the targets are no classes
-    evaluate_s: float | None  #: of ``predict`` on the test split; None where no cut ends the epoch
+    #: of ``predict`` on the whole test split, at the pace of the images that were predicted; None
+    #: where no cut ends the epoch
+    evaluate_s: float | None
+    predicted_images: int | None = None  #: of the test split; None in older runs, which is all
     calls: int = 1  #: of train_epoch, with their lead-ins
     cpu_s: float = 0.0  #: of all threads of the process, while training
     involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
@@ -619,13 +622,16 @@ class Dump(msgspec.Struct, frozen=True, tag=True):
 
 
 class Predict(msgspec.Struct, frozen=True, tag=True):
-    """Compute the logits of the test split."""
+    """Compute the logits of some images of the test split."""
+
+    order: bytes  #: int64
 
 
 class Inspect(msgspec.Struct, frozen=True, tag=True):
     """Compute the gradients of one batch, and time the phases of a step on it."""
 
     order: bytes  #: int64
+    phases_s: float  #: that the phases may take; 0 is not to time them
 
 
 class Close(msgspec.Struct, frozen=True, tag=True):
@@ -633,6 +639,16 @@ class Close(msgspec.Struct, frozen=True, tag=True):
 
 
 Command = Job | Train | Dump | Predict | Inspect | Close
+
+
+#: What a worker does by itself, where it may hang: a time-out says in which.
+Stage = Literal["import", "create", "place", "the warm-up", "the phases"]
+
+
+class Reached(msgspec.Struct, frozen=True, tag=True):
+    """A worker begins with something; its answer is still to come."""
+
+    stage: Stage
 
 
 class Trained(msgspec.Struct, frozen=True, tag=True):
@@ -658,7 +674,7 @@ class State(msgspec.Struct, frozen=True, tag=True):
 
 
 class Predicted(msgspec.Struct, frozen=True, tag=True):
-    """The logits of the test split."""
+    """The logits of these images."""
 
     logits: bytes  #: float32
     evaluate_s: float
@@ -702,11 +718,19 @@ class Calibrated(msgspec.Struct, frozen=True, tag=True):
     limits: Limits
 
 
+class Logits(msgspec.Struct, frozen=True):
+    """What ``predict`` gave at the end of an epoch."""
+
+    epoch: int
+    offset: int  #: in the spool
+    images: bytes | None = None  #: of the test split, int64, as they were drawn; None is all of it
+
+
 class Evaluate(msgspec.Struct, frozen=True, tag=True):
     """Evaluate the parameters at an offset of the spool on the test split, in float64."""
 
     offset: int
-    logits: int | None = None  #: offset of what ``predict`` gave with them
+    logits: Logits | None = None  #: that were computed with them
     precision: Precision = "float32"  #: of the products that it was computed with
 
 
@@ -746,7 +770,7 @@ class JudgeCell(msgspec.Struct, frozen=True, tag=True):
     mode: ProofMode
     limits: Limits
     cuts: list[Cut]  #: one for each part with a state, in order
-    logits: list[tuple[int, int]] = []  #: number of an epoch, offset of what ``predict`` gave
+    logits: list[Logits] = []
     gradient: tuple[bytes, int] | None = None  #: order of a batch, offset of its gradients
     target: float | None = None  #: accuracy
 
@@ -864,7 +888,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = Progress | Ready | EpochFinished | Finished | Failed
-Answer = Ready | Trained | State | Predicted | Inspected | Closed | Failed
+Answer = Ready | Trained | State | Predicted | Inspected | Closed | Reached | Failed
 
 
 class CellStarted(msgspec.Struct, frozen=True, tag=True):

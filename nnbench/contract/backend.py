@@ -121,14 +121,23 @@ class Backend:
         TypeError
             If ``create`` returns nothing.
         """
-        if reason := self.supports(spec, batch_size):
-            raise BackendUnavailableError(reason)
-        create = resolve_name(self.create) if isinstance(self.create, str) else self.create
-        made = create(spec, **options)
+        made = self.resolve(spec, batch_size)(spec, **options)
         if made is None:
             raise TypeError(f"create of {self.name} returned None: is a return missing?")
         network: Model[Any, Any] = made
         return network
+
+    def resolve(self, spec: NetworkSpec, batch_size: int) -> Callable[..., Any]:
+        """Import the library, and return what ``create`` names.
+
+        Raises
+        ------
+        BackendUnavailableError
+            As ``network``.
+        """
+        if reason := self.supports(spec, batch_size):
+            raise BackendUnavailableError(reason)
+        return resolve_name(self.create) if isinstance(self.create, str) else self.create
 
     @property
     def package(self) -> str:

@@ -24,6 +24,7 @@ from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.contract.spec import RULES, flatten
 from nnbench.data import arrays, seeding
 from nnbench.execution import process
+from nnbench.execution.evaluations import Evaluations
 from nnbench.execution.tree import own_wait_s
 from nnbench.records import (
     Close,
@@ -41,6 +42,7 @@ from nnbench.records import (
     Job,
     JudgeCell,
     Limits,
+    Logits,
     Part,
     Predict,
     Predicted,
@@ -71,6 +73,9 @@ PARTS = 3  #: of an epoch, at least
 LEAD_S = 2.5e-3  #: of a part in turn: others have filled the caches (tests/studies/cold_parts.py)
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
 FLOAT_BYTES = 4
+TAIL = 4  #: the share of a time-out that is left for what follows training
+PHASES_S = 4.0  #: that the phases may take
+PHASES_STEPS = 4  #: that these are at least, with what finds out how often to repeat each
 PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work
 RANDOM = SystemRandom()
 #: Of a cell that came to nothing before it was known how it shall be judged.
@@ -313,6 +318,11 @@ def _since(before: float | None, now: float | None) -> float | None:
     return None if before is None or now is None else max(0.0, now - before)
 
 
+def draw(whole: int, count: int) -> bytes:
+    """Draw examples that nobody could know before."""
+    return np.array(RANDOM.sample(range(whole), count), np.int64).tobytes()
+
+
 def finite_or_none(value: float) -> float | None:
     """Return a Python float of nine digits, all that float32 has; None for NaN and infinity."""
     return float(f"{value:.9g}") if math.isfinite(value) else None
@@ -397,6 +407,15 @@ class Call(NamedTuple):
         return parts
 
 
+class Sample(NamedTuple):
+    """Images of the test split, and what ``predict`` gave for them."""
+
+    images: bytes | None  #: int64, as they were drawn; None is the whole split
+    size: int
+    logits: bytes
+    evaluate_s: float  #: of the whole split, at their pace
+
+
 @dataclass
 class Course:
     """An epoch under way."""
@@ -410,7 +429,7 @@ class Course:
         self.pieces.append(piece)
         self.parts.append(part)
 
-    def epoch(self, evaluation: Evaluation, evaluate_s: float | None) -> Epoch:
+    def epoch(self, evaluation: Evaluation, sample: Sample | None) -> Epoch:
         """Join the pieces of an epoch and its evaluation; what one does not know is unknown."""
         columns = zip(Piece._fields, zip(*self.pieces, strict=True), strict=True)
         sums: dict[str, Any] = {
@@ -421,7 +440,8 @@ class Course:
             parts=self.parts,
             test_loss=evaluation.test_loss,
             accuracy=evaluation.accuracy,
-            evaluate_s=evaluate_s,
+            evaluate_s=sample and sample.evaluate_s,
+            predicted_images=sample and sample.size,
             **sums,
         )
 
@@ -507,7 +527,7 @@ class Cell:
         self.load_s: float | None = None
         self.dump: Used | None = None
         self.cuts: list[Cut] = []
-        self.logits: list[tuple[int, int]] = []
+        self.logits: list[Logits] = []
         self.gradient: tuple[bytes, int] | None = None
         self.trains = True  #: whether there is something left to train
         self.complete = False
@@ -520,6 +540,8 @@ class Cell:
         self._rest = np.empty(0, np.int64)  # of the orders that were drawn
         self._course: Course | None = None
         self._limits = UNKNOWN
+        test = assignment.splits.test.inputs.shape[0]
+        self._evaluations = Evaluations(test, min(spec.budget_s, spec.timeout_s / TAIL))
 
     def __enter__(self) -> Self:
         """Start the worker."""
@@ -601,11 +623,10 @@ class Cell:
         pieces = share_out(call.trained, [n for _, n in call.counts], self.assignment.batch_size)
         is_finite = all(None not in piece.losses for piece in pieces)
         self.complete = is_finite and self._position == self.assignment.images
-        is_over = self.spent_s >= self.spec.budget_s or not is_finite
-        self.trains = not (self.complete or is_over)
+        self.trains = not self.complete and is_finite and self._has_time
         ends_epoch = not self.trains or self._position % self.assignment.examples == 0
         is_asked = ends_epoch and not (self.trains and self.assignment.is_foreseen)
-        predicted = self._predict() if is_asked else None
+        sample = self._predict() if is_asked else None
 
         flat = call.state.layers + (call.state.moments or b"")
         offset = self.spool.append(flat)
@@ -620,24 +641,23 @@ class Cell:
             self._under_way(epoch).add(piece, part)
             yield self._finish_epoch(Evaluation(None, None), None)
         self._under_way(number).add(pieces[-1], last)
-        if predicted:
-            self.logits.append((number, self.spool.append(predicted.logits)))
+        if sample:
+            self.logits.append(Logits(number, self.spool.append(sample.logits), sample.images))
         if ends_epoch:
-            evaluate_s = predicted.evaluate_s if predicted else None
-            yield self._finish_epoch(self.examiner.evaluate(offset), evaluate_s)
+            yield self._finish_epoch(self.examiner.evaluate(offset), sample)
 
     @ends
     def finish(self) -> Iterator[Event]:
         """Have a batch's gradients and the phases of a step, and let the worker end."""
         task = self.assignment
-        order = np.array(RANDOM.sample(range(task.examples), task.batch_size), np.int64).tobytes()
+        order = draw(task.examples, task.batch_size)
         self.worker.go_on()
-        self.worker.send(Inspect(order))
+        self.worker.send(Inspect(order, self._phases_s), "the gradients of a batch")
         inspected = self.worker.receive(Inspected)
         if inspected.gradients is not None:
             self._require("gradients", inspected.gradients, task.network.parameter_count)
             self.gradient = order, self.spool.append(inspected.gradients)
-        self.worker.send(Close())
+        self.worker.send(Close(), "its end")
         closed = self.worker.receive(Closed)
         self.worker.finish()
         self.worker.close()
@@ -657,24 +677,25 @@ class Cell:
         layers = None if self._position else task.layers
         meter = Meter(worker)
         worker.watch.begin(steps * self._pace_s)
-        trained, lead_s = self._train(lead or rest, layers), 0.0
+        counts = list(task.pieces(self._position, images))
+        epochs = f"epoch {counts[-1][0]}"
+        trained, lead_s = self._train(lead or rest, epochs, layers), 0.0
         self._pace_s = trained.train_s / steps
         if lead:
-            lead_s, followed = trained.train_s, self._train(rest)
+            lead_s, followed = trained.train_s, self._train(rest, epochs)
             trained = after(trained, followed)
             self._pace_s = followed.train_s / (steps - lead_steps)
         used = meter.stop()
         state, dump = self._dump()
-        counts = list(task.pieces(self._position, images))
         self._position += images
         self.spent_s += trained.train_s
         if layers is not None:
             self.load_s = trained.load_s
         return Call(counts, trained, lead_images, lead_s, state, used, dump)
 
-    def _train(self, order: bytes, layers: bytes | None = None) -> Trained:
+    def _train(self, order: bytes, epoch: str, layers: bytes | None = None) -> Trained:
         """Have examples trained in one call, whose indices are given."""
-        self.worker.send(Train(order, layers))
+        self.worker.send(Train(order, layers), epoch)
         trained = self.worker.receive(Trained)
         images = len(order) // np.int64().itemsize
         self._require("losses", trained.losses, -(-images // self.assignment.batch_size))
@@ -690,7 +711,7 @@ class Cell:
     def _dump(self) -> tuple[State, Used]:
         """Ask for a state, and say what that took."""
         meter = Meter(self.worker)
-        self.worker.send(Dump())
+        self.worker.send(Dump(), "dump")
         state = self.worker.receive(State)
         used = meter.stop()
         count = self.assignment.network.parameter_count
@@ -699,14 +720,36 @@ class Cell:
             self._require("moments", state.moments, 2 * count)
         return state, used
 
-    def _predict(self) -> Predicted:
+    @property
+    def _has_time(self) -> bool:
+        """Whether the budget leaves time to train, and the time-out for what follows."""
+        is_late = self.worker.left_s < self.spec.timeout_s / TAIL
+        return self.spent_s < self.spec.budget_s and not is_late
+
+    @property
+    def _phases_s(self) -> float:
+        """How long the phases may take; 0 if not one value of each fits into the budget."""
+        most = min(self.spec.budget_s, self.spec.timeout_s / TAIL / 2)
+        return min(PHASES_S, most) if PHASES_STEPS * self._pace_s <= most else 0.0
+
+    def _predict(self) -> Sample:
+        """Have the test split predicted, or as many of its images, drawn anew, as there is time for."""
         self.worker.go_on()
-        self.worker.send(Predict())
-        predicted = self.worker.receive(Predicted)
+        for count in self._evaluations.counts():
+            sample = self._sample(count)
         self.worker.stop()
-        splits = self.assignment.splits
-        self._require("logits", predicted.logits, splits.test.inputs.shape[0] * splits.outputs)
-        return predicted
+        return sample
+
+    def _sample(self, count: int) -> Sample:
+        splits, start = self.assignment.splits, perf_counter()
+        whole = splits.test.inputs.shape[0]
+        images = draw(whole, count) if count < whole else None
+        order = np.arange(whole).tobytes() if images is None else images
+        self.worker.send(Predict(order), "predict")
+        predicted = self.worker.receive(Predicted)
+        self._require("logits", predicted.logits, count * splits.outputs)
+        self._evaluations.note(count, perf_counter() - start)
+        return Sample(images, count, predicted.logits, predicted.evaluate_s / count * whole)
 
     def _require(self, what: str, content: bytes, count: int) -> None:
         """Have as many values as there must be."""
@@ -720,8 +763,8 @@ class Cell:
             self._course = Course(number)
         return self._course
 
-    def _finish_epoch(self, evaluation: Evaluation, evaluate_s: float | None) -> EpochFinished:
+    def _finish_epoch(self, evaluation: Evaluation, sample: Sample | None) -> EpochFinished:
         assert self._course  # noqa: S101 - a part was added to it
-        epoch, self._course = self._course.epoch(evaluation, evaluate_s), None
+        epoch, self._course = self._course.epoch(evaluation, sample), None
         self.epochs.append(epoch)
         return EpochFinished(epoch)

@@ -25,7 +25,7 @@ from nnbench.catalog import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
-from nnbench.records import Answer, Failed, Kind, Ready, Status
+from nnbench.records import Answer, Failed, Kind, Reached, Ready, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -97,6 +97,7 @@ class Worker:
         self._started = monotonic()
         self.deadline = self._started + spec.timeout_s
         self.stopped: float | None = None  #: since when nothing of it runs
+        self.doing = "its start"  #: what it was last asked for, or has said that it begins with
         self._stopped_s = 0.0  # before that
         self._is_closed = False
         self.printed = b""
@@ -195,14 +196,27 @@ class Worker:
         until = monotonic() if self.stopped is None else self.stopped
         return until - self._started - self._stopped_s
 
-    def send(self, message: Command) -> None:
+    @property
+    def left_s(self) -> float:
+        """How many seconds it may still run."""
+        return self.spec.timeout_s - self.ran_s
+
+    def send(self, message: Command, doing: str | None = None) -> None:
         """Send a command.
+
+        Parameters
+        ----------
+        message
+            The command.
+        doing
+            What it will do then, if its time is over before it has answered.
 
         Raises
         ------
         EndedError
             If the worker ends, or its time does, before it has read that.
         """
+        self.doing = doing or self.doing
         rest = memoryview(pipes.frame(message))
         self._selector.register(self._commands, selectors.EVENT_WRITE)
         try:
@@ -222,6 +236,17 @@ class Worker:
         EndedError
             If it is :class:`Failed`, or no such answer; if the worker ends, or its time does.
         """
+        while isinstance(answer := self._answer(), Reached):
+            self.doing = answer.stage
+        if isinstance(answer, Failed):
+            raise EndedError(failure(answer, started=kind is not Ready))
+        if not isinstance(answer, kind):
+            raise self._not_an_answer(f"a {type(answer).__name__}, where {kind.__name__} was due")
+        if not finite(answer):
+            raise self._not_an_answer(f"a {kind.__name__} with a number that is not finite")
+        return answer
+
+    def _answer(self) -> Answer:
         while (content := self._frame()) is None:
             self._wait()
             self.watch.poll()
@@ -229,12 +254,6 @@ class Worker:
             answer: Answer = pipes.decode(content, Answer)
         except pipes.PipeError as error:
             raise self._not_an_answer(str(error)) from error
-        if isinstance(answer, Failed):
-            raise EndedError(failure(answer, started=kind is not Ready))
-        if not isinstance(answer, kind):
-            raise self._not_an_answer(f"a {type(answer).__name__}, where {kind.__name__} was due")
-        if not finite(answer):
-            raise self._not_an_answer(f"a {kind.__name__} with a number that is not finite")
         return answer
 
     def finish(self) -> None:
@@ -304,7 +323,7 @@ class Worker:
 
     def _explain(self, exit_status: int | None) -> Failed:
         killed = out_of_memory_kills() > self._kills_before
-        return explain(exit_status, self.spec, out_of_memory=killed)
+        return explain(exit_status, self.spec, self.doing, out_of_memory=killed)
 
 
 def _pipe() -> tuple[int, int]:
@@ -341,10 +360,10 @@ def finite(value: object) -> bool:
             return True
 
 
-def explain(exit_status: int | None, spec: CellSpec, *, out_of_memory: bool) -> Failed:
-    """Return the last event of a worker that ended without one."""
+def explain(exit_status: int | None, spec: CellSpec, doing: str, *, out_of_memory: bool) -> Failed:
+    """Return the last event of a worker that ended without one, while it was doing something."""
     if exit_status is None:
-        text = f"still running after {spec.timeout_s:g} s, and was killed"
+        text = f"still running after {spec.timeout_s:g} s, and was killed in {doing}"
         return Failed(Status.TIMEOUT, text)
     if exit_status >= 0:
         return Failed(Status.CRASHED, f"exited with status {exit_status} before it was done")

@@ -34,6 +34,8 @@ ONCE_CPU_S = 0.02  #: likewise of CPU time, which others do not lengthen; ended 
 DUMP_S, DUMP_FACTOR, DUMP_SHARE, DUMP_BYTES_PER_S = 5e-3, 2.0, 0.1, 2.5e8
 ORDER_BYTES = 8  #: of an example in the order that a call gets, which comes as slowly
 STATE_BYTES = 12  #: of a parameter: itself and two moments, in float32
+#: The remark on a cell that shows gradients, and no phases.
+NO_PHASES = "phases were left out: they would have taken longer than the budget"
 PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps in one call are
 
 
@@ -242,9 +244,11 @@ def _unwatched(result: CellResult) -> Iterator[str]:
 
 
 def _phases_apart(result: CellResult) -> Iterator[str]:
-    if result.phases is None or not result.train_s or not result.steps:
-        return
     phases = result.phases
+    if phases is None and result.proof and result.proof.gradient is not None:
+        yield NO_PHASES
+    if phases is None or not result.train_s or not result.steps:
+        return
     of_phases = (phases.gather_us, phases.feedforward_us, phases.backprop_us, phases.update_us)
     summed = sum(median(each) for each in of_phases if each)
     step = result.train_s / result.steps * 1e6

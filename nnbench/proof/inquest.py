@@ -112,7 +112,7 @@ def _work(inquests: Sequence[_Inquest]) -> Iterator[Work]:
         if not any(finding.problem for finding in each.findings):  # then it is invalid
             yield Work(Prove(each.cell, unit), each.take_findings)
     for each in inquests:
-        logits = dict(each.cell.logits)
+        logits = {given.epoch: given for given in each.cell.logits}
         for epoch, offset in each.chosen.ends.items():
             question = Evaluate(offset, logits.get(epoch), each.cell.result.precision)
             yield Work(question, partial(each.evaluations.__setitem__, epoch))

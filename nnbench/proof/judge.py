@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from nnbench.data.task import Task
     from nnbench.data.workloads import Workload
     from nnbench.proof.evidence import Stretch
-    from nnbench.records import CellResult, JudgeCell, Question, Reply
+    from nnbench.records import CellResult, JudgeCell, Logits, Question, Reply
 
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.
@@ -127,18 +127,20 @@ class Judge:
         )
 
     def evaluate(
-        self, offset: int, logits: int | None = None, precision: Precision = "float32"
+        self, offset: int, logits: Logits | None = None, precision: Precision = "float32"
     ) -> Evaluation:
-        """Evaluate parameters, and compare what ``predict`` gave where that lies at ``logits``."""
+        """Evaluate parameters, and compare what ``predict`` gave if it was asked."""
         layers = self.spool.layers(offset)
         found = self.evaluation(layers)
         if logits is None:
             return found
-        inputs = self._task.test.inputs
-        shape = len(inputs), self.network.sizes[-1]
-        given = self.spool.read(logits, math.prod(shape)).reshape(shape)
+        inputs, outputs = self._task.test.inputs, self.network.sizes[-1]
+        drawn = inputs if logits.images is None else inputs[np.frombuffer(logits.images, np.int64)]
+        given = self.spool.read(logits.offset, len(drawn) * outputs).reshape(-1, outputs)
         with np.errstate(all="ignore"):
-            off = parts.logits_deviation(self.training(precision), layers, inputs, given)
+            off = parts.logits_deviation(
+                self.training(precision), layers, drawn, given, sized=inputs[: parts.SIZED]
+            )
         return Evaluation(found.test_loss, found.accuracy, off)
 
     def evaluation(self, layers: Sequence[Layer]) -> Evaluation:

@@ -518,17 +518,18 @@ def gradient_deviation(
 
 
 def logits_deviation(
-    training: Training, layers: list[Layer], inputs: Array, logits: Array
+    training: Training, layers: list[Layer], inputs: Array, logits: Array, *, sized: Array
 ) -> float:
     """Return how far logits are off those of the parameters.
 
     It is the largest difference, by the largest sum of the sizes of what a logit is the sum of: they may
-    cancel out, and all logits may be alike, but rounding is by those sizes.
+    cancel out, and all logits may be alike, but rounding is by those sizes. They are those of
+    ``sized``, so that it makes no difference which inputs were drawn.
     """
     right = training.logits(layers, inputs)
     if right.shape != logits.shape or not np.isfinite(logits).all():
         return inf
-    some = inputs[:SIZED].astype(np.float64)
+    some = sized.astype(np.float64)
     last, weight = reference.feedforward(training.spec, layers, some)[-2], layers[-1].weight
     bias = 0.0 if layers[-1].bias is None else np.abs(layers[-1].bias)
     size = float((np.abs(last) @ np.abs(weight) + bias).max(initial=0.0)) or 1.0

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 VALUES = 5
 LOOP_S = 0.005  #: the shortest loop that counts as one value
-TOTAL_S = 4.0  #: all values together; a slow backend gets fewer, one at least
 MAX_LOOPS = 1 << 16
 
 
-def measure(network: Network[Any, Any], data: Any, index: NDArray[np.int64]) -> Phases:
-    """Return several values of each phase, in microseconds a batch."""
+def measure(
+    network: Network[Any, Any], data: Any, index: NDArray[np.int64], seconds: float
+) -> Phases:
+    """Return several values of each phase, in microseconds a batch.
+
+    All values together take so many seconds at most; a slow backend gets fewer, one at least.
+    """
     batch = None
 
     def gather() -> None:
@@ -52,7 +56,7 @@ def measure(network: Network[Any, Any], data: Any, index: NDArray[np.int64]) -> 
 
     start = perf_counter()
     rows = [measure_once()]
-    more = int(TOTAL_S / (perf_counter() - start)) - 1
+    more = int(seconds / (perf_counter() - start)) - 1
     rows += [measure_once() for _ in range(min(VALUES - 1, more))]
     gathers, forwards, pairs, updates = (list(column) for column in zip(*rows, strict=True))
     return Phases(

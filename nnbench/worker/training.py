@@ -31,6 +31,7 @@ from nnbench.records import (
     Job,
     Predict,
     Predicted,
+    Reached,
     Ready,
     Setup,
     State,
@@ -57,7 +58,7 @@ WARM_UP_SEED = (
     1 << 64
 )  #: more than a run's can be: training meets neither its parameters nor its order
 RECORDED, LENGTH = 30, 300  #: texts that a backend may record, and their characters
-BATCH_SIZE = 1000  #: of ``predict`` on the test split; it has no effect on the result
+BATCH_SIZE = 1000  #: of ``predict`` at most; it has no effect on the result
 
 
 @dataclass
@@ -69,7 +70,6 @@ class Trainer:
     data: Any  #: the training split, where the backend wants it
     batch_size: int
     test_data: Any = None  #: likewise, without labels or targets
-    test_count: int = 0
     cpus: tuple[int, ...] = ()  #: that this process is pinned to
 
     def obey(self, command: Command, send: Send) -> None:
@@ -77,13 +77,13 @@ class Trainer:
         match command:
             case Train(order=order, layers=layers):
                 parameters = None if layers is None else self.spec.view(floats(layers))
-                send(self.train(np.frombuffer(order, np.int64).copy(), parameters))
+                send(self.train(indices(order), parameters))
             case Dump():
                 send(self.state())
-            case Predict():
-                send(self.predict())
-            case Inspect(order=order):
-                send(self.inspect(np.frombuffer(order, np.int64).copy()))
+            case Predict(order=order):
+                send(self.predict(indices(order)))
+            case Inspect(order=order, phases_s=phases_s):
+                send(self.inspect(indices(order), phases_s, send))
             case Job() | Close():
                 raise ValueError(f"{type(command).__name__} does not come here")
             case unknown:
@@ -121,19 +121,19 @@ class Trainer:
         first, second = (self._flat("optimizer_state", each) for each in (kept.first, kept.second))
         return State(layers, int(kept.steps), first + second)
 
-    def predict(self) -> Predicted:
-        """Compute the logits of the whole test split, timed."""
+    def predict(self, order: NDArray[np.int64]) -> Predicted:
+        """Compute the logits of some images of the test split, timed."""
         start = perf_counter()
         parts = [
             self.network.predict(self.network.batch(self.test_data, index))
-            for index in minibatches(np.arange(self.test_count), BATCH_SIZE)
+            for index in minibatches(order, BATCH_SIZE)
         ]
         logits = np.array(np.concatenate(parts), np.float32)
         seconds = perf_counter() - start
-        require_shape("the logits of predict", logits, (self.test_count, self.spec.sizes[-1]))
+        require_shape("the logits of predict", logits, (len(order), self.spec.sizes[-1]))
         return Predicted(logits.tobytes(), seconds)
 
-    def inspect(self, order: NDArray[np.int64]) -> Inspected:
+    def inspect(self, order: NDArray[np.int64], phases_s: float, send: Send) -> Inspected:
         """Compute the gradients of a batch, without an update, and then time the phases on it."""
         network = self.network
         if not isinstance(network, Network):
@@ -142,7 +142,10 @@ class Trainer:
         network.feedforward(batch)
         network.backprop(batch)
         gradients = self._flat("gradients", network.gradients())
-        return Inspected(gradients, phases.measure(network, self.data, order))
+        if not phases_s:
+            return Inspected(gradients, None)
+        send(Reached("the phases"))
+        return Inspected(gradients, phases.measure(network, self.data, order, phases_s))
 
     def _flat(self, method: str, layers: Iterable[Layer]) -> bytes:
         """Return the arrays of layers one after the other, float32."""
@@ -153,6 +156,11 @@ class Trainer:
         if shapes != expected:
             raise ValueError(f"{method} gives arrays of the shapes {shapes}, not {expected}")
         return b"".join(array.tobytes() for array in found)
+
+
+def indices(content: bytes) -> NDArray[np.int64]:
+    """Return a copy that whoever gets it may write to."""
+    return np.frombuffer(content, np.int64).copy()
 
 
 def floats(content: bytes) -> NDArray[np.float32]:
@@ -171,19 +179,24 @@ def prepare(job: Job, send: Send) -> Trainer:
     # Copies, so that their pages are like those of any other array, and may be written to.
     train = map_arrays(np.array, arrays.view_examples(job.train))
     inputs = np.array(arrays.view(job.test))
+    send(Reached("import"))
     marks = [perf_counter()]
     backend = catalog.find("backend", job.backend, catalog.backends())
+    backend.resolve(job.network, job.batch_size)
+    send(Reached("create"))
     network = backend.network(job.network, job.batch_size, **job.options)
     if job.handicap:
         slow_down(network, job.handicap)
     marks.append(perf_counter())
 
+    send(Reached("place"))
     data = network.place(train)
     test_data = network.place(without_answers(job.network, inputs))
     network.synchronize()
     marks.append(perf_counter())
 
-    trainer = Trainer(network, job.network, data, job.batch_size, test_data, len(inputs), job.cpus)
+    send(Reached("the warm-up"))
+    trainer = Trainer(network, job.network, data, job.batch_size, test_data, job.cpus)
     pace_s = warm_up(trainer, len(train.inputs))
     marks.append(perf_counter())
     gc.collect()

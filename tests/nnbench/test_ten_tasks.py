@@ -77,7 +77,7 @@ def test_worker_measures_every_phase():
     problem = make_problem(SPECS[0])
     network = catalog.backends()["numpy"].network(problem.spec, problem.batch_size)
     network.load(problem.layers)
-    phases = measure(network, network.place(problem.examples), problem.index)
+    phases = measure(network, network.place(problem.examples), problem.index, 1.0)
     assert [phase.field for phase in PHASES if not getattr(phases, phase.field)] == []
 
 

@@ -98,7 +98,7 @@ COLUMNS = {
     "epoch": of(Epoch, "number")["number"],
     **of(Epoch, "images train_s"),
     "train_loss": Column("float64", lambda *row: train_loss(row[-1])),
-    **of(Epoch, "test_loss accuracy evaluate_s cpu_s waited_s steal_s device_s"),
+    **of(Epoch, "test_loss accuracy evaluate_s predicted_images cpu_s waited_s steal_s device_s"),
     **of(Epoch, "involuntary_switches compilations"),
 }
 

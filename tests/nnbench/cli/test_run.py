@@ -195,8 +195,27 @@ def test_timeout_ends_with_code_4(tmp_path, mark):
     env = environment("faulty", mark=mark)
     done = nnbench(*arguments(folder, "hangs-in-create", timeout=1.5), env=env)
     assert done.returncode == 4
-    assert read_cells(folder)["hangs-in-create"].status == "timeout"
+    cell = read_cells(folder)["hangs-in-create"]
+    assert cell.status == "timeout"
+    assert cell.message == "still running after 1.5 s, and was killed in create"
     assert survivors(mark) == []
+
+
+def test_slow_predict_gets_its_row_and_a_wrong_one_is_found(tmp_path, write_folder):
+    folder, dataset = tmp_path / "run", write_folder(tmp_path / "letters", test=[0, 1, 2] * 40)
+    names = ["predicts-slowly", "predicts-slowly-and-wrong"]
+    command = arguments(folder, *names, dataset=dataset)
+    done = nnbench(*command, "--batch-size", 10, "--quick", env=environment("faulty"))
+    assert done.returncode == 6
+    slow, wrong = (read_cells(folder)[name] for name in names)
+    [epoch] = slow.epochs
+    assert (slow.status, slow.test_images) == ("ok", 120)
+    assert epoch.predicted_images < 120
+    assert epoch.evaluate_s >= 120 * 0.01
+    assert epoch.accuracy * 120 == pytest.approx(round(epoch.accuracy * 120))  # of all
+    assert 0 < slow.proof.logits < 1e-4
+    assert (wrong.status, wrong.epochs[0].accuracy) == ("invalid", epoch.accuracy)
+    assert wrong.message.startswith("the logits that predict gave are ")
 
 
 def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):

@@ -11,13 +11,23 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from nnbench import Backend
+from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
-from nnbench.data import seeding
+from nnbench.data import arrays, seeding
 from nnbench.execution import cell
-from nnbench.execution.cell import Assignment, Cell, Course, Piece, Spool, finite_or_none, share_out
+from nnbench.execution.cell import (
+    Assignment,
+    Cell,
+    Course,
+    Piece,
+    Sample,
+    Spool,
+    finite_or_none,
+    share_out,
+)
 from nnbench.records import Evaluation, Progress, Trained
 from tests.cells import TOY, Lenient, make_spec, stored
+from tests.plugins import helpers
 
 TRAINED = Trained(
     train_s=2.0,
@@ -215,19 +225,21 @@ def test_epoch_sums_up_its_parts():
     course = Course(1)
     for cpu_s, switches, waited_s, steal_s in ((1.0, 2, 0.5, 0.25), (0.5, 1, 0.25, 0.0)):
         course.pieces.append(Piece(4, 2.0, [1.0], 1, cpu_s, switches, waited_s, steal_s, 1, 1.5))
-    epoch = course.epoch(Evaluation(0.5, 0.9), 0.1)
+    epoch = course.epoch(Evaluation(0.5, 0.9), Sample(bytes(16), 2, b"", 0.1))
     assert (epoch.calls, epoch.images, epoch.train_s, epoch.device_s) == (2, 8, 4.0, 3.0)
     assert (epoch.cpu_s, epoch.involuntary_switches) == (1.5, 3)
     assert (epoch.waited_s, epoch.steal_s, epoch.compilations) == (0.75, 0.25, 2)
-    assert (epoch.test_loss, epoch.accuracy, epoch.evaluate_s) == (0.5, 0.9, 0.1)
+    assert (epoch.test_loss, epoch.accuracy) == (0.5, 0.9)
+    assert (epoch.evaluate_s, epoch.predicted_images) == (0.1, 2)
 
 
 def test_what_one_part_does_not_know_the_epoch_does_not_know():
     course = Course(1)
     for device_s in (1.0, None):
         course.pieces.append(Piece(4, 2.0, [1.0], 1, 0.0, 0, None, 0.0, 0, device_s))
-    epoch = course.epoch(Evaluation(0.5, None), 0.1)
+    epoch = course.epoch(Evaluation(0.5, None), None)
     assert (epoch.waited_s, epoch.device_s) == (None, None)
+    assert (epoch.evaluate_s, epoch.predicted_images) == (None, None)
 
 
 @pytest.fixture(scope="module", params=["cut", "spanning", "cut, in turns", "spanning, in turns"])
@@ -281,11 +293,13 @@ def test_epoch_that_ends_at_a_cut_is_evaluated(trained):
     task, run, _, content = trained
     evaluated = {e.number for e in run.epochs if e.parts[-1].state}
     asked = {epoch.number for epoch in run.epochs if epoch.evaluate_s is not None}
-    assert asked == {number for number, _ in run.logits}
+    assert asked == {epoch.number for epoch in run.epochs if epoch.predicted_images == 5}
+    assert asked == {given.epoch for given in run.logits}
     assert asked == (evaluated if task.workload.shuffle else {task.workload.epochs})
     assert task.workload.epochs in evaluated
     assert all((e.test_loss == 0.5) is (e.number in evaluated) for e in run.epochs)
-    logits = np.frombuffer(content[run.logits[0][1] :][: 4 * 5], np.float32)
+    assert all(given.images is None for given in run.logits)
+    logits = np.frombuffer(content[run.logits[0].offset :][: 4 * 5], np.float32)
     assert np.isfinite(logits).all()
 
 
@@ -323,3 +337,67 @@ def test_gradients_of_a_drawn_batch_are_there(trained):
         np.frombuffer(order, np.int64).tolist()
     )
     assert len(order) == 8 * task.batch_size
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory, write_folder):
+    """Train a cell whose predict takes 10 ms an image; give it, its logits, and how long it all took."""
+    dataset = write_folder(tmp_path_factory.mktemp("data") / "letters", test=[0, 1, 2] * 40)
+    task = assign(dataset=str(dataset), batch_size=10, shuffle=True, epochs=2)
+    spec = make_spec("predicts-slowly", workload=task.workload, budget_s=1.4)
+    backend = Backend(name="predicts-slowly", summary="", create=pytest.fail)
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in helpers.variables("faulty").items():
+            patch.setenv(key, value)
+        with (
+            closing(Spool()) as spool,
+            cell.run(spec, task, backend, spool, Lenient()) as (events, run),
+        ):
+            list(events)
+            content = os.pread(spool.descriptor, os.fstat(spool.descriptor).st_size, 0)
+    return task, run, content
+
+
+def test_slow_predict_gets_a_sample_that_is_drawn(sampled):
+    task, run, content = sampled
+    assert run.is_well
+    assert run.complete
+    first, second = run.logits
+    for given, epoch in zip(run.logits, run.epochs, strict=True):
+        images = np.frombuffer(given.images, np.int64)
+        assert epoch.predicted_images == len(images) == len(set(images.tolist())) < 120
+        assert images.max() < 120
+        # That of the whole split, whatever was sampled: 10 ms for each of its 120 images.
+        assert epoch.evaluate_s >= 1.2
+        layers = task.network.view(content_at(content, run, epoch, task))
+        inputs = arrays.view(task.splits.test.inputs)[images]
+        right = reference.feedforward(task.network, layers, inputs)[-1]
+        shown = np.frombuffer(content, np.float32, right.size, given.offset).reshape(right.shape)
+        assert shown == pytest.approx(right, rel=1e-4, abs=1e-4)
+    assert first.images[: len(second.images)] != second.images
+
+
+def content_at(content, run, epoch, task):
+    """Return the parameters at the end of an epoch."""
+    parts = [part for each in run.epochs[: epoch.number] for part in each.parts]
+    offset = run.cuts[sum(part.state is not None for part in parts) - 1].offset
+    return np.frombuffer(content, np.float32, task.network.parameter_count, offset).copy()
+
+
+@pytest.mark.parametrize(
+    ("pace_s", "limits", "expected"),
+    [
+        (0.001, {"budget_s": 15.0}, 4.0),
+        (0.001, {"budget_s": 2.0}, 2.0),
+        (3.0, {"budget_s": 15.0}, 4.0),  # a value of each, though that takes longer
+        (4.0, {"budget_s": 15.0}, 0.0),
+        (0.6, {"budget_s": 2.0}, 0.0),
+        (0.5, {"budget_s": 15.0, "timeout_s": 12.0}, 0.0),
+    ],
+)
+def test_phases_fit_into_the_budget(pace_s, limits, expected):
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    with closing(Spool()) as spool:
+        run = Cell(make_spec(**{"timeout_s": 300.0, **limits}), assign(), backend, spool, Lenient())
+    run._pace_s = pace_s
+    assert run._phases_s == expected

@@ -36,6 +36,7 @@ FAULTY_EPOCH = 60
 SPECS = [
     make_spec("hangs", timeout_s=8.0),
     make_spec("hangs-in-create", timeout_s=3.0),
+    make_spec("hangs-in-predict", timeout_s=4.0),
     make_spec("hangs-at-exit"),
     make_spec("leaves-grandchild"),
     make_spec("leaves-loud-grandchild"),
@@ -55,6 +56,9 @@ SPECS = [
     make_spec("gets-nameless-signal"),
     make_spec("slow", workload=replace(TOY, batch_size=1), budget_s=0.25),
     make_spec("gets-slower", budget_s=0.25),
+    make_spec(
+        "steady", workload=replace(TOY, batch_size=1, epochs=10**6), budget_s=1e3, timeout_s=6.0
+    ),
     make_spec("talks", cpus=tuple(machine.usable_cpus()[-1:])),
 ]
 
@@ -90,13 +94,27 @@ def test_no_process_survives(faults):
 
 
 @pytest.mark.parametrize(
-    ("backend", "seconds", "trained"), [("hangs", 8, True), ("hangs-in-create", 3, False)]
+    ("backend", "seconds", "where", "trained"),
+    [
+        ("hangs", 8, r"epoch \d+", True),
+        ("hangs-in-create", 3, "create", False),
+        ("hangs-in-predict", 4, "predict", True),
+    ],
 )
-def test_hanging_worker_is_killed_in_time(outcomes, backend, seconds, trained):
+def test_hanging_worker_is_killed_in_time(outcomes, backend, seconds, where, trained):
     outcome = outcomes[backend]
     assert outcome.status == "timeout"
-    assert outcome.message == f"still running after {seconds} s, and was killed"
+    text = rf"still running after {seconds} s, and was killed in {where}"
+    assert re.fullmatch(text, outcome.message)
     assert bool(outcome.epochs) is trained
+
+
+def test_training_that_goes_on_leaves_time_for_what_follows_it(outcomes):
+    outcome = outcomes["steady"]
+    assert (outcome.status, outcome.complete) == ("ok", False)  # which is the status budget
+    assert 3.0 < outcome.wall_s < 6.0
+    assert outcome.epochs[-1].evaluate_s is not None
+    assert outcome.phases is not None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +240,7 @@ def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("exit_status", "out_of_memory", "expected"),
     [
-        (None, False, ("timeout", "still running after 60 s, and was killed")),
+        (None, False, ("timeout", "still running after 60 s, and was killed in dump")),
         (2, False, ("crashed", "exited with status 2 before it was done")),
         (-signal.SIGSEGV, False, ("crashed", "killed by SIGSEGV")),
         (-signal.SIGKILL, False, ("crashed", "killed by SIGKILL")),
@@ -232,7 +250,8 @@ def test_interrupted_parent_kills_its_worker(tmp_path, monkeypatch):
 )
 def test_exit_status_is_explained(exit_status, out_of_memory, expected):
     spec = make_spec("numpy")
-    assert process.explain(exit_status, spec, out_of_memory=out_of_memory) == Failed(*expected)
+    found = process.explain(exit_status, spec, "dump", out_of_memory=out_of_memory)
+    assert found == Failed(*expected)
 
 
 CAPPED = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2", "HOME": "/somewhere"}

@@ -13,7 +13,7 @@ from nnbench import Optimizer
 from nnbench.contract.spec import flatten
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.training import State, fresh
-from nnbench.records import Part, Status
+from nnbench.records import Logits, Part, Status
 from tests import trained
 from tests.trained import judge, judged, spooled, train
 
@@ -293,24 +293,36 @@ def test_wrong_gradients_are_found(spool, factor):
     assert text.endswith(" off, more than 1e-03")
 
 
-def predicted(spool, cell, change=0.0):
-    """Return a cell with the logits of the second epoch."""
+def predicted(spool, cell, change=0.0, images=None):
+    """Return a cell with the logits of the second epoch, of all images or of some."""
     judge = spool.judge
-    training = judge.training("float32")
-    logits = training.logits(judge.spool.layers(cell.cuts[5].offset), judge._task.test.inputs)
-    return replace_struct(cell, logits=[(2, spool.write(logits + change))])
+    training, inputs = judge.training("float32"), judge._task.test.inputs
+    drawn = inputs if images is None else inputs[images]
+    logits = training.logits(judge.spool.layers(cell.cuts[5].offset), drawn)
+    order = None if images is None else np.array(images, np.int64).tobytes()
+    return replace_struct(cell, logits=[Logits(2, spool.write(logits + change), order)])
 
 
-def test_right_logits_are_recorded(spool):
-    result = judged(spool, predicted(spool, train(spool)))
+@pytest.mark.parametrize("images", [None, [4], [3, 0, 2]])
+def test_right_logits_are_recorded(spool, images):
+    result = judged(spool, predicted(spool, train(spool), images=images))
     assert result.status is Status.OK
     assert 0 < result.proof.logits < 1e-6
 
 
 @pytest.mark.parametrize("change", [0.01, nan, inf])
-def test_logits_of_other_parameters_are_found(spool, change):
-    text = message(spool, predicted(spool, train(spool), change))
+@pytest.mark.parametrize("images", [None, [4], [3, 0, 2]])
+def test_logits_of_other_parameters_are_found(spool, change, images):
+    text = message(spool, predicted(spool, train(spool), change, images))
     assert text.startswith("the logits that predict gave are ")
+
+
+def test_logits_of_other_images_are_found(spool):
+    cell = predicted(spool, train(spool), images=[3, 0, 2])
+    [given] = cell.logits
+    other = np.array([0, 3, 2], np.int64).tobytes()
+    cell = replace_struct(cell, logits=[replace_struct(given, images=other)])
+    assert message(spool, cell).startswith("the logits that predict gave are ")
 
 
 # What the record says

@@ -295,6 +295,13 @@ def test_phases_that_do_not_add_up_are_a_remark(make_cell, each, adds_up):
     assert flags(replace(cell, phases=phases)) == ([] if adds_up else [PHASES_WORD])
 
 
+@pytest.mark.parametrize(("gradient", "expected"), [(1e-7, [guards.NO_PHASES]), (None, [])])
+def test_phases_that_were_left_out_are_a_remark(make_cell, gradient, expected):
+    cell = make_cell()
+    shown = replace(cell, proof=replace(cell.proof, gradient=gradient))
+    assert flags(shown) == expected
+
+
 def by_device(cell, *seconds, calls=1):
     epochs = zip(cell.epochs, seconds, strict=True)
     return replace(cell, epochs=[replace(e, device_s=s, calls=calls) for e, s in epochs])

@@ -21,6 +21,7 @@ from nnbench.records import (
     Inspected,
     Predict,
     Predicted,
+    Reached,
     Ready,
     State,
     Train,
@@ -141,22 +142,24 @@ def test_worker_answers_commands_up_to_the_last_one():
         Train(order, TASK.layers),
         Train(order),
         Dump(),
-        Predict(),
-        Inspect(order),
+        Predict(order),
+        Inspect(order, 1.0),
         Close(),
-        Predict(),
+        Predict(order),
     )
     assert (status, errors) == (0, "")
-    kinds = [Ready, State, Trained, Trained, State, Predicted, Inspected, Closed]
-    assert [type(answer) for answer in answers] == kinds
+    stages = [answer.stage for answer in answers if isinstance(answer, Reached)]
+    assert stages == ["import", "create", "place", "the warm-up", "the phases"]
+    kinds = [Ready, State, Trained, Trained, State, Predicted, Reached, Inspected, Closed]
+    assert [type(answer) for answer in answers[4:]] == kinds
 
 
-@pytest.mark.parametrize("commands", [(), (JOB,), (JOB, Predict())])
+@pytest.mark.parametrize("commands", [(), (JOB,), (JOB, Predict(bytes(8)))])
 def test_worker_whose_parent_has_died_ends(commands):
     status, errors, answers = start_worker(*commands)
     assert status == 1
     assert errors.startswith("the parent has died")
-    assert len(answers) == len(commands)
+    assert len([each for each in answers if not isinstance(each, Reached)]) == len(commands)
 
 
 def test_worker_does_not_wait_for_labels_or_a_seed():
@@ -165,6 +168,6 @@ def test_worker_does_not_wait_for_labels_or_a_seed():
         for kind in (type(JOB), Train, Dump, Predict, Inspect)
         for name in kind.__struct_fields__
     }
-    assert asked == {*type(JOB).__struct_fields__, "order", "layers"}
+    assert asked == {*type(JOB).__struct_fields__, "order", "layers", "phases_s"}
     assert not {"seed", "workload", "labels", "targets", "target"} & asked
     assert set(type(JOB.test).__struct_fields__) == {"descriptor", "dtype", "shape"}

@@ -16,6 +16,7 @@ from nnbench.records import (
     Inspected,
     Predict,
     Predicted,
+    Reached,
     Ready,
     State,
     Train,
@@ -92,7 +93,7 @@ class Compiling(Counting):
 
 def make_trainer(network, batch_size=4):
     network.layers = ONE
-    return Trainer(network, SPEC, None, batch_size, test_count=3)
+    return Trainer(network, SPEC, None, batch_size)
 
 
 def losses(trained):
@@ -214,19 +215,18 @@ def test_state_of_another_shape_is_refused(layers):
 
 
 class Predicting(Counting):
-    """Its logits are the numbers of the examples."""
+    """Its logits are the numbers of the images."""
 
     def predict(self, batch):
         return batch[:, None].astype(np.float64)
 
 
 @pytest.mark.parametrize("count", [1, training.BATCH_SIZE, training.BATCH_SIZE + 1])
-def test_every_test_example_is_predicted_once(count):
-    trainer = make_trainer(Predicting())
-    trainer.test_count = count
-    [predicted] = answers_to(trainer, Predict())
+def test_every_image_that_is_asked_for_is_predicted_once(count):
+    order = np.arange(count)[::-1]
+    [predicted] = answers_to(make_trainer(Predicting()), Predict(order.tobytes()))
     assert isinstance(predicted, Predicted)
-    assert predicted.logits == np.arange(count, dtype=np.float32).tobytes()
+    assert predicted.logits == order.astype(np.float32).tobytes()
     assert predicted.evaluate_s > 0
 
 
@@ -236,7 +236,7 @@ def test_logits_of_another_shape_are_refused():
             return batch
 
     with pytest.raises(ValueError, match=r"logits of predict have the shape \(3,\), not \(3, 1\)"):
-        make_trainer(Flat()).predict()
+        make_trainer(Flat()).predict(np.arange(3))
 
 
 def test_gradients_come_before_any_update():
@@ -249,10 +249,24 @@ def test_gradients_come_before_any_update():
             return ONE
 
     network = Ordered()
-    [inspected] = answers_to(make_trainer(network), Inspect(np.arange(4).tobytes()))
+    reached, inspected = answers_to(make_trainer(network), Inspect(np.arange(4).tobytes(), 1.0))
+    assert reached == Reached("the phases")
     assert inspected.gradients == np.ones(1, np.float32).tobytes()
     assert inspected.phases is not None
     assert network.calls["update"]
+
+
+def test_phases_that_may_take_no_time_are_left_out():
+    class Once(Counting):
+        def feedforward(self, batch):
+            self.calls["feedforward"] += 1
+            return batch
+
+    network = Once()
+    [inspected] = answers_to(make_trainer(network), Inspect(np.arange(4).tobytes(), 0.0))
+    assert inspected.gradients == np.ones(1, np.float32).tobytes()
+    assert inspected.phases is None
+    assert network.calls["feedforward"] == 1
 
 
 def test_warm_up_of_a_backend_that_does_nothing_ends():
@@ -283,11 +297,11 @@ def test_warm_up_has_every_shape_that_training_will_meet():
 
 
 def prepare(backend, **changes):
-    """Prepare a cell of the toy in this process; return the trainer and what it sends first."""
+    """Prepare a cell of the toy in this process; return the trainer and its answer."""
     task = Assignment(TOY, 0, stored(TOY))
     answers: list[Any] = []
     trainer = training.prepare(task.job(make_spec(backend, **changes)), answers.append)
-    return trainer, answers
+    return trainer, [each for each in answers if not isinstance(each, Reached)]
 
 
 def test_cell_says_what_its_speed_can_be_judged_by():
@@ -315,11 +329,11 @@ def test_trained_cell_predicts_from_its_parameters():
     task = Assignment(TOY, 0, stored(TOY))
     order = np.arange(5).tobytes()
     [first] = answers_to(trainer, Train(order, task.layers))
-    [before] = answers_to(trainer, Predict())
+    [before] = answers_to(trainer, Predict(order))
     answers_to(trainer, Train(order))
-    [after] = answers_to(trainer, Predict())
+    [after] = answers_to(trainer, Predict(order))
     assert before.logits != after.logits
     [again] = answers_to(trainer, Train(order, task.layers))
     assert again.losses == first.losses  # whatever came before
-    [inspected] = answers_to(trainer, Inspect(order))
+    *_, inspected = answers_to(trainer, Inspect(order, 1.0))
     assert isinstance(inspected, Inspected)

@@ -199,6 +199,28 @@ class GetsSlower(Steady):
             time.sleep(0.001 * min(self.steps, 30))
 
 
+class PredictsSlowly(Steady):
+    """Trains fast, and takes 10 ms for each image that it predicts."""
+
+    def predict(self, batch):
+        time.sleep(0.01 * len(batch.inputs))
+        return super().predict(batch)
+
+
+class PredictsSlowlyAndWrong(PredictsSlowly):
+    """Does so after a first few, which are right."""
+
+    def predict(self, batch):
+        self.predicted = getattr(self, "predicted", 0) + 1
+        return super().predict(batch) * np.float32(1.0 if self.predicted == 1 else 1.01)
+
+
+class HangsInPredict(Steady):
+    def predict(self, batch):
+        hang()
+        return super().predict(batch)
+
+
 def hang() -> None:
     """Hang as badly as one can: ignore SIGTERM, and have a child that hangs too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -294,6 +316,9 @@ NETWORKS: dict[str, type[Steady]] = {
     "changes-parameters": ChangesParameters,
     "slow": Slow,
     "gets-slower": GetsSlower,
+    "predicts-slowly": PredictsSlowly,
+    "predicts-slowly-and-wrong": PredictsSlowlyAndWrong,
+    "hangs-in-predict": HangsInPredict,
 }
 
 

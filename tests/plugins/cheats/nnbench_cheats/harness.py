@@ -197,8 +197,9 @@ class TakesOver(Right):
                 load_s = taken / 100 if self.images * 8 <= len(order) else None
                 counts = (taken, 0, 0.0, 0.0, 0, None)
                 return records.Trained(taken, load_s, losses.tobytes(), *counts)
-            case records.Predict():
-                return records.Predicted(self.predict(self.test).tobytes(), 0.01)
+            case records.Predict(order=order):
+                images = self.test.rows(np.frombuffer(order, np.int64))
+                return records.Predicted(self.predict(images).tobytes(), 0.01)
             case records.Inspect():
                 return records.Inspected(None, None)
             case _:
