@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 
     from nnbench.selection import Selection
     from nnbench.testing.execution import Tested
-    from nnbench.testing.session import Finding
+    from nnbench.testing.session import Finding, Verdict
 
 MOST_NAMES = 12  #: of checks that were skipped for one reason; of more, how many they are
+#: of verdicts, in the order of the summary
+WORDS: dict[Verdict, str] = {
+    "failed": "failed",
+    "passed": "passed",
+    "skipped": "skipped",
+}
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 #: they keep one file for a session, and each backend has a session of its own
 ONE_BACKEND = {"benchmark_autosave", "benchmark_save", "benchmark_compare"}
@@ -170,28 +176,38 @@ def spell(asked: Mapping[str, Any]) -> Iterator[str]:
 
 
 def report(tested: Tested) -> None:
-    """Print the failed checks, one line for each reason to skip, and a summary."""
+    """Print the failed checks, one line for each reason to skip, what was tested, and a summary."""
     from nnbench.show.text import count
+    from nnbench.testing import networks
 
+    if reason := tested.why_untested:
+        click.echo(f"{tested.label}: {reason}")
+        return
     failures = [finding for finding in tested.findings if finding.verdict == "failed"]
     report_failures(tested.label, failures)
-    skipped: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for finding in tested.findings:
-        if finding.verdict == "skipped":
-            skipped[finding.message][finding.check.partition(" [")[0]] += 1
-    for reason, checks in skipped.items():
-        names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
-        if len(checks) > MOST_NAMES:
-            names = f"{checks.total()} checks"
-        click.echo(f"{tested.label}: skipped {names}: {reason}")
+    report_reasons(tested, "skipped")
+    for line in networks.describe(tested.networks):
+        click.echo(f"{tested.label}: {line}")
     if tested.unrun:
         click.echo(f"{tested.label}: {count(tested.unrun, 'check')} did not run any more")
     if tested.has_regressed:
         click.echo(f"{tested.label}: slower than the limit")
     counts = Counter[str](finding.verdict for finding in tested.findings)
-    verdicts = ("failed", "passed", "skipped")
-    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts if counts[verdict])
+    summary = ", ".join(f"{counts[each]} {word}" for each, word in WORDS.items() if counts[each])
     click.echo(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
+
+
+def report_reasons(tested: Tested, verdict: Verdict) -> None:
+    """Print a line for each reason that checks with a verdict give."""
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for finding in tested.findings:
+        if finding.verdict == verdict:
+            reasons[finding.message][finding.check.partition(" [")[0]] += 1
+    for reason, checks in reasons.items():
+        names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
+        if len(checks) > MOST_NAMES:
+            names = f"{checks.total()} checks"
+        click.echo(f"{tested.label}: {WORDS[verdict]} {names}: {reason}")
 
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
@@ -221,7 +237,7 @@ def codes(tested: Tested) -> Iterator[ExitCode | None]:
     for finding in tested.findings:
         match finding.verdict:
             case "failed":
-                yield ExitCode.ACCURACY
+                yield None if tested.why_untested else ExitCode.ACCURACY
             case "passed":
                 yield ExitCode.OK
             case "skipped" | "planned" | "started":

@@ -109,6 +109,21 @@ class Backend:
         if not self.libraries:
             object.__setattr__(self, "libraries", self.requires)
 
+    def why_unsupported(self, spec: NetworkSpec, batch_size: int) -> str | None:
+        """Return why it can't train such a network in such batches, as far as it declares that.
+
+        Raises
+        ------
+        TypeError
+            If ``supports`` returns anything but a text or None.
+        """
+        return self._declared("supports", self.supports(spec, batch_size))
+
+    def _declared(self, field: str, reason: object) -> str | None:
+        if reason is None or isinstance(reason, str):
+            return " ".join(reason.split()) if reason else None
+        raise TypeError(f"{field} of {self.name} returned {reason!r}: return why, or None")
+
     def network(
         self, spec: NetworkSpec, batch_size: int, **options: OptionValue
     ) -> Model[Any, Any]:
@@ -119,7 +134,7 @@ class Backend:
         BackendUnavailableError
             If it does not support such a network, or such batches.
         TypeError
-            If ``create`` returns nothing.
+            If ``create`` returns nothing, or ``supports`` anything but a text or None.
         """
         made = self.resolve(spec, batch_size)(spec, **options)
         if made is None:
@@ -132,10 +147,10 @@ class Backend:
 
         Raises
         ------
-        BackendUnavailableError
+        BackendUnavailableError, TypeError
             As ``network``.
         """
-        if reason := self.supports(spec, batch_size):
+        if reason := self.why_unsupported(spec, batch_size):
             raise BackendUnavailableError(reason)
         return resolve_name(self.create) if isinstance(self.create, str) else self.create
 

@@ -66,9 +66,10 @@ class Problem:
         """The rows of the first batch."""
         return self.orders[0][: self.batch_size]
 
-    def first_step(self, count: int = BATCH_SIZE, *, skip: int = 0) -> Problem:
-        """Return the problem of one step alone, on the next ``count`` examples of the order."""
-        return replace(self, orders=[self.orders[0][skip : skip + count]])
+    def first_step(self, count: int | None = None, *, skip: int = 0) -> Problem:
+        """Return the problem of one step alone, on the next ``count`` examples, or a batch of them."""
+        end = skip + (self.batch_size if count is None else count)
+        return replace(self, orders=[self.orders[0][skip:end]])
 
     def batches(self) -> Iterator[Examples]:
         """Yield the examples of each step."""

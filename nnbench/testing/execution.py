@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import process
-from nnbench.testing.session import LIKELY, REGRESSED, Finding, read
+from nnbench.testing import networks
+from nnbench.testing.session import LIKELY, REGRESSED, UNTESTED, Finding, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,6 +45,20 @@ class Tested:
     seconds: float
     unrun: int = 0  #: checks that a crash or a hang has kept from running
     has_regressed: bool = False  #: by pytest-benchmark's --benchmark-compare-fail
+
+    @property
+    def why_untested(self) -> str:
+        """Why nothing was tested, if the backend supports no network; or else nothing."""
+        messages = (finding.message for finding in self.findings if finding.verdict == "failed")
+        return next((text for text in messages if text.startswith(UNTESTED)), "")
+
+    @property
+    def networks(self) -> list[str]:
+        """The names of the networks that checks were made on; none where nothing came of any."""
+        made = [each for each in self.findings if each.verdict != "skipped"]
+        if all(each.verdict == "failed" for each in made):
+            return []
+        return list(dict.fromkeys(x.parameter for x in made if networks.is_name(x.parameter)))
 
 
 def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show: bool) -> Tested:

@@ -5,6 +5,7 @@ The small ones are few, and of one shape: a backend may compile for each network
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, assert_never
@@ -14,17 +15,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
-from nnbench.contract.spec import (
-    Activation,
-    Examples,
-    Loss,
-    NetworkSpec,
-    Optimizer,
-    OptimizerKind,
-    flatten,
-    minibatches,
-    require_all,
-)
+from nnbench.contract.spec import Examples, flatten, minibatches
 from nnbench.data import seeding
 from nnbench.data.task import Task, make_task
 from nnbench.proof import mistakes
@@ -34,20 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Layer
+    from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.data.datasets import Splits
 
-SIZES = (6, 5, 5, 3)  #: two hidden layers of one size, so that one can be taken for the other
 BATCH_SIZE = mistakes.BATCH_SIZE
 Problem = mistakes.Problem
-EXAMPLES = 20  #: so the last batch of an epoch has four
-
-# Hyper-parameters that are not the defaults, and an epsilon that shows where it stands.
-SGD = Optimizer(kind="sgd", learning_rate=0.1)
-ADAM = Optimizer(kind="adam", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3)
-FRESH = Optimizer(kind="adam-fresh", learning_rate=1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3)
-
-L2 = 0.03
+BATCHES = 2.5  #: of an epoch, so the last one is smaller
 SMALLEST_NORM = 1e-3  #: below it, a deviation counts as absolute
 
 STEPS = 10  #: of a workload that is cut short
@@ -55,42 +38,21 @@ STEPS = 10  #: of a workload that is cut short
 OPERATIONS = 1e7
 SMALLEST_BATCH = 4  #: that a costly workload is cut down to
 
-#: Six networks in which any two of the choices (activation, loss, bias, L2, optimizer) meet. The
-#: first one is what most checks use.
-_SIGMOID = NetworkSpec(
-    sizes=SIZES, activation="sigmoid", loss="squared_error", optimizer=ADAM, bias=False, l2=L2
-)
-_RELU = replace(_SIGMOID, activation="relu")
-SPECS = (
-    replace(_RELU, loss="cross_entropy", bias=True, l2=0.0),
-    _SIGMOID,
-    replace(_RELU, loss="cross_entropy", optimizer=SGD),
-    replace(_SIGMOID, bias=True, l2=0.0, optimizer=SGD),
-    replace(_RELU, bias=True, optimizer=FRESH),
-    replace(_SIGMOID, loss="cross_entropy", l2=0.0, optimizer=FRESH),
-)
-
-# No backend passes without having trained with each of them.
-require_all({spec.activation for spec in SPECS}, Activation, "SPECS")
-require_all({spec.loss for spec in SPECS}, Loss, "SPECS")
-require_all({spec.optimizer.kind for spec in SPECS}, OptimizerKind, "SPECS")
-
-
-def name_spec(spec: NetworkSpec) -> str:
-    """Name a network in a check's id."""
-    bias = "bias" if spec.bias else "no bias"
-    penalty = ", L2" if spec.l2 else ""
-    loss = spec.loss.replace("_", " ")
-    return f"{spec.activation}, {loss}, {bias}{penalty}, {spec.optimizer.kind}"
-
 
 def make_problem(
-    spec: NetworkSpec, *, epochs: int = 1, examples: int = EXAMPLES, seed: int = 0
+    spec: NetworkSpec,
+    *,
+    epochs: int = 1,
+    batch_size: int = BATCH_SIZE,
+    batches: float = BATCHES,
+    seed: int = 0,
 ) -> Problem:
     """Draw parameters, examples, and an order for each epoch."""
     rng = np.random.default_rng([seed, epochs])
-    orders = [rng.permutation(examples) for _ in range(epochs)]
-    return Problem(spec, make_layers(spec, seed), make_examples(spec, examples, seed), orders)
+    count = math.ceil(batches * batch_size)
+    orders = [rng.permutation(count) for _ in range(epochs)]
+    layers, examples = make_layers(spec, seed), make_examples(spec, count, seed)
+    return Problem(spec, layers, examples, orders, batch_size)
 
 
 def make_layers(spec: NetworkSpec, seed: int = 0) -> list[Layer]:

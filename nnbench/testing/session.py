@@ -25,6 +25,7 @@ Verdict = Literal["planned", "started", "passed", "failed", "skipped"]
 REGRESSED = 64  #: exit status; pytest itself uses 0 to 5
 LIKELY = "Likely mistake: "
 NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
+UNTESTED = "nothing tested, as no network is supported: "  #: a failure that stands for all checks
 FAILED = "Failed: "  #: what pytest puts before the message of a check
 RAISED = "raised "
 TEST = re.compile(r".*?::(?P<backend>.*)::test_(?P<name>\w+) ?(?P<parameter>\[.*\])?")
@@ -38,6 +39,11 @@ class Finding(msgspec.Struct, frozen=True):
     verdict: Verdict
     message: str = ""
     at_s: float = 0.0  #: by the monotonic clock, where it started
+
+    @property
+    def parameter(self) -> str:
+        """What it was made with, such as the name of a network; empty for a check without."""
+        return self.check.partition(" [")[2].removesuffix("]")
 
     @property
     def hint(self) -> str:

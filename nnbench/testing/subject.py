@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -11,7 +12,9 @@ from nnbench import catalog, selection
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution.process import THREAD_VARIABLES
-from nnbench.testing.problems import BATCH_SIZE, SPECS
+from nnbench.testing import networks
+from nnbench.testing.problems import BATCH_SIZE
+from nnbench.testing.session import UNTESTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Model, OptionValue
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.selection import Selection
-
+    from nnbench.testing.networks import Chosen, Setting
 
 REQUIRE = "NNBENCH_REQUIRE"
 HOPELESS = "create fails for every network"
@@ -42,10 +45,10 @@ class Subject:
         self.is_registered = is_registered  #: whether another process finds it by its name
         self.backend = chosen.backend
         self.label = chosen.label  #: the name that users type
+        self.is_rejected = False  #: whether it was said that it supports no network
         self.reuses = True  #: until it shows that load does not reset a network
-        self.habit: str | None = (
-            None  #: what it does in every training; None until it is looked for
-        )
+        #: what it does in every training; None until it is looked for
+        self.habit: str | None = None
         self._networks: dict[tuple[NetworkSpec, int], Model[Any, Any]] = {}
         self._unsupported: dict[tuple[NetworkSpec, int], str] = {}
         self._failed: dict[NetworkSpec, Exception] = {}
@@ -56,10 +59,27 @@ class Subject:
         text = os.environ.get(THREAD_VARIABLES[0], "")
         return int(text) if text.isdigit() else None
 
+    @cached_property
+    def _chosen(self) -> Chosen:
+        return networks.choose(self._why_declined)
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """What it is checked on, by name: few of what it declares to support."""
+        return self._chosen.settings
+
+    def _why_declined(self, spec: NetworkSpec, batch_size: int) -> str | None:
+        try:
+            return self.backend.why_unsupported(spec, batch_size)
+        except Exception:  # noqa: BLE001 - the check of that network is to show it
+            return None
+
+    def batch_size(self, spec: NetworkSpec) -> int:
+        """Return how many examples a step of a network has in the checks."""
+        return next((n for each, n in self.settings.values() if each == spec), BATCH_SIZE)
+
     def require(self) -> None:
-        """Skip the running check, or fail it, if the backend cannot run here, or makes no network."""
-        if all(spec in self._failed for spec in SPECS):
-            self.skip(HOPELESS)
+        """Skip the running check, or fail it, if the backend cannot run here."""
         if reason := catalog.why_unavailable(self.backend):
             self.miss(reason)
         if self.chosen.threads not in (None, self.threads):
@@ -68,6 +88,30 @@ class Subject:
                 f"'{self.label}', or pytest with {THREAD_VARIABLES[0]}={self.chosen.threads}",
                 pytrace=False,
             )
+
+    def require_network(self) -> None:
+        """Skip the running check if the backend makes no network.
+
+        If it supports none, one check fails: nothing is tested, which nobody would notice.
+        """
+        if self.settings and all(spec in self._failed for spec, _ in self.settings.values()):
+            self.skip(HOPELESS)
+        if reason := self._why_none():
+            if self.is_rejected:
+                self.miss(reason)
+            self.is_rejected = True
+            pytest.fail(f"{self.label}: {UNTESTED}{reason}", pytrace=False)
+
+    def _why_none(self) -> str:
+        """Return why it makes none of its networks, or nothing."""
+        reason = self._chosen.reason
+        try:
+            for setting in self.settings.values():
+                if not (reason := self.why_unsupported(*setting)):
+                    break
+        except Exception:  # noqa: BLE001 - of create: the check of that network shows it
+            return ""
+        return reason
 
     def miss(self, reason: str) -> NoReturn:
         """Skip the running check; one of a required backend fails."""
@@ -109,7 +153,7 @@ class Subject:
         network.load(layers)
         return network
 
-    def why_unsupported(self, spec: NetworkSpec, batch_size: int = BATCH_SIZE) -> str:
+    def why_unsupported(self, spec: NetworkSpec, batch_size: int) -> str:
         """Return why the backend does not support a network or its batches, or nothing."""
         key = spec, batch_size
         if key not in self._unsupported:
@@ -120,14 +164,16 @@ class Subject:
                 self._unsupported[key] = " ".join(str(error).split())
         return self._unsupported[key]
 
-    def supported(self) -> Iterator[NetworkSpec]:
-        """Yield those of the six specifications that the backend supports."""
-        return (spec for spec in SPECS if not self.why_unsupported(spec))
+    def supported(self) -> Iterator[tuple[str, NetworkSpec]]:
+        """Yield those networks that it does make, with their names."""
+        for name, (spec, batch_size) in self.settings.items():
+            if not self.why_unsupported(spec, batch_size):
+                yield name, spec
 
     @property
     def spec(self) -> NetworkSpec:
         """The first of them."""
-        return next(self.supported(), None) or self.miss(self.why_unsupported(SPECS[0]))
+        return next(spec for _, spec in self.supported())
 
 
 def make_subject(backend: str | Backend, **options: OptionValue) -> Subject:

@@ -3,7 +3,7 @@
 import pytest
 
 from nnbench import catalog
-from nnbench.testing.problems import SPECS
+from nnbench.testing.networks import SPECS
 from tests.problems import KINDS, make_examples, make_spec
 
 

@@ -17,7 +17,8 @@ CHILD = """
 import sys
 import numpy as np
 from nnbench import catalog
-from nnbench.testing.problems import BATCH_SIZE, SPECS, make_problem, same_bits
+from nnbench.testing.networks import SPECS
+from nnbench.testing.problems import BATCH_SIZE, make_problem, same_bits
 
 problem = make_problem(SPECS[0])
 order = np.tile(problem.orders[0][:16], 60)

@@ -192,7 +192,7 @@ def test_no_variable_lowers_the_precision():
 import ctypes
 import torch
 print(torch.get_float32_matmul_precision())
-from nnbench.testing.problems import SPECS
+from nnbench.testing.networks import SPECS
 from nnbench_torch.handwritten import HandwrittenNetwork
 HandwrittenNetwork(SPECS[0])
 print(torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)

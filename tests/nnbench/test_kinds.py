@@ -70,17 +70,20 @@ def test_examples_are_not_drawn_for_a_loss_that_is_not_known():
         problems.make_examples(UNKNOWN["hinge"], 3)
 
 
-@pytest.mark.parametrize("members", ["OptimizerKind", "Activation", "Loss"])
-def test_the_problems_of_the_conformance_suite_have_every_kind(members):
+@pytest.mark.parametrize(
+    ("members", "where"),
+    [("OptimizerKind", "OPTIMIZERS"), ("Activation", "ACTIVATIONS"), ("Loss", "LOSSES")],
+)
+def test_the_networks_of_the_conformance_suite_have_every_kind(members, where):
     """A member is added to the type alone, before the suite is imported."""
     program = (
         "from typing import Literal; from nnbench.contract import spec; import nnbench.proof.mistakes;"
-        f"spec.{members} = Literal[*spec.{members}.__args__, 'new']; import nnbench.testing.problems"
+        f"spec.{members} = Literal[*spec.{members}.__args__, 'new']; import nnbench.testing.networks"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True
     )
-    assert done.stderr.splitlines()[-1] == "TypeError: SPECS: missing or unknown: new"
+    assert done.stderr.splitlines()[-1] == f"TypeError: {where}: missing or unknown: new"
 
 
 def test_the_table_of_optimizers_has_every_kind():

@@ -22,7 +22,8 @@ from nnbench.records import Status
 from nnbench.runs.comparison import Outcome
 from nnbench.show.charts import CHARTS, chart
 from nnbench.show.exports import FORMATS
-from nnbench.testing.problems import SPECS, make_problem
+from nnbench.testing.networks import SPECS
+from nnbench.testing.problems import make_problem
 from nnbench.worker.phases import measure
 from tests.documents import ROOT
 

@@ -12,7 +12,8 @@ import pytest
 from nnbench.contract.backend import Network
 from nnbench.testing import diagnosis
 from nnbench.testing.diagnosis import message
-from nnbench.testing.problems import BATCH_SIZE, SPECS, distance, make_problem, name_spec
+from nnbench.testing.networks import SPECS
+from nnbench.testing.problems import distance, make_problem
 from nnbench.testing.session import NOTHING_FITS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Layer
+    from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.testing.problems import Problem
     from nnbench.testing.subject import Subject
 
@@ -30,7 +31,6 @@ NO_STATE = (
     "two trainings from the same parameters differ: numbers are drawn at random (dropout is on, "
     "a shuffle), or something of an earlier training is left"
 )
-every_spec = pytest.mark.parametrize("spec", SPECS, ids=name_spec)
 
 
 class Checks:
@@ -38,9 +38,22 @@ class Checks:
 
     subject: ClassVar[Subject]
 
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give a check that asks for a ``spec`` each of the networks that this backend is checked on."""
+        if "spec" in metafunc.fixturenames:
+            specs = {name: spec for name, (spec, _) in self.subject.settings.items()}
+            specs = specs or {"none": SPECS[0]}  # or nothing would say that none is supported
+            metafunc.parametrize("spec", list(specs.values()), ids=list(specs))
+
     def setup_method(self) -> None:
-        """Skip, or fail, if the backend can't run here."""
+        """Skip, or fail, if the backend can't run here, or supports nothing."""
         self.subject.require()
+        self.subject.require_network()
+
+    def problem(self, spec: NetworkSpec | None = None, **drawn: Any) -> Problem:
+        """Draw a problem of a network, or of the first one, with batches that it is supported with."""
+        spec = spec or self.subject.spec
+        return make_problem(spec, **{"batch_size": self.subject.batch_size(spec), **drawn})
 
     def start(self, problem: Problem, number: int = 0) -> tuple[Any, Any]:
         """Return a network with a problem's parameters, and the placed examples."""
@@ -86,19 +99,19 @@ class Checks:
 
     def _shuffles(self) -> bool:
         """Tell whether the first batch is one of others' rows, too: each has one example only."""
-        problem = make_problem(self.subject.spec)
-        count = len(problem.orders[0])
+        problem = self.problem()
+        count, size = len(problem.orders[0]), problem.batch_size
 
         def first_loss(rows: NDArray[np.int64]) -> float:
             return self.train(replace(problem, orders=[rows]))[1][0]
 
-        rows = np.arange(count) // BATCH_SIZE
+        rows = np.arange(count) // size
         own = [first_loss(np.full_like(rows, row)) for row in np.unique(rows)]
         came = first_loss(rows)
         shares = (
-            np.array([one, other, BATCH_SIZE - one - other]) / BATCH_SIZE
-            for one in range(BATCH_SIZE)
-            for other in range(BATCH_SIZE - one + 1)
+            np.array([one, other, size - one - other]) / size
+            for one in range(size)
+            for other in range(size - one + 1)
         )
         return abs(came - own[0]) > SAME * abs(came) and any(
             abs(float(share @ own) - came) < SAME * abs(came) for share in shares
@@ -106,7 +119,7 @@ class Checks:
 
     def _varies(self) -> bool:
         """Tell whether two trainings from the same parameters differ."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         first = self.train(problem)[0].dump()
         return not distance(self.train(problem)[0].dump(), first) <= SAME
 

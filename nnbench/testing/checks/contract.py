@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from nnbench.contract.spec import flatten
 from nnbench.proof.mistakes import layerwise
 from nnbench.testing import diagnosis
-from nnbench.testing.checks.base import Checks, backprop, every_spec, fail, losses_of, train_epoch
-from nnbench.testing.problems import BATCH_SIZE, deviation, make_problem, same_bits
+from nnbench.testing.checks.base import Checks, backprop, fail, losses_of, train_epoch
+from nnbench.testing.problems import deviation, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +28,10 @@ SCRIBBLE = 7.0  #: written over arrays that nobody else should hold
 class ContractChecks(Checks):
     """Arrays have the promised form, and each side owns its own."""
 
-    @every_spec
     def test_dump_returns_what_was_loaded(self, spec: NetworkSpec) -> None:
         """``dump`` returns what ``load`` took: the same bits, float32, in the same shapes."""
-        problem = make_problem(spec)
-        actual = self.subject.network(spec, problem.layers).dump()
+        problem = self.problem(spec)
+        actual = self.start(problem)[0].dump()
         self.verify(diagnosis.structure("dump", actual, spec))
         given, loaded = map(diagnosis.name_arrays, (actual, problem.layers))
         if off := [name for name in loaded if not np.array_equal(given[name], loaded[name])]:
@@ -42,10 +42,9 @@ class ContractChecks(Checks):
                 diagnosis.why_loaded_otherwise(given, loaded),
             )
 
-    @every_spec
     def test_gradients_have_the_form_of_parameters(self, spec: NetworkSpec) -> None:
         """``gradients`` returns float32 arrays of the parameters' shapes; a loss is what ``float`` converts."""
-        problem = make_problem(spec)
+        problem = self.problem(spec)
         network, data = self.start(problem)
         loss = backprop(network, data, problem.index)
         try:
@@ -62,21 +61,21 @@ class ContractChecks(Checks):
 
     def test_predict_has_the_form_of_logits(self) -> None:
         """``predict`` returns float32 of shape (N, K), in host memory."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         network, data = self.start(problem)
         actual = network.predict(network.batch(data, problem.index))
-        self.verify(diagnosis.logits_form(actual, problem.spec, BATCH_SIZE))
+        self.verify(diagnosis.logits_form(actual, problem.spec, problem.batch_size))
 
     def test_train_epoch_returns_losses(self) -> None:
         """``train_epoch`` returns float32 of shape (steps,), in host memory."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         network, data = self.start(problem)
         actual = losses_of(network, data, problem.orders[0], problem.batch_size)
         self.verify(diagnosis.loss_count("train_epoch", len(actual), problem))
 
     def test_the_callers_arrays_stay(self) -> None:
         """Parameters, examples and the order that were handed in are as they were."""
-        problem, copy = (make_problem(self.subject.spec) for _ in range(2))
+        problem, copy = (self.problem() for _ in range(2))
         self.train(problem)
         given: dict[str, Callable[[Problem], list[NDArray[Any]]]] = {
             "parameters": lambda problem: flatten(problem.layers),
@@ -92,14 +91,14 @@ class ContractChecks(Checks):
 
     def test_loaded_arrays_are_copied(self) -> None:
         """What happens to the given arrays after ``load`` is nothing to the network."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         given = layerwise(np.copy, problem.layers)
-        network = self.subject.network(problem.spec, given)
+        network, _ = self.start(replace(problem, layers=given))
         self._verify_apart("given to load", network, given)
 
     def test_dumped_arrays_are_copies(self) -> None:
         """Dumped arrays do not change as training goes on, nor the network with them."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         network, data = self.start(problem)
         dumped = network.dump()
         before = layerwise(np.copy, dumped)
@@ -113,12 +112,12 @@ class ContractChecks(Checks):
 
     def test_gradients_are_copies(self) -> None:
         """Gradients that were copied out stay as they are in the next backprop."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         network, data = self.start(problem)
         backprop(network, data, problem.index)
         first = network.gradients()
         before = layerwise(np.copy, first)
-        backprop(network, data, problem.first_step(skip=BATCH_SIZE).index)
+        backprop(network, data, problem.first_step(skip=problem.batch_size).index)
         if not same_bits(first, before):
             fail(
                 "gradients of a first backprop: expected to stay, came changed by a second",

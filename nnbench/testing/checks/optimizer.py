@@ -16,13 +16,12 @@ from nnbench.testing.checks.base import (
     SAME,
     Checks,
     backprop,
-    every_spec,
     fail,
     losses_of,
     train_epoch,
 )
 from nnbench.testing.checks.contract import SCRIBBLE
-from nnbench.testing.problems import BATCH_SIZE, distance, make_problem, same_bits
+from nnbench.testing.problems import distance, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +43,13 @@ NOT_GIVEN = (
 class OptimizerChecks(Checks):
     """Between parts, a backend shows its optimizer's state, and goes on as if nobody had asked."""
 
-    @every_spec
     def test_optimizer_state_matches_the_reference(self, spec: NetworkSpec) -> None:
         """Adam's count of steps and both moments after ten steps, to 2e-5; None for other optimizers."""
-        problem = make_problem(spec, epochs=EPOCHS + 1)
-        problem.orders[-1] = problem.orders[-1][:BATCH_SIZE]
+        problem = self.problem(spec, epochs=EPOCHS + 1)
+        problem.orders[-1] = problem.orders[-1][: problem.batch_size]
         network, data = self.start(problem)
         for order in problem.orders[:-1]:
-            losses_of(network, data, order, BATCH_SIZE)
+            losses_of(network, data, order, problem.batch_size)
         last_step(network, data, problem.orders[-1])
         if spec.optimizer.keeps_moments:
             self.verify(diagnosis.state("optimizer_state", state_of(network), problem))
@@ -64,19 +62,19 @@ class OptimizerChecks(Checks):
 
     def test_optimizer_state_is_zero_after_load(self) -> None:
         """``load`` forgets: no steps, and moments of zeros."""
-        problem = make_problem(self._spec())
+        problem = self.problem(self._spec())
         network, _ = self.train(problem)
         network.load(problem.layers)
         self.verify(diagnosis.state("after load", state_of(network), replace(problem, orders=[])))
 
     def test_optimizer_state_is_a_copy(self) -> None:
         """Moments do not change as training goes on, nor the network's with them."""
-        problem = make_problem(self._spec(), epochs=2)
+        problem = self.problem(self._spec(), epochs=2)
         network, data = self.start(problem)
-        train_epoch(network, data, problem.orders[0], BATCH_SIZE)
+        train_epoch(network, data, problem.orders[0], problem.batch_size)
         given = moments(state_of(network))
         before = layerwise(np.copy, given)
-        train_epoch(network, data, problem.orders[1], BATCH_SIZE)
+        train_epoch(network, data, problem.orders[1], problem.batch_size)
         later = moments(state_of(network))
         if not same_bits(given, before):
             fail("moments of an epoch before: expected to stay, came changed", ALIASED)
@@ -91,8 +89,8 @@ class OptimizerChecks(Checks):
 
     def test_dumps_between_parts_change_nothing(self) -> None:
         """``dump`` and ``optimizer_state`` between two parts: training goes on to the same bits."""
-        problem = make_problem(self.subject.spec, epochs=2)
-        parts = [part for order in problem.orders for part in np.split(order, [BATCH_SIZE])]
+        problem = self.problem(epochs=2)
+        parts = [part for order in problem.orders for part in np.split(order, [problem.batch_size])]
         alone = self._train_parts(problem, parts, asks=False)
         asked = self._train_parts(problem, parts, asks=True)
         apart = distance(asked, alone)
@@ -104,8 +102,8 @@ class OptimizerChecks(Checks):
 
     def test_a_call_may_hold_several_epochs(self) -> None:
         """``train_epoch`` may get the orders of several epochs at once, if they are whole batches."""
-        problem = make_problem(self.subject.spec, epochs=2)
-        orders = [order[: 2 * BATCH_SIZE] for order in problem.orders]
+        problem = self.problem(epochs=2)
+        orders = [order[: 2 * problem.batch_size] for order in problem.orders]
         expected = self.train(replace(problem, orders=orders))[0].dump()
         at_once = replace(problem, orders=[np.concatenate(orders)])
         hint = "a row that comes twice in an order, or an order longer than the split"
@@ -113,7 +111,7 @@ class OptimizerChecks(Checks):
 
     def _spec(self) -> NetworkSpec:
         """Return a supported specification whose optimizer keeps something, or skip."""
-        for spec in self.subject.supported():
+        for _, spec in self.subject.supported():
             if spec.optimizer.keeps_moments:
                 return spec
         return self.subject.skip("no network is supported whose optimizer keeps moments")
@@ -124,7 +122,7 @@ class OptimizerChecks(Checks):
         """Train part by part, and ask for everything in between or not."""
         network, data = self.start(problem)
         for part in parts:
-            train_epoch(network, data, part, BATCH_SIZE)
+            train_epoch(network, data, part, problem.batch_size)
             if asks:
                 network.dump()
                 network.optimizer_state()
@@ -152,4 +150,4 @@ def last_step(network: Model[Any, Any], data: Any, index: NDArray[np.int64]) -> 
         network.update()
         network.synchronize()
     else:
-        train_epoch(network, data, index, BATCH_SIZE)
+        train_epoch(network, data, index, len(index))

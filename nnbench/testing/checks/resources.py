@@ -6,6 +6,7 @@ import gc
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from itertools import pairwise
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,7 @@ import psutil
 
 from nnbench import catalog
 from nnbench.testing.checks.base import Checks, fail, losses_of, train_epoch
-from nnbench.testing.problems import (
-    BATCH_SIZE,
-    Problem,
-    make_problem,
-    make_short_task,
-    make_task_problem,
-    name_spec,
-    same_bits,
-)
+from nnbench.testing.problems import make_short_task, make_task_problem, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +25,14 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import OptionValue
     from nnbench.contract.spec import Layer
+    from nnbench.testing.problems import Problem
 
 LARGER = "mnist"  #: a workload whose arrays are large enough to be seen in the process's memory
+LARGER_INPUTS, LARGER_HIDDEN, LARGER_BATCHES = (
+    784,
+    50,
+    10,
+)  #: of what is drawn where it is not supported
 SETTLING_EPOCHS, HALF_EPOCHS = 6, 7  #: until memory is settled, and twice after that: 20
 GROWTH_BYTES = 4 << 20  #: in half of the time; a leak of a batch in each step is more
 EPOCH_S = 0.1  #: that an epoch of these checks should take
@@ -48,12 +47,12 @@ class IsolationChecks(Checks):
 
     def test_two_networks_share_nothing(self) -> None:
         """Two networks that train in turns do as each does alone."""
-        one, other = (make_problem(self.subject.spec, seed=seed, epochs=2) for seed in (0, 1))
+        one, other = (self.problem(seed=seed, epochs=2) for seed in (0, 1))
         expected = [self.train(problem)[0].dump() for problem in (one, other)]
         pairs = [self.start(problem, number) for number, problem in enumerate((one, other))]
         for orders in zip(one.orders, other.orders, strict=True):
             for (network, data), order in zip(pairs, orders, strict=True):
-                losses_of(network, data, order, BATCH_SIZE)
+                losses_of(network, data, order, one.batch_size)
         for (network, _), alone in zip(pairs, expected, strict=True):
             network.synchronize()
             hint = "state shared between networks: of a module or a class, not of the instance"
@@ -61,11 +60,11 @@ class IsolationChecks(Checks):
 
     def test_another_thread_can_train(self) -> None:
         """A network is used from any thread, by one at a time."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         expected = self.train(problem)[0].dump()
         network, data = self.start(problem)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            pool.submit(train_epoch, network, data, problem.orders[0], BATCH_SIZE).result()
+            pool.submit(train_epoch, network, data, problem.orders[0], problem.batch_size).result()
         hint = "something is kept for the thread that created the network (threading.local)"
         self.verify_same("an epoch in another thread", network.dump(), expected, hint)
 
@@ -73,7 +72,7 @@ class IsolationChecks(Checks):
         """A process started afresh while this one has a network; nothing is promised of fork."""
         if not self.subject.is_registered:
             self.subject.skip("not an installed plugin, so another process does not find it")
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         expected = self.train(problem)[0].dump()
         hint = "something depends on the process: random numbers, hashes, the order of a set"
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -90,7 +89,7 @@ def train_afresh(name: str, options: dict[str, OptionValue], problem: Problem) -
     """Train one epoch, in the process that calls this."""
     network = catalog.backends()[name].network(problem.spec, problem.batch_size, **options)
     network.load(problem.layers)
-    train_epoch(network, network.place(problem.examples), problem.orders[0], BATCH_SIZE)
+    train_epoch(network, network.place(problem.examples), problem.orders[0], problem.batch_size)
     return network.dump()
 
 
@@ -135,7 +134,7 @@ class ResourceChecks(Checks):
 
     def test_only_a_device_has_a_clock(self) -> None:
         """``device_seconds`` is None on the CPU; elsewhere, it is no longer than the host's."""
-        problem = make_problem(self.subject.spec)
+        problem = self.problem()
         self.train(problem)  # the first may compile
         elapsed, (network, _) = timed(self.train, problem)
         actual = network.device_seconds()
@@ -148,24 +147,36 @@ class ResourceChecks(Checks):
 
     def test_nothing_compiles_after_the_first_epoch(self) -> None:
         """``compilations`` stays as it is when an epoch is repeated."""
-        for problem in map(make_problem, self.subject.supported()):
+        for name, spec in self.subject.supported():
+            problem = self.problem(spec)
             before = self.train(problem)[0].compilations()
             after = self.train(problem)[0].compilations()
             if before != after:
                 facts = f"compilations after a second epoch: expected {before}, came {after}"
                 fail(
-                    f"{facts} [{name_spec(problem.spec)}]",
+                    f"{facts} [{name}]",
                     "compiled anew in each step or epoch, or for another length of its order",
                 )
 
     def _start_larger(self) -> tuple[Any, Any, NDArray[np.int64], Problem]:
         """Start on a workload, with as much of an epoch as takes about a tenth of a second."""
         problem = make_task_problem(make_short_task(LARGER))
+        if self.subject.why_unsupported(problem.spec, problem.batch_size):
+            problem = self._draw_larger()
         network, data = self.start(problem)
         for _ in range(2):  # the first step may compile
             pace_s, _ = timed(train_epoch, network, data, problem.index, problem.batch_size)
         steps = max(1, int(EPOCH_S / pace_s))
         return network, data, problem.orders[0][: steps * problem.batch_size], problem
+
+    def _draw_larger(self) -> Problem:
+        """Draw a problem of that size of a network that is supported, or skip the running check."""
+        spec = self.subject.spec
+        hidden = (LARGER_HIDDEN,) * (len(spec.sizes) - 2)
+        larger = replace(spec, sizes=(LARGER_INPUTS, *hidden, spec.sizes[-1]))
+        return self.problem(
+            larger, batches=LARGER_BATCHES, batch_size=self.subject.batch_size(spec)
+        )
 
 
 def copy_out(network: Any) -> list[Layer]:

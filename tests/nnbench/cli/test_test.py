@@ -9,6 +9,7 @@ from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors
 
 QUICK = ("--", "-k", "logits or gradients")
+ALL = "relu, sigmoid, cross entropy, squared error, bias, no bias, no L2, L2, adam, sgd, adam-fresh"
 
 
 def run(*arguments, **variables):
@@ -18,9 +19,11 @@ def run(*arguments, **variables):
 def test_a_right_backend_passes():
     done = run("honest", "numpy", *QUICK)
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
-    assert re.fullmatch(
-        r"honest: 16 passed in [\d.]+ s\nnumpy: 16 passed in [\d.]+ s\n", done.stdout
-    )
+    lines = [
+        rf"{name}: on 6 networks with {ALL}\n{name}: 16 passed in [\d.]+ s\n"
+        for name in ("honest", "numpy")
+    ]
+    assert re.fullmatch("".join(lines), done.stdout)
 
 
 def test_each_failed_check_is_one_line_and_the_mistake_is_summed_up():
@@ -71,8 +74,35 @@ def test_what_is_not_supported_is_skipped_by_name():
     assert done.stdout.startswith(
         "knows-one-loss: skipped gradients have the form of parameters (×3), "
         "gradients match the reference (×3): the library has no squared error\n"
+        "knows-one-loss: on 3 networks with "
+        "relu, sigmoid, cross entropy, bias, no bias, no L2, L2, adam, sgd, adam-fresh\n"
+        "knows-one-loss: squared error: not tested\n"
+        "knows-one-loss: sigmoid and bias, sigmoid and L2, "
     )
     assert re.search(r"^knows-one-loss: 10 passed, 6 skipped in", done.stdout, re.MULTILINE)
+
+
+def test_what_was_tested_and_what_was_not_is_said():
+    done = run("knows-one-network", "halves-biases", "--", "-k", "dump_returns")
+    assert done.returncode == ExitCode.OK
+    known = "relu, cross entropy, bias, no L2, sgd"
+    other = "sigmoid, squared error, no bias, L2, adam, adam-fresh"
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        f"knows-one-network: on 1 network with {known}",
+        f"knows-one-network: {other}: not tested",
+    ]
+    assert lines[3].startswith("halves-biases: on 6 networks with relu, cross entropy, squared er")
+    assert lines[4] == "halves-biases: sigmoid, no bias, L2: not tested"
+    assert "not tested together" not in done.stdout
+
+
+def test_a_backend_that_supports_nothing_is_one_short_line():
+    done = run("trains-trees")
+    assert done.returncode == ExitCode.NOTHING_MEASURED
+    assert done.stdout == (
+        "trains-trees: nothing tested, as no network is supported: it trains trees\n"
+    )
 
 
 def test_nothing_tested_is_said():

@@ -86,6 +86,28 @@ def test_a_network_that_is_not_supported_is_not_made():
         backend.network(SPEC, 3)
 
 
+@pytest.mark.parametrize("answer", [True, False, 0, ("no",)])
+@pytest.mark.parametrize(
+    ("field", "ask"),
+    [
+        ("supports", lambda backend: backend.why_unsupported(SPEC, 8)),
+        ("supports", lambda backend: backend.network(SPEC, 8)),
+    ],
+)
+def test_what_is_no_reason_is_refused(field, ask, answer):
+    backend = make(create=NumpyNetwork, **{field: lambda *_: answer})
+    with pytest.raises(TypeError, match=f"^{field} of mine returned .*: return why, or None$"):
+        ask(backend)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(None, None), ("", None), ("no\n biases", "no biases")]
+)
+def test_a_reason_is_one_line(answer, reason):
+    backend = make(create=NumpyNetwork, supports=lambda *_: answer)
+    assert backend.why_unsupported(SPEC, 8) == reason
+
+
 def test_a_missing_library_is_named_with_the_command_that_brings_it(whole):
     found = reasons(whole)
     command = "pip install 'nnbench-whole[accelerator]'"
@@ -119,7 +141,7 @@ def test_a_backend_that_owns_its_step_is_run_without_phases(whole, tmp_path):
 def test_a_backend_that_owns_its_step_is_tested_but_for_its_phases(whole):
     done = nnbench("test", "whole", env=whole)
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
-    *reasons, passed = done.stdout.splitlines()
+    *reasons, _, passed = done.stdout.splitlines()
     skipped, unfollowed = sorted(reasons)
     assert unfollowed.startswith("whole: skipped optimizer state matches the reference (×2), ")
     assert "optimizer_state() gives None" in unfollowed
@@ -150,7 +172,7 @@ def test_a_plugin_of_before_loads_and_is_right(tmp_path):
     assert run(tmp_path / "run", env, "example", "numpy").returncode == 0
     done = nnbench("test", "example", env=env)
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
-    skipped, passed = done.stdout.splitlines()
+    skipped, _, passed = done.stdout.splitlines()
     assert skipped.startswith("example: skipped optimizer state matches the reference (×2), ")
     assert "follows this backend from its parameters alone" in skipped
     assert re.match(r"example: \d+ passed, 4 skipped in", passed)

@@ -8,7 +8,8 @@ import pytest
 from nnbench import OptimizerState, reference
 from nnbench.proof.mistakes import HANDED_OUT, MISTAKES, RIGHT
 from nnbench.testing import diagnosis
-from nnbench.testing.problems import SPECS, make_problem
+from nnbench.testing.networks import SPECS
+from nnbench.testing.problems import make_problem
 
 PROBLEMS = [
     replace(make_problem(spec, epochs=2), earlier=make_problem(spec, seed=1)) for spec in SPECS

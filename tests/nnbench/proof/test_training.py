@@ -14,7 +14,8 @@ from nnbench.data import datasets, seeding
 from nnbench.proof.calibration import BASES
 from nnbench.proof.parts import Part, gradient_deviation, prove
 from nnbench.proof.training import EPSILON, Suspect, Training, Unit, fresh, rounded
-from nnbench.testing.problems import SPECS, make_problem, name_spec
+from nnbench.testing.networks import NETWORKS, SPECS
+from nnbench.testing.problems import make_problem
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
 LIMITS = replace(BASES[0], steps=20)
@@ -40,7 +41,7 @@ class OtherSides(Mapping[Unit, bool]):
         return 1
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=name_spec)
+@pytest.mark.parametrize("spec", SPECS, ids=list(NETWORKS))
 def test_it_trains_as_the_readable_reference(spec):
     problem = make_problem(spec, epochs=3)
     losses, layers = reference.train(spec, problem.layers, problem.batches())
@@ -52,7 +53,7 @@ def test_it_trains_as_the_readable_reference(spec):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=name_spec)
+@pytest.mark.parametrize("spec", SPECS, ids=list(NETWORKS))
 def test_it_goes_on_from_a_state_in_any_memory_order(spec):
     problem = make_problem(spec, epochs=2)
     whole, halves = Training(spec, problem.examples), Training(spec, problem.examples)

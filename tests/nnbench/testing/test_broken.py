@@ -5,8 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from nnbench.testing import session
-from nnbench.testing.problems import SPECS
+from nnbench.testing import networks, session
 from tests.plugins.helpers import EXAMPLE, environment, run_pytest
 
 MISTAKES = {
@@ -67,6 +66,9 @@ MISTAKES = {
     "times-itself": "a backend times itself",
     "compiles-anew": "compiled anew",
     "turns-nan": "division by zero, an overflow",
+    "halves-biases": "gradients: bias",
+    "decays-twice": "L2 term's gradient twice",
+    "misreads-supports": "raised TypeError: supports of misreads-supports returned True: return why",
     "raises": r"raised ValueError: no update today \(nnbench_broken.py:\d+\)",
 }
 #: What is said first, and then whatever else may be said: nothing but that.
@@ -108,7 +110,8 @@ CALLED = {
 #: checks that take long, and the backends that are there for them
 COSTLY = "workload or fresh_process or memory or synchronize"
 WORTH_IT = "depends-on-hash or leaks-memory or returns-early or waits-in-dump"
-HONEST = "honest"
+#: right ones: one that supports all, and others
+HONEST = ("honest", "knows-one-network", "trains-one-at-a-time")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ def findings(tmp_path_factory):
     path = folder / "report.jsonl"
     run_pytest(
         folder,
-        *(f"--nnbench-backend={name}" for name in {HONEST: "", **MISTAKES, **CALLED}),
+        *(f"--nnbench-backend={name}" for name in dict.fromkeys((*HONEST, *MISTAKES, *CALLED))),
         f"--nnbench-report={path}",
         "--tb=no",
         f"-k not ({COSTLY}) or ({WORTH_IT}) and not workload",
@@ -151,12 +154,32 @@ def test_the_line_that_comes_first_is_right_and_none_is_wrong(findings, name):
 
 def test_create_is_not_tried_again_once_it_has_failed_for_every_network(findings):
     verdicts = Counter(finding.verdict for finding in findings["creates-nothing"])
-    assert verdicts["failed"] == len(SPECS)
+    assert verdicts["failed"] == len(networks.SPECS)
     assert verdicts["failed"] + verdicts["skipped"] == verdicts["planned"]
 
 
 def test_an_honest_backend_passes(findings):
-    assert {finding.verdict for finding in findings[HONEST]} == {"planned", "started", "passed"}
+    verdicts = {finding.verdict for finding in findings["honest"]}
+    assert verdicts == {"planned", "started", "passed"}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_one_that_supports_little_is_tested_on_that(findings, name):
+    assert messages(findings[name]) == []
+    passed = [finding for finding in findings[name] if finding.verdict == "passed"]
+    assert len(passed) > 20
+    tested = filter(networks.is_name, {finding.parameter for finding in passed})
+    assert len(list(tested)) == (1 if name == "knows-one-network" else 6)
+
+
+@pytest.mark.parametrize("name", ["halves-biases", "decays-twice"])
+def test_a_mistake_that_two_choices_make_was_not_found_by_the_six_networks(findings, name):
+    """One of those is supported, on which it passes; another one was needed."""
+    failed = {f.parameter for f in findings[name] if f.verdict == "failed" and f.parameter}
+    made = {finding.parameter for finding in findings[name] if networks.is_name(finding.parameter)}
+    assert failed
+    assert made & {*networks.NETWORKS} == {"relu, cross entropy, bias, adam"}
+    assert not failed & {*networks.NETWORKS}
 
 
 @pytest.mark.parametrize(

@@ -98,18 +98,33 @@ def test_a_name_that_is_none_is_one_line(tmp_path, name, problem):
 
 
 def test_an_unavailable_backend_is_skipped_with_its_reason(tmp_path):
-    (tmp_path / "test_mine.py").write_text(TEST_FILE.format(name="unavailable-in-create"))
-    done = run_pytest(tmp_path, "-rs", CHEAP, env=ENV)
+    (tmp_path / "test_mine.py").write_text(TEST_FILE.format(name="absent"))
+    done = run_pytest(tmp_path, "-rs", CHEAP, env=environment("whole"))
+    assert done.returncode == 0
     assert "8 skipped" in outcomes(done)
-    assert "the library finds no device" in done.stdout
+    assert "No_Such-Library is not installed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "others"),
+    [("trains-trees", "it trains trees", 2), ("unavailable-in-create", "no device", 7)],
+)
+def test_nothing_tested_is_a_failure(tmp_path, name, reason, others):
+    (tmp_path / "test_mine.py").write_text(TEST_FILE.format(name=name))
+    done = run_pytest(tmp_path, CHEAP, env=ENV)
+    assert done.returncode == 1
+    assert f" {others} skipped, " in outcomes(done)
+    assert ", 1 error in " in outcomes(done)
+    assert f"{name}: nothing tested, as no network is supported: " in done.stdout
+    assert reason in done.stdout
 
 
 def test_a_required_backend_fails_instead(tmp_path):
-    (tmp_path / "test_mine.py").write_text(TEST_FILE.format(name="unavailable-in-create"))
-    env = {**ENV, "NNBENCH_REQUIRE": "unavailable-in-create"}
+    (tmp_path / "test_mine.py").write_text(TEST_FILE.format(name="absent"))
+    env = environment("whole", NNBENCH_REQUIRE="absent")
     done = run_pytest(tmp_path, "-k logits", env=env)
-    assert "2 failed" in outcomes(done)
-    assert "is required (NNBENCH_REQUIRE): the library finds no device" in done.stdout
+    assert "2 errors" in outcomes(done)
+    assert "is required (NNBENCH_REQUIRE): No_Such-Library is not installed" in done.stdout
 
 
 def test_threads_that_cannot_be_set_any_more_fail(tmp_path):

@@ -780,8 +780,38 @@ class CompilesFresh(ExampleNetwork):
         return self.compiled
 
 
+class HalvesBiases(ExampleNetwork):
+    """Halves the gradients of the biases, with squared error alone."""
+
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        if self.spec.loss == "squared_error" and self.spec.bias:
+            self.kept = [Layer(w, b / 2) for w, b in self.kept]
+        return loss
+
+
+class DecaysTwice(ExampleNetwork):
+    """Adds the L2 term's gradient twice, with Adam alone."""
+
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        if self.spec.optimizer.kind == "adam":
+            l2 = np.float32(self.spec.l2)
+            pairs = zip(self.kept, self.layers, strict=True)
+            self.kept = [Layer(g + l2 * w, h) for (g, h), (w, _) in pairs]
+        return loss
+
+
+class OneAtATime(ExampleNetwork):
+    """No mistake: it trains on single examples."""
+
+    def batch(self, data, index):
+        assert len(index) == 1
+        return super().batch(data, index)
+
+
 class KnowsOneLoss(ExampleNetwork):
-    """No mistake: it says what it does not support."""
+    """No mistake: it says what it does not support, but not before it is made."""
 
     def __init__(self, spec):
         if spec.loss == "squared_error":
@@ -886,6 +916,12 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "returns-list": ReturnsList,
     "returns-column": ReturnsColumn,
     "compiles-fresh": CompilesFresh,
+    "halves-biases": HalvesBiases,
+    "decays-twice": DecaysTwice,
+    "knows-one-network": ExampleNetwork,
+    "trains-one-at-a-time": OneAtATime,
+    "trains-trees": ExampleNetwork,
+    "misreads-supports": ExampleNetwork,
     "creates-nothing": create_nothing,
     "creates-badly": create_badly,
     "crashes": Crashes,
@@ -895,8 +931,57 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
 }
 
 
+def known(activation="relu", loss="cross_entropy", bias=True, l2=False, kind="adam"):
+    """Return a ``supports`` that knows these choices; None is any."""
+    wanted = (activation, loss, bias, l2, kind)
+
+    def supports(spec, _):
+        own = (spec.activation, spec.loss, spec.bias, bool(spec.l2), spec.optimizer.kind)
+        pairs = zip(wanted, own, strict=True)
+        return None if all(w in (None, o) for w, o in pairs) else "it is made for other networks"
+
+    return supports
+
+
+def one_at_a_time(_, batch_size):
+    return None if batch_size == 1 else f"it trains one example at a time, not {batch_size}"
+
+
+def no_networks(*_):
+    return "it trains trees"
+
+
+def misread(*_):
+    return True  # "yes, it does"
+
+
+#: Networks cost time, so a mistake is made on one that shows it, but for these.
+SUPPORTED = {
+    **dict.fromkeys(("honest", "flips-sign", "crashes", "hangs", "knows-one-loss")),
+    **dict.fromkeys(("creates-nothing", "creates-badly", "unavailable-in-create")),
+    "decays-biases": known(l2=True),
+    "keeps-moments-of-sgd": known(kind="sgd"),
+    "has-momentum": known(kind="sgd"),
+    "compiles-fresh": known(kind="adam-fresh"),
+    # sets of support that have one network in common with the six of a backend that supports all
+    "halves-biases": known(loss=None, kind=None),
+    "decays-twice": known(l2=None, kind=None),
+    "knows-one-network": known(kind="sgd"),
+    "trains-one-at-a-time": one_at_a_time,
+    "trains-trees": no_networks,
+    "misreads-supports": misread,
+}
+
+
+def declared(name):
+    """Return what a backend says of the networks that it trains."""
+    supports = SUPPORTED.get(name, known())
+    return {"supports": supports} if supports else {}
+
+
 @hookimpl
 def nnbench_backends():
     return [
-        Backend(name=name, summary="broken", create=create) for name, create in NETWORKS.items()
+        Backend(name=name, summary="broken", create=create, **declared(name))
+        for name, create in NETWORKS.items()
     ]
