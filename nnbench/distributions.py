@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.metadata import Distribution, EntryPoint
 
+SUITE = ("pytest", "pytest-benchmark")  #: what the conformance suite is built on
 EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
 
 
@@ -86,6 +87,11 @@ def own_requirement() -> list[str]:
     if source := origin.get("vcs_info"):
         url = f"{source['vcs']}+{url}@{source['commit_id']}"
     return [f"{DISTRIBUTION} @ {url}"]
+
+
+def own_record() -> str:
+    """Return what pip has noted of the files of this nnbench, with their hashes."""
+    return distribution(DISTRIBUTION).read_text("RECORD") or ""
 
 
 def check() -> None:

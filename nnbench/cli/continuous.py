@@ -81,7 +81,7 @@ def continuous(
         if "rounds" not in given():
             asked["rounds"] = detection.MOST_ROUNDS
     continuous.check_workload(asked["workload"])
-    both = find_pythons(base, head, pythons, install)
+    both = find_pythons(base, head, pythons, install, progress=progress)
     base_side, head_side = map(interpreters.examine, both)
     sides = base_side, head_side
     plan = continuous.plan(sides, command=command_line(), overrides={}, **asked)
@@ -93,13 +93,18 @@ def continuous(
 
 
 def find_pythons(
-    base: str | None, head: str | None, pythons: Sequence[str], install: Sequence[str]
+    base: str | None,
+    head: str | None,
+    pythons: Sequence[str],
+    install: Sequence[str],
+    *,
+    progress: bool,
 ) -> list[str]:
     """Return the interpreters of both sides; those of revisions are built."""
     from nnbench.execution import interpreters
 
     if base is not None and head is not None and not pythons:
-        return build(base, head, install)
+        return build(base, head, install, progress=progress)
     if len(pythons) != 2 or base is not None:
         raise click.UsageError("give two revisions, BASE and HEAD, or --python twice")
     if install:
@@ -107,22 +112,28 @@ def find_pythons(
     return [interpreters.locate(text) for text in pythons]
 
 
-def build(base: str, head: str, install: Sequence[str]) -> list[str]:
-    """Build two revisions."""
-    from nnbench.execution import interpreters
-    from nnbench.execution.machine import git_state
+def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> list[str]:
+    """Build two revisions at once; of a build that fails, show the last lines."""
+    from rich.console import Console
 
-    revisions = {name: interpreters.find_commit(name) for name in (base, head)}
-    if len(set(revisions.values())) < 2:
+    from nnbench.execution import environments
+    from nnbench.execution.machine import git_state
+    from nnbench.show.progress import steps
+
+    commits = {name: environments.find_commit(name) for name in (base, head)}
+    if len(set(commits.values())) < 2:
         raise NnbenchError(f"{base} and {head} are the same commit: there is nothing to compare")
     if (git_state() or "").endswith("-dirty"):
         click.echo("nnbench: note: changes that are not committed are not measured", err=True)
     arguments = [word for text in install for word in shlex.split(text)]
-    pythons = []
-    for name, commit in revisions.items():
-        click.echo(f"nnbench: building {name} ({commit[:12]}), unless it is cached", err=True)
-        pythons.append(str(interpreters.build(commit, arguments)))
-    return pythons
+    named = {f"{name} ({commit[:12]})": commit for name, commit in commits.items()}
+    try:
+        with steps(Console(stderr=True), is_live=progress) as tell:
+            return environments.build(named, arguments, tell)
+    except environments.BuildError as error:
+        for line in error.output:
+            click.echo(f"  {line}", err=True)
+        raise
 
 
 def report(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, assert_never
@@ -35,7 +34,6 @@ WORDS: dict[Verdict, str] = {
     "passed": "passed",
     "skipped": "skipped",
 }
-NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 #: they keep one file for a session, and each backend has a session of its own
 ONE_BACKEND = {"benchmark_autosave", "benchmark_save", "benchmark_compare"}
 
@@ -123,7 +121,9 @@ def test(
 
 def require_pytest() -> None:
     """Refuse to go on without what the suite is built on."""
-    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    from nnbench import distributions
+
+    missing = [name for name in distributions.SUITE if not distributions.is_installed(name)]
     if missing:
         names = " and ".join(missing)
         raise NnbenchError(f"nnbench test needs {names}: {install_hint('test')}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnbench import files
 from nnbench.contract.errors import ResultsError
-from nnbench.execution import interpreters, process
+from nnbench.execution import environments, process
 from nnbench.proof import kept
 from nnbench.runs import store
 
@@ -64,12 +64,12 @@ def find(runs: Iterable[Path]) -> Iterator[Leftover]:
     ResultsError
         If a folder holds no run.
     """
-    environments = interpreters.cache_folder()
-    for path in _children(environments):
+    built = environments.cache_folder()
+    for path in _children(built):
         if path.is_dir():
             yield Leftover("environment", path)
     for path in _children(process.cache()):
-        if path != environments:
+        if path != built:
             yield Leftover(f"cache: {path.name}", path)
     for run in runs:
         if not (run / store.RUN).exists():

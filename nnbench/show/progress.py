@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,10 +26,11 @@ from nnbench.show.terminal import fit, grid, plain, say
 from nnbench.show.text import bytes_text, cell_line, count, sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from rich.console import Console, RenderableType
+    from rich.progress import TaskID
 
     from nnbench.figures.columns import Column, Row
     from nnbench.figures.frames import Group
@@ -48,6 +49,33 @@ def shown(console: Console) -> Iterator[None]:
         yield
     finally:
         catalog.manager().unregister(observer)
+
+
+@contextmanager
+def steps(console: Console, *, is_live: bool) -> Iterator[Callable[[str, str], None]]:
+    """Show what is done for several things at once: a line for each step, and on a terminal how long it takes.
+
+    Yields
+    ------
+    Callable
+        To be called with the name of a thing and its next step.
+    """
+    with ExitStack() as stack:
+        bar: Progress | None = None
+        tasks: dict[str, TaskID] = {}
+        if is_live and console.is_terminal:
+            text = TextColumn("{task.description}", markup=False)
+            columns = SpinnerColumn(), text, TimeElapsedColumn()
+            bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+
+        def tell(name: str, step: str) -> None:
+            say(console, f"nnbench: {name} {step}")
+            if bar:
+                if name in tasks:
+                    bar.remove_task(tasks[name])
+                tasks[name] = bar.add_task(plain(f"{name} {step}", console.encoding), total=None)
+
+        yield tell
 
 
 class Plain:

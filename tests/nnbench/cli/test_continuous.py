@@ -9,7 +9,7 @@ import pytest
 
 from nnbench.cli.continuous import build, report
 from nnbench.contract.errors import ExitCode
-from nnbench.execution import interpreters
+from nnbench.execution import environments
 from nnbench.runs.run import Run
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 
@@ -147,24 +147,39 @@ def builds(monkeypatch):
     found = []
     commits = {"v1": "a" * 40, "main": "b" * 40, "HEAD": "b" * 40}
 
-    def record(commit, arguments):
-        found.append((commit, arguments))
-        return f"/environments/{commit}/python"
+    def record(named, arguments, tell):
+        found.append((named, arguments))
+        for name in named:
+            tell(name, "was built before")
+        return [f"/environments/{commit}/python" for commit in named.values()]
 
-    monkeypatch.setattr(interpreters, "find_commit", commits.__getitem__)
-    monkeypatch.setattr(interpreters, "build", record)
+    monkeypatch.setattr(environments, "find_commit", commits.__getitem__)
+    monkeypatch.setattr(environments, "build", record)
     monkeypatch.setattr("nnbench.execution.machine.git_state", lambda: "abc-dirty")
     return found
 
 
 def test_revisions_are_built_with_all_arguments(builds, capsys):
-    pythons = build("v1", "HEAD", ["'.[all]' --no-index", "mine"])
-    arguments = [".[all]", "--no-index", "mine"]
-    assert builds == [("a" * 40, arguments), ("b" * 40, arguments)]
+    pythons = build("v1", "HEAD", ["'.[all]' --no-index", "mine"], progress=False)
+    named = {"v1 (aaaaaaaaaaaa)": "a" * 40, "HEAD (bbbbbbbbbbbb)": "b" * 40}
+    assert builds == [(named, [".[all]", "--no-index", "mine"])]
     assert pythons == [f"/environments/{commit}/python" for commit in ("a" * 40, "b" * 40)]
-    notes = capsys.readouterr().err.splitlines()
-    assert notes[0] == "nnbench: note: changes that are not committed are not measured"
-    assert notes[1] == "nnbench: building v1 (aaaaaaaaaaaa), unless it is cached"
+    assert capsys.readouterr().err.splitlines() == [
+        "nnbench: note: changes that are not committed are not measured",
+        "nnbench: v1 (aaaaaaaaaaaa) was built before",
+        "nnbench: HEAD (bbbbbbbbbbbb) was built before",
+    ]
+
+
+@pytest.mark.usefixtures("builds")
+def test_end_of_what_a_failed_build_printed_is_shown(call, monkeypatch):
+    def fail(*_):
+        raise environments.BuildError("cannot build it", ["one", "two"])
+
+    monkeypatch.setattr(environments, "build", fail)
+    done = call("continuous", "v1", "HEAD")
+    assert done.code == ExitCode.USAGE
+    assert done.stderr.splitlines()[1:] == ["  one", "  two", "nnbench: error: cannot build it"]
 
 
 def test_equal_revisions_are_refused(builds, call):

@@ -1,10 +1,10 @@
 """``nnbench test``."""
 
 import re
-import sys
 
 import pytest
 
+from nnbench import distributions
 from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors
 
@@ -153,8 +153,7 @@ def test_bad_input_is_one_line(call, monkeypatch, arguments, complaint):
 
 
 def test_without_pytest_it_says_what_to_install(call, monkeypatch):
-    module = sys.modules["nnbench.cli.test"]  # the package's attribute is the command
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(distributions, "is_installed", lambda _: False)
     done = call("test", "numpy")
     assert done.code == ExitCode.USAGE
     assert done.stderr.endswith(

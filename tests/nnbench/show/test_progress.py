@@ -51,6 +51,20 @@ def test_size_of_kept_states_is_said_once(make_info, make_cell, mnist, kind, cha
     assert lines == [line]
 
 
+@pytest.mark.parametrize(("is_terminal", "is_live"), [(False, True), (True, False), (True, True)])
+def test_steps_of_several_things_are_lines(is_terminal, is_live):
+    text = io.StringIO()
+    console = Console(file=text, width=60, force_terminal=is_terminal, color_system=None)
+    with progress.steps(console, is_live=is_live) as tell:
+        tell("main", "installs [x]")
+        tell("HEAD", "waits")
+        tell("main", "is built")
+    written = text.getvalue()
+    for line in ("main installs [x]", "HEAD waits", "main is built"):
+        assert f"nnbench: {line}\n" in written
+    assert ("0:00:00" in written) == (is_terminal and is_live)
+
+
 @pytest.fixture
 def begin(make_info, tmp_path, monkeypatch):
     """Give a function that starts a run of some backends on a display that looks at every event."""
