@@ -248,6 +248,7 @@ class CellResult:
     threads: int
     position: int  #: in the block, from 0
     started: str  #: ISO 8601, UTC
+    recorded: str = ""  #: likewise, when its block was judged; empty in older runs
     wall_s: float  #: for which its processes ran; while they were stopped, others may have
     status: Status
     message: str = ""

@@ -63,16 +63,23 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 @click.option(
     "--resume", type=FOLDER, help="Finish the run in this folder, as planned; no other options."
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would run, and what that takes: cells, time, memory, disk. Nothing is trained.",
+)
 @without_plugins
-def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
+def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any) -> NoReturn:
     """Train backends on a workload, prove it, and write tables."""
     from nnbench.runs import detection, planning, store
 
     if resume:
-        if not given() <= {"resume", "progress"}:
-            text = "--resume goes on as planned, and takes no options but --progress"
+        if not given() <= {"resume", "progress", "dry_run"}:
+            text = "--resume goes on as planned, and takes no options but --progress and --dry-run"
             raise click.UsageError(text)
         plan, progress = planning.resume(resume), asked["progress"]
+        if dry_run:
+            sys.exit(foresee(plan, resume))
         enough = detection.is_over if plan.info.detect else None
         ended = execute(
             *(plan, resume), progress=progress, conclude=conclude, is_resumed=True, enough=enough
@@ -83,10 +90,28 @@ def run(*, resume: Path | None, config: Path | None, **asked: Any) -> NoReturn:
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
     overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
+    if dry_run:
+        asked["roofline"] = False  # which would be measured
     plan = planning.plan(command=command_line(), overrides=overrides, **asked)
     folder = output or store.default_folder(plan.info)
+    if dry_run:
+        store.require_new(folder)
+        sys.exit(foresee(plan, folder))
     enough = detection.is_over if plan.info.detect else None
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
+
+
+def foresee(plan: Plan, folder: Path) -> ExitCode:
+    """Say what a run will take, and end as one that cannot start, or has nothing to measure."""
+    from nnbench.runs import forecast
+    from nnbench.show import forecast as written
+    from nnbench.show.terminal import Terminal, print_sheet, say
+
+    found, terminal = forecast.foresee(plan, folder), Terminal()
+    print_sheet(terminal, written.sheet(found))
+    for line in written.lines(found):
+        say(terminal, line)
+    return ExitCode.OK if plan.info.backends else ExitCode.NOTHING_MEASURED
 
 
 def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:

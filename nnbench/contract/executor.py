@@ -9,7 +9,7 @@ records (:mod:`nnbench.records`), so that both can be sent to another machine as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
     from nnbench.data.workloads import Workload
     from nnbench.records import Block, Entry, Happening, Machine
+
+
+class Sizes(NamedTuple):
+    """How large a training is."""
+
+    epoch_steps: int
+    parameters: int
+    logits: int  #: numbers, of the whole test split
+    dataset_bytes: int  #: that each worker gets
 
 
 class Executor(ABC):
@@ -67,6 +76,11 @@ class Executor(ABC):
         DatasetError
             If it cannot be loaded, or does not fit the workload.
         """
+
+    def sizes(self, workload: Workload) -> Sizes | None:
+        """Return how large the training of a workload is; None if that is not known before it runs."""
+        del workload
+        return None
 
     @abstractmethod
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:

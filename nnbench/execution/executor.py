@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nnbench import catalog, files, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
-from nnbench.contract.executor import Executor
+from nnbench.contract.executor import Executor, Sizes
 from nnbench.data import arrays
 from nnbench.execution import (
     ceilings,
@@ -105,6 +105,16 @@ class LocalExecutor(Executor):
     def dataset_sha256(self, workload: Workload) -> str:
         """Load a dataset, once for all blocks."""
         return self._load(workload).sha256
+
+    def sizes(self, workload: Workload) -> Sizes:
+        """Return how large a training is, by its dataset."""
+        task = Assignment(workload, 0, self._load(workload))
+        return Sizes(
+            epoch_steps=-(-task.examples // task.batch_size),
+            parameters=task.network.parameter_count,
+            logits=task.splits.test.inputs.shape[0] * task.splits.outputs,
+            dataset_bytes=task.dataset_bytes,
+        )
 
     def _load(self, workload: Workload) -> StoredSplits:
         if self._loaded is None or self._loaded[0] != workload:  # a plugin's may have no hash

@@ -49,18 +49,27 @@ class Memory:
         beside
             Those that are there.
         """
-        needed = sum(SLACK * self._peaks.get(label, self._guess) for label in labels)
         seen = [each for tree in beside if (each := tree.memory())]
         to_come = sum(max(0.0, SLACK * each.peak - each.now) for each in seen)
         on_gpu = [label for label, device in zip(labels, devices, strict=True) if device == "cuda"]
         of_gpu = sum(SLACK * self._on_gpu.get(label, self._guess) for label in on_gpu)
         free, free_on_gpu = available(), gpu.free_bytes() if on_gpu else None
-        return needed + to_come <= free and (free_on_gpu is None or of_gpu <= free_on_gpu)
+        return self.needed(labels) + to_come <= free and (
+            free_on_gpu is None or of_gpu <= free_on_gpu
+        )
+
+    def needed(self, labels: Sequence[str]) -> float:
+        """Return what workers need together, in bytes."""
+        return sum(SLACK * self._peaks.get(label, self._guess) for label in labels)
 
     def note(self, label: str, tree: Tree) -> None:
         """Remember what a worker has needed so far."""
         if seen := tree.memory():
-            self._peaks[label] = max(seen.peak, self._peaks.get(label, 0))
+            self.expect(label, seen.peak)
+
+    def expect(self, label: str, peak: int) -> None:
+        """Remember that a worker has needed so many bytes."""
+        self._peaks[label] = max(peak, self._peaks.get(label, 0))
 
     def note_gpu(self, label: str, before: int | None, now: int | None) -> None:
         """Remember what a worker has taken of a GPU that had so much free before."""

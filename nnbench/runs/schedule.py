@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from nnbench.records import Happening
+    from nnbench.records import Happening, RunInfo
     from nnbench.runs.planning import Plan
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run
@@ -57,12 +57,16 @@ def resume(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never)
 
     A block runs whole, with a new seed if that is drawn: who knows a part of its cells knows the seed.
     """
-    info = plan.info
-    if plan.executor.dataset_sha256(info.workload) != info.dataset_sha256:
-        name = info.workload.dataset
-        raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
+    require_same_dataset(folder, plan.info, plan.executor.dataset_sha256(plan.info.workload))
     with store.hold(folder):
         _execute(plan, Run.go_on(folder), folder, conclude, enough)
+
+
+def require_same_dataset(folder: Path, info: RunInfo, digest: str) -> None:
+    """Refuse to go on with a run whose dataset has changed."""
+    if digest != info.dataset_sha256:
+        name = info.workload.dataset
+        raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
 
 
 def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude, enough: Enough) -> None:
@@ -171,12 +175,12 @@ class _Schedule:
         Variants of one backend are there to be compared, and need all their pairs.
         """
         entry = self.remaining.get(result.backend)
-        is_slow = result.status is Status.BUDGET and result.final
-        has_had_enough = is_slow and result.round + 1 >= SLOW_ROUNDS
+        has_had_enough = is_too_slow(result)
         if entry and (result.status is Status.SKIPPED or (has_had_enough and not entry.variant)):
             del self.remaining[result.backend]
 
     def record(self, result: CellResult) -> None:
+        result = replace(result, recorded=now())
         self.ledger.append(result)
         self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)
@@ -194,6 +198,12 @@ class _Schedule:
             status=Status.SKIPPED,
             message=reason,
         )
+
+
+def is_too_slow(result: CellResult) -> bool:
+    """Tell whether the budget has stopped a backend in so many blocks that it is left out of others."""
+    is_slow = result.status is Status.BUDGET and result.final
+    return is_slow and result.round + 1 >= SLOW_ROUNDS
 
 
 def finished(cells: Iterable[CellResult]) -> dict[tuple[int, str], CellResult]:

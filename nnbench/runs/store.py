@@ -44,11 +44,17 @@ def create(folder: Path, info: RunInfo) -> None:
     ResultsError
         If the folder already holds a run, or cannot be written.
     """
+    require_new(folder)
+    with files.named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+
+
+def require_new(folder: Path) -> None:
+    """Refuse a folder that already holds a run."""
     with files.named(folder):
         if (folder / RUN).exists():
             raise ResultsError(f"{folder} already holds a run; give another --output")
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
 
 
 class ForgedError(ResultsError):

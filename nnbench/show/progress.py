@@ -23,7 +23,7 @@ from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
 from nnbench.runs.run import Run
 from nnbench.show.terminal import fit, grid, plain, say
-from nnbench.show.text import bytes_text, cell_line, count, sheet
+from nnbench.show.text import bytes_text, cell_line, count, duration, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -390,11 +390,3 @@ def stage(cell: UnderWay) -> str:
             return "sets up"
         case _:
             return "ready"
-
-
-def duration(seconds: float) -> str:
-    """Write a time in the unit in which it has two digits."""
-    for unit, size in (("s", 1.0), ("min", 60.0)):
-        if seconds < 100 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 3600:.0f} h"

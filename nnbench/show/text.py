@@ -96,6 +96,14 @@ def bytes_text(number: float) -> str:
     return f"{significant(number / 1024**power)} {units[power]}"
 
 
+def duration(seconds: float) -> str:
+    """Write a time in the unit in which it has two digits."""
+    for unit, size in (("s", 1.0), ("min", 60.0)):
+        if seconds < 100 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.0f} h"
+
+
 def cell_line(cell: CellResult) -> str:
     """Sum up a finished cell in one line."""
     head = f"round {cell.round + 1} {cell.backend}"

@@ -115,7 +115,7 @@ def test_full_disk_is_one_line_and_loses_no_finished_cell(tmp_path):
 )
 def test_other_options_are_refused(call, tmp_path, options):
     code, stdout, stderr = call("run", "--resume", tmp_path, *options)
-    text = "--resume goes on as planned, and takes no options but --progress"
+    text = "--resume goes on as planned, and takes no options but --progress and --dry-run"
     assert (code, stdout, stderr) == (2, "", f"{REFUSED}{text}\n")
 
 

@@ -86,7 +86,14 @@ class Run:
 
     def cells(self):
         """Return what must be equal after an interruption: all that counts, but times and places."""
-        same = {"started": "", "wall_s": 0.0, "block_attempt": 0, "cpus": (), "shared_cpus": ()}
+        same = {
+            "started": "",
+            "recorded": "",
+            "wall_s": 0.0,
+            "block_attempt": 0,
+            "cpus": (),
+            "shared_cpus": (),
+        }
         return [replace(cell, **same) for cell in read_final(self.folder)]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from nnbench.records import Failed, Finished, Progress, Ready, Status
 from nnbench.runs.run import Run
 from nnbench.show import progress
-from nnbench.show.progress import Live, Plain, duration
+from nnbench.show.progress import Live, Plain
 from tests.cells import make_spec
 from tests.nnbench.events import events_of, spec_of
 
@@ -277,11 +277,3 @@ def test_looks_take_a_twentieth_of_the_time(make_info, make_cell, tmp_path, monk
         display.nnbench_cell_event(make_spec(label="a"), Progress(1, 1, 1.0, 2.0))
     display.nnbench_run_finished()
     assert looks == [23.0, 44.0]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3.2, "3 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (7300, "2 h")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text

@@ -334,3 +334,11 @@ def test_rounds_that_were_made_are_told_of_each_backend(make_cell, make_info):
     run = Run(make_info("a", "b", "c", "d", rounds=3), cells)
     assert text.rounds_made(run) == "2 of 3 rounds of a, c; 1 of b; 0 of d"
     assert text.rounds_made(Run(make_info("a"), cells[:1])) == "1 of 1 round of a"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(3.2, "3 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (7300, "2 h")],
+)
+def test_duration(seconds, expected):
+    assert text.duration(seconds) == expected
