@@ -226,6 +226,7 @@ class Setup:
     kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
     #: what the backend wants to be known of it
     recorded: dict[str, str] = field(default_factory=dict)
+    other_optimizer: str = ""  #: how its optimizer differs from what was asked for, as it declares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +291,8 @@ class CellResult:
     private: bool | None = None  #: whether its temporary folders were its own; None is unknown
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
     test_images: int | None = None  #: that its accuracies are shares of; None in older runs
+    #: that of Setup, where training did stray from the reference, and may have for that reason
+    other_optimizer: str = ""
 
     @property
     def is_followed(self) -> bool:
@@ -810,6 +813,7 @@ class Finding(msgspec.Struct, frozen=True):
     steps: int = 0  #: that were proved
     problem: str | None = None  #: why it is not what was asked for
     remark: str | None = None  #: on a training that is not finite
+    other: str | None = None  #: as problem, where the backend declares another optimizer
     evaluations: dict[int, Evaluation] = {}  #: of the epochs that end inside it, by number
 
 

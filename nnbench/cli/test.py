@@ -31,6 +31,7 @@ MOST_NAMES = 12  #: of checks that were skipped for one reason; of more, how man
 #: of verdicts, in the order of the summary
 WORDS: dict[Verdict, str] = {
     "failed": "failed",
+    "expected": "failed as expected",
     "passed": "passed",
     "skipped": "skipped",
 }
@@ -185,6 +186,7 @@ def report(tested: Tested) -> None:
         return
     failures = [finding for finding in tested.findings if finding.verdict == "failed"]
     report_failures(tested.label, failures)
+    report_reasons(tested, "expected")
     report_reasons(tested, "skipped")
     for line in networks.describe(tested.networks):
         click.echo(f"{tested.label}: {line}")
@@ -238,7 +240,7 @@ def codes(tested: Tested) -> Iterator[ExitCode | None]:
         match finding.verdict:
             case "failed":
                 yield None if tested.why_untested else ExitCode.ACCURACY
-            case "passed":
+            case "passed" | "expected":
                 yield ExitCode.OK
             case "skipped" | "planned" | "started":
                 yield None

@@ -65,6 +65,9 @@ class Backend:
     supports
         Why it can't train such a network in such batches, in one line, or None: called as
         ``supports(spec, batch_size)``.
+    other_optimizer
+        How its optimizer differs from the one that such a network asks for, in one line, or None:
+        called as ``other_optimizer(spec)``. What follows from that is then expected: it has no rank.
     options
         Its parameters by name, set as ``name[key=value]``.
     libraries
@@ -92,6 +95,7 @@ class Backend:
     requires: tuple[str, ...] = ()
     unavailable: Callable[[], str | None] = lambda: None
     supports: Callable[[NetworkSpec, int], str | None] = lambda _spec, _batch_size: None
+    other_optimizer: Callable[[NetworkSpec], str | None] = lambda _spec: None
     options: Mapping[str, Option] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
@@ -118,6 +122,16 @@ class Backend:
             If ``supports`` returns anything but a text or None.
         """
         return self._declared("supports", self.supports(spec, batch_size))
+
+    def why_other_optimizer(self, spec: NetworkSpec) -> str | None:
+        """Return how its optimizer differs from that of such a network, as it declares.
+
+        Raises
+        ------
+        TypeError
+            If ``other_optimizer`` returns anything but a text or None.
+        """
+        return self._declared("other_optimizer", self.other_optimizer(spec))
 
     def _declared(self, field: str, reason: object) -> str | None:
         if reason is None or isinstance(reason, str):

@@ -3,8 +3,9 @@
 Frames hold raw numbers, in the units of their column names; ``nnbench.figures.columns`` makes text
 of them. A backend ranks, and is compared, if all of its cells are ok and proved, at least in a
 sample, among those whose products are as precise. One that missed its target, that the budget
-stopped or that was not proved is listed below, with its figures and why it has no rank. Of one that
-failed or is invalid the figures are left out. What it measured stays in ``cells.jsonl``.
+stopped, that was not proved or has another optimizer is listed below, with its figures and why it has
+no rank. Of one that failed or is invalid the figures are left out. What it measured stays in
+``cells.jsonl``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ COUNTS = (
 )
 SHARE = re.compile(r"(\d+)%")  #: in a remark
 NOT_PROVED = "not proved"
+OTHER_OPTIMIZER = "other optimizer"
 SEVERAL = "several classes"  #: of precision
 FROM_PARAMETERS = "followed from its parameters alone, with wider tolerances"
 #: What stands below the tables where the status does not say it.
@@ -143,6 +145,8 @@ def _obstacle(cell: CellResult, seconds: float | None, *, has_proofs: bool) -> s
     """
     if seconds is None and cell.status.counts:
         return "not measured"
+    if cell.other_optimizer and cell.status.counts:
+        return OTHER_OPTIMIZER
     if cell.status is not Status.OK and (has_proofs or cell.status is not Status.BUDGET):
         return cell.status.value
     return "" if cell.is_followed or not has_proofs else NOT_PROVED
@@ -168,7 +172,7 @@ def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     """Return one row for each backend: how well it does, and how near to the reference and the baseline.
 
     Accuracies are compared seed by seed, also of backends without a rank. Only within a class of
-    precision is there a verdict.
+    precision, and of what has the same optimizer, is there a verdict.
     """
     rows = [_accuracy_row(info, name, group) for name, group in groups.items()]
     for row, found in zip(rows, _differences(groups, info.baseline), strict=True):
@@ -189,9 +193,15 @@ def _differences(groups: dict[str, Group], baseline: str) -> list[Difference | N
     confidence = 1 - (1 - accuracies.CERTAINTY) / max(count, 1)
     found = [accuracies.compare(each, confidence) for each in pairs]
     return [
-        replace(each, verdict=None) if each and base and group.precision != base.precision else each
+        replace(each, verdict=None) if each and base and not _is_alike(group, base) else each
         for each, group in zip(found, groups.values(), strict=True)
     ]
+
+
+def _is_alike(group: Group, base: Group) -> bool:
+    """Tell whether equal accuracies can be expected of two backends."""
+    differ = OTHER_OPTIMIZER in {*group.obstacles, *base.obstacles}
+    return group.precision == base.precision and not differ
 
 
 def _against(found: Difference | None) -> Row:
@@ -273,6 +283,10 @@ def _head(info: RunInfo, name: str, group: Group) -> Row:
     head: Row = {"backend": name, "rank": group.rank, "rounds": len(group.cells)}
     head |= {"precision": group.precision, "no_rank": group.obstacle} | _proof(info, group.cells)
     worst = group.cells[_worst(group.cells, group.seconds)]
+    if group.obstacle == OTHER_OPTIMIZER:
+        reason = next(filter(None, (cell.other_optimizer for cell in group.cells)))
+        message = f"no rank, because its optimizer is not the one asked for: {reason}"
+        return head | {"status": worst.status.value, "message": message}
     if worst.status is Status.OK:
         return head | {"status": Status.OK.value, "message": REASONS.get(group.obstacle, "")}
     if worst.status is Status.BUDGET:

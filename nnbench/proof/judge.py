@@ -242,10 +242,12 @@ class Judge:
         limits = strict if alone else cell.limits
         verdict = parts.prove(training, part, limits, from_parameters=alone, own=own)
         is_proved = verdict.proved or _within(verdict.deviations, cell.limits.tolerance)
-        problem = None
+        problem = other = None
         if not is_proved:
             problem = _describe(stretch, verdict, cell.limits.tolerance, states.miscount(number))
-            if reference.equal(start.layers, end.layers):
+            if _declares_other(cell) and verdict.step != 0:  # the first loss knows of no optimizer
+                problem, other = None, problem
+            elif reference.equal(start.layers, end.layers):
                 problem += ": the parameters did not change"
             elif named := explanation.explain(training, part, cell.limits, own=own):
                 problem += f": {named}"
@@ -255,6 +257,7 @@ class Judge:
             flips=verdict.flips,
             steps=stretch.steps if is_proved else 0,
             problem=problem,
+            other=other,
             evaluations=inner,
         )
         return finding, verdict.end
@@ -288,7 +291,9 @@ class Judge:
         elif np.isfinite(rounded).all():
             remark = "that of the reference is"
         deviations = replace(NO_DEVIATIONS, loss=off)
-        return Finding(stretch.number, deviations, 0, 0, problem, remark, inner)
+        return Finding(
+            stretch.number, deviations, problem=problem, remark=remark, evaluations=inner
+        )
 
     def _losses(
         self, start: State, stretch: Stretch, precision: Precision, dtype: type[np.floating]
@@ -321,12 +326,15 @@ class Judge:
         ``invalid`` if something forbidden was seen from outside, if its clocks cannot be right, if
         its record contradicts itself, and if it strays from the reference. A loss that is not
         finite is ``diverged``; a complete training below the target accuracy is ``target_missed``;
-        one that the budget ended is ``budget``.
+        one that the budget ended is ``budget``. What strays behind its first loss, of a backend that
+        declares another optimizer, is marked as that.
         """
         cell, chosen, findings = found.cell, found.chosen, found.findings
         evaluations = {n: e for finding in findings for n, e in finding.evaluations.items()}
         result = replace(cell.result, changed=chosen.changed)
         result = _evaluated(result, {**evaluations, **found.evaluations})
+        if result.setup and (cell.mode == "off" or any(each.other for each in findings)):
+            result = replace(result, other_optimizer=result.setup.other_optimizer)
         if result.status is not Status.OK:
             return result
         if cell.mode != "off" and chosen.problem is None:
@@ -376,6 +384,11 @@ class Judge:
 def _is_followed_alone(cell: JudgeCell, network: NetworkSpec) -> bool:
     """Tell whether the backend has moments that it does not show."""
     return network.optimizer.keeps_moments and not any(cut.has_moments for cut in cell.cuts)
+
+
+def _declares_other(cell: JudgeCell) -> bool:
+    """Tell whether the backend declares that its optimizer is not the one that was asked for."""
+    return bool(cell.result.setup and cell.result.setup.other_optimizer)
 
 
 def _is_finite(stretch: Stretch, end: State) -> bool:
@@ -435,7 +448,8 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
     proof = result.proof
     if proof is None:
         return None
-    if problem := _typical_problem(found.findings, found.cell.limits.typical):
+    follows = not result.other_optimizer
+    if follows and (problem := _typical_problem(found.findings, found.cell.limits.typical)):
         return problem
     limit = GRADIENT[result.precision]
     if proof.gradient is not None and not proof.gradient <= limit:
@@ -444,7 +458,7 @@ def _late_problem(result: CellResult, found: Conclude) -> str | None:
     if proof.logits is not None and not proof.logits <= limit:
         off = f"the logits that predict gave are {proof.logits:.1e} off those of the parameters"
         return f"{off}, more than {limit:.0e}"
-    return courses.problem(found)
+    return courses.problem(found) if follows else None
 
 
 def _typical_problem(findings: Sequence[Finding], limit: float | None) -> str | None:

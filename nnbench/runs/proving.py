@@ -127,6 +127,7 @@ def _as_sent(cell: CellResult) -> CellResult:
         cell,
         status=Status.OK,
         message="",
+        other_optimizer="",
         epochs=epochs,
         proof=None,
         deviation=None,

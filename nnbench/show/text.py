@@ -114,7 +114,9 @@ def cell_line(cell: CellResult) -> str:
     trained = f"{cell.images:,} images in {significant(cell.train_s)} s"
     more = "with those that found no room" if cell.took_turns else "disturbed, once more"
     again = "" if cell.final else f"; {more}"
-    return f"{head}: {trained}{reached}{proof_words(cell.proof)}{again}{': ' + cell.message if cell.message else ''}"
+    other = "; other optimizer" if cell.other_optimizer else ""
+    told = f": {cell.message}" if cell.message else ""
+    return f"{head}: {trained}{reached}{proof_words(cell.proof)}{other}{again}{told}"
 
 
 def proof_words(proof: Proof | None) -> str:

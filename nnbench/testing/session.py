@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-Verdict = Literal["planned", "started", "passed", "failed", "skipped"]
+#: "expected" is a failure that the backend declares.
+Verdict = Literal["planned", "started", "passed", "failed", "expected", "skipped"]
 REGRESSED = 64  #: exit status; pytest itself uses 0 to 5
 LIKELY = "Likely mistake: "
 NOTHING_FITS = "none of those that nnbench knows gives these numbers alone"
 UNTESTED = "nothing tested, as no network is supported: "  #: a failure that stands for all checks
+OTHER_OPTIMIZER = "other optimizer: "  #: before what a backend declares
+EXPECTED = "reason: "  #: what pytest puts before the reason of an expected failure
 FAILED = "Failed: "  #: what pytest puts before the message of a check
 RAISED = "raised "
 TEST = re.compile(r".*?::(?P<backend>.*)::test_(?P<name>\w+) ?(?P<parameter>\[.*\])?")
@@ -80,6 +83,11 @@ class Reporter:
         """Report how it ended: a call's verdict, or what prevented the call."""
         if report.when == "call" or report.outcome != "passed":
             backend, check = name(report.nodeid)
+            expected: str | None = getattr(report, "wasxfail", None)
+            if expected is not None:
+                reason = expected.removeprefix(EXPECTED)
+                self.write(Finding(backend, check, "expected", reason))
+                return
             message = explain(report).removeprefix(f"{backend}: ")
             self.write(Finding(backend, check, report.outcome, message))
 

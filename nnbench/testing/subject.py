@@ -78,6 +78,10 @@ class Subject:
         """Return how many examples a step of a network has in the checks."""
         return next((n for each, n in self.settings.values() if each == spec), BATCH_SIZE)
 
+    def why_other(self, spec: NetworkSpec) -> str | None:
+        """Return how its optimizer differs from that of a network, as it declares, or None."""
+        return self.backend.why_other_optimizer(spec)
+
     def require(self) -> None:
         """Skip the running check, or fail it, if the backend cannot run here."""
         if reason := catalog.why_unavailable(self.backend):

@@ -202,7 +202,9 @@ def prepare(job: Job, send: Send) -> Trainer:
     gc.collect()
     gc.freeze()  # what exists by now is not the backend's garbage
     setup = make_setup(job, len(train.inputs), pace_s, *np.diff(marks).tolist())
-    send(Ready(replace(setup, recorded=recorded(backend, network))))
+    other = backend.why_other_optimizer(job.network) or ""
+    setup = replace(setup, recorded=recorded(backend, network), other_optimizer=other[:LENGTH])
+    send(Ready(setup))
     return trainer
 
 

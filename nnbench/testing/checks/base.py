@@ -14,7 +14,7 @@ from nnbench.testing import diagnosis
 from nnbench.testing.diagnosis import message
 from nnbench.testing.networks import SPECS
 from nnbench.testing.problems import distance, make_problem
-from nnbench.testing.session import NOTHING_FITS
+from nnbench.testing.session import NOTHING_FITS, OTHER_OPTIMIZER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,12 @@ class Checks:
         if text and text.endswith(NOTHING_FITS) and (habit := self.habit()):
             text = text.removesuffix(NOTHING_FITS) + habit
         verify(text)
+
+    def verify_trained(self, spec: NetworkSpec, text: str | None) -> None:
+        """Fail likewise, after updates: as expected if the backend declares another optimizer."""
+        if text and (reason := self.subject.why_other(spec)):
+            pytest.xfail(OTHER_OPTIMIZER + reason)
+        self.verify(text)
 
     def verify_same(
         self, what: str, actual: Sequence[Layer], expected: Sequence[Layer], hint: str

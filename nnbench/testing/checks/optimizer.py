@@ -52,7 +52,9 @@ class OptimizerChecks(Checks):
             losses_of(network, data, order, problem.batch_size)
         last_step(network, data, problem.orders[-1])
         if spec.optimizer.keeps_moments:
-            self.verify(diagnosis.state("optimizer_state", state_of(network), problem))
+            self.verify_trained(
+                spec, diagnosis.state("optimizer_state", state_of(network), problem)
+            )
         elif (actual := network.optimizer_state()) is not None:
             kind = spec.optimizer.kind
             fail(

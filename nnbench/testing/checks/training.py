@@ -148,8 +148,10 @@ class TrainingChecks(Checks):
         data = network.place(problem.examples)
         losses = train_epoch(network, data, problem.orders[0], problem.batch_size).tolist()
         what = "an epoch in a network that had trained before load"
-        self.verify(diagnosis.layers(f"{what}: parameters", network.dump(), problem))
-        self.verify(diagnosis.losses(what, losses, problem))
+        self.verify_trained(
+            problem.spec, diagnosis.layers(f"{what}: parameters", network.dump(), problem)
+        )
+        self.verify_trained(problem.spec, diagnosis.losses(what, losses, problem))
         self.subject.reuses = True
 
     def test_three_steps_match_the_reference(self, spec: NetworkSpec) -> None:
@@ -163,15 +165,17 @@ class TrainingChecks(Checks):
             network.synchronize()
             part = replace(problem, orders=[order[: step * problem.batch_size]])
             known = network.gradients()
-            self.verify(diagnosis.layers(f"step {step}", network.dump(), part, known))
+            self.verify_trained(spec, diagnosis.layers(f"step {step}", network.dump(), part, known))
 
     def test_a_dozen_steps_match_the_reference(self, spec: NetworkSpec) -> None:
         """Losses and parameters of four epochs; the last batch of each is smaller."""
         problem = self.problem(spec, epochs=EPOCHS)
         network, losses = self.train(problem)
         self.verify(diagnosis.loss_count("train_epoch", len(losses), problem))
-        self.verify(diagnosis.layers("four epochs: parameters", network.dump(), problem))
-        self.verify(diagnosis.losses("four epochs", losses, problem))
+        self.verify_trained(
+            spec, diagnosis.layers("four epochs: parameters", network.dump(), problem)
+        )
+        self.verify_trained(spec, diagnosis.losses("four epochs", losses, problem))
 
     @pytest.mark.parametrize("workload", catalog.workloads())
     def test_ten_steps_of_a_workload(self, workload: str) -> None:
@@ -182,7 +186,7 @@ class TrainingChecks(Checks):
         _, losses = self.train(problem)
         self.verify(diagnosis.loss_count(workload, len(losses), problem))
         if (deviation(losses, expected.losses) or np.inf) > expected.tolerance:
-            self.verify(diagnosis.losses(workload, losses, problem))
+            self.verify_trained(problem.spec, diagnosis.losses(workload, losses, problem))
 
     def test_an_update_can_be_repeated(self) -> None:
         """A second ``update`` uses the kept gradients again."""
@@ -192,14 +196,18 @@ class TrainingChecks(Checks):
         network.update()
         network.synchronize()
         known = network.gradients()
-        self.verify(diagnosis.layers("one update", once := network.dump(), problem, known))
+        self.verify_trained(
+            problem.spec, diagnosis.layers("one update", once := network.dump(), problem, known)
+        )
         network.update()
         network.synchronize()
         twice = replace(problem, orders=problem.orders * 2)
         expected = name_arrays(REPEATING.train(twice).layers)
         hint = "update uses up its gradients: they must be kept"
         candidates = [Candidate(hint, name_arrays(once))]
-        self.verify(check("two updates", name_arrays(network.dump()), expected, candidates))
+        self.verify_trained(
+            problem.spec, check("two updates", name_arrays(network.dump()), expected, candidates)
+        )
 
     def test_train_epoch_equals_the_three_phases(self) -> None:
         """An overridden ``train_epoch`` does what a loop over the phases does."""

@@ -105,6 +105,26 @@ def test_a_backend_that_supports_nothing_is_one_short_line():
     )
 
 
+def test_what_a_backend_declares_of_its_optimizer_is_an_expected_failure():
+    done = run("adds-epsilon-early", "--", "-k", "steps_match or update or gradients_match")
+    assert done.returncode == ExitCode.OK, done.stdout
+    expected, *_, summary = done.stdout.splitlines()
+    assert expected == (
+        "adds-epsilon-early: failed as expected three steps match the reference (×2), a dozen steps "
+        "match the reference (×2), an update can be repeated: other optimizer: it adds epsilon "
+        "before the bias correction"
+    )
+    assert re.match(r"adds-epsilon-early: 5 failed as expected, \d+ passed in ", summary)
+
+
+def test_what_it_declares_excuses_nothing_else():
+    done = run("flips-sign-too", "--", "-k", "three_steps or gradients_match")
+    assert done.returncode == ExitCode.ACCURACY
+    assert "FAILED gradients match the reference [relu, cross entropy, bias, adam]" in done.stdout
+    assert "FAILED three steps match the reference [relu, cross entropy, no bias" in done.stdout
+    assert "Likely mistake: the gradient has the opposite sign" in done.stdout
+
+
 def test_nothing_tested_is_said():
     done = run("unavailable-in-create", *QUICK)
     assert done.returncode == ExitCode.NOTHING_MEASURED

@@ -14,7 +14,7 @@ from nnbench import Backend, BackendUnavailableError, Network, distributions
 from nnbench.contract.errors import ExitCode
 from nnbench_numpy.network import NumpyNetwork
 from tests.cells import read_final
-from tests.plugins.helpers import environment, nnbench
+from tests.plugins.helpers import EXAMPLE, environment, nnbench
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
 ROOT = Path(__file__).parents[3]
@@ -92,6 +92,7 @@ def test_a_network_that_is_not_supported_is_not_made():
     [
         ("supports", lambda backend: backend.why_unsupported(SPEC, 8)),
         ("supports", lambda backend: backend.network(SPEC, 8)),
+        ("other_optimizer", lambda backend: backend.why_other_optimizer(SPEC)),
     ],
 )
 def test_what_is_no_reason_is_refused(field, ask, answer):
@@ -104,8 +105,10 @@ def test_what_is_no_reason_is_refused(field, ask, answer):
     ("answer", "reason"), [(None, None), ("", None), ("no\n biases", "no biases")]
 )
 def test_a_reason_is_one_line(answer, reason):
-    backend = make(create=NumpyNetwork, supports=lambda *_: answer)
-    assert backend.why_unsupported(SPEC, 8) == reason
+    backend = make(
+        create=NumpyNetwork, supports=lambda *_: answer, other_optimizer=lambda _: answer
+    )
+    assert backend.why_unsupported(SPEC, 8) == backend.why_other_optimizer(SPEC) == reason
 
 
 def test_a_missing_library_is_named_with_the_command_that_brings_it(whole):
@@ -157,6 +160,44 @@ def test_a_network_or_batch_that_is_not_supported_is_skipped_with_the_reason(who
     [cell] = (c for c in read_final(tmp_path / "run") if c.backend == "single")
     assert cell.status == "skipped"
     assert cell.message == "it trains one example at a time, not 5"
+
+
+OWN = """
+dataset = "toy"
+hidden = [5]
+activation = "sigmoid"
+loss = "squared_error"
+batch_size = 2
+epochs = 40
+
+[optimizer]
+kind = "adam"
+learning_rate = 0.01
+epsilon = 0.01
+"""
+
+
+def test_another_optimizer_that_is_declared_is_listed_below_the_ranking(tmp_path):
+    """As in the suite: what follows from it is expected, a wrong gradient is not."""
+    workload, folder = tmp_path / "own.toml", tmp_path / "run"
+    workload.write_text(OWN)
+    arguments = ("--workload", workload, "--rounds", 1, "--output", folder, "--baseline", "numpy")
+    names = "adds-epsilon-early,flips-sign-too,numpy"
+    env = environment("broken", EXAMPLE)
+    done = nnbench("run", "--backends", names, *arguments, env=env)
+    assert done.returncode == ExitCode.ACCURACY
+    cells = {cell.backend: cell for cell in read_final(folder)}
+    declared = "it adds epsilon before the bias correction"
+    assert cells["numpy"].other_optimizer == ""
+    other = cells["adds-epsilon-early"]
+    assert (other.status, other.other_optimizer) == ("ok", declared)
+    assert cells["flips-sign-too"].status == "invalid"
+    assert "gradient" in cells["flips-sign-too"].message
+    text = nnbench("show", folder, env=env).stdout.partition("Timing")[2]
+    rows = [line.split() for line in text.splitlines() if line.startswith((" numpy", " adds"))]
+    assert rows[0][:2] == ["numpy", "1"]
+    assert " other optimizer " in " ".join(rows[1])
+    assert f"no rank, because its optimizer is not the one asked for: {declared}" in text
 
 
 def test_a_path_that_leads_nowhere_is_a_crash_that_names_it(whole, tmp_path):

@@ -241,6 +241,7 @@ LISTED = {
     "target_missed": {"status": "target_missed", "message": "reached 90.00%, not 96.10%"},
     "budget": {"complete": False},
     "not proved": {"proof": None},
+    "other optimizer": {"other_optimizer": "it rounds up"},
 }
 
 
@@ -271,6 +272,23 @@ def test_what_missed_its_goal_is_listed_below_the_ranking(make_info, make_cell, 
     assert row.message
     assert by_backend(frame).no_rank["numpy"] == ""
     assert by_backend(frame)["rank"]["numpy"] == 1
+
+
+def test_another_optimizer_need_not_come_to_the_same_accuracy(make_info, make_cell):
+    cells = [
+        make_cell(name, round=number, accuracies=[reached], test_images=1000, **changes)
+        for number in range(4)
+        for name, reached, changes in (
+            ("numpy", 0.9, {}),
+            ("low", 0.7, {}),
+            ("other", 0.7, LISTED["other optimizer"]),
+        )
+    ]
+    frame = by_backend(accuracy(make_info("numpy", "low", "other"), cells))
+    assert frame.accuracy_verdict["low"] == "lower"
+    assert pd.isna(frame.accuracy_verdict["other"])
+    assert frame.difference["other"] == pytest.approx(-0.2)
+    assert "asked for: it rounds up" in frame.message["other"]
 
 
 def test_nothing_is_compared_with_a_baseline_that_has_no_rank(make_info, make_cell, listed):

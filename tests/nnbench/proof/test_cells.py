@@ -13,7 +13,7 @@ from nnbench import Optimizer
 from nnbench.contract.spec import flatten
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.training import State, fresh
-from nnbench.records import Logits, Part, Status
+from nnbench.records import Logits, Part, Setup, Status
 from tests import trained
 from tests.trained import judge, judged, spooled, train
 
@@ -151,6 +151,49 @@ def test_wrong_learning_rate_is_found(spool):
     assert text.startswith("in ")
     assert " strays " in text
     assert " from the reference, more than " in text
+
+
+def declaring(cell, other="it rounds up"):
+    """Return a cell of a backend that declares another optimizer."""
+    setup = Setup(
+        setup_s=0.1,
+        transfer_s=0.1,
+        warmup_s=0.1,
+        epoch_images=60,
+        parameters=1,
+        thread_pools={},
+        other_optimizer=other,
+    )
+    return alter(cell, setup=setup)
+
+
+@pytest.mark.parametrize("shows_moments", [True, False])
+@pytest.mark.parametrize("mode", ["full", "sampled"])
+def test_optimizer_that_is_declared_to_be_another_one_is_marked(spool, mode, shows_moments):
+    cell = train(spool, mode=mode, mistake=rate(spool, 2e-3), shows_moments=shows_moments)
+    result = judged(spool, declaring(cell))
+    assert (result.status, result.message) == (Status.OK, "")
+    assert result.other_optimizer == "it rounds up"
+    assert result.proof.proved < result.proof.trained
+
+
+def test_optimizer_that_is_declared_but_not_seen_is_no_other(spool):
+    result = judged(spool, declaring(train(spool)))
+    assert (result.status, result.other_optimizer) == (Status.OK, "")
+    assert result.proof.is_whole
+
+
+def test_optimizer_that_is_declared_excuses_no_wrong_loss(spool):
+    cell = declaring(train(spool, mistake=rate(spool, 2e-3)))
+    losses = list(cell.result.epochs[1].losses)
+    losses[0] *= 1.1
+    text = message(spool, alter_epoch(cell, 2, losses=losses))
+    assert re.match(r"in steps \d+ to \d+ the loss strays ", text)
+
+
+def test_optimizer_that_is_declared_excuses_no_wrong_gradient(spool):
+    cell = declaring(train(spool, mistake=rate(spool, 2e-3)))
+    assert message(spool, shown_gradients(spool, cell, 64.0)).startswith("the gradients of a batch")
 
 
 @pytest.mark.parametrize("steps", [3, 16])

@@ -314,6 +314,31 @@ class PutsEpsilonInside(OtherAdam):
     optimizer_class = InsideAdam
 
 
+class EarlyAdam(Adam):
+    """Adds epsilon before the second moment is corrected, as Keras does."""
+
+    def step(self, gradients):
+        self.steps += 1
+        for p, g, m, v in zip(self.parameters, gradients, self.first, self.second, strict=True):
+            m += np.float32(1 - self.spec.beta1) * (g - m)
+            v += np.float32(1 - self.spec.beta2) * (g * g - v)
+            rate = self.rate() * self.scale()
+            p -= rate * m / (np.sqrt(v) + np.float32(self.spec.epsilon))
+
+
+class AddsEpsilonEarly(OtherAdam):
+    optimizer_class = EarlyAdam
+
+
+class FlipsSignToo(AddsEpsilonEarly):
+    """Declares its optimizer, and has a wrong gradient besides."""
+
+    def backprop(self, batch):
+        loss = super().backprop(batch)
+        self.kept = scale(self.kept, np.float32(-1))
+        return loss
+
+
 class RestartsAdam(OtherAdam):
     optimizer_class = FreshAdam
 
@@ -916,6 +941,8 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "returns-list": ReturnsList,
     "returns-column": ReturnsColumn,
     "compiles-fresh": CompilesFresh,
+    "adds-epsilon-early": AddsEpsilonEarly,
+    "flips-sign-too": FlipsSignToo,
     "halves-biases": HalvesBiases,
     "decays-twice": DecaysTwice,
     "knows-one-network": ExampleNetwork,
@@ -955,10 +982,15 @@ def misread(*_):
     return True  # "yes, it does"
 
 
+def epsilon(spec):
+    return "it adds epsilon before the bias correction" if spec.optimizer.kind == "adam" else None
+
+
 #: Networks cost time, so a mistake is made on one that shows it, but for these.
 SUPPORTED = {
     **dict.fromkeys(("honest", "flips-sign", "crashes", "hangs", "knows-one-loss")),
     **dict.fromkeys(("creates-nothing", "creates-badly", "unavailable-in-create")),
+    **dict.fromkeys(("adds-epsilon-early", "flips-sign-too")),
     "decays-biases": known(l2=True),
     "keeps-moments-of-sgd": known(kind="sgd"),
     "has-momentum": known(kind="sgd"),
@@ -971,12 +1003,14 @@ SUPPORTED = {
     "trains-trees": no_networks,
     "misreads-supports": misread,
 }
+OTHER_OPTIMIZERS = dict.fromkeys(("adds-epsilon-early", "flips-sign-too"), epsilon)
 
 
 def declared(name):
     """Return what a backend says of the networks that it trains."""
-    supports = SUPPORTED.get(name, known())
-    return {"supports": supports} if supports else {}
+    fields = {"supports": SUPPORTED.get(name, known())}
+    fields["other_optimizer"] = OTHER_OPTIMIZERS.get(name)
+    return {field: value for field, value in fields.items() if value}
 
 
 @hookimpl
