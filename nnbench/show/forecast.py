@@ -35,6 +35,8 @@ def sheet(found: Forecast) -> Sheet:
 
 def lines(found: Forecast) -> list[str]:
     """Say what all of it takes."""
+    if not found.rounds:
+        return ["nothing is left to run"]
     return [
         f"cells: {_cells(found)}",
         f"training: {_training(found)}",

@@ -145,6 +145,12 @@ def test_run_that_goes_on_has_rounds_left(foresee, write_run, make_cell, make_in
         foresee(replace(info, dataset_sha256="another"), "run")
 
 
+def test_run_that_is_whole_has_nothing_left(foresee, write_run, make_cell, make_info):
+    write_run(timed(make_cell()), name="run", dataset_sha256="the same")
+    found = foresee(make_info(dataset_sha256="the same"), "run")
+    assert (found.rounds, written.lines(found)) == (0, ["nothing is left to run"])
+
+
 def test_executor_that_knows_no_sizes_says_so(foresee, make_info):
     found = foresee(make_info(executor="elsewhere"), sizes=None)
     assert (found.memory_bytes, found.results_bytes, found.spool_bytes) == (None, None, None)
