@@ -28,7 +28,7 @@ class Evaluations:
     def counts(self) -> Iterator[int]:
         """Yield how many images to ask for in one evaluation, which takes half of what is left at most.
 
-        The last number is what counts; those before it are there to see. Between two, whoever asks
+        The last number, the largest, is what counts; those before it are there to see. Between two, whoever asks
         tells :meth:`note` how long it took. There is one image at least, however slow.
         """
         until, asked = self.spent_s + self.left_s / 2, 0
@@ -37,7 +37,8 @@ class Evaluations:
             yield asked
             if max(asked, self._room(until)) >= self.images or self.spent_s >= until:
                 break
-        if (room := self._room(until)) > asked:
+        while (room := self._room(until)) > asked:  # again, if it was taken for slower than it is
+            asked = room
             yield room
 
     def note(self, images: int, seconds: float) -> None:

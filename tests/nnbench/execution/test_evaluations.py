@@ -27,6 +27,15 @@ def test_backend_that_compiles_first_is_not_taken_for_slow():
     assert evaluate(Evaluations(10_000, 2.0), 1e-6, first_s=0.5) == [FEW, FEW, 10_000]
 
 
+def test_backend_that_was_disturbed_is_not_taken_for_slow():
+    evaluations, paces = Evaluations(10_000, 2.0), iter([2**-10, 2**-10, 2**-20, 2**-20])
+    asked = []
+    for count in evaluations.counts():
+        asked.append(count)
+        evaluations.note(count, count * next(paces))
+    assert asked == [FEW, FEW, 924, 10_000]
+
+
 def test_small_split_is_asked_for_once():
     assert evaluate(Evaluations(5, 2.0), 1e-3) == [5]
     assert evaluate(Evaluations(5, 2.0), 1e-3, first_s=0.9) == [5]
@@ -59,7 +68,7 @@ def test_evaluations_keep_to_the_budget(images, budget_s, paces, first_s):
         asked = evaluate(evaluations, image_s, 0.0 if number else first_s)
         assert asked
         assert all(1 <= count <= images for count in asked)
-        assert len(asked) <= (1 if known else TRIES + 1)
+        assert asked[-1] == max(asked)
         slower = max(image_s / known, 1.0) if known else 1.0  # than could be known
         half_s = max(0.0, budget_s - before) / 2
         least_s = (0.0 if number else first_s) + (TRIES * FEW + 1) * image_s
