@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nnbench.cli.compare import FAIL, STRICT, TABLE_FORMAT, chosen_limits, print_changes
 from nnbench.cli.options import command_line, option, options
-from nnbench.cli.run import execute, given, without_plugins
+from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.contract.errors import ExitCode
+    from nnbench.records import RunInfo
+    from nnbench.runs.continuous import Outlook
     from nnbench.runs.run import Run
 
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 )
 @option("backends", help="As in run.")
 @option("workload", help="What to train.")
-@option("rounds", default=10)
+@option("rounds", default=None, shown="as many as the limits take, within 10 minutes")
 @options("detect", "seed", "threads", "budget", "timeout", "proof", "require_proof")
 @FAIL
 @STRICT
@@ -72,23 +75,31 @@ def continuous(
     from nnbench.figures import metrics
     from nnbench.runs import continuous, detection, store
 
+    started = monotonic()
     limits = metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
-    if asked["detect"]:
-        if gates and any(limit.metric is metrics.TRAINING for limit in limits):
-            raise click.UsageError(
-                "--detect takes the place of a limit on train_s_per_epoch: leave one out"
-            )
-        if "rounds" not in given():
-            asked["rounds"] = detection.MOST_ROUNDS
+    if asked["detect"] and gates and any(limit.metric is metrics.TRAINING for limit in limits):
+        raise click.UsageError(
+            "--detect takes the place of a limit on train_s_per_epoch: leave one out"
+        )
+    is_free = asked["rounds"] is None and not asked["detect"]
+    if asked["rounds"] is None:
+        most = detection.MOST_ROUNDS if asked["detect"] else continuous.most_rounds(limits)
+        asked["rounds"] = most
     continuous.check_workload(asked["workload"])
     both = find_pythons(base, head, pythons, install, progress=progress)
+    titles = pythons or (str(base), str(head))
     base_side, head_side = map(interpreters.examine, both)
     sides = base_side, head_side
     plan = continuous.plan(sides, command=command_line(), overrides={}, **asked)
-    titles = pythons or (str(base), str(head))
-    conclude = partial(report, titles=titles, gates=gates, strict=strict, table_format=table_format)
-    folder = output or store.default_folder(plan.info, "continuous")
+    shown: dict[str, Any] = {"titles": titles, "strict": strict, "table_format": table_format}
     enough = continuous.is_over if plan.info.detect else None
+    if is_free:
+        plan = continuous.paced(plan, limits)
+        left_s = continuous.SECONDS - (monotonic() - started)
+        enough = continuous.Pace(limits, left_s, partial(say_outlook, plan.info))
+        say_pace(plan.info, left_s)
+    conclude = partial(report, gates=gates, by_verdict=bool(asked["detect"]), **shown)
+    folder = output or store.default_folder(plan.info, "continuous")
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
 
 
@@ -136,6 +147,39 @@ def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> li
         raise
 
 
+def say_pace(info: RunInfo, left_s: float) -> None:
+    """Say beforehand how many rounds there will be."""
+    from nnbench.runs.continuous import FEWEST_ROUNDS
+    from nnbench.show.text import duration
+
+    until = "until each limit on a ratio is known to be kept or broken: " if info.detect else ""
+    fewest = f"{FEWEST_ROUNDS} at least, {info.rounds} at most"
+    end = f"none that would end in more than {duration(max(0.0, left_s))}"
+    click.echo(f"nnbench: rounds: {until}{fewest}, and after those {end}", err=True)
+
+
+def say_outlook(info: RunInfo, outlook: Outlook) -> None:
+    """Say how long the rounds will take, and what they find by the pairs' variation: of this run, or of selftest."""
+    from nnbench.execution import machine
+    from nnbench.figures import statistics
+    from nnbench.runs.continuous import FEWEST_ROUNDS
+    from nnbench.show.text import duration
+
+    least, most = (duration(n * outlook.round_s) for n in (FEWEST_ROUNDS, outlook.fits))
+    text = f"{FEWEST_ROUNDS} rounds, {least}"
+    if outlook.fits > FEWEST_ROUNDS:
+        text = f"{FEWEST_ROUNDS} to {outlook.fits} rounds, {least} to {most}"
+    text = f"a round takes {duration(outlook.round_s)}: {text}"
+    limit = info.detect
+    stdev = outlook.stdev or machine.TURN_SPREADS.load(info.environment, 0.0)
+    if limit and stdev:
+        needed = max(FEWEST_ROUNDS, statistics.rounds_for(stdev, limit))
+        found = statistics.findable_beyond(stdev, outlook.fits, limit)
+        text += f"; pairs vary by {stdev:.1%}, so {needed} decide at the latest"
+        text += f"; {outlook.fits} find slowdowns of {found:.1%}"
+    click.echo(f"nnbench: {text}", err=True)
+
+
 def report(
     run: Run,
     *,
@@ -143,6 +187,7 @@ def report(
     gates: Sequence[str],
     strict: bool,
     table_format: str,
+    by_verdict: bool = False,
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
     from nnbench.execution import machine
@@ -152,10 +197,10 @@ def report(
 
     floor = machine.noise_floor(run.info.environment, turns=run.info.turns)
     limits = [*chosen_limits(gates, run.cells)]
-    if run.info.detect:
+    if by_verdict and run.info.detect:
         training = metrics.Gate(metrics.TRAINING, run.info.detect)
         limits = [training, *(gate for gate in limits if gate.metric is not metrics.TRAINING)]
-    changes = continuous.compare(run, limits, floor)
+    changes = continuous.compare(run, limits, floor, by_verdict=by_verdict)
     how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
     sides = continuous.sides(run)
     print_changes(changes, sides, titles, how=how, table_format=table_format, strict=strict)

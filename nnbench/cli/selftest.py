@@ -73,6 +73,8 @@ def conclude(run: Run) -> ExitCode:
     found = selftest.evaluate(run.cells)
     floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
     kept = floors.save(run.info.environment, found.kept_floor)
+    if run.info.turns:
+        machine.TURN_SPREADS.save(run.info.environment, found.stdev)
     rows = []
     for trial in found.trials:
         c = trial.comparison

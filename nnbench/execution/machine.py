@@ -131,6 +131,9 @@ class Kept(Generic[T]):
 
 FLOORS = Kept("noise-floors.json", float)  #: of cells that train whole, by ``nnbench selftest``
 TURN_FLOORS = Kept("turn-floors.json", float)  #: of cells that take turns
+TURN_SPREADS = Kept(
+    "turn-spreads.json", float
+)  #: standard deviations of a pair of such, in logarithms
 
 
 def noise_floor(environment: Environment, *, turns: bool = False) -> float:

@@ -317,6 +317,17 @@ def findable(stdev: float, pairs: int, floor: float) -> float:
     return math.expm1(max(significant, beyond))
 
 
+def findable_beyond(stdev: float, pairs: int, limit: float) -> float:
+    """Return the smallest slowdown that is known to be beyond a limit, in four of five runs, a fraction.
+
+    After so many pairs at the latest, by the interval that always holds; four pairs at least.
+    """
+    from scipy import stats
+
+    reach = _anytime_half(pairs) + float(stats.norm.ppf(POWER)) / math.sqrt(pairs)
+    return math.expm1(math.log1p(limit) + stdev * reach)
+
+
 def decide(middle: Interval | None, floor: float, detect: float | None = None) -> Verdict:
     """Return the verdict.
 

@@ -7,19 +7,22 @@ The cells of both are shuffled together, so whatever slows the machine down hits
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, assert_never
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+import numpy as np
 
 from nnbench import selection
 from nnbench.config import files
 from nnbench.contract.errors import BackendUnavailableError, ConfigError, NnbenchError
 from nnbench.figures import accuracies, statistics
 from nnbench.figures.metrics import TRAINING, Gate, Scale
-from nnbench.runs import comparison, detection, planning
-from nnbench.runs.comparison import Samples
+from nnbench.runs import comparison, detection, planning, schedule
+from nnbench.runs.comparison import Outcome, Samples
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Metric
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from nnbench.runs.planning import Plan
 
 BASE, HEAD = "base", "head"
+FEWEST_ROUNDS = 4  #: that an interval takes which always holds
+MOST_ROUNDS = 30
+ROUNDS = 10  #: where no ratio has a limit
+SECONDS = 600.0  #: since its start, after which a run ends no round, unless it asks for more
 
 
 def check_workload(name: str) -> None:
@@ -93,14 +100,102 @@ def merge(base: Environment, head: Environment) -> dict[str, Any]:
     return {"python": " and ".join(dict.fromkeys([base.python, head.python])), "versions": versions}
 
 
-def compare(run: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
-    """Compare head with base in every gated figure, paired by round."""
-    return comparison.find_changes(*sides(run), gates, floor, paired, run.info.detect)
+def most_rounds(gates: Sequence[Gate]) -> int:
+    """Return after how many rounds a run ends that goes on as its limits ask for."""
+    return MOST_ROUNDS if _ratios(gates) else ROUNDS
+
+
+def paced(plan: Plan, gates: Sequence[Gate]) -> Plan:
+    """Return a run that looks at its ratios after each block: their intervals have to hold whenever it ends."""
+    ratios = _ratios(gates)
+    if not ratios:
+        return plan
+    training = [gate for gate in ratios if gate.metric is TRAINING]
+    limit = max((training or ratios)[0].threshold, plan.info.noise_floor)
+    return plan._replace(info=replace(plan.info, detect=min(limit, 1.0)))
+
+
+def _ratios(gates: Sequence[Gate]) -> list[Gate]:
+    return [gate for gate in gates if gate.metric.scale is Scale.RATIO]
+
+
+class Outlook(NamedTuple):
+    """What a run that goes on knows of the rounds that are to come."""
+
+    rounds: int  #: that are made
+    round_s: float  #: the last of them took
+    fits: int  #: in all
+    stdev: (
+        float | None
+    )  #: of the logarithm of a pair's ratio, for the backend whose varies most; of four pairs on
+
+
+class Pace:
+    """Ends a run when its time is up, or all limits on ratios are known to be kept or broken.
+
+    Parameters
+    ----------
+    gates
+        All limits. Those on accuracies end nothing: their intervals hold for a number of rounds that
+        does not depend on them.
+    seconds
+        From now on, after which no round shall end.
+    tell
+        Called after the first round, and after the fewest, with what is to come.
+    """
+
+    def __init__(
+        self, gates: Sequence[Gate], seconds: float, tell: Callable[[Outlook], object]
+    ) -> None:
+        self.gates, self.tell = _ratios(gates), tell
+        self.time = schedule.TimeLimit(seconds, FEWEST_ROUNDS)
+
+    def __call__(self, run: Run) -> bool:
+        """Tell whether there are enough rounds; asked before each."""
+        is_up, rounds = self.time(run), self.time.rounds
+        if not rounds:
+            return False
+        if is_up or (self.gates and self._is_decided(run)):
+            return True
+        if rounds in {1, FEWEST_ROUNDS}:
+            self.tell(Outlook(rounds, self.time.round_s, self._fits(run), spread(run)))
+        return False
+
+    def _fits(self, run: Run) -> int:
+        return min(self.time.fits, run.info.rounds)
+
+    def _is_decided(self, run: Run) -> bool:
+        changes = compare(run, self.gates, run.info.noise_floor)
+        return all(change.outcome is not Outcome.INCONCLUSIVE for change in changes)
+
+
+def spread(run: Run) -> float | None:
+    """Return the standard deviation of a pair's training times, in logarithms, where it is largest."""
+    base, head = sides(run)
+    every = [
+        [log for _, log in log_ratios(base, head, each, TRAINING)] for each in head.info.backends
+    ]
+    known = [float(np.std(logs, ddof=1)) for logs in every if len(logs) >= FEWEST_ROUNDS]
+    return max(known, default=None)
+
+
+def compare(
+    run: Run, gates: Sequence[Gate], floor: float, *, by_verdict: bool = False
+) -> list[Change]:
+    """Compare head with base in every gated figure, paired by round.
+
+    If the run looked for a difference, training times are judged ``by_verdict``, whatever their limit.
+    If it looked at its limits, intervals of ratios are such that always hold.
+    """
+    watched = [TRAINING] if by_verdict else [gate.metric for gate in _ratios(gates)]
+    sample = partial(paired, watched=watched if run.info.detect else ())
+    detect = run.info.detect if by_verdict else None
+    return comparison.find_changes(*sides(run), gates, floor, sample, detect)
 
 
 def is_over(run: Run) -> bool:
     """Tell whether each backend's times have a verdict; before the first block none has."""
-    changes = compare(run, [Gate(TRAINING, 0)], run.info.noise_floor)
+    changes = compare(run, [Gate(TRAINING, 0)], run.info.noise_floor, by_verdict=True)
     return detection.has_begun(run) and all(c.verdict != "inconclusive" for c in changes)
 
 
@@ -135,32 +230,47 @@ def _part(environment: Environment, end: str) -> dict[str, Any]:
     return {"python": pythons[0 if end == f"@{BASE}" else -1], "versions": own}
 
 
-def paired(base: Run, head: Run, backend: str, metric: Metric) -> Samples:
-    """Return the values of the rounds that were measured on both sides.
-
-    Accuracies are those of all rounds, and held against each other where both saw as many images.
-    """
+def _pairs(base: Run, head: Run, backend: str) -> list[tuple[CellResult, CellResult]]:
+    """Return the cells of the rounds that were measured on both sides."""
     before, after = (
         {c.round: c for c in run.of(backend) if c.status.counts} for run in (base, head)
     )
-    cells = [(before[i], after[i]) for i in sorted(before.keys() & after.keys())]
+    return [(before[i], after[i]) for i in sorted(before.keys() & after.keys())]
+
+
+def log_ratios(
+    base: Run, head: Run, backend: str, metric: Metric
+) -> list[tuple[tuple[CellResult, CellResult], float]]:
+    """Return the pairs of a backend that have a figure, with the logarithm of its ratio."""
+    pairs = _pairs(base, head, backend)
+    return [(pair, log) for pair in pairs if (log := metric.log_ratio(*pair[::-1])) is not None]
+
+
+def paired(
+    base: Run, head: Run, backend: str, metric: Metric, watched: Collection[Metric] = ()
+) -> Samples:
+    """Return the values of the rounds that were measured on both sides.
+
+    Of ratios that are ``watched`` intervals hold whenever one looks. Accuracies are those of all rounds, and
+    held against each other where both saw as many images.
+    """
     match metric.scale:
         case Scale.RATIO:
-            logs = [
-                (pair, log) for pair in cells if (log := metric.log_ratio(*pair[::-1])) is not None
-            ]
-            detect = head.info.detect if metric is TRAINING else None
-            interval = None
-            if logs:
-                interval = statistics.compare([log for _, log in logs], detect=detect).interval
-            return Samples(*_values(metric, [pair for pair, _ in logs]), interval)
-        case Scale.DIFFERENCE if not cells:
-            return Samples([], [], None)
+            found = log_ratios(base, head, backend, metric)
+            logs = np.array([log for _, log in found])
+            make = statistics.anytime_interval if metric in watched else statistics.interval
+            return Samples(*_values(metric, [pair for pair, _ in found]), make(logs))
         case Scale.DIFFERENCE:
-            found = accuracies.compare(
+            cells = _pairs(base, head, backend)
+            if not cells:
+                return Samples([], [], None)
+            before, after = (
+                [c for c in run.of(backend) if c.status.counts] for run in (base, head)
+            )
+            difference = accuracies.compare(
                 accuracies.pair([b for _, b in cells], [a for a, _ in cells])
             )
-            return comparison.accuracy_samples(before.values(), after.values(), found)
+            return comparison.accuracy_samples(before, after, difference)
         case unknown:
             assert_never(unknown)
 

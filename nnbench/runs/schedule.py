@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from contextlib import closing, suppress
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, assert_never
 
 from nnbench import catalog
@@ -36,6 +37,41 @@ SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its trainin
 def never(_: Run) -> bool:
     """Have a run make all of its rounds."""
     return False
+
+
+class TimeLimit:
+    """Ends a run before a block that would end too late, by the longest so far; but makes so many.
+
+    Parameters
+    ----------
+    seconds
+        From now on.
+    fewest
+        Blocks that are made, however long they take.
+    """
+
+    def __init__(self, seconds: float, fewest: int) -> None:
+        self.fewest = fewest
+        self.rounds = 0  #: that are made
+        self.round_s = self._longest = 0.0  #: the last one took
+        self._before = monotonic()
+        self._end = self._before + seconds
+
+    def __call__(self, run: Run) -> bool:
+        """Tell whether the time is up; asked before each block."""
+        now = monotonic()
+        self.rounds = len({cell.round for cell in run.cells if cell.status is not Status.SKIPPED})
+        if self.rounds:
+            self.round_s = now - self._before
+            self._longest = max(self._longest, self.round_s)
+        self._before = now
+        return self.rounds >= self.fewest and now + self._longest > self._end
+
+    @property
+    def fits(self) -> int:
+        """Rounds in all that will be made, if each takes as long as the last one."""
+        left_s = max(0.0, self._end - self._before)
+        return max(self.fewest, self.rounds + int(left_s / self.round_s))
 
 
 def run(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) -> None:

@@ -13,21 +13,19 @@ from dataclasses import dataclass, replace
 from itertools import combinations, takewhile
 from math import exp, log, sqrt
 from statistics import fmean, variance
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics, statistics
 from nnbench.records import Handicap
-from nnbench.runs import planning
+from nnbench.runs import planning, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult
     from nnbench.runs.planning import Plan
-    from nnbench.runs.run import Run
 
     Block = dict[str, CellResult]  # by variant
 
@@ -81,19 +79,9 @@ class Findings:
         return max(self.floor, self.other_floor) if self.false_alarms else self.floor
 
 
-def time_is_up() -> Callable[[Run], bool]:
+def time_is_up() -> schedule.TimeLimit:
     """Return what tells, before each block, whether another one would end in time."""
-    started = before = monotonic()
-    longest = 0.0
-
-    def enough(run: Run) -> bool:
-        nonlocal before, longest
-        longest = max(longest, monotonic() - before)
-        before = monotonic()
-        blocks = len({cell.round for cell in run.cells})
-        return blocks >= FEWEST_BLOCKS and before + longest > started + SECONDS
-
-    return enough
+    return schedule.TimeLimit(SECONDS, FEWEST_BLOCKS)
 
 
 def plan(backend: str, **asked: Any) -> Plan:

@@ -4,15 +4,19 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
 from nnbench.cli.continuous import build, report
 from nnbench.contract.errors import ExitCode
-from nnbench.execution import environments
+from nnbench.execution import environments, machine
+from nnbench.runs import continuous
 from nnbench.runs.run import Run
 from tests.plugins.helpers import PLUGINS, environment, nnbench
 
+cli = import_module("nnbench.cli.continuous")  # in the package its name is the command's
 BOTH = ("--python", sys.executable, "--python", sys.executable)
 REVISIONS = "give two revisions, BASE and HEAD, or --python twice"
 BAD = [
@@ -187,6 +191,32 @@ def test_equal_revisions_are_refused(builds, call):
     assert done.code == ExitCode.USAGE
     assert "main and HEAD are the same commit: there is nothing to compare" in done.stderr
     assert builds == []
+
+
+@pytest.mark.parametrize(
+    ("fits", "stdev", "kept", "text"),
+    [
+        (14, None, 0.0, "a round takes 30 s: 4 to 14 rounds, 2 min to 7 min"),
+        (4, None, 0.0, "a round takes 30 s: 4 rounds, 2 min"),
+        (
+            14,
+            None,
+            0.01,
+            "; pairs vary by 1.0%, so 5 decide at the latest; 14 find slowdowns of 6.3%",
+        ),
+        (
+            14,
+            0.02,
+            0.01,
+            "; pairs vary by 2.0%, so 11 decide at the latest; 14 find slowdowns of 7.6%",
+        ),
+    ],
+)
+def test_outlook_has_what_is_known(make_info, monkeypatch, capsys, fits, stdev, kept, text):
+    monkeypatch.setattr(machine, "TURN_SPREADS", SimpleNamespace(load=lambda *_: kept))
+    info = make_info("one@base", detect=0.05)
+    cli.say_outlook(info, continuous.Outlook(4, 30.0, fits, stdev))
+    assert text in capsys.readouterr().err
 
 
 def test_caption_names_the_versions_that_differ(make_info, make_cell, capsys):

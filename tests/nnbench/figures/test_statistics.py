@@ -221,6 +221,15 @@ def test_what_is_findable_lies_beyond_the_floor():
     assert statistics.findable(0.001, 10, floor=0.05) > 0.05
 
 
+@pytest.mark.parametrize("pairs", [4, 10])
+def test_what_is_findable_beyond_a_limit_is_found_in_four_of_five(pairs):
+    rng = np.random.default_rng(pairs)
+    slowdown = statistics.findable_beyond(0.02, pairs, limit=0.05)
+    trials = rng.normal(np.log1p(slowdown), 0.02, (1500, pairs))
+    lows = [statistics.anytime_interval(logs).low for logs in trials]
+    assert np.mean([low > 1.05 for low in lows]) == pytest.approx(0.8, abs=0.1)
+
+
 def test_holm_multiplies_by_the_number_of_remaining_tests():
     assert statistics.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]

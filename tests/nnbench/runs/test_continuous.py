@@ -12,6 +12,7 @@ from nnbench.execution.interpreters import Interpreter
 from nnbench.figures.metrics import parse_gate
 from nnbench.runs import continuous
 from nnbench.runs.comparison import compare
+from nnbench.runs.planning import Plan
 from nnbench.runs.run import Run
 
 TRAIN, ACCURACY = parse_gate("train_s_per_epoch:5%"), parse_gate("accuracy:0.5pp")
@@ -181,13 +182,14 @@ def test_turns_are_compared_where_both_sides_took_them(make_run, in_turns):
 def test_difference_that_was_looked_for_decides_whatever_the_limit(make_run, factor, outcome):
     run = make_run(DRIFTING, [factor * seconds for seconds in DRIFTING])
     run = Run(replace(run.info, detect=0.06), run.cells)
-    (change,) = continuous.compare(run, [TRAIN], 0.02)
+    (change,) = continuous.compare(run, [TRAIN], 0.02, by_verdict=True)
     assert (change.outcome, continuous.is_over(run)) == (outcome, True)
 
 
 def test_accuracies_keep_their_limit_where_a_difference_is_looked_for(make_run):
     run = make_run([1.0] * 4, [1.0] * 4, ((0.9,), (0.89,)))
-    changes = continuous.compare(Run(replace(run.info, detect=0.1), run.cells), [ACCURACY], 0.02)
+    looking = Run(replace(run.info, detect=0.1), run.cells)
+    changes = continuous.compare(looking, [ACCURACY], 0.02, by_verdict=True)
     assert [change.outcome for change in changes] == ["regression"]
 
 
@@ -197,6 +199,87 @@ def test_looking_goes_on_until_there_is_a_verdict(make_run, make_failed):
     assert not continuous.is_over(Run(looking, run.cells))
     assert not continuous.is_over(Run(looking, []))
     assert not continuous.is_over(Run(looking, [make_failed("one@base", status="skipped")]))
+
+
+def test_limits_that_are_looked_at_have_intervals_that_always_hold(make_run):
+    times = [1.0, 1.02, 0.98, 1.01, 0.99]
+    run = make_run(times, [1.03 * seconds for seconds in times[::-1]])
+    (ordinary,) = continuous.compare(run, [TRAIN], 0.02)
+    (watched,) = continuous.compare(Run(replace(run.info, detect=0.05), run.cells), [TRAIN], 0.02)
+    assert watched.interval.low < ordinary.interval.low
+    assert watched.interval.high > ordinary.interval.high
+    assert watched.outcome == "inconclusive"
+
+
+@pytest.fixture
+def pace(monkeypatch, make_run, make_info):
+    """Give a function that makes rounds of 10 s until they are enough; it returns how many, and what was told."""
+
+    def make_rounds(head, gates=(TRAIN, ACCURACY), seconds=1000.0, base=1.0):
+        clock = iter(10.0 * number for number in range(1000))
+        monkeypatch.setattr("nnbench.runs.schedule.monotonic", lambda: next(clock))
+        plan = Plan(make_info("one@base", "one@head", rounds=30), [], None)
+        info = continuous.paced(plan, gates).info
+        told: list[continuous.Outlook] = []
+        enough = continuous.Pace(gates, seconds, told.append)
+        for made in range(31):
+            cells = make_run([base] * made, head[:made]).cells
+            if enough(Run(info, cells)):
+                return made, told
+        raise AssertionError("it goes on and on")
+
+    return make_rounds
+
+
+NOISE = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0] * 6
+
+
+@pytest.mark.parametrize(
+    ("factor", "rounds"), [(1.0, 4), (1.2, 4), (1.05, 30)], ids=["kept", "broken", "near"]
+)
+def test_rounds_end_when_each_limit_is_known_to_be_kept_or_broken(pace, factor, rounds):
+    seconds = 1000.0 if rounds < 30 else 310.0
+    made, _ = pace([factor * noise for noise in NOISE], seconds=seconds)
+    assert made == rounds
+
+
+def test_rounds_end_in_time_but_for_the_fewest(pace):
+    slower = [1.05 * noise for noise in NOISE]
+    assert pace(slower, seconds=105.0)[0] == 9
+    assert pace(slower, seconds=1.0)[0] == continuous.FEWEST_ROUNDS
+
+
+def test_rounds_of_a_limit_on_accuracies_alone_take_the_time(pace):
+    assert pace(NOISE, gates=[ACCURACY], seconds=105.0)[0] == 9
+    assert continuous.most_rounds([ACCURACY]) == continuous.ROUNDS
+    assert continuous.most_rounds([ACCURACY, TRAIN]) == continuous.MOST_ROUNDS
+
+
+def test_what_is_to_come_is_told_after_the_first_round_and_the_fewest(pace):
+    _, (first, second) = pace([1.05 * noise for noise in NOISE], seconds=125.0)
+    assert first == (1, 10.0, 11, None)
+    assert second[:3] == (4, 10.0, 11)
+    assert second.stdev == pytest.approx(0.0085, rel=0.02)
+
+
+def test_failed_backend_needs_no_further_round(make_run, make_failed):
+    run = make_run([1.0], [])
+    run = Run(replace(run.info, detect=0.05), [*run.cells, make_failed("one@head")])
+    assert continuous.Pace([TRAIN], 100.0, print)(run)
+
+
+@pytest.mark.parametrize(
+    ("gates", "detect"),
+    [
+        ([TRAIN], 0.05),
+        ([ACCURACY], None),
+        ([parse_gate("setup_s:0%")], 0.01),
+        ([ACCURACY, TRAIN], 0.05),
+    ],
+)
+def test_what_is_looked_for_is_the_limit_or_the_noise(make_info, gates, detect):
+    plan = Plan(make_info("one@base", turns=True), [], None)
+    assert continuous.paced(plan, gates).info.detect == detect
 
 
 def test_rounds_that_one_side_lacks_are_left_out(make_run):

@@ -8,7 +8,7 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import Handicap
-from nnbench.runs import selftest
+from nnbench.runs import schedule, selftest
 from nnbench.runs.run import Run
 from nnbench.worker.training import slow_down
 from tests.problems import KINDS, make_examples, make_layers, make_spec
@@ -77,7 +77,7 @@ def test_too_few_blocks_are_refused(cells):
 
 def test_no_block_is_begun_that_would_end_late(cells, make_info, monkeypatch):
     clock = iter([0.0, *range(1, 1000, 10)])
-    monkeypatch.setattr(selftest, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(schedule, "monotonic", lambda: next(clock))
     monkeypatch.setattr(selftest, "SECONDS", 65.0)
     enough = selftest.time_is_up()
     made = 0
