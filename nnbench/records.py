@@ -289,6 +289,8 @@ class CellResult:
     )  #: what was seen from outside and is not allowed
     precision: Precision = "float32"  #: of the matrix products, as the backend declares it
     private: bool | None = None  #: whether its temporary folders were its own; None is unknown
+    #: Environment variables that were handed on to it; None is a value that could change no figure.
+    variables: dict[str, str | None] = field(default_factory=dict)
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
     test_images: int | None = None  #: that its accuracies are shares of; None in older runs
     #: that of Setup, where training did stray from the reference, and may have for that reason
@@ -430,6 +432,8 @@ class Machine:
     warnings: list[str] = field(default_factory=list)  #: of what may spoil times
     roofs: list[Roof] = field(default_factory=list)  #: its ceilings, with --roofline
     unavailable: dict[str, str] = field(default_factory=dict)  #: label: why it can't run there
+    #: names of the environment variables that are set there, and that reach no worker
+    dropped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

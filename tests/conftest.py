@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from nnbench import BackendUnavailableError, catalog
-from nnbench.execution.process import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing.subject import required
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from nnbench import catalog
 from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.contract.spec import RULES
+from nnbench.execution.variables import PASSED
 from nnbench.figures.columns import TABLES
 from nnbench.runs.comparison import Outcome
 
@@ -87,6 +88,19 @@ def optimizers():
     return table(("kind", "update of a parameter θ with the gradient g", "in words"), *rows)
 
 
+def variables():
+    """Return the table of the environment variables that reach a worker."""
+    rows = (
+        (
+            ", ".join(f"`{name}`" for name in group.names.split()),
+            group.reason,
+            "value" if group.counts else "name",
+        )
+        for group in PASSED
+    )
+    return table(("variables", "what they say", "what results have"), *rows)
+
+
 PARTS = {
     "columns": columns,
     "exit codes": exit_codes,
@@ -94,6 +108,7 @@ PARTS = {
     "hooks that observe": observing_hooks,
     "optimizers": optimizers,
     "outcomes": outcomes,
+    "variables": variables,
 }
 
 

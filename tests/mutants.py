@@ -7,6 +7,7 @@ that file is not needed any more.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 MUTMUT = Path(sys.executable).with_name("mutmut")
 NOTICED = {"killed", "timeout", "segfault"}
+HANDED_ON = {"NNBENCH_INHERIT": "MUTANT_UNDER_TEST"}  #: workers are mutants, too
 ANY = "*"  #: of an entry without changes: all those of its functions
 
 
@@ -59,8 +61,10 @@ def change_of(mutant: str) -> str:
 def main() -> int:
     """Make the mutants, and report those that survive without a reason."""
     shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # else mutmut keeps what old tests said
-    if code := subprocess.run([MUTMUT, "run", *sys.argv[1:]], cwd=ROOT, check=False).returncode:
-        return code  # it has said why
+    command = [MUTMUT, "run", *sys.argv[1:]]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | HANDED_ON, check=False)
+    if done.returncode:
+        return done.returncode  # it has said why
     reasons = {
         (function, change)
         for entry in survivors()

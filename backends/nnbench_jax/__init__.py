@@ -12,6 +12,5 @@ def nnbench_backends() -> list[Backend]:
             summary="JAX on the CPU: autodiff, a compiled loop over the steps of an epoch",
             create="nnbench_jax.network:JaxNetwork",
             requires=("jax", "jaxlib"),
-            environment=("JAX_PLATFORMS", "NPROC"),
         )
     ]

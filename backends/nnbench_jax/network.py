@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
     from nnbench import Examples, NetworkSpec, Optimizer
 
-if "JAX_PLATFORMS" not in os.environ:
-    jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_platforms", "cpu")  # whatever JAX_PLATFORMS says
 # XLA reads the size of its pool from NPROC when it makes it; else it takes all CPUs that the
 # process may use, not as many threads as the harness asks for.
 if threads := os.environ.get("OMP_NUM_THREADS"):
-    os.environ.setdefault("NPROC", threads)
+    os.environ["NPROC"] = threads
 
 ROWS = 1 << 16  #: how many examples one call of the compiled loop gets at most, or one batch
 

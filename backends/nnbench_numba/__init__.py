@@ -13,7 +13,6 @@ def nnbench_backends() -> list[Backend]:
             create="nnbench_numba.network:NumbaNetwork",
             requires=("numba",),
             libraries=("numba", "llvmlite", "numpy", "scipy"),
-            environment=("NUMBA_NUM_THREADS",),
             skips_zeros=True,
         )
     ]

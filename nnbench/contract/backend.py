@@ -73,7 +73,8 @@ class Backend:
     libraries
         Distributions whose versions the results record; those in ``requires`` if it is empty.
     environment
-        Names of the environment variables that it reads.
+        Names of the user's environment variables that it reads. Its processes get these, the few that
+        all get, and no others; results have their values. Counts of threads are nnbench's to set.
     record
         What else the results shall say of it, as texts by name: a git hash, a compiler, a BLAS.
         Called as ``record(network)`` in the process of a cell, once, when it is ready to train.

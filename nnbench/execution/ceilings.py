@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench import distributions, pipes
 from nnbench.contract.errors import ResultsError
-from nnbench.execution import machine, process
+from nnbench.execution import machine, process, variables
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.machine import Kept, read
 from nnbench.proof.guards import SLACK
@@ -136,7 +136,7 @@ def measure(
     try:
         done = subprocess.run(
             process.command(python, "nnbench.execution.ceilings", *arguments),
-            env=process.for_threads(process.inherited(python), threads),
+            env=variables.for_threads(variables.handed_on(os.environ, python=python), threads),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -220,7 +220,7 @@ def with_numpy(what: str, size: int, _: str) -> Callable[[], Any]:
     out = np.ones_like(a)
     if what == "product":
         return lambda: np.matmul(a, a, out=out)
-    threads = int(os.environ[process.THREAD_VARIABLES[0]])
+    threads = int(os.environ[variables.THREAD_VARIABLES[0]])
     parts = list(zip(np.array_split(out, threads), np.array_split(a, threads), strict=True))
     pool = ThreadPoolExecutor(threads)
     return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
@@ -247,7 +247,6 @@ def with_torch(what: str, size: int, device: str) -> Callable[[], Any]:
 def with_jax(_: str, size: int, device: str) -> Callable[[], Any]:
     """Return a function that multiplies with JAX."""
     os.environ["JAX_PLATFORMS"] = device
-    os.environ["NPROC"] = os.environ[process.THREAD_VARIABLES[0]]
     import jax
     import jax.numpy as jnp
 

@@ -546,7 +546,7 @@ class Cell:
     def __enter__(self) -> Self:
         """Start the worker."""
         task, self.started = self.assignment, now()
-        self.worker = process.Worker(self.spec, self.backend.device, task.descriptors, task.largest)
+        self.worker = process.Worker(self.spec, self.backend, task.descriptors, task.largest)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -586,6 +586,7 @@ class Cell:
             "dump_s": self.dump and self.dump.alone_s,
             "dump_cpu_s": self.dump and self.dump.cpu_s,
             "private": self.worker.is_private,
+            "variables": self.worker.variables,
             "violations": self.worker.watch.violations,
             "precision": self.backend.precision,
             "test_images": self.assignment.splits.test.inputs.shape[0],

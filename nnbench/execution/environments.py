@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from nnbench.contract import FORMER
 from nnbench.contract.errors import NnbenchError
 from nnbench.distributions import SUITE, own_record, own_requirement
-from nnbench.execution import process
+from nnbench.execution import process, variables
 from nnbench.execution.interpreters import run
 from nnbench.execution.supervisor import supervised
 from nnbench.records import OWN_NAMES
@@ -234,7 +235,7 @@ class Steps:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=process.inherited(command[0]),
+                    env=variables.all_for_another(os.environ),
                     start_new_session=True,
                 )
                 self._running.add(child)

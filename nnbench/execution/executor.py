@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing, nullcontext
@@ -22,6 +23,7 @@ from nnbench.execution import (
     loading,
     machine,
     turns,
+    variables,
 )
 from nnbench.execution.cell import Assignment, Cell, Spool
 from nnbench.execution.cpus import Chooser
@@ -83,12 +85,20 @@ class LocalExecutor(Executor):
         if cpus and most > len(cpus):
             raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
         here = machine.examine(libraries)
+        named = {name for entry in able for name in _backend(entry).environment}
+        dropped = variables.dropped(os.environ, named)
         found = Machine(
             environment=here,
             noise_floor=machine.noise_floor(here),
             turn_floor=machine.noise_floor(here, turns=True),
-            warnings=machine.check(cpus, most, uses_gpu="cuda" in _devices(able)),
+            warnings=machine.check(
+                cpus,
+                most,
+                uses_gpu="cuda" in _devices(able),
+                tuning=variables.tuning(dropped, here.versions),
+            ),
             unavailable=unavailable,
+            dropped=dropped,
         )
         return {LOCAL: found}
 

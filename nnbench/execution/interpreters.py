@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import warnings
@@ -13,7 +14,7 @@ import msgspec
 
 from nnbench.catalog import Listing
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import process
+from nnbench.execution import process, variables
 from nnbench.records import PROTOCOL, Environment
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def ask(python: str, module: str, *arguments: str) -> bytes:
 
 def run(command: Sequence[str], **more: Any) -> subprocess.CompletedProcess[Any]:
     """Run a command, without what this interpreter alone should see."""
-    variables = process.inherited(command[0])
+    kept = variables.all_for_another(os.environ)
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, env=variables, check=False, **more)
+        return subprocess.run(command, stdin=subprocess.DEVNULL, env=kept, check=False, **more)
     except OSError as error:
         raise NnbenchError(f"cannot run {command[0]}: {error.strerror}") from error
 

@@ -6,6 +6,7 @@ or fails is nnbench's own failure, and never a pass.
 
 from __future__ import annotations
 
+import os
 import selectors
 import subprocess
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nnbench import pipes
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.data import arrays
-from nnbench.execution import machine, process
+from nnbench.execution import machine, process, variables
 from nnbench.proof import inquest
 from nnbench.proof.inquest import Work
 from nnbench.records import Broken, Calibrate, Calibrated, Case, Evaluate, Evaluation, Reply
@@ -45,7 +46,7 @@ class _Judge:
             process.command(None, "nnbench.proof"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=process.for_threads(process.inherited(None), 1),
+            env=variables.for_threads(variables.handed_on(os.environ), 1),
             pass_fds=inherited,
             start_new_session=True,  # Ctrl-C ends the cell; what was trained is still judged
         )

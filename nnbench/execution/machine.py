@@ -20,11 +20,11 @@ import msgspec
 
 from nnbench import distributions, files
 from nnbench.contract import DISTRIBUTION
-from nnbench.execution import gpu, process
+from nnbench.execution import gpu, process, variables
 from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 ROOT = Path("/")
@@ -148,8 +148,8 @@ def check(
     threads: int,
     *,
     uses_gpu: bool = False,
+    tuning: Sequence[str] = (),
     root: Path = ROOT,
-    environment: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """Return what may spoil a run.
 
@@ -161,10 +161,10 @@ def check(
         CPU threads of a cell, and how many CPUs it is pinned to.
     uses_gpu
         Whether a backend trains on one.
+    tuning
+        Names of variables that are set, that tune something, and that no cell gets.
     root
         The folder that stands for ``/``.
-    environment
-        Variables that workers might inherit.
     """
     found = []
     governors = [read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
@@ -184,8 +184,8 @@ def check(
     if uses_gpu and (users := gpu.other_processes()):
         pids = ", ".join(map(str, users))
         found.append(f"the GPU is used by process {pids}: stop it (see nvidia-smi)")
-    if caps := ",".join(process.caps(environment)):
-        found.append(f"cells run without {caps}: {process.INHERIT}={caps} hands them on")
+    if names := ",".join(tuning):
+        found.append(f"cells run without {names}: {variables.INHERIT}={names} hands them on")
     return found
 
 

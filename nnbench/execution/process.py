@@ -1,6 +1,6 @@
 """The parent's side of a worker: start it, talk to it, and end it in time.
 
-A worker inherits the environment, but for what would slow some libraries down and not others.
+What of the environment it inherits is said in ``nnbench.execution.variables``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -19,47 +20,26 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from nnbench import pipes
 from nnbench.catalog import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError
+from nnbench.execution import variables
 from nnbench.execution.supervisor import grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Kind, Reached, Ready, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from typing import Self
 
+    from nnbench.contract.backend import Backend
     from nnbench.records import CellSpec, Command
 
 A = TypeVar("A")  # an answer
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-#: Each chooses the instructions, or the kernels, of one library: it would slow some backends down,
-#: and not others.
-CAPS = (
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-    "BLIS_ARCH_TYPE",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "ONEDNN_MAX_CPU_ISA",
-    "ATEN_CPU_CAPABILITY",
-    "NPY_DISABLE_CPU_FEATURES",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-)
-INHERIT = "NNBENCH_INHERIT"  #: names of caps to measure with all the same, with commas
-LEAKS = {"PYTHONPATH", "PYTHONHOME"}  # they would put this interpreter's packages into another
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
+WORD = re.compile(r"\w+")
 POLL_S = 0.1
 CHUNK = 1 << 20
 GRACE_S = 10.0  #: for a worker that has sent its last answer, and for pipes that outlive it
@@ -82,8 +62,8 @@ class Worker:
     ----------
     spec
         The cell.
-    device
-        That its backend says to use.
+    backend
+        What the catalog says of its backend.
     descriptors
         Of the memory that its dataset lies in.
     largest
@@ -91,7 +71,7 @@ class Worker:
     """
 
     def __init__(
-        self, spec: CellSpec, device: str, descriptors: Collection[int], largest: int
+        self, spec: CellSpec, backend: Backend, descriptors: Collection[int], largest: int
     ) -> None:
         self.spec, self.largest = spec, largest
         self._started = monotonic()
@@ -107,6 +87,9 @@ class Worker:
         self._answers, answer_write = _pipe()
         self.is_private = grants_privacy()
         pipes_of_worker = str(command_read), str(answer_write)
+        handed = variables.handed_on(os.environ, backend.environment, spec.python)
+        self.variables = variables.noted(handed, backend.environment)  #: for the results
+        self._dropped = variables.dropped(os.environ, backend.environment)
         self.process = subprocess.Popen(
             supervised(
                 command(spec.python, "nnbench.worker", *pipes_of_worker),
@@ -117,7 +100,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=keeping_compiled()
-            | for_threads(inherited(spec.python), spec.threads)
+            | variables.for_threads(handed, spec.threads)
             | limited(spec.plugin),
             pass_fds=[command_read, answer_write, *descriptors],
             start_new_session=True,
@@ -125,7 +108,7 @@ class Worker:
         os.close(command_read)
         os.close(answer_write)
         self.tree = Tree(self.process.pid)
-        self.watch = Watch(self.tree, spec.cpus, device)
+        self.watch = Watch(self.tree, spec.cpus, backend.device)
         assert self.process.stdout  # noqa: S101 - it was asked for
         self._output = self.process.stdout.fileno()
         self._selector = selectors.DefaultSelector()
@@ -239,7 +222,8 @@ class Worker:
         while isinstance(answer := self._answer(), Reached):
             self.doing = answer.stage
         if isinstance(answer, Failed):
-            raise EndedError(failure(answer, started=kind is not Ready))
+            failed = failure(answer, started=kind is not Ready)
+            raise EndedError(replace(failed, message=self._with_hint(failed.message)))
         if not isinstance(answer, kind):
             raise self._not_an_answer(f"a {type(answer).__name__}, where {kind.__name__} was due")
         if not finite(answer):
@@ -269,6 +253,12 @@ class Worker:
         """The last lines that it printed."""
         lines = self.printed.decode(errors="replace").strip().splitlines()
         return "\n".join(lines[-OUTPUT_LINES:])
+
+    def _with_hint(self, message: str) -> str:
+        """Say so if a message speaks of a variable that the user has set, and that the worker has not got."""
+        words = set(WORD.findall(message))
+        missed = next((name for name in self._dropped if "_" in name and name in words), None)
+        return f"{message} ({variables.why_missing(missed)})" if missed else message
 
     def _not_an_answer(self, what: str) -> EndedError:
         return EndedError(Failed(Status.CRASHED, f"wrote to the pipe of answers: {what}"))
@@ -396,14 +386,9 @@ def command(python: str | None, module: str, *arguments: str) -> list[str]:
     return [python or sys.executable, "-P", "-m", module, *arguments]
 
 
-def inherited(python: str | None) -> dict[str, str]:
-    """Return the environment variables for that command."""
-    return {key: value for key, value in os.environ.items() if not (python and key in LEAKS)}
-
-
 def keeping_compiled() -> dict[str, str]:
     """Return variables that keep what a library compiles, where a temporary folder ends with its worker."""
-    return {"TORCHINDUCTOR_CACHE_DIR": str(cache() / "inductor")}
+    return {variables.COMPILED: str(cache() / "inductor")}
 
 
 def cache() -> Path:
@@ -428,16 +413,3 @@ def made(folder: Path) -> bool:
 def limited(plugin: str | None) -> dict[str, str]:
     """Return the variable that keeps a process from loading other plugins than one."""
     return {LIMIT: plugin} if plugin else {}
-
-
-def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return an environment for a process with so many threads, without caps."""
-    dropped = caps(environment)
-    kept = {name: value for name, value in environment.items() if name not in dropped}
-    return kept | dict.fromkeys(THREAD_VARIABLES, str(threads))
-
-
-def caps(environment: Mapping[str, str]) -> list[str]:
-    """Return the caps that are set and that workers shall not inherit."""
-    wanted = {name.strip() for name in environment.get(INHERIT, "").split(",")}
-    return [name for name in CAPS if name in environment and name not in wanted]

@@ -209,8 +209,19 @@ def facts(run: Run) -> dict[str, dict[str, str]]:
             "commit": _spell(e.git),
             "fingerprint": e.fingerprint,
         },
+        **({"Environment variables": named} if (named := _variables(run)) else {}),
         **({"What backends say of themselves": said} if (said := _recorded(run)) else {}),
     }
+
+
+def _variables(run: Run) -> dict[str, str]:
+    """Return what was handed on to workers and could change figures, and the names of what was not."""
+    handed = sorted(
+        {(n, text) for cell in run.cells for n, text in cell.variables.items() if text is not None}
+    )
+    found = {name: " or ".join(text for n, text in handed if n == name) for name, _ in handed}
+    dropped = ", ".join(run.info.machine.dropped)
+    return {**found, **({"set, and not handed on": dropped} if dropped else {})}
 
 
 def _recorded(run: Run) -> dict[str, str]:

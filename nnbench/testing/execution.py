@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import process
+from nnbench.execution import process, variables
 from nnbench.testing import networks
 from nnbench.testing.session import LIKELY, REGRESSED, UNTESTED, Finding, read
 
@@ -33,6 +33,7 @@ SLOW = (
     "no hang but slow steps, as of something that compiles or is made anew in each; "
     "if it has to be, give a longer --timeout"
 )
+TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")  #: for its output
 LAST_WORDS = 3  #: lines of output that explain why pytest did not run
 
 
@@ -136,14 +137,14 @@ def run(
     arguments: Sequence[str], chosen: Selection, timeout_s: float, *, show: bool
 ) -> tuple[int | None, str]:
     """Run a command to its end; return its exit status (None: killed in the end) and its output."""
-    foreign = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}  # they belong to the user's own tests
-    kept = {k: v for k, v in os.environ.items() if k not in foreign}
+    named = (*chosen.backend.environment, *TERMINAL)
+    handed = variables.handed_on(os.environ, named)  # as a worker's; none of the user's own tests
     child = subprocess.Popen(
         arguments,
         stdout=None if show else subprocess.PIPE,
         stderr=None if show else subprocess.STDOUT,
         env={
-            **process.for_threads(kept, chosen.threads or 1),
+            **variables.for_threads(handed, chosen.threads or 1),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         text=True,

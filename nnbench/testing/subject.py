@@ -11,7 +11,7 @@ import pytest
 from nnbench import catalog, selection
 from nnbench.contract.backend import Backend
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
-from nnbench.execution.process import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 from nnbench.testing import networks
 from nnbench.testing.problems import BATCH_SIZE
 from nnbench.testing.session import UNTESTED

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nnbench import catalog
-from nnbench.execution.process import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 
 RUNNING_S, STOPPED_S = 0.004, 0.008
 #: trains each backend undisturbed, and once more while it is stopped every few milliseconds

@@ -18,7 +18,7 @@ from functools import partial
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-from nnbench.execution.process import THREAD_VARIABLES
+from nnbench.execution.variables import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -31,7 +31,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnbench.execution.process import THREAD_VARIABLES, for_threads
+from nnbench.execution.variables import THREAD_VARIABLES, dropped, for_threads, tuning
 from nnbench.figures import frames
 from nnbench.records import DEFAULT_TURN_FLOOR, Handicap
 from nnbench.runs import planning, schedule
@@ -118,7 +118,9 @@ class Workshop:
 
     def run(self, *command: str, fine: Collection[int] = (0,), **variables: str) -> str:
         """Run a program of the environment, or the system's, with one thread; return what it prints."""
-        environment = for_threads(os.environ, 1) | {
+        tuned = tuning(dropped(os.environ))  # nnbench's workers do without, too
+        kept = {name: value for name, value in os.environ.items() if name not in tuned}
+        environment = for_threads(kept, 1) | {
             "PATH": os.pathsep.join([str(self.home / "bin"), os.environ["PATH"]]),
             DATASET: str(self.dataset),
             **variables,

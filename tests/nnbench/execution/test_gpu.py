@@ -162,7 +162,7 @@ def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
 
 def test_other_users_of_the_gpu_are_a_warning(nvml, tmp_path):
     def check():
-        return machine.check([0], 1, uses_gpu=True, root=tmp_path, environment={})
+        return machine.check([0], 1, uses_gpu=True, root=tmp_path)
 
     assert check() == []
     nvml.users = (4711, 4712)

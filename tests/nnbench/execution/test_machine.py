@@ -209,7 +209,7 @@ def check(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content + "\n")
-        return machine.check([0, 1], threads, root=tmp_path, environment={})
+        return machine.check([0, 1], threads, root=tmp_path)
 
     return check_files
 
@@ -295,7 +295,7 @@ def test_gpu_is_asked_about_only_if_one_is_used(monkeypatch):
 
 
 def test_variables_that_cells_do_not_get_are_named(tmp_path):
-    environment = {"OPENBLAS_CORETYPE": "Zen", "MKL_CBWR": "AVX", "NNBENCH_INHERIT": "MKL_CBWR"}
-    assert machine.check([0, 1], 1, root=tmp_path, environment=environment) == [
-        "cells run without OPENBLAS_CORETYPE: NNBENCH_INHERIT=OPENBLAS_CORETYPE hands them on"
+    names = ["JAX_DISABLE_JIT", "NPROC"]
+    assert machine.check([0, 1], 1, root=tmp_path, tuning=names) == [
+        "cells run without JAX_DISABLE_JIT,NPROC: NNBENCH_INHERIT=JAX_DISABLE_JIT,NPROC hands them on"
     ]

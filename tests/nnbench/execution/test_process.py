@@ -9,7 +9,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from nnbench.execution import machine, process
+from nnbench import Backend
+from nnbench.execution import machine, process, supervisor, variables
 from nnbench.records import (
     CellResult,
     EpochFinished,
@@ -203,7 +204,7 @@ def test_budget_ends_a_training_that_gets_slower(outcomes):
 
 def test_threads_and_affinity_reach_the_worker(outcomes):
     told = json.loads(outcomes["talks"].output)
-    expected = dict.fromkeys(process.THREAD_VARIABLES, "1")
+    expected = dict.fromkeys(variables.THREAD_VARIABLES, "1")
     assert {key: told["variables"].get(key) for key in expected} == expected
     assert told["cpus"] == machine.usable_cpus()[-1:]
     assert set(outcomes["talks"].setup.thread_pools.values()) == {1}
@@ -254,9 +255,6 @@ def test_exit_status_is_explained(exit_status, out_of_memory, expected):
     assert found == Failed(*expected)
 
 
-CAPPED = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2", "HOME": "/somewhere"}
-
-
 @pytest.mark.parametrize(
     ("status", "started", "expected"),
     [
@@ -274,28 +272,9 @@ def test_a_worker_that_fails_has_failed(status, started, expected):
     assert process.failure(given, started=started) == Failed(Status[expected.upper()], "why")
 
 
-def test_threads_overrule_the_users():
-    found = process.for_threads({"OMP_NUM_THREADS": "7"}, 2)
-    assert found == dict.fromkeys(process.THREAD_VARIABLES, "2")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "kept"),
-    [
-        ("", {"HOME"}),
-        ("MKL_CBWR", {"HOME", "MKL_CBWR"}),
-        ("MKL_CBWR, OPENBLAS_CORETYPE", {"HOME", "MKL_CBWR", "OPENBLAS_CORETYPE"}),
-    ],
-)
-def test_a_cap_is_inherited_only_where_wanted(wanted, kept):
-    environment = CAPPED | {process.INHERIT: wanted}
-    found = process.for_threads(environment, 1)
-    assert {name for name in CAPPED if name in found} == kept
-    assert set(process.caps(environment)) == CAPPED.keys() - kept
-
-
 def test_worker_counts_the_time_for_which_it_runs():
-    with process.Worker(make_spec(), "cpu", [], 1) as worker:
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    with process.Worker(make_spec(), backend, [], 1) as worker:
         worker.stop()
         ran_s, deadline = worker.ran_s, worker.deadline
         time.sleep(0.3)

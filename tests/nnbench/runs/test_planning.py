@@ -142,14 +142,14 @@ def test_machine_is_looked_at_again(start, monkeypatch):
     folder, _ = start("numpy[threads=2]")
     seen = []
 
-    def check(*given, **more):
-        seen.append((*given, more))
+    def check(*given, uses_gpu, **_):
+        seen.append((*given, uses_gpu))
         return ["too hot"]
 
     monkeypatch.setattr(machine, "check", check)
     with pytest.warns(MachineWarning, match="^machine: too hot$"):
         planning.resume(folder)
-    assert seen == [([0, 1], 2, {"uses_gpu": False})]
+    assert seen == [([0, 1], 2, False)]
 
 
 def test_backend_that_is_gone_is_refused(start):

@@ -341,9 +341,8 @@ def create_exiting(_: NetworkSpec) -> Steady:
 
 def create_talking(spec: NetworkSpec) -> Steady:
     """Print what the worker's process was given."""
-    found = {key: value for key, value in os.environ.items() if key.endswith("_THREADS")}
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    sys.stdout.write(json.dumps({"variables": found, "cpus": cpus}))
+    sys.stdout.write(json.dumps({"variables": dict(os.environ), "cpus": cpus}))
     return Steady(spec)
 
 
