@@ -227,6 +227,8 @@ class Setup:
     #: what the backend wants to be known of it
     recorded: dict[str, str] = field(default_factory=dict)
     other_optimizer: str = ""  #: how its optimizer differs from what was asked for, as it declares
+    #: whether a free-threaded Python has its GIL on, with all libraries; None of one that always has
+    gil: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +349,7 @@ class Environment:
     memory_bytes: int
     gpus: list[str]
     system: str
-    python: str
+    python: str  #: that cells run with; what can be switched in it is part of its name
     versions: dict[str, str]  #: of nnbench, NumPy and the backends' libraries
     git: str | None  #: commit of the working directory, with "-dirty" if files changed
 

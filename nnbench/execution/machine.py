@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from nnbench import distributions, files
+from nnbench import distributions, files, interpreter
 from nnbench.contract import DISTRIBUTION
 from nnbench.execution import gpu, process, variables
 from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
@@ -57,7 +57,7 @@ def examine(libraries: Iterable[str] = ()) -> Environment:
         memory_bytes=psutil.virtual_memory().total,
         gpus=gpu.names() or [],
         system=platform.platform(),
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=python(),
         versions=distributions.versions(names),
         git=git_state(),
     )
@@ -77,6 +77,20 @@ def cpu_name(root: Path = ROOT) -> str:
 def usable_cpus() -> list[int]:
     """Return the CPUs that this process may run on; empty where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def python() -> str:
+    """Return which Python cells run with.
+
+    Where it can be switched, this process may have been in another way, by an option or by a variable that is not
+    handed on. So another process is asked, which has what a cell's has.
+    """
+    if not interpreter.can_be_switched():
+        return interpreter.describe()
+    command = process.command(None, interpreter.__name__)
+    handed = variables.handed_on(os.environ)
+    done = subprocess.run(command, env=handed, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def git_state() -> str | None:

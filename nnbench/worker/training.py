@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from nnbench import catalog
+from nnbench import catalog, interpreter
 from nnbench.contract.backend import Network
 from nnbench.contract.spec import Examples, flatten, map_arrays, minibatches
 from nnbench.data import arrays, seeding
@@ -280,6 +280,7 @@ def make_setup(
         thread_pools={name: pool["num_threads"] for name, pool in pools.items()},
         kernels={n: pool["architecture"] for n, pool in pools.items() if "architecture" in pool},
         pace_s=pace_s,
+        gil=interpreter.gil(),
     )
 
 

@@ -1,6 +1,7 @@
 """A machine: what it is, what is kept of it, and warnings from files as Linux has them."""
 
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import replace
@@ -10,6 +11,7 @@ import cpuinfo
 import msgspec
 import pytest
 
+from nnbench import interpreter
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import gpu, machine
 from nnbench.execution.machine import FLOORS, TURN_FLOORS, examine, git_state, noise_floor
@@ -299,3 +301,8 @@ def test_variables_that_cells_do_not_get_are_named(tmp_path):
     assert machine.check([0, 1], 1, root=tmp_path, tuning=names) == [
         "cells run without JAX_DISABLE_JIT,NPROC: NNBENCH_INHERIT=JAX_DISABLE_JIT,NPROC hands them on"
     ]
+def test_another_process_says_which_python_cells_have(monkeypatch):
+    plain = machine.python()
+    monkeypatch.setattr(interpreter, "can_be_switched", lambda: True)
+    monkeypatch.setattr(interpreter, "describe", lambda: "as this process is")
+    assert machine.python() == plain == f"CPython {platform.python_version()}"
