@@ -345,13 +345,14 @@ class Environment:
     cpu: str
     physical_cores: int | None
     logical_cores: int | None
-    usable_cores: int  #: that this process may run on
+    usable_cores: int  #: that this process may run on at once
     memory_bytes: int
     gpus: list[str]
     system: str
     python: str  #: that cells run with; what can be switched in it is part of its name
     versions: dict[str, str]  #: of nnbench, NumPy and the backends' libraries
     git: str | None  #: commit of the working directory, with "-dirty" if files changed
+    quota: float | None = None  #: CPUs' time that control groups grant; None is no limit
 
     @property
     def hardware(self) -> dict[str, object]:

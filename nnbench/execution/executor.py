@@ -84,6 +84,10 @@ class LocalExecutor(Executor):
         most = max([threads, *(entry.threads or 0 for entry in able)])
         if cpus and most > len(cpus):
             raise NnbenchError(f"{most} threads are more than the {len(cpus)} CPUs nnbench may use")
+        granted = machine.quota()
+        if granted is not None and most > max(1.0, granted):
+            text = f"{most} threads are more than the {granted:g} CPUs that a control group grants"
+            raise NnbenchError(f"{text}: ask for fewer, or give the container more")
         here = machine.examine(libraries)
         named = {name for entry in able for name in _backend(entry).environment}
         dropped = variables.dropped(os.environ, named)

@@ -107,7 +107,7 @@ class Judges:
     spool
         Descriptor of the file in which the cells' states lie.
     count
-        How many processes; by default one for each CPU that this process may use.
+        How many processes; by default as many as can compute at once.
     cached
         Whether calibrations are kept, and taken from where they are kept.
     """
@@ -123,7 +123,7 @@ class Judges:
     ) -> None:
         cache = str(process.calibrations()) if cached else ""
         self.case = Case(workload, splits, spool, cache)
-        self.count = count or len(machine.usable_cpus()) or 1
+        self.count = count or machine.most_threads()
         self.processes: list[_Judge] = []
 
     def __enter__(self) -> Self:

@@ -31,6 +31,7 @@ ROOT = Path("/")
 LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
 LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it
 CPUS = "sys/devices/system/cpu"
+GROUPS = "sys/fs/cgroup"  #: where control groups are, of both versions
 TURBO = "turbo is on, times depend on the temperature"
 #: Files below CPUS: what each says where it spoils times, why it does, and what to write to which.
 SWITCHES = (
@@ -53,7 +54,8 @@ def examine(libraries: Iterable[str] = ()) -> Environment:
         cpu=cpu_name(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
-        usable_cores=len(usable_cpus()) or (os.cpu_count() or 1),
+        usable_cores=most_threads(),
+        quota=quota(),
         memory_bytes=psutil.virtual_memory().total,
         gpus=gpu.names() or [],
         system=platform.platform(),
@@ -77,6 +79,37 @@ def cpu_name(root: Path = ROOT) -> str:
 def usable_cpus() -> list[int]:
     """Return the CPUs that this process may run on; empty where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def quota(root: Path = ROOT) -> float | None:
+    """Return how many CPUs' time the control groups of this process grant it; None where there is no limit.
+
+    One group lies in another, and the tightest counts. Where a container sees no more than its own groups, those
+    of the host are not there, and the container's own is the uppermost.
+    """
+    return min(_quotas(root), default=None)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    for line in read(root / "proc/self/cgroup").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / GROUPS / controllers  # of version 2 there is one hierarchy, of no name
+        own = top / name.strip("/")
+        for group in (own, *(each for each in own.parents if top in (each, *each.parents))):
+            limit = read(group / "cpu.max").split() or [
+                read(group / f"cpu.cfs_{each}_us") for each in ("quota", "period")
+            ]
+            if all(each.isdigit() for each in limit):  # neither "max", nor -1, nor nothing
+                granted_us, of_us = map(int, limit)
+                yield granted_us / of_us
+
+
+def most_threads() -> int:
+    """Return how many threads can compute at once: on CPUs that this process may use, in its share of them."""
+    cpus, granted = len(usable_cpus()) or os.cpu_count() or 1, quota()
+    return cpus if granted is None else max(1, min(cpus, int(granted)))
 
 
 def python() -> str:
@@ -198,6 +231,11 @@ def check(
     if uses_gpu and (users := gpu.other_processes()):
         pids = ", ".join(map(str, users))
         found.append(f"the GPU is used by process {pids}: stop it (see nvidia-smi)")
+    if (granted := quota(root)) is not None and granted < threads:
+        how = "give the container more"
+        found.append(
+            f"a control group grants {granted:g} CPUs, so that cells are stopped now and then: {how}"
+        )
     if names := ",".join(tuning):
         found.append(f"cells run without {names}: {variables.INHERIT}={names} hands them on")
     return found

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnbench import catalog, hookimpl
+from nnbench.contract.errors import NnbenchError
 from nnbench.contract.executor import Executor
 from nnbench.execution import cpus, executor, loading, machine
 from nnbench.execution.cpus import Chooser
@@ -68,6 +69,22 @@ def test_machine_says_what_it_cannot_run(monkeypatch):
     assert reasons["nump"].startswith("no backend named 'nump'; did you mean numpy?")
     assert found[LOCAL].environment.versions.keys() >= {"numpy"}
     assert found[LOCAL].roofs == []
+
+
+@pytest.mark.parametrize(("granted", "threads"), [(None, 2), (2.0, 2), (0.5, 1)])
+def test_threads_within_a_quota_are_fine(monkeypatch, granted, threads):
+    monkeypatch.setattr(machine, "usable_cpus", lambda: [0, 1])
+    monkeypatch.setattr(machine, "quota", lambda *_: granted)
+    found = LocalExecutor().machines([], threads)
+    assert found[LOCAL].environment.quota == granted
+
+
+def test_threads_beyond_a_quota_are_refused(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cpus", lambda: [0, 1])
+    monkeypatch.setattr(machine, "quota", lambda *_: 1.5)
+    text = "^2 threads are more than the 1.5 CPUs that a control group grants: ask for fewer, or"
+    with pytest.raises(NnbenchError, match=text):
+        LocalExecutor().machines([], 2)
 
 
 def test_a_workload_whose_layers_are_a_list_is_loaded_once(monkeypatch):

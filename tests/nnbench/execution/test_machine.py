@@ -301,6 +301,70 @@ def test_variables_that_cells_do_not_get_are_named(tmp_path):
     assert machine.check([0, 1], 1, root=tmp_path, tuning=names) == [
         "cells run without JAX_DISABLE_JIT,NPROC: NNBENCH_INHERIT=JAX_DISABLE_JIT,NPROC hands them on"
     ]
+
+
+@pytest.fixture
+def granted(tmp_path):
+    """Return a function that reads the quota of a process from what control groups say."""
+
+    def read(process, **files):
+        for name, content in {"proc/self/cgroup": process, **files}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content + "\n")
+        return machine.quota(tmp_path)
+
+    return read
+
+
+V2 = "sys/fs/cgroup"
+V1 = "sys/fs/cgroup/cpu,cpuacct"
+OLD = "5:memory:/a\n4:cpu,cpuacct:/a/b\n0::/a/b"
+
+
+@pytest.mark.parametrize(
+    ("process", "files", "cpus"),
+    [
+        ("0::/a/b", {f"{V2}/a/b/cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b", {f"{V2}/a/cpu.max": "50000 100000", f"{V2}/a/b/cpu.max": "max 100000"}, 0.5),
+        ("0::/a/b", {f"{V2}/a/cpu.max": "400000 100000", f"{V2}/a/b/cpu.max": "20000 10000"}, 2),
+        ("0::/a/b", {f"{V2}/a/b/cpu.max": "max 100000", f"{V2}/a/cpu.max": "max 100000"}, None),
+        ("0::/", {f"{V2}/cpu.max": "300000 100000"}, 3),  # as a container sees itself
+        ("0::/of/the/host", {f"{V2}/cpu.max": "300000 100000"}, 3),  # where it has no such name
+        ("0::/../outside", {f"{V2}/cpu.max": "300000 100000"}, 3),
+        ("0::/a", {}, None),
+        (OLD, {f"{V1}/a/b/cpu.cfs_quota_us": "-1", f"{V1}/a/b/cpu.cfs_period_us": "100000"}, None),
+        (OLD, {f"{V1}/a/cpu.cfs_quota_us": "250000", f"{V1}/a/cpu.cfs_period_us": "100000"}, 2.5),
+        (OLD, {f"{V1}/cpu.cfs_quota_us": "70000", f"{V1}/cpu.cfs_period_us": "50000"}, 1.4),
+        ("5:cpuset:/a", {f"{V2}/cpuset/a/cpu.max": "100000 100000"}, None),
+    ],
+)
+def test_tightest_quota_of_the_control_groups_counts(granted, process, files, cpus):
+    assert granted(process, **files) == cpus
+
+
+def test_system_without_control_groups_has_no_quota(tmp_path):
+    assert machine.quota(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "quota", "most"),
+    [([0, 1, 2], None, 3), ([0, 1, 2], 2.9, 2), ([0, 1, 2], 8.0, 3), ([0, 1, 2], 0.3, 1)],
+)
+def test_as_many_threads_compute_at_once_as_cpus_and_quota_allow(monkeypatch, cpus, quota, most):
+    monkeypatch.setattr(machine, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(machine, "quota", lambda: quota)
+    assert machine.most_threads() == most
+
+
+def test_quota_below_the_threads_is_named(check):
+    whole = {"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "100000 100000"}
+    assert check(CALM | whole) == []
+    assert check(CALM | whole | {f"{V2}/cpu.max": "50000 100000"}) == [
+        "a control group grants 0.5 CPUs, so that cells are stopped now and then: give the container more"
+    ]
+
+
 def test_another_process_says_which_python_cells_have(monkeypatch):
     plain = machine.python()
     monkeypatch.setattr(interpreter, "can_be_switched", lambda: True)
