@@ -163,6 +163,7 @@ class Part:
     dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
     dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
     waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
+    threads: int | None = None  #: of the worker's tree that computed in it; None is unknown
     #: What the lead-in of the whole call had of all that, in turns: there caches are still cold.
     lead_images: int = 0
     lead_s: float = 0.0

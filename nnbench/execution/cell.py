@@ -335,6 +335,7 @@ class Used(NamedTuple):
     late_s: float | None  #: nnbench itself waited for a CPU, until the worker was stopped
     waited_s: float | None  #: all threads of the worker did
     cpu_s: float | None  #: of all its processes
+    threads: int | None  #: that have computed, as far as that was seen
 
     @property
     def alone_s(self) -> float | None:
@@ -349,8 +350,8 @@ class Meter:
 
     def __init__(self, worker: process.Worker) -> None:
         worker.stop()
-        self._worker, tree = worker, worker.tree
-        self._cpu_s, self._waited_s = tree.cpu_s(), tree.waited_s()
+        self._worker, self._before = worker, worker.tree.count()
+        worker.watch.counts.clear()
         worker.go_on()
         self._own_wait_s, self._start = own_wait_s(), perf_counter()
 
@@ -358,12 +359,15 @@ class Meter:
         """Stop the worker, and return what it has used."""
         wall_s = perf_counter() - self._start
         self._worker.stop()
-        tree = self._worker.tree
+        before, after = self._before, self._worker.tree.count()
+        # Threads that end with a call are seen by whoever looked during it.
+        seen = (count.computing(before) for count in (after, *self._worker.watch.counts))
         return Used(
             wall_s=wall_s,
             late_s=_since(self._own_wait_s, own_wait_s()),
-            waited_s=_since(self._waited_s, tree.waited_s()),
-            cpu_s=_since(self._cpu_s, tree.cpu_s()),
+            waited_s=_since(before.waited_s, after.waited_s),
+            cpu_s=_since(before.cpu_s, after.cpu_s),
+            threads=next(filter(None, seen), None),
         )
 
 
@@ -393,6 +397,7 @@ class Call(NamedTuple):
                     late_s=_times(self.used.late_s, share),
                     waited_s=_times(self.used.waited_s, share),
                     cpu_s=_times(self.used.cpu_s, share),
+                    threads=self.used.threads,
                 )
             )
         parts[-1] = replace(

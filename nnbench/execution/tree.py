@@ -30,6 +30,7 @@ END_S = 2.0  #: for a supervisor to kill what is left; then it is killed itself
 STOPPED = frozenset("TtZX")  #: states in which no instruction is run
 CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended ones too
 LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
+COMPUTES = 0.1  #: a thread that had so large a share of the busiest one's time has computed
 
 
 class Standing(NamedTuple):
@@ -66,6 +67,40 @@ class Taken(NamedTuple):
 
     now: int
     peak: int
+
+
+class Ran(NamedTuple):
+    """What the kernel counts of a thread."""
+
+    cpu_s: float
+    waited_s: float  #: for a CPU, although it could have run
+
+
+class Count(NamedTuple):
+    """What it has counted of a tree so far."""
+
+    cpu_s: float | None  #: of all threads, ended ones too; None where the system does not say
+    threads: dict[int, Ran]  #: those that live, by number; none where the kernel keeps no count
+
+    @property
+    def waited_s(self) -> float | None:
+        """For how long they have waited; threads that have ended take theirs with them."""
+        return sum(ran.waited_s for ran in self.threads.values()) if self.threads else None
+
+    def computing(self, since: Count) -> int | None:
+        """Return how many threads have computed since another count, or None.
+
+        What threads had that have ended is in the sum alone: where one of them could have been another
+        one that computed, the number is not known.
+        """
+        none = Ran(0.0, 0.0)
+        used = [ran.cpu_s - since.threads.get(n, none).cpu_s for n, ran in self.threads.items()]
+        if self.cpu_s is None or since.cpu_s is None or not any(used):
+            return None
+        least = COMPUTES * max(used)
+        if self.cpu_s - since.cpu_s - sum(used) >= least:
+            return None
+        return sum(each >= least for each in used)
 
 
 class Tree:
@@ -142,16 +177,12 @@ class Tree:
         self._counted_s = max(self._counted_s, total)
         return self._counted_s
 
-    def waited_s(self) -> float | None:
-        """Return for how long all living threads have waited for a CPU although they could have run.
-
-        None if the kernel keeps no count. Threads that have ended take theirs with them.
-        """
-        members = self._members if self._stopped else self.members()
-        threads = ((pid, thread) for pid in members for thread in _threads(pid))
-        waits = [_wait_s(f"/proc/{pid}/task/{thread}") for pid, thread in threads]
-        known = [wait for wait in waits if wait is not None]
-        return sum(known) if known else None
+    def count(self) -> Count:
+        """Return what the kernel has counted of all threads."""
+        cpu_s = self.cpu_s()
+        threads = ((pid, thread) for pid in self._members for thread in _threads(pid))
+        counts = ((thread, _ran(f"/proc/{pid}/task/{thread}")) for pid, thread in threads)
+        return Count(cpu_s, {thread: ran for thread, ran in counts if ran})
 
     def memory(self) -> Taken | None:
         """Return what the living processes have in memory; None where the system does not say."""
@@ -213,6 +244,7 @@ class Watch:
     def __init__(self, tree: Tree, cpus: Sequence[int], device: str) -> None:
         self.violations: list[str] = []
         self._tree, self._cpus, self._device = tree, cpus, device
+        self.counts: list[Count] = []  #: made at each look, for whoever measures the call
         self._random = SystemRandom()
         self._at: float | None = None
 
@@ -229,6 +261,7 @@ class Watch:
         """Look if it is time to."""
         if self._at is not None and time.monotonic() >= self._at:
             self._at = None
+            self.counts.append(self._tree.count())
             self.note(self._tree.look(self._cpus, self._device))
 
     def note(self, seen: Sequence[str]) -> None:
@@ -238,7 +271,8 @@ class Watch:
 
 def own_wait_s() -> float | None:
     """Return for how long the thread that asks has waited for a CPU; None if the kernel keeps no count."""
-    return _wait_s("/proc/thread-self")
+    ran = _ran("/proc/thread-self")
+    return ran.waited_s if ran else None
 
 
 def _send(pid: int, number: int) -> None:
@@ -246,11 +280,12 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _wait_s(folder: str) -> float | None:
+def _ran(folder: str) -> Ran | None:
     try:
-        return int(Path(folder, "schedstat").read_text().split()[1]) * 1e-9
-    except (OSError, IndexError):
+        ran_ns, waited_ns, _ = map(int, Path(folder, "schedstat").read_text().split())
+    except (OSError, ValueError):
         return None
+    return Ran(ran_ns * 1e-9, waited_ns * 1e-9)
 
 
 def _taken(pid: int) -> Taken | None:

@@ -9,7 +9,7 @@ the clock of nnbench itself. docs/measurement.md has the measurements behind the
 from __future__ import annotations
 
 from itertools import chain
-from statistics import median
+from statistics import median, median_low
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.figures.metrics import PHASES_WORD
@@ -36,6 +36,8 @@ ORDER_BYTES = 8  #: of an example in the order that a call gets, which comes as 
 STATE_BYTES = 12  #: of a parameter: itself and two moments, in float32
 #: The remark on a cell that shows gradients, and no phases.
 NO_PHASES = "phases were left out: they would have taken longer than the budget"
+#: Too many threads use their CPUs so fully, and wait for them all the same, for so much of a call's time.
+FULL, CROWDED = 0.9, 0.5
 PHASES_FACTOR = 2.0  #: how far phases may be from a step; those of whole steps in one call are
 
 
@@ -50,6 +52,7 @@ class Call(NamedTuple):
     cpu_s: float | None
     dump_cpu_s: float | None
     dump_s: float | None
+    threads: int | None
 
 
 def calls(result: CellResult) -> list[Call]:
@@ -75,6 +78,7 @@ def _together(parts: Sequence[Part]) -> Call:
         cpu_s=_sum(part.cpu_s for part in parts),
         dump_cpu_s=last.dump_cpu_s,
         dump_s=last.dump_s,
+        threads=last.threads,
     )
 
 
@@ -221,6 +225,7 @@ def remarks(result: CellResult) -> Iterator[str]:
     for name, threads in (result.setup.thread_pools if result.setup else {}).items():
         if threads != result.threads:
             yield f"{name} has {threads} threads, {result.threads} asked for"
+    yield from _threads_apart(result)
     achieved, ceiling = result.achieved_gflops, result.ceiling_gflops
     if achieved and ceiling is None:
         yield "no ceiling of the FLOP/s was measured"
@@ -230,6 +235,32 @@ def remarks(result: CellResult) -> Iterator[str]:
         yield f"CPU {', '.join(map(str, result.shared_cpus))} was another nnbench's, too: too few were free"
     yield from _unwatched(result)
     yield from _phases_apart(result)
+
+
+def _threads_apart(result: CellResult) -> Iterator[str]:
+    """Yield what was seen of the threads, whatever pools say; on a GPU those of the CPU compute little."""
+    setup = result.setup
+    if setup and setup.gil:
+        yield "the GIL of this free-threaded Python is on: a library may need it"
+    asked = result.threads
+    seen = [
+        call.threads if call.threads <= asked or _is_crowded(call, asked) else asked
+        for call in calls(result)
+        if call.threads is not None
+    ]
+    if setup and setup.device == "cpu" and seen and (usual := median_low(seen)) != asked:
+        yield f"{_threads(usual)} computed, {asked} asked for"
+
+
+def _is_crowded(call: Call, cpus: int) -> bool:
+    """Tell whether threads were in each other's way; those that compute in turns are not, as JAX has them.
+
+    Where others took the CPUs threads wait as well, but had less of them.
+    """
+    if call.waited_s is None or call.wall_s is None or call.cpu_s is None:
+        return False
+    is_full = call.cpu_s >= FULL * cpus * call.wall_s
+    return is_full and call.waited_s >= CROWDED * call.wall_s
 
 
 def _unwatched(result: CellResult) -> Iterator[str]:

@@ -187,7 +187,7 @@ def test_what_guards_rely_on_is_no_word_of_the_workers(make_cell, skips_zeros):
     assert told.setup_s == 0.25
 
 
-USED = cell.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3)
+USED = cell.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3, threads=1)
 
 
 def test_dump_may_have_waited_in_passing_alone():

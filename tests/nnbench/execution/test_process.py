@@ -6,6 +6,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from statistics import median_low
 
 import pytest
 
@@ -61,6 +62,7 @@ SPECS = [
         "steady", workload=replace(TOY, batch_size=1, epochs=10**6), budget_s=1e3, timeout_s=6.0
     ),
     make_spec("talks", cpus=tuple(machine.usable_cpus()[-1:])),
+    make_spec("has-helper"),
 ]
 
 
@@ -208,6 +210,13 @@ def test_threads_and_affinity_reach_the_worker(outcomes):
     assert {key: told["variables"].get(key) for key in expected} == expected
     assert told["cpus"] == machine.usable_cpus()[-1:]
     assert set(outcomes["talks"].setup.thread_pools.values()) == {1}
+
+
+@pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux")
+@pytest.mark.parametrize(("backend", "threads"), [("talks", 1), ("has-helper", 2)])
+def test_threads_that_compute_are_counted(outcomes, backend, threads):
+    parts = [part for epoch in outcomes[backend].epochs for part in epoch.parts]
+    assert median_low(part.threads or 0 for part in parts) == threads
 
 
 def test_events_come_in_order(faults):

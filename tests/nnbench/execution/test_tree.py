@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from nnbench.execution import gpu, supervisor
-from nnbench.execution.tree import Tree, Watch, own_wait_s
+from nnbench.execution.tree import Count, Ran, Tree, Watch, own_wait_s
 from tests.plugins import helpers
 
 pytestmark = pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux")
@@ -232,6 +232,9 @@ class Looked:
         self.looks = 0
         self.seen = [*seen]
 
+    def count(self):
+        return Count(float(self.looks), {})
+
     def look(self, cpus, device):
         assert (cpus, device) == ((1,), "cpu")
         self.looks += 1
@@ -251,6 +254,7 @@ def test_long_call_is_looked_at_once_while_it_runs():
         moments.append(time.monotonic() - start)
         watch.poll()
         assert tree.looks == call
+        assert [count.cpu_s for count in watch.counts] == [*range(call)]
         assert watch.due_s(1.0) == 1.0
     assert max(moments) - min(moments) > 0.02
 
@@ -283,7 +287,8 @@ def test_other_systems_tell_nothing(monkeypatch):
     ) as process:
         tree = Tree(process.pid)
         assert (tree.stop(), tree.cpu_s(), tree.look([0], "cpu")) == (True, None, [])
-        assert tree.waited_s() is None
+        assert tree.count() == Count(None, {})
+        assert tree.count().waited_s is tree.count().computing(tree.count()) is None
         tree.go_on()
         tree.kill()
 
@@ -291,12 +296,50 @@ def test_other_systems_tell_nothing(monkeypatch):
 def test_time_that_threads_waited_for_a_cpu_is_counted():
     busy = "[threading.Thread(target=compute, args=(60,)).start() for _ in range(3)]"
     with worker(f"os.sched_setaffinity(0, [{CPUS[-1]}])\n{busy}\nprint(flush=True)") as tree:
-        before = tree.waited_s()
+        before = tree.count().waited_s
         if before is not None:  # the kernel keeps such statistics
-            helpers.wait_until(lambda: tree.waited_s() > before + 0.1)
+            helpers.wait_until(lambda: tree.count().waited_s > before + 0.1)
             tree.stop()
-            before = tree.waited_s()
-            assert tree.waited_s() == before
+            assert tree.count() == tree.count()
+
+
+def test_threads_that_compute_are_counted_in_all_processes():
+    code = """
+def wait(): time.sleep(60)
+threading.Thread(target=compute, args=(60,)).start()
+threading.Thread(target=wait).start()
+if not os.fork(): compute(60)
+print(flush=True)
+wait()
+"""
+    with worker(code) as tree:
+        tree.stop()
+        before = tree.count()
+        tree.go_on()
+        time.sleep(0.2)
+        tree.stop()
+        if before.threads:
+            assert len(before.threads) >= 4
+            assert tree.count().computing(before) == 2
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "threads", "found"),
+    [
+        (1.0, {1: 1.0}, 1),
+        (2.0, {1: 1.0, 2: 0.901, 3: 0.099}, 2),
+        (2.0, {1: 1.0, 2: 0.901, 4: 0.1}, 3),  # one that is new
+        (0.64, dict.fromkeys(range(64), 0.01), 64),  # on a single CPU
+        (1.09, {1: 1.0}, 1),
+        (1.11, {1: 1.0}, None),  # another one has ended
+        (0.0, {1: 0.0}, None),
+        (1.0, {}, None),
+    ],
+)
+def test_thread_counts_by_its_share_of_the_busiest_ones_time(cpu_s, threads, found):
+    before = Count(5.0, {number: Ran(number, 0.0) for number in range(4)})
+    ran = {n: Ran(s + before.threads.get(n, Ran(0.0, 0.0)).cpu_s, 0.0) for n, s in threads.items()}
+    assert Count(5.0 + cpu_s, ran).computing(before) == found
 
 
 def test_own_time_of_waiting_is_counted():

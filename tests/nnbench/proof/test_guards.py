@@ -372,6 +372,46 @@ def test_flags_say_what_makes_times_less_sure(make_cell):
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "seen", "waited", "text"),
+    [
+        (1, [1, 1, 1], 0.02, None),
+        (1, [2, 1, 1], 0.02, None),  # now and then
+        (1, [2, 2, 1], 0.011, "2 threads computed, 1 asked for"),
+        (1, [2, 2, 2], 0.010, None),  # one after the other
+        (1, [2, 2, 2], None, None),
+        (2, [1, 2, 1, None], 0.0, "1 thread computed, 2 asked for"),
+        (2, [1, 8, 8], 0.3, "8 threads computed, 2 asked for"),
+        (2, [None, None], 0.0, None),
+    ],
+)
+def test_threads_that_were_seen_are_held_against_those_asked_for(
+    make_cell, asked, seen, waited, text
+):
+    timed = [{"threads": threads, "waited_s": waited} for threads in seen]
+    cell = cut(make_cell(), *timed, threads=asked)
+    assert [each for each in flags(cell) if "computed" in each] == ([text] if text else [])
+    gpu = replace(cell, setup=replace(cell.setup, device="cuda"))
+    assert not any("computed" in each for each in flags(gpu))
+
+
+def test_threads_that_wait_since_others_have_the_cpus_are_not_too_many(make_cell):
+    seen = {"threads": 2, "waited_s": 0.02}
+    assert len(flags(cut(make_cell(), *calls(3, **seen, cpu_s=0.0185)))) == 1
+    assert flags(cut(make_cell(), *calls(3, **seen, cpu_s=0.0184))) == []
+
+
+def test_a_gil_that_came_back_is_a_remark(make_cell):
+    cell = make_cell()
+    for gil, found in (
+        (None, []),
+        (False, []),
+        (True, ["the GIL of this free-threaded Python is on"]),
+    ):
+        texts = flags(replace(cell, setup=replace(cell.setup, gil=gil)))
+        assert [text.partition(":")[0] for text in texts] == found
+
+
 def test_single_compilation_is_one_time(make_cell):
     assert flags(compiled(make_cell(), 1)) == ["compiled 1 time while timed"]
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,26 @@ class ChangesParameters(Steady):
         self.weights = [layer.weight for layer in layers]
 
 
+class HasHelper(Steady):
+    """Has a thread beside the one that it was given, and each compute for as long."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.pool = ThreadPoolExecutor(1)
+
+    def train_epoch(self, data, order, batch_size):
+        losses = super().train_epoch(data, order, batch_size)
+        compute()
+        self.pool.submit(compute).result()
+        return losses
+
+
+def compute() -> None:
+    end = time.thread_time() + 0.01
+    while time.thread_time() < end:
+        pass
+
+
 class Slow(Steady):
     def update(self):
         super().update()
@@ -314,6 +335,7 @@ NETWORKS: dict[str, type[Steady]] = {
     "knows-losses": KnowsLosses,
     "changes-inputs": ChangesInputs,
     "changes-parameters": ChangesParameters,
+    "has-helper": HasHelper,
     "slow": Slow,
     "gets-slower": GetsSlower,
     "predicts-slowly": PredictsSlowly,
