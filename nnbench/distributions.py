@@ -7,6 +7,7 @@ import re
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -92,6 +93,20 @@ def own_requirement() -> list[str]:
 def own_record() -> str:
     """Return what pip has noted of the files of this nnbench, with their hashes."""
     return distribution(DISTRIBUTION).read_text("RECORD") or ""
+
+
+def files(name: str) -> dict[str, Path]:
+    """Return the code of a distribution, by where it lies; without what pip makes or writes itself."""
+    found = distribution(name)
+    paths = {path.as_posix(): Path(str(path.locate())) for path in found.files or ()}
+    return {key: path for key, path in paths.items() if is_code(key)}
+
+
+def is_code(name: str) -> bool:
+    """Tell whether a file below a folder of packages is a part of one, and is not made of others."""
+    top, *_ = parts = name.split("/")
+    is_made = name.endswith((".pyc", ".pth")) or "__pycache__" in parts
+    return top != ".." and not top.endswith((".dist-info", ".egg-info")) and not is_made
 
 
 def check() -> None:

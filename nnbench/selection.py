@@ -73,6 +73,12 @@ def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> l
     return list(selections.values())
 
 
+def names(texts: Iterable[str]) -> set[str]:
+    """Return the names in the values of ``--backends``, whether there are such backends or not."""
+    items = (item.strip() for text in texts for item in OUTSIDE_BRACKETS.split(text))
+    return {item.partition("[")[0] for item in items}
+
+
 def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
     if item == ALL:
         return [Selection(backend, {}, named=False) for backend in known.values()]

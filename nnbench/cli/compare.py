@@ -179,13 +179,20 @@ def print_changes(
     terms = comparison.terms(*runs)
     text = f"{runs[1].info.workload.name}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
     head = escape(f"{text}. {', '.join(units)}. {terms.text}")
-    lines = sentences(changes, strict=strict)
-    top = "\n".join(f"- {escape(line)}" for line in lines)
-    PRINTERS[table_format](changes, f"{top}\n\n{new} against {base}: {head}")
-    for line in lines:
-        click.echo(f"nnbench: {line}", err=True)
+    announce(changes, f"{new} against {base}: {head}", table_format=table_format, strict=strict)
     if terms.hardware or terms.software:
         click.echo(f"nnbench: note: {terms.text}", err=True)
+
+
+def announce(changes: Sequence[Change], caption: str, *, table_format: str, strict: bool) -> None:
+    """Print changes in a format, in Markdown below a caption; and what decides, above that and on standard error."""
+    from nnbench.show.text import escape
+
+    lines = sentences(changes, strict=strict)
+    top = "\n".join(f"- {escape(line)}" for line in lines)
+    PRINTERS[table_format](changes, f"{top}\n\n{caption}")
+    for line in lines:
+        click.echo(f"nnbench: {line}", err=True)
 
 
 def open_base(folder: Path) -> Run:

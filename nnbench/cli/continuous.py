@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.compare import FAIL, STRICT, TABLE_FORMAT, chosen_limits, print_changes
+from nnbench.cli.compare import (
+    FAIL,
+    STRICT,
+    TABLE_FORMAT,
+    announce,
+    chosen_limits,
+    print_changes,
+)
 from nnbench.cli.options import command_line, option, options
 from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nnbench.contract.errors import ExitCode
+    from nnbench.execution.probing import Probe
+    from nnbench.figures.metrics import Gate
     from nnbench.records import RunInfo
     from nnbench.runs.continuous import Outlook
+    from nnbench.runs.preflight import Finding, Sides
     from nnbench.runs.run import Run
+
+TEST_S = 300.0  #: for the checks of a backend, as in ``nnbench test``
 
 
 @click.command()
@@ -41,6 +54,12 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="More arguments for pip, such as '.[all]'. May be repeated.",
 )
+@click.option(
+    "--test/--no-test",
+    "tests",
+    default=True,
+    help="First check the backends of HEAD whose code changed, as nnbench test does.",
+)
 @option("backends", help="As in run.")
 @option("workload", help="What to train.")
 @option("rounds", default=None, shown="as many as the limits take, within 10 minutes")
@@ -57,6 +76,7 @@ def continuous(
     *,
     pythons: tuple[str, ...],
     install: tuple[str, ...],
+    tests: bool,
     gates: tuple[str, ...],
     output: Path | None,
     progress: bool,
@@ -68,12 +88,12 @@ def continuous(
 
     Builds both in environments of their own on this machine, and runs their cells in pairs. Ends as compare
     does: with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse, beyond its limit
-    and with its whole 95% interval; with {BACKEND_FAILED} if a backend failed, with
-    {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if its precision changed.
+    and with its whole 95% interval, or if a check failed; with {BACKEND_FAILED} if a backend failed, with
+    {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if it cannot be compared.
     """
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
-    from nnbench.runs import continuous, detection, store
+    from nnbench.runs import continuous, detection, preflight, store
 
     started = monotonic()
     limits = metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
@@ -88,10 +108,14 @@ def continuous(
     continuous.check_workload(asked["workload"])
     both = find_pythons(base, head, pythons, install, progress=progress)
     titles = pythons or (str(base), str(head))
-    base_side, head_side = map(interpreters.examine, both)
-    sides = base_side, head_side
-    plan = continuous.plan(sides, command=command_line(), overrides={}, **asked)
+    one, other = interpreters.of_each(interpreters.examine, both)
+    sides = preflight.Sides(one, other, titles)
     shown: dict[str, Any] = {"titles": titles, "strict": strict, "table_format": table_format}
+    if wrong := [*preflight.broken_plugins(sides, asked["backends"])]:
+        sys.exit(refuse(wrong, limits, **shown))
+    plan = continuous.plan(sides.interpreters, command=command_line(), overrides={}, **asked)
+    if wrong := look_ahead(sides, asked["backends"], tests=tests):
+        sys.exit(refuse(wrong, limits, **shown))
     enough = continuous.is_over if plan.info.detect else None
     if is_free:
         plan = continuous.paced(plan, limits)
@@ -145,6 +169,65 @@ def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> li
         for line in error.output:
             click.echo(f"  {line}", err=True)
         raise
+
+
+def look_ahead(sides: Sides, backends: Sequence[str], *, tests: bool) -> list[Finding]:
+    """Return what is wrong before anything is measured: imports, or else checks of what changed."""
+    from nnbench.execution import interpreters
+    from nnbench.runs import preflight
+
+    pythons = [side.python for side in sides.interpreters]
+    probe = partial(interpreters.probe, names=sides.asked(backends))
+    probes = interpreters.of_each(probe, pythons)
+    wrong = [*preflight.broken_imports(sides, probes)]
+    if tests and not wrong:
+        wrong = [*failed_checks(sides, backends, probes)]
+    return wrong
+
+
+def failed_checks(
+    sides: Sides, backends: Sequence[str], probes: Sequence[Probe | None]
+) -> Iterator[Finding]:
+    """Run the conformance checks of what changed, in head; yield the backends that do not pass."""
+    from nnbench.cli.test import report as report_checks
+    from nnbench.runs import preflight
+    from nnbench.runs.comparison import Outcome
+    from nnbench.testing import execution
+
+    chosen, probe = preflight.changed(sides, backends, probes), probes[-1]
+    if chosen and (probe is None or probe.lacks):
+        lacks = f"without {' and '.join(probe.lacks)}" if probe else "with such an old nnbench"
+        click.echo(f"nnbench: note: what changed is not checked {lacks}", err=True)
+        return
+    labels = ", ".join(each.label for each in chosen)
+    click.echo(f"nnbench: checks what changed: {labels or 'no code'}", err=True)
+    for each in chosen:
+        done = execution.test(each, [], timeout_s=TEST_S, show=False, python=sides.head.python)
+        with redirect_stdout(sys.stderr):
+            report_checks(done)
+        if (failures := done.failures) and not done.why_untested:
+            others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+            text = f"{failures[0].check}{others}: {failures[0].message}"
+            yield preflight.Finding(each.label, Outcome.NONCONFORMING, text)
+
+
+def refuse(
+    wrong: Sequence[Finding],
+    limits: Sequence[Gate],
+    *,
+    titles: Sequence[str],
+    strict: bool,
+    table_format: str,
+) -> ExitCode:
+    """Show why nothing is measured, and return the exit code."""
+    from nnbench.runs import comparison, preflight
+    from nnbench.show.text import code
+
+    changes = preflight.changes(wrong, limits)
+    base, head = map(code, titles)
+    caption = f"{head} against {base}: nothing was measured."
+    announce(changes, caption, table_format=table_format, strict=strict)
+    return comparison.exit_code(changes, strict=strict)
 
 
 def say_pace(info: RunInfo, left_s: float) -> None:

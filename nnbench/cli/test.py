@@ -109,7 +109,11 @@ def test(
             parts.append(Path(folder, f"{number}.json"))
             extra = [f"--benchmark-json={parts[-1]}"] if benchmark_json else []
             done = execution.test(
-                selection, [*arguments, *extra], timeout_s=timeout, show=verbose or benchmark
+                selection,
+                [*arguments, *extra],
+                timeout_s=timeout,
+                show=verbose or benchmark,
+                python=None,
             )
             report(done)
             tested.append(done)
@@ -184,8 +188,7 @@ def report(tested: Tested) -> None:
     if reason := tested.why_untested:
         click.echo(f"{tested.label}: {reason}")
         return
-    failures = [finding for finding in tested.findings if finding.verdict == "failed"]
-    report_failures(tested.label, failures)
+    report_failures(tested.label, tested.failures)
     report_reasons(tested, "expected")
     report_reasons(tested, "skipped")
     for line in networks.describe(tested.networks):
@@ -214,10 +217,10 @@ def report_reasons(tested: Tested, verdict: Verdict) -> None:
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
     """Print a line for each failure, or for all that say the same, and what most have in common."""
-    from nnbench.testing.session import NOTHING_FITS, RAISED, rank
+    from nnbench.testing.session import NOTHING_FITS, RAISED
 
     alike = Counter(finding.message for finding in failures)
-    for finding in rank(failures):
+    for finding in failures:
         if count := alike.pop(finding.message, 0):
             others = f" and {count - 1} more" if count > 1 else ""
             click.echo(f"{label}: FAILED {finding.check}{others}: {finding.message}")

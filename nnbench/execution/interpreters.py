@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,11 +15,13 @@ import msgspec
 
 from nnbench.catalog import Listing
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import process, variables
+from nnbench.execution import probing, process, variables
+from nnbench.execution.probing import Probe
+from nnbench.execution.supervisor import supervised
 from nnbench.records import PROTOCOL, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nnbench.contract.backend import Backend
 
@@ -52,6 +55,14 @@ def locate(text: str) -> str:
     return str(Path(path).absolute())  # resolved, it would no longer be the environment's
 
 
+def of_each(ask: Callable[[str], T], pythons: Sequence[str]) -> list[T]:
+    """Ask several interpreters the same at once; one that is there twice only once."""
+    different = [*dict.fromkeys(pythons)]
+    with ThreadPoolExecutor(len(different)) as pool:
+        found = dict(zip(different, pool.map(ask, different), strict=True))
+    return [found[python] for python in pythons]
+
+
 @cache
 def examine(python: str) -> Interpreter:
     """Ask an interpreter what it has.
@@ -78,6 +89,26 @@ def check_protocol(python: str) -> None:
         raise NnbenchError(f"{needed}: {error}") from error
     if found != str(PROTOCOL):
         raise NnbenchError(f"{needed}: {python} answers {found!r}")
+
+
+def probe(python: str, names: Iterable[str]) -> Probe | None:
+    """Ask an interpreter what it finds of some backends; None if its nnbench is too old to say.
+
+    They are imported there, by a process that ends with all that it starts.
+
+    Raises
+    ------
+    NnbenchError
+        If they end that process, or it says something else.
+    """
+    command = process.command(python, probing.__name__, *names)
+    done = run(supervised(command), capture_output=True)
+    if not done.returncode:
+        return _decode(python, done.stdout, Probe)
+    said = done.stderr.decode(errors="replace").splitlines() or [f"status {done.returncode}"]
+    if said[-1].endswith(f"No module named {probing.__name__}"):
+        return None
+    raise NnbenchError(f"{python} cannot import {', '.join(names)}: {said[-1]}")
 
 
 def ask(python: str, module: str, *arguments: str) -> bytes:

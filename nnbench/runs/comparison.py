@@ -40,8 +40,15 @@ class Outcome(StrEnum):
     code: ExitCode | None
     meaning: str
 
-    FAILED = "failed", ExitCode.BACKEND_FAILED, "the backend failed or timed out in the new run"
+    FAILED = (
+        *("failed", ExitCode.BACKEND_FAILED),
+        "the backend failed or timed out in the new run, or cannot be imported",
+    )
     WRONG = "wrong", ExitCode.ACCURACY, "it is `invalid`, `diverged` or `target_missed` there"
+    NONCONFORMING = (
+        *("nonconforming", ExitCode.ACCURACY),
+        "`continuous` only: it fails a conformance check there, and nothing is measured",
+    )
     REGRESSION = (
         *("regression", ExitCode.REGRESSION),
         f"worse than the limit, with the whole interval; an accuracy ends with {ExitCode.ACCURACY:d}",
@@ -57,7 +64,7 @@ class Outcome(StrEnum):
     )
     UNMATCHED = (
         *("unmatched", ExitCode.INCOMPARABLE),
-        "its products have another precision than in the base run, or its times no baseline",
+        "other precision than in the base run, times without a baseline, or no import in base",
     )
     PASSED = "passed", ExitCode.OK, "not worse than the limit, as far as the rounds can tell"
     NOT_COMPARABLE = (

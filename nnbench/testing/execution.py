@@ -18,7 +18,7 @@ from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import process, variables
 from nnbench.testing import networks
-from nnbench.testing.session import LIKELY, REGRESSED, UNTESTED, Finding, read
+from nnbench.testing.session import LIKELY, REGRESSED, UNTESTED, Finding, rank, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +48,11 @@ class Tested:
     has_regressed: bool = False  #: by pytest-benchmark's --benchmark-compare-fail
 
     @property
+    def failures(self) -> list[Finding]:
+        """What failed: those first that name a mistake."""
+        return rank(finding for finding in self.findings if finding.verdict == "failed")
+
+    @property
     def why_untested(self) -> str:
         """Why nothing was tested, if the backend supports no network; or else nothing."""
         messages = (finding.message for finding in self.findings if finding.verdict == "failed")
@@ -62,7 +67,14 @@ class Tested:
         return list(dict.fromkeys(x.parameter for x in made if networks.is_name(x.parameter)))
 
 
-def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show: bool) -> Tested:
+def test(
+    chosen: Selection,
+    arguments: Sequence[str],
+    *,
+    timeout_s: float,
+    show: bool,
+    python: str | None,
+) -> Tested:
     """Run the suite, or with ``--nnbench-benchmark`` among the arguments the benchmarks.
 
     Parameters
@@ -75,6 +87,8 @@ def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show:
         After so many seconds the process is killed.
     show
         Whether pytest's own output appears.
+    python
+        The interpreter, which has nnbench and what the suite is built on; None is this one.
 
     Returns
     -------
@@ -89,7 +103,8 @@ def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show:
     start = time.monotonic()
     with TemporaryDirectory(prefix="nnbench-test-") as folder:
         report = Path(folder, "report.jsonl")
-        status, output = run(command(chosen, arguments, report), chosen, timeout_s, show=show)
+        asked = command(chosen, arguments, report, python)
+        status, output = run(asked, chosen, timeout_s, show=show, python=python)
         events = read(report)
     if status == USAGE:
         _, _, complaint = output.rpartition("error: ")
@@ -110,7 +125,9 @@ def test(chosen: Selection, arguments: Sequence[str], *, timeout_s: float, show:
     return Tested(chosen.label, findings, end - start, unrun, status == REGRESSED)
 
 
-def command(chosen: Selection, arguments: Sequence[str], report: Path) -> list[str]:
+def command(
+    chosen: Selection, arguments: Sequence[str], report: Path, python: str | None = None
+) -> list[str]:
     """Return the command of a session that knows nothing of the user's own tests.
 
     It stands in an empty folder, with its own configuration and the plugins that are needed; files
@@ -120,7 +137,7 @@ def command(chosen: Selection, arguments: Sequence[str], report: Path) -> list[s
     settings.write_text("[pytest]\n")
     plugins = [word for name in PLUGINS for word in ("-p", name)]
     return process.command(
-        None,
+        python,
         "nnbench.testing.session",
         str(report.parent),
         f"--config-file={settings}",
@@ -134,11 +151,18 @@ def command(chosen: Selection, arguments: Sequence[str], report: Path) -> list[s
 
 
 def run(
-    arguments: Sequence[str], chosen: Selection, timeout_s: float, *, show: bool
+    arguments: Sequence[str],
+    chosen: Selection,
+    timeout_s: float,
+    *,
+    show: bool,
+    python: str | None = None,
 ) -> tuple[int | None, str]:
     """Run a command to its end; return its exit status (None: killed in the end) and its output."""
     named = (*chosen.backend.environment, *TERMINAL)
-    handed = variables.handed_on(os.environ, named)  # as a worker's; none of the user's own tests
+    handed = variables.handed_on(
+        os.environ, named, python
+    )  # as a worker's; none of the user's own tests
     child = subprocess.Popen(
         arguments,
         stdout=None if show else subprocess.PIPE,

@@ -165,3 +165,8 @@ def test_unreadable_backend_is_refused(text, message):
         selection.parse([text])
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
+
+
+def test_names_are_those_that_were_typed():
+    typed = ["mine,numpy[x=1,y=2]", " all", "mine[z=1]"]
+    assert selection.names(typed) == {"mine", "numpy", "all"}
