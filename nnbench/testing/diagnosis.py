@@ -7,8 +7,9 @@ reference returns a message, or None.
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from math import prod
 from operator import itemgetter
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.contract.spec import Layer, NetworkSpec, OptimizerState
-    from nnbench.proof.mistakes import Outcome
+    from nnbench.proof.mistakes import Outcome, Variant
     from nnbench.testing.problems import Problem
 
     Array = NDArray[np.floating]
@@ -42,6 +43,7 @@ ALIKE = 10  #: two roundings are alike if their deviations are within this facto
 ROUNDING = 0.01  #: a larger relative deviation is no rounding
 SHOWN = 3  #: values of an array in a message
 STATE_TYPES = ("float32", "float64")  #: of moments
+SMALL, PROBLEMS = 200, 64  #: parameters of a network, and problems, of which trainings are kept
 REFINEMENTS = 6  #: of a learning rate that is estimated from what came
 MISSING_RETURN = "nothing is returned: is a return missing?"
 ONE_LOSS = "one loss for an epoch, where every step has its own"
@@ -198,7 +200,7 @@ def layers(
     """
     if text := structure(what, actual, problem.spec):
         return text
-    right = RIGHT.train(problem).layers
+    right = outcome_of(RIGHT, problem).layers
     if not deviates(name_arrays(actual), name_arrays(right)):
         return None
 
@@ -239,7 +241,7 @@ def other_rate(
 
 def state(what: str, actual: OptimizerState, problem: Problem) -> str | None:
     """Check the state of an optimizer that keeps moments, after a training."""
-    right = RIGHT.train(problem)
+    right = outcome_of(RIGHT, problem)
     if actual.steps != right.state.steps:
         return message(
             f"{what}, steps: expected {right.state.steps}, came {actual.steps}",
@@ -279,7 +281,7 @@ def training(
     what: str, actual: Named, problem: Problem, named: Callable[[Outcome], Named]
 ) -> str | None:
     """Check a part of what a training gives."""
-    return check(what, actual, named(RIGHT.train(problem)), candidates(problem, named))
+    return check(what, actual, named(outcome_of(RIGHT, problem)), candidates(problem, named))
 
 
 def candidates(
@@ -291,9 +293,25 @@ def candidates(
     seen = None if gradients is None else name_arrays(gradients)
     for mistake in (*MISTAKES, HALF):
         with np.errstate(all="ignore"):  # a mistake may overflow
-            outcome = mistake.train(problem)
+            outcome = outcome_of(mistake, problem)
         is_refuted = seen is not None and deviates(seen, name_arrays(outcome.gradients))
         yield Candidate(mistake.hint, named(outcome), mistake is HALF, is_refuted)
+
+
+def outcome_of(variant: Variant, problem: Problem) -> Outcome:
+    """Train a problem, a small one no more than once: many checks may fail alike."""
+    if problem.spec.parameter_count > SMALL:
+        return variant.train(problem)
+    made = _made(pickle.dumps(problem))
+    if variant not in made:
+        made[variant] = variant.train(problem)
+    return made[variant]
+
+
+@lru_cache(maxsize=PROBLEMS)
+def _made(_content: bytes) -> dict[Variant, Outcome]:
+    """Return the place for what is made of a problem."""
+    return {}
 
 
 def why_loaded_otherwise(actual: Named, loaded: Named) -> str:

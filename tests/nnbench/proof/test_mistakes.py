@@ -51,6 +51,17 @@ def test_a_mistake_is_explained_by_itself(mistake):
     assert any(text.endswith(f"Likely mistake: {mistake.hint}") for text in texts)
 
 
+def test_what_is_made_of_a_problem_is_made_once_and_of_no_other():
+    one, same, other = (make_problem(SPECS[0], seed=seed) for seed in (0, 0, 1))
+    made = diagnosis.outcome_of(RIGHT, one)
+    assert diagnosis.outcome_of(RIGHT, same) is made
+    assert diagnosis.outcome_of(MISTAKES[0], one) is not made
+    assert diagnosis.outcome_of(RIGHT, other).losses != made.losses
+    one.examples.inputs[0] += 1
+    one.orders[0][:] = 0
+    assert diagnosis.outcome_of(RIGHT, one).losses == RIGHT.train(one).losses != made.losses
+
+
 @pytest.mark.parametrize("hint", HANDED_OUT)
 def test_a_state_handed_out_wrongly_is_called_by_its_name(hint):
     problem = replace(PROBLEMS[0], earlier=None)
