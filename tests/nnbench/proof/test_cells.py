@@ -515,5 +515,14 @@ def test_losses_that_stray_before_they_are_not_finite_are_invalid(spool):
     assert "the loss strays" in message(spool, alter_epoch(cell, 4, losses=losses))
 
 
+@pytest.mark.parametrize(("first", "status"), [(1.0, Status.DIVERGED), (1.1, Status.INVALID)])
+def test_optimizer_that_is_declared_to_be_another_one_may_diverge(spool, first, status):
+    cell = declaring(train(spool, steps=8))
+    losses = [*cell.result.epochs[3].losses[:-2], 9.0, None]
+    losses[0] *= first
+    result = judged(spool, alter_epoch(cell, 4, losses=losses))
+    assert result.status is status
+
+
 def test_part_knows_no_state_by_default():
     assert Part(images=1, train_s=1.0).state is None
