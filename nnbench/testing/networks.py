@@ -205,8 +205,9 @@ def describe(names: Iterable[str]) -> list[str]:
     if not tested:
         return []
     every = [choice for axis in (*AXES, *FORMS) for choice in axis.choices]
-    wanted = {*(choice for axis in AXES for choice in axis.choices), *USUAL}
-    seen = {choice for choices in tested for choice in choices}
+    seen = {choice for choices in tested for choice in telling(choices)}
+    wanted = {choice for axis in AXES for choice in axis.choices}
+    wanted |= {axis.silent for axis in FORMS if seen & {*axis.choices}}
     shown = [choice for choice in every if choice in seen and choice not in USUAL]
     lines = [f"on {count(len(tested), 'network')} with {', '.join(shown)}"]
     if wanted - seen:
@@ -218,6 +219,19 @@ def describe(names: Iterable[str]) -> list[str]:
         others = f" (and {count(more, 'more pair')})" if more > 0 else ""
         lines.append(f"{', '.join(apart[:MOST_PAIRS])}{others}: not tested together")
     return lines
+
+
+def telling(choices: Choices) -> set[str]:
+    """Return those choices of a setting that make a difference to it."""
+    places = enumerate(zip((*AXES, *FORMS), choices, strict=True))
+    return {
+        choice
+        for at, (axis, choice) in places
+        if any(
+            make((*choices[:at], other, *choices[at + 1 :])) != make(choices)
+            for other in axis.choices
+        )
+    }
 
 
 def every_pair() -> list[tuple[str, str]]:
