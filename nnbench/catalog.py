@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -381,7 +382,7 @@ def _problem(kind: str, name: object, plugin: Plugin, reason: str) -> Problem:
 
 
 def _taken(first: Plugin) -> str:
-    how = f"{LIMIT}={NOT}{first.identity} leaves out that one instead"
+    how = f"{LIMIT}={shlex.quote(NOT + first.identity)} leaves out that one instead"
     return f"{first.origin} has one of this name; {how}"
 
 

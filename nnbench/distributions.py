@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
@@ -54,7 +55,7 @@ def how_to_install(missing: Sequence[str], plugin: str | None) -> str:
     fitting = [extra for extra, names in extras.items() if normalize(missing[0]) in names]
     if plugin and fitting:
         return install_hint(min(fitting, key=lambda extra: len(extras[extra])), plugin)
-    return f"pip install {' '.join(missing)}"
+    return shlex.join(["pip", "install", *missing])
 
 
 def normalize(name: str) -> str:

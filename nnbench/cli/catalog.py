@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,9 @@ def new(*, name: str, directory: Path | None) -> None:
 
     folder = scaffold.create(name, directory)
     click.echo(f"Wrote a plugin to {folder}/. Next:")
-    click.echo(f"  pip install --editable '{folder}'")
-    click.echo(f"  nnbench test {name}")
-    click.echo(f"  nnbench run --backends numpy,{name}")
+    for command in (
+        ["pip", "install", "--editable", str(folder)],
+        ["nnbench", "test", name],
+        ["nnbench", "run", "--backends", f"numpy,{name}"],
+    ):
+        click.echo(f"  {shlex.join(command)}")

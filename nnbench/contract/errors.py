@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import IntEnum
 from typing import TYPE_CHECKING, Self
 
@@ -94,4 +95,4 @@ class ResultsError(NnbenchError):
 
 def install_hint(extra: str, distribution: str = DISTRIBUTION) -> str:
     """Return the command that installs what one extra of a distribution brings."""
-    return f"pip install '{distribution}[{extra}]'"
+    return shlex.join(["pip", "install", f"{distribution}[{extra}]"])

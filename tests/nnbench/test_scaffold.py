@@ -1,6 +1,7 @@
 """``nnbench new`` writes a plugin that works as it is."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,11 @@ def test_the_recipe_installs_nnbench_from_where_this_one_came_from(
     monkeypatch.setattr(distributions, "own_requirement", lambda: own)
     written = contents(scaffold.create(NAME, tmp_path / "new"))
     assert f'NNBENCH: "{expected}"\n' in written[".github/workflows/ci.yml"]
+
+
+@pytest.mark.parametrize("name", ["nnbench mine", "it's", "$(date)"])
+def test_commands_can_be_typed(call, tmp_path, name):
+    done = call("new", "mine", "--directory", tmp_path / name)
+    assert done.code == 0
+    commands = [shlex.split(line) for line in done.stdout.splitlines()[1:]]
+    assert ["pip", "install", "--editable", str(tmp_path / name)] in commands
