@@ -20,6 +20,7 @@ from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.clean import clean
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
+from nnbench.cli.options import echo_line
 from nnbench.cli.prove import prove
 from nnbench.cli.run import Terminated, run, terminate
 from nnbench.cli.selftest import selftest
@@ -114,10 +115,10 @@ def main() -> NoReturn:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line and end with a code."""
-    click.echo("nnbench: error: " + " ".join(message.split()), err=True)
+    echo_line(f"nnbench: error: {message}", err=True)
     sys.exit(code)
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the source that raised it."""
-    click.echo("nnbench: warning: " + " ".join(str(message).split()), err=True)
+    echo_line(f"nnbench: warning: {message}", err=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnbench.cli.options import FOLDER, echo_json
+from nnbench.cli.options import FOLDER, echo_json, echo_line
 from nnbench.config.schema import FILES
+from nnbench.texts import one_line, safe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,8 @@ def list_(*, as_json: bool, plugins: bool) -> None:
     section("Backends", [(b.name, b.unavailable, b.summary) for b in everything.backends])
     for backend in everything.backends:
         for key, option in backend.options.items():
-            click.echo(f"    {backend.name}[{key}={spell(option.default)}]  {option.help}")
+            name = one_line(f"{backend.name}[{key}={spell(option.default)}]")
+            click.echo(f"    {name}  {one_line(option.help)}")
     section("Workloads", [(w.name, None, w.summary) for w in everything.workloads])
     section("Datasets", [(d.name, None, d.summary) for d in everything.datasets])
     section("Executors", [(e.name, None, e.summary) for e in everything.executors])
@@ -50,9 +52,11 @@ def list_(*, as_json: bool, plugins: bool) -> None:
 def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:
     """Print one section; a reason replaces the summary of what is not available."""
     click.echo(f"{title}:")
-    width = max((len(name) for name, _, _ in rows), default=0)
-    for name, reason, summary in rows:
-        click.echo(f"  {name:{width}}  {f'unavailable: {reason}' if reason else summary}")
+    names = [one_line(name) for name, _, _ in rows]
+    width = max(map(len, names), default=0)
+    for name, (_, reason, summary) in zip(names, rows, strict=True):
+        text = f"unavailable: {reason}" if reason else summary
+        click.echo(f"  {name:{width}}  {one_line(text)}")
 
 
 def explain(plugin: Plugin) -> str:
@@ -105,7 +109,8 @@ def show_machine(*, as_json: bool) -> None:
     here["gpus"] = ", ".join(here["gpus"]) or "none found"
     here["memory"] = f"{here.pop('memory_bytes') / 2**30:.1f} GiB"
     for key, value in here.items():
-        click.echo(f"{key.replace('_', ' '):15} {'none' if value is None else value}")
+        text = one_line("none" if value is None else str(value))
+        click.echo(f"{key.replace('_', ' '):15} {text}")
 
 
 @click.command()
@@ -119,10 +124,10 @@ def new(*, name: str, directory: Path | None) -> None:
     from nnbench import scaffold
 
     folder = scaffold.create(name, directory)
-    click.echo(f"Wrote a plugin to {folder}/. Next:")
+    echo_line(f"Wrote a plugin to {folder}/. Next:")
     for command in (
         ["pip", "install", "--editable", str(folder)],
         ["nnbench", "test", name],
         ["nnbench", "run", "--backends", f"numpy,{name}"],
     ):
-        click.echo(f"  {shlex.join(command)}")
+        click.echo(f"  {safe(shlex.join(command))}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import click
 
-from nnbench.cli.options import FOLDER, echo_csv, echo_json
+from nnbench.cli.options import FOLDER, echo_csv, echo_json, echo_line
 from nnbench.contract.errors import ExitCode, IncomparableError, ResultsError
 from nnbench.figures.metrics import DEFAULT_GATES, METRICS
 
@@ -135,12 +135,12 @@ def said(change: Change) -> str:
 
 def print_markdown(changes: Sequence[Change], head: str) -> None:
     """Print every change below a caption, and below the table why some have no figures."""
-    from nnbench.show.text import Sheet, markdown
+    from nnbench.show.text import Sheet, escape, markdown
 
     click.echo(f"{head}\n")
     click.echo(markdown(Sheet("", HEADINGS, [cells(change) for change in changes])), nl=False)
-    for note in dict.fromkeys(f"\n- {c.backend}: {c.message}" for c in changes if c.message):
-        click.echo(note)
+    for note in dict.fromkeys(f"{c.backend}: {c.message}" for c in changes if c.message):
+        click.echo(f"\n- {escape(note)}")
 
 
 PRINTERS: dict[str, Callable[[Sequence[Change], str], None]] = {
@@ -181,7 +181,7 @@ def print_changes(
     head = escape(f"{text}. {', '.join(units)}. {terms.text}")
     announce(changes, f"{new} against {base}: {head}", table_format=table_format, strict=strict)
     if terms.hardware or terms.software:
-        click.echo(f"nnbench: note: {terms.text}", err=True)
+        echo_line(f"nnbench: note: {terms.text}", err=True)
 
 
 def announce(changes: Sequence[Change], caption: str, *, table_format: str, strict: bool) -> None:
@@ -192,7 +192,7 @@ def announce(changes: Sequence[Change], caption: str, *, table_format: str, stri
     top = "\n".join(f"- {escape(line)}" for line in lines)
     PRINTERS[table_format](changes, f"{top}\n\n{caption}")
     for line in lines:
-        click.echo(f"nnbench: {line}", err=True)
+        echo_line(f"nnbench: {line}", err=True)
 
 
 def open_base(folder: Path) -> Run:

@@ -19,9 +19,10 @@ from nnbench.cli.compare import (
     chosen_limits,
     print_changes,
 )
-from nnbench.cli.options import command_line, option, options
+from nnbench.cli.options import command_line, echo_line, option, options
 from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
+from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +160,7 @@ def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> li
     if len(set(commits.values())) < 2:
         raise NnbenchError(f"{base} and {head} are the same commit: there is nothing to compare")
     if (git_state() or "").endswith("-dirty"):
-        click.echo("nnbench: note: changes that are not committed are not measured", err=True)
+        echo_line("nnbench: note: changes that are not committed are not measured", err=True)
     arguments = [word for text in install for word in shlex.split(text)]
     named = {f"{name} ({commit[:12]})": commit for name, commit in commits.items()}
     try:
@@ -167,7 +168,7 @@ def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> li
             return environments.build(named, arguments, tell)
     except environments.BuildError as error:
         for line in error.output:
-            click.echo(f"  {line}", err=True)
+            click.echo(f"  {one_line(line)}", err=True)
         raise
 
 
@@ -197,10 +198,10 @@ def failed_checks(
     chosen, probe = preflight.changed(sides, backends, probes), probes[-1]
     if chosen and (probe is None or probe.lacks):
         lacks = f"without {' and '.join(probe.lacks)}" if probe else "with such an old nnbench"
-        click.echo(f"nnbench: note: what changed is not checked {lacks}", err=True)
+        echo_line(f"nnbench: note: what changed is not checked {lacks}", err=True)
         return
     labels = ", ".join(each.label for each in chosen)
-    click.echo(f"nnbench: checks what changed: {labels or 'no code'}", err=True)
+    echo_line(f"nnbench: checks what changed: {labels or 'no code'}", err=True)
     for each in chosen:
         done = execution.test(each, [], timeout_s=TEST_S, show=False, python=sides.head.python)
         with redirect_stdout(sys.stderr):
@@ -238,7 +239,7 @@ def say_pace(info: RunInfo, left_s: float) -> None:
     until = "until each limit on a ratio is known to be kept or broken: " if info.detect else ""
     fewest = f"{FEWEST_ROUNDS} at least, {info.rounds} at most"
     end = f"none that would end in more than {duration(max(0.0, left_s))}"
-    click.echo(f"nnbench: rounds: {until}{fewest}, and after those {end}", err=True)
+    echo_line(f"nnbench: rounds: {until}{fewest}, and after those {end}", err=True)
 
 
 def say_outlook(info: RunInfo, outlook: Outlook) -> None:
@@ -260,7 +261,7 @@ def say_outlook(info: RunInfo, outlook: Outlook) -> None:
         found = statistics.findable_beyond(stdev, outlook.fits, limit)
         text += f"; pairs vary by {stdev:.1%}, so {needed} decide at the latest"
         text += f"; {outlook.fits} find slowdowns of {found:.1%}"
-    click.echo(f"nnbench: {text}", err=True)
+    echo_line(f"nnbench: {text}", err=True)
 
 
 def report(
@@ -287,7 +288,7 @@ def report(
     how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
     sides = continuous.sides(run)
     print_changes(changes, sides, titles, how=how, table_format=table_format, strict=strict)
-    click.echo(f"Results: {run.folder}", err=True)
+    echo_line(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]
     if run.info.require_proof:
         found.append(judge.exit_code(run.cells, (), require_proof=True))

@@ -15,6 +15,7 @@ import click
 
 from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
 from nnbench.contract.spec import Positive
+from nnbench.texts import in_json, one_line
 
 if TYPE_CHECKING:
     from click import Context, Parameter
@@ -176,11 +177,16 @@ def command_line() -> str:
     return shlex.join(["nnbench", *sys.argv[1:]])
 
 
+def echo_line(text: str, *, err: bool = False) -> None:
+    """Print a line, whatever is in it."""
+    click.echo(one_line(text), err=err)
+
+
 def echo_json(value: object) -> None:
     """Print records as JSON."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value)))
+    click.echo(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
 
 
 def echo_csv(rows: list[dict[str, object]]) -> None:

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from nnbench import prctl
-from nnbench.cli.options import FOLDER, command_line, options
+from nnbench.cli.options import FOLDER, command_line, echo_line, options
 from nnbench.config.run_table import EFFORTS, OPTIONS
 from nnbench.contract.errors import ExitCode, gravest
 from nnbench.data.workloads import OVERRIDES
@@ -200,7 +200,7 @@ def conclude(run: Run) -> ExitCode:
     from nnbench.show.terminal import Terminal, print_tables
 
     print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
-    click.echo(f"Results: {run.folder}")
+    echo_line(f"Results: {run.folder}")
     info = run.info
     if info.detect:
         say_what_is_undecided(run)
@@ -217,7 +217,7 @@ def say_what_was_left_out(run: Run) -> None:
     for name in run.info.required:
         skipped = (cell for cell in run.of(name) if cell.status is Status.SKIPPED)
         if cell := next(skipped, None):
-            click.echo(f"nnbench: note: {name} was left out: {cell.message}", err=True)
+            echo_line(f"nnbench: note: {name} was left out: {cell.message}", err=True)
 
 
 def say_what_is_undecided(run: Run) -> None:
@@ -230,4 +230,4 @@ def say_what_is_undecided(run: Run) -> None:
         if stdev and detect:
             rounds = statistics.rounds_for(stdev, detect)
             text = f"{name} is undecided: its pairs vary by {stdev:.1%}; about {rounds} rounds would do"
-            click.echo(f"nnbench: {text}", err=True)
+            echo_line(f"nnbench: {text}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nnbench.cli.options import Whole, command_line, option
+from nnbench.cli.options import Whole, command_line, echo_line, option
 from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import ExitCode
 
@@ -97,6 +97,6 @@ def conclude(run: Run) -> ExitCode:
     click.echo(markdown(Sheet("", ["rounds", "slowdown of at least"], sizes)))
     if found.false_alarms:
         text = f"equals were told apart, so the floor is that of the others: {found.kept_floor:.1%}"
-        click.echo(f"nnbench: {text}", err=True)
-    click.echo(f"The floor is kept in {kept}; the cells are in {run.folder}.")
+        echo_line(f"nnbench: {text}", err=True)
+    echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_csv, echo_json
+from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_csv, echo_json, echo_line
 from nnbench.figures.columns import TABLES
 from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 def print_table(views: list[View]) -> None:
     """Print tables for the terminal."""
-    from nnbench.show.terminal import Terminal, print_tables
+    from nnbench.show.terminal import Terminal, print_heading, print_tables
 
     terminal = Terminal()
     for view in views:
         if views[1:]:
-            terminal.print(str(view.run.folder), style="bold", markup=False, highlight=False)
+            print_heading(terminal, str(view.run.folder))
         print_tables(terminal, view.tables, view.frame, view.run.folder)
 
 
@@ -138,7 +138,7 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
     drawn = charts.chart(figure)(opened, base.colors(opened.info.backends))
     base.draw(drawn, output, base.subtitle(opened), look, scale)
     if not files.is_stream(output):
-        click.echo(f"Figure: {output}")
+        echo_line(f"Figure: {output}")
 
 
 @click.command()
@@ -155,7 +155,7 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
 
     files.write_output(output, page.render([Run.open(run) for run in runs]).encode())
     if not files.is_stream(output):
-        click.echo(f"Report: {output}")
+        echo_line(f"Report: {output}")
 
 
 @click.command("export")

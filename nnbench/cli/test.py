@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, POSITIVE_NUMBER
+from nnbench.cli.options import FILE, POSITIVE_NUMBER, echo_line
 from nnbench.contract.errors import (
     BackendUnavailableError,
     ExitCode,
@@ -120,7 +120,7 @@ def test(
         if benchmark_json:
             execution.join_timings(parts, benchmark_json)
             if not files.is_stream(benchmark_json):
-                click.echo(f"Times: {benchmark_json}")
+                echo_line(f"Times: {benchmark_json}")
     sys.exit(gravest(code for each in tested for code in codes(each)))
 
 
@@ -148,7 +148,7 @@ def select(names: Sequence[str]) -> list[Selection]:
     }
     planning.refuse_unavailable([each.label for each in selections if each.named], unavailable)
     for label, reason in unavailable.items():
-        click.echo(f"{label}: not tested: {reason}")
+        echo_line(f"{label}: not tested: {reason}")
     chosen = [s for s in selections if s.label not in unavailable]
     if missing := required() & {s.backend.name for s in selections if s.label in unavailable}:
         raise BackendUnavailableError(f"{', '.join(sorted(missing))} is required (NNBENCH_REQUIRE)")
@@ -186,20 +186,20 @@ def report(tested: Tested) -> None:
     from nnbench.testing import networks
 
     if reason := tested.why_untested:
-        click.echo(f"{tested.label}: {reason}")
+        echo_line(f"{tested.label}: {reason}")
         return
     report_failures(tested.label, tested.failures)
     report_reasons(tested, "expected")
     report_reasons(tested, "skipped")
     for line in networks.describe(tested.networks):
-        click.echo(f"{tested.label}: {line}")
+        echo_line(f"{tested.label}: {line}")
     if tested.unrun:
-        click.echo(f"{tested.label}: {count(tested.unrun, 'check')} did not run any more")
+        echo_line(f"{tested.label}: {count(tested.unrun, 'check')} did not run any more")
     if tested.has_regressed:
-        click.echo(f"{tested.label}: slower than the limit")
+        echo_line(f"{tested.label}: slower than the limit")
     counts = Counter[str](finding.verdict for finding in tested.findings)
     summary = ", ".join(f"{counts[each]} {word}" for each, word in WORDS.items() if counts[each])
-    click.echo(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
+    echo_line(f"{tested.label}: {summary or 'nothing tested'} in {tested.seconds:.1f} s")
 
 
 def report_reasons(tested: Tested, verdict: Verdict) -> None:
@@ -212,7 +212,7 @@ def report_reasons(tested: Tested, verdict: Verdict) -> None:
         names = ", ".join(f"{name} (×{n})" if n > 1 else name for name, n in checks.items())
         if len(checks) > MOST_NAMES:
             names = f"{checks.total()} checks"
-        click.echo(f"{tested.label}: {WORDS[verdict]} {names}: {reason}")
+        echo_line(f"{tested.label}: {WORDS[verdict]} {names}: {reason}")
 
 
 def report_failures(label: str, failures: Sequence[Finding]) -> None:
@@ -223,16 +223,16 @@ def report_failures(label: str, failures: Sequence[Finding]) -> None:
     for finding in failures:
         if count := alike.pop(finding.message, 0):
             others = f" and {count - 1} more" if count > 1 else ""
-            click.echo(f"{label}: FAILED {finding.check}{others}: {finding.message}")
+            echo_line(f"{label}: FAILED {finding.check}{others}: {finding.message}")
     causes = Counter(f.cause for f in failures if f.cause not in {"", NOTHING_FITS})
     if causes.total() < 2 or len({finding.message for finding in failures}) < 2:
         return
     [(cause, count)] = causes.most_common(1)
     share = f"{count} of {causes.total()}"
     if cause.startswith(RAISED):
-        click.echo(f"{label}: {share} failures {cause}; -v shows the tracebacks")
+        echo_line(f"{label}: {share} failures {cause}; -v shows the tracebacks")
     else:
-        click.echo(f"{label}: likely mistake: {cause} (so say {share})")
+        echo_line(f"{label}: likely mistake: {cause} (so say {share})")
 
 
 def codes(tested: Tested) -> Iterator[ExitCode | None]:

@@ -1,6 +1,6 @@
 """The page: one HTML file that needs nothing else, not even a network.
 
-Whatever comes from a run is escaped by Jinja's autoescape, in the charts' JSON too. A content
+Whatever comes from a run is cleaned, and escaped by Jinja's autoescape, in the charts' JSON too. A content
 security policy lets the browser run the page's own scripts, known by their hashes, and load nothing.
 """
 
@@ -19,6 +19,7 @@ from nnbench.figures.columns import MISSING, Table, column, significant, tables,
 from nnbench.show.charts import CHARTS, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
 from nnbench.show.text import Sheet, count, notes, sheet, sheets
+from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ def render(runs: Sequence[Run]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nnbench.show", TEMPLATES),
         autoescape=True,
+        finalize=lambda value: one_line(value) if type(value) is str else value,  # not of markup
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

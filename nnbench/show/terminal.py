@@ -13,7 +13,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from nnbench.figures.columns import BARS, Table
-from nnbench.show.text import Sheet, notes, one_line, sheet
+from nnbench.show.text import Sheet, notes, sheet
+from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,6 +76,11 @@ def say(console: Console, text: str) -> None:
     """Print a line that the terminal breaks, so that it can be copied whole."""
     text = plain(text, console.encoding)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_heading(console: Console, text: str) -> None:
+    """Print what stands above the tables of a run, where there are several."""
+    console.print(Text(plain(text, console.encoding), "bold"), soft_wrap=True)
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[Column]:

@@ -13,6 +13,7 @@ from nnbench import files
 from nnbench.figures import metrics
 from nnbench.figures.accuracies import FINDINGS
 from nnbench.figures.columns import MISSING, column, significant, tables, value
+from nnbench.texts import field, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,11 +144,6 @@ def rounds_made(run: Run) -> str:
     return "; ".join([*said, *(f"{each} of {', '.join(by_count[each])}" for each in fewer)])
 
 
-def one_line(text: str) -> str:
-    """Return a text with spaces for line breaks and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def escape(text: str) -> str:
     """Return a text as one line that is shown as it is."""
     return MARKUP.sub(r"\\\g<0>", one_line(text))
@@ -202,9 +198,19 @@ def write_tables(run: Run, folder: Path) -> None:
     written = sheets(run)
     parts = {"accuracy": [written.pop("accuracy")], "timing": list(written.values())}
     for name, frame in (("accuracy", run.accuracy), ("timing", run.timing)):
-        files.write_whole(folder / f"{name}.csv", frame.to_csv(index=False).encode())
+        files.write_whole(folder / f"{name}.csv", _csv(frame).encode())
         text = markdown_page(caption(run.info), parts[name], notes(run.frame))
         files.write_whole(folder / f"{name}.md", text.encode())
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV, with its texts as fields."""
+    from pandas.api.types import is_numeric_dtype
+
+    words = {
+        str(name): each.map(field) for name, each in frame.items() if not is_numeric_dtype(each)
+    }
+    return frame.assign(**words).to_csv(index=False)
 
 
 def step_summary(run: Run) -> bytes:

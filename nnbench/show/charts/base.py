@@ -11,6 +11,7 @@ import altair as alt
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.show.text import count
+from nnbench.texts import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,12 +58,26 @@ class Chart:
     records: dict[str, list[Record]]  #: the data, by the name that the chart has for it
 
     def spec(self, width: int | Literal["container"] = "container") -> dict[str, Any]:
-        """Return the chart in Vega-Lite, without a configuration."""
+        """Return the chart in Vega-Lite, without a configuration; what cannot be drawn is a space."""
         spec = self.layers.properties(width=width).to_dict()
         del spec["config"]
         if width == "container":
             spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-        return {**spec, "datasets": self.records}
+        drawable: dict[str, Any] = cleaned({**spec, "datasets": self.records})
+        return drawable
+
+
+def cleaned(value: Any) -> Any:
+    """Return what JSON can hold, with all texts in it as they may be shown."""
+    match value:
+        case str():
+            return safe(value)
+        case dict():
+            return {cleaned(key): cleaned(each) for key, each in value.items()}
+        case list() | tuple():
+            return [cleaned(each) for each in value]
+        case _:
+            return value
 
 
 def column(records: Sequence[Record], name: str) -> list[float | None]:
@@ -221,7 +236,8 @@ def draw(
     """
     import vl_convert
 
-    spec = {**chart.spec(WIDTH), "title": {"text": chart.title, "subtitle": subtitle}}
+    title = cleaned({"text": chart.title, "subtitle": subtitle})
+    spec = {**chart.spec(WIDTH), "title": title}
     options: dict[str, Any] = {
         "vl_version": VEGA_LITE,
         "config": config(INK[look], PAPER[look]) | {"padding": 16},

@@ -11,7 +11,6 @@ from dataclasses import fields
 from itertools import chain, islice
 from operator import attrgetter
 from statistics import fmean
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,6 +19,7 @@ from nnbench.figures.metrics import PHASES
 from nnbench.records import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
+from nnbench.texts import field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,13 +118,10 @@ def to_csv(run: Run) -> bytes:
 
 
 def csv_text(lines: Iterable[Iterable[object]]) -> str:
-    r"""Return lines of CSV, ended by ``\n``, and with quotes around whatever needs them.
-
-    The writer quotes a lone carriage return only if its own lines end with one.
-    """
-    written: list[str] = []
-    csv.writer(SimpleNamespace(write=written.append)).writerows(lines)
-    return "".join(line.removesuffix("\r\n") + "\n" for line in written)
+    r"""Return lines of CSV, ended by ``\n``, with quotes around whatever needs them; texts are in one line."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(map(field, line) for line in lines)
+    return written.getvalue()
 
 
 def to_parquet(run: Run) -> bytes:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from nnbench.show.text import Sheet, code, markdown
+from nnbench.texts import one_line
 
 ALLOWED = {"table", "thead", "tbody", "tr", "th", "td", "p", "code"}
 
@@ -32,7 +33,7 @@ class Cells(HTMLParser):
 
 def shown(text):
     """Return what a reader should see of a text: one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line(text)
 
 
 def check(name):

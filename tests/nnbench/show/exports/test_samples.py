@@ -13,6 +13,7 @@ from nnbench.records import RunInfo
 from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show.exports import samples
+from nnbench.texts import field
 
 
 def read_csv(folder):
@@ -85,10 +86,16 @@ def test_losses_that_are_not_finite_are_missing(write_run, make_cell):
     assert math.isnan(read_csv(folder).train_loss[0])
 
 
-def test_names_come_back_as_they_were(read, nasty_run, name):
-    frame = read(nasty_run)
+def test_names_come_back_as_they_were(nasty_run, name):
+    frame = read_parquet(nasty_run)
     assert frame.backend.tolist() == ["numpy", name] * 3 + ["broken"]
     assert frame.message.tolist()[-1] == name
+
+
+def test_names_come_back_as_one_line_that_is_no_formula(nasty_run, name):
+    frame = read_csv(nasty_run)
+    assert frame.backend.tolist() == ["numpy", field(name)] * 3 + ["broken"]
+    assert frame.message.tolist()[-1] == field(name)
 
 
 def test_run_without_cells_has_columns(read, write_run):

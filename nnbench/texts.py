@@ -1,0 +1,51 @@
+"""Text that others wrote, as it may be shown: names, messages and reasons of plugins, workers and files.
+
+It is kept as it was written, and made harmless where it goes out. There it is known what it could do harm to,
+and nothing comes in another way than was thought of. What a format itself makes of some characters, such as those
+of Markdown, HTML or XML, that format takes care of besides.
+"""
+
+from __future__ import annotations
+
+import re
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+#: What a CI server would obey in a log: GitHub's commands, at the start of a line however that came about, and those
+#: of GitHub (the older ones), Azure Pipelines and TeamCity, anywhere.
+COMMAND = re.compile(
+    r":(?=:(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher"
+    r"|save-state|set-env|set-output|stop-commands|warning)\b)|\#(?=\#(?:vso|teamcity)?\[)",
+    re.IGNORECASE,
+)
+#: In JSON, which has escaped what is below; the second of two # can only stand in a text.
+ESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|(?<=#)#")
+FORMULA = re.compile(r"^[=+\-@]")
+
+
+def safe(text: str) -> str:
+    """Return a text with a space for each character that is none to be seen.
+
+    These are line breaks and control characters, by which a terminal is told what to do, and those that turn
+    the order of others around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == NO_BREAK else " " for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that does nothing to a terminal, and is no command to whoever reads a log."""
+    return COMMAND.sub(r"\g<0> ", re.sub(" +", " ", safe(text)).strip(" "))
+
+
+def in_json(text: str) -> str:
+    r"""Return JSON that says the same, with ``\u`` for what is none to be seen, and for what would be a command."""
+    return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def field(value: object) -> object:
+    """Return a value as a field of CSV: a text in one line that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if FORMULA.match(text) else text
