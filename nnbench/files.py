@@ -1,15 +1,19 @@
-"""Files: written whole or not at all, line by line, or wherever a user says.
+"""Files: written whole or not at all, line by line, or wherever a user says; read if they are files.
 
 A kill in the middle of a write leaves a torn last line: it is left out with a warning, since it
-never was a line. A full disk leaves nothing of the line, or of the file, that did not fit.
+never was a line. A full disk leaves nothing of the line, or of the file, that did not fit. What is no regular
+file, such as a pipe that nobody writes to, or has more than could be meant, is not read.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +23,50 @@ from nnbench.contract.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
 STDOUT = Path("-")  #: what users type for it
 READ_AT_ONCE = 1 << 20  #: bytes; a line of a cell has thousands
+LARGEST = 1 << 26  #: bytes of a file that is read whole, unless a reader says otherwise
+LONGEST_LINE = 1 << 28  #: bytes: a training of ten million steps has half of that
 MOST_LINKS = 40  #: to follow, as Linux does
 
 
 class TornLineWarning(UserWarning):
     """The last line of a file was not written to its end."""
+
+
+def open_regular(path: Path, *, buffering: int = -1) -> IO[bytes]:
+    """Open a file to read it, if it is a regular one: others may never end, or never begin.
+
+    Raises
+    ------
+    OSError
+        If it is none, or cannot be opened.
+    """
+    # Without O_NONBLOCK, to open a pipe would be to wait for whoever writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb", buffering)
+
+
+def read_regular(path: Path, most: int = LARGEST) -> bytes:
+    """Return what a regular file holds.
+
+    Raises
+    ------
+    OSError
+        As :func:`open_regular`, and if it has more than ``most`` bytes.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        return file.read()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -103,15 +142,20 @@ def read_lines(path: Path, *, warn: bool = True, mend: bool = False) -> Iterator
     Raises
     ------
     OSError
-        If it cannot be read, or cut off.
+        If it cannot be read, or cut off; if it is no regular file, or a line is longer than LONGEST_LINE.
     """
     if not path.exists():
         return
     whole = 0
-    with path.open("rb", buffering=READ_AT_ONCE) as file:
-        last = next(file, b"")
-        for line in file:
-            yield last.removesuffix(b"\n")
+    with open_regular(path, buffering=READ_AT_ONCE) as file:
+        last = b""
+        for line in iter(partial(file.readline, LONGEST_LINE + 1), b""):
+            if len(line) > LONGEST_LINE:
+                raise OSError(
+                    errno.EFBIG, f"a line has more than {LONGEST_LINE:,} bytes", str(path)
+                )
+            if last:
+                yield last.removesuffix(b"\n")
             whole += len(last)
             last = line
     if last.endswith(b"\n") and _is_json(last):
@@ -129,6 +173,8 @@ def _is_json(line: bytes) -> bool:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
+    except RecursionError:  # which no kill has made
+        return True
     return True
 
 

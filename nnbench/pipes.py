@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LENGTH = struct.Struct("<Q")
 LARGEST = 1 << 34  #: of a frame, in bytes: a longer one is no frame
+LONGEST = 200  #: characters of what is wrong with a message, which may quote it
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -73,11 +74,17 @@ def length(head: bytes) -> int:
 
 
 def decode(content: bytes, kind: Any) -> Any:
-    """Return the message of a frame."""
+    """Return the message of a frame, of which each value is what its type says.
+
+    Raises
+    ------
+    PipeError
+        If it is none.
+    """
     try:
         return msgspec.msgpack.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise PipeError(f"{error}: {content[:60]!r}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PipeError(f"{str(error)[:LONGEST]}: {content[:60]!r}") from error
 
 
 def _read(pipe: BinaryIO, size: int) -> bytes:

@@ -1,7 +1,8 @@
 """Every noun that crosses a pipe or lies on disk: statuses, cells, events, machines, runs.
 
 A cell is one backend, one workload, one round, in a process of its own. What a worker is asked, what
-it answers and what ``cells.jsonl`` and ``run.json`` hold are these records, and nothing else.
+it answers and what ``cells.jsonl`` and ``run.json`` hold are these records, and nothing else. What a value may
+be, its type says (:mod:`nnbench.contract.bounds`), and whoever decodes it checks that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,29 @@ import msgspec
 
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.backend import OptionValue, Precision
+from nnbench.contract.bounds import (
+    Amount,
+    Bytes,
+    CallCount,
+    CallSeconds,
+    Ceiling,
+    Celsius,
+    Count,
+    Elapsed,
+    Fraction,
+    Line,
+    Loss,
+    Magnitude,
+    Microseconds,
+    Name,
+    Number,
+    Portion,
+    Positive,
+    Seconds,
+    Seed,
+    Share,
+    Text,
+)
 from nnbench.contract.spec import NetworkSpec
 from nnbench.data.workloads import Workload
 
@@ -77,7 +101,7 @@ class Handicap:
     """A slowdown: more work for the CPU, or a sleep."""
 
     kind: Literal["work", "sleep"]
-    share: float  #: of the training time itself: 0.1 makes it 10% longer
+    share: Fraction  #: of the training time itself: 0.1 makes it 10% longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,21 +130,21 @@ ProofMode = Literal["full", "sampled", "off"]
 class Deviations:
     """How far training is from the reference, relative; None is not finite, and beyond any tolerance."""
 
-    loss: float | None  #: the largest of a step, by the running mean loss
+    loss: Magnitude | None  #: the largest of a step, by the running mean loss
     displacement: (
-        float | None
+        Magnitude | None
     )  #: norm of the difference of what parameters moved, by the norm of that
-    first: float | None = 0.0  #: of Adam's moments, likewise; 0 where there are none
-    second: float | None = 0.0
+    first: Magnitude | None = 0.0  #: of Adam's moments, likewise; 0 where there are none
+    second: Magnitude | None = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long a part may be, and how far rounding alone may bring it from the reference."""
 
-    steps: int
+    steps: Count
     tolerance: Deviations
-    typical: float | None = None  #: displacement beyond which only few parts may be
+    typical: Magnitude | None = None  #: displacement beyond which only few parts may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,17 +152,17 @@ class Proof:
     """What the judge has found of a cell's training."""
 
     mode: ProofMode
-    proved: int  #: steps that the reference has followed within the tolerance
-    trained: int  #: steps
+    proved: Number  #: steps that the reference has followed within the tolerance
+    trained: Number  #: steps
     deviations: Deviations  #: the largest of the parts that were followed
     tolerance: Deviations
-    flips: int = 0  #: undecided signs in which the reference took the backend's side
+    flips: Number = 0  #: undecided signs in which the reference took the backend's side
     from_parameters: bool = False  #: the optimizer's state was not to be had: wider tolerances
-    gradient: float | None = (
+    gradient: Magnitude | None = (
         None  #: deviation of one batch's gradients; None where they are not shown
     )
-    logits: float | None = None  #: the largest deviation of what ``predict`` returned
-    remarks: list[str] = field(default_factory=list)  #: what could not be checked, and why
+    logits: Magnitude | None = None  #: the largest deviation of what ``predict`` returned
+    remarks: list[Text] = field(default_factory=list)  #: what could not be checked, and why
 
     @property
     def is_whole(self) -> bool:
@@ -150,48 +174,52 @@ class Proof:
 class Part:
     """One timed call. It ends at a cut if it has a state; otherwise the next one goes on in it."""
 
-    images: int
-    train_s: float  #: by the worker's clock, and what was added to it
+    images: Number
+    train_s: Seconds  #: by the worker's clock, and what was added to it
     #: Of its block, from 0: parts of one turn were trained close together, whoever did; None if the
     #: cell trained whole, without others in between.
-    turn: int | None = None
-    state: str | None = None  #: SHA-256 of the parameters and the optimizer's state at its end
-    optimizer_steps: int | None = None  #: Adam's count at its end, as the backend says
-    wall_s: float | None = None  #: by the parent's clock, the way to the worker and back included
-    cpu_s: float | None = None  #: that the kernel accounts to the worker's whole tree, in that time
-    late_s: float | None = None  #: nnbench itself waited for a CPU, as the kernel says
-    dump_cpu_s: float | None = None  #: as cpu_s, while the state was copied out
-    dump_s: float | None = None  #: likewise by the parent's clock, less what any thread waited for
-    waited_s: float | None = None  #: all threads of the worker waited for one in the timed call
-    threads: int | None = None  #: of the worker's tree that computed in it; None is unknown
+    turn: Number | None = None
+    state: Line | None = None  #: SHA-256 of the parameters and the optimizer's state at its end
+    optimizer_steps: Number | None = None  #: Adam's count at its end, as the backend says
+    wall_s: Seconds | None = None  #: by the parent's clock, the way to the worker and back included
+    cpu_s: Seconds | None = (
+        None  #: that the kernel accounts to the worker's whole tree, in that time
+    )
+    late_s: Seconds | None = None  #: nnbench itself waited for a CPU, as the kernel says
+    dump_cpu_s: Seconds | None = None  #: as cpu_s, while the state was copied out
+    dump_s: Seconds | None = (
+        None  #: likewise by the parent's clock, less what any thread waited for
+    )
+    waited_s: Seconds | None = None  #: all threads of the worker waited for one in the timed call
+    threads: Number | None = None  #: of the worker's tree that computed in it; None is unknown
     #: What the lead-in of the whole call had of all that, in turns: there caches are still cold.
-    lead_images: int = 0
-    lead_s: float = 0.0
+    lead_images: Number = 0
+    lead_s: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
     """One epoch, or as much of it as the budget allowed."""
 
-    number: int  #: from 1
-    images: int
-    train_s: float
-    losses: list[float | None]  #: of each step before its update; None is not finite
-    test_loss: float | None  #: computed by the harness from the logits; None is not finite
-    accuracy: float | None  #: None where the targets are no classes
+    number: Count  #: from 1
+    images: Number
+    train_s: Seconds
+    losses: list[Loss | None]  #: of each step before its update; None is not finite
+    test_loss: Loss | None  #: computed by the harness from the logits; None is not finite
+    accuracy: Portion | None  #: None where the targets are no classes
     #: of ``predict`` on the whole test split, at the pace of the images that were predicted; None
     #: where no cut ends the epoch
-    evaluate_s: float | None
-    predicted_images: int | None = None  #: of the test split; None in older runs, which is all
-    calls: int = 1  #: of train_epoch, with their lead-ins
-    cpu_s: float = 0.0  #: of all threads of the process, while training
-    involuntary_switches: int = 0  #: likewise: how often a thread was made to leave its CPU
-    waited_s: float | None = None  #: by the thread that waited longest for a CPU; None is unknown
-    steal_s: float = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
-    compilations: int = 0  #: while training, as far as the library can say
-    device_s: float | None = None  #: training time by the device's clock, where it has one
+    evaluate_s: Seconds | None
+    predicted_images: Number | None = None  #: of the test split; None in older runs, which is all
+    calls: Number = 1  #: of train_epoch, with their lead-ins
+    cpu_s: Seconds = 0.0  #: of all threads of the process, while training
+    involuntary_switches: Number = 0  #: likewise: how often a thread was made to leave its CPU
+    waited_s: Seconds | None = None  #: by the thread that waited longest for a CPU; None is unknown
+    steal_s: Seconds = 0.0  #: that other virtual machines had the worst hit of the cell's CPUs
+    compilations: Number = 0  #: while training, as far as the library can say
+    device_s: Seconds | None = None  #: training time by the device's clock, where it has one
     parts: list[Part] = field(default_factory=list)  #: in order; empty in older runs
-    steps: int = 0  #: batches trained; records of before have it from their losses
+    steps: Number = 0  #: batches trained; records of before have it from their losses
 
     def __post_init__(self) -> None:
         """Count the steps, since who keeps a cell in memory may leave its losses on disk."""
@@ -203,31 +231,33 @@ class Epoch:
 class Phases:
     """Time of each part of a step on one full batch; every value in microseconds."""
 
-    gather_us: list[float]
-    feedforward_us: list[float]
-    backprop_us: list[float]
-    update_us: list[float]
+    gather_us: list[Microseconds]
+    feedforward_us: list[Microseconds]
+    backprop_us: list[Microseconds]
+    update_us: list[Microseconds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What happened before training."""
 
-    setup_s: float  #: import of the library and creation of the network
-    transfer_s: float  #: place of the training and the test split
-    warmup_s: float
-    epoch_images: int  #: training examples in a whole epoch
-    parameters: int
-    thread_pools: dict[str, int]  #: threads of each native pool, by library
-    device: str = "cpu"  #: where the backend trains
-    operations: float = 0.0  #: floating-point operations of one training image, zeros included
-    traffic_bytes: float = 0.0  #: read and written for one training image, caches aside
-    nonzero_share: float = 1.0  #: of the inputs that the backend computes with
-    pace_s: float = 1.0  #: seconds a step, of the warm-up
-    kernels: dict[str, str] = field(default_factory=dict)  #: the CPU each BLAS has chosen them for
+    setup_s: CallSeconds  #: import of the library and creation of the network
+    transfer_s: CallSeconds  #: place of the training and the test split
+    warmup_s: CallSeconds
+    epoch_images: Count  #: training examples in a whole epoch
+    parameters: Count
+    thread_pools: dict[Line, Number]  #: threads of each native pool, by library
+    device: Name = "cpu"  #: where the backend trains
+    operations: Amount = 0.0  #: floating-point operations of one training image, zeros included
+    traffic_bytes: Amount = 0.0  #: read and written for one training image, caches aside
+    nonzero_share: Portion = 1.0  #: of the inputs that the backend computes with
+    pace_s: Elapsed = 1.0  #: seconds a step, of the warm-up
+    kernels: dict[Line, Line] = field(
+        default_factory=dict
+    )  #: the CPU each BLAS has chosen them for
     #: what the backend wants to be known of it
-    recorded: dict[str, str] = field(default_factory=dict)
-    other_optimizer: str = ""  #: how its optimizer differs from what was asked for, as it declares
+    recorded: dict[Line, Line] = field(default_factory=dict)
+    other_optimizer: Line = ""  #: how its optimizer differs from what was asked for, as it declares
     #: whether a free-threaded Python has its GIL on, with all libraries; None of one that always has
     gil: bool | None = None
 
@@ -236,68 +266,68 @@ class Setup:
 class GpuSample:
     """The state of a GPU at one moment."""
 
-    clock_mhz: int  #: of the streaming multiprocessors
-    temperature_c: int
-    throttled: list[str]  #: why it runs slower than it could; empty if it does not
+    clock_mhz: Number  #: of the streaming multiprocessors
+    temperature_c: Celsius
+    throttled: list[Line]  #: why it runs slower than it could; empty if it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """What became of a cell, or of one attempt at it; everything is kept, whatever the status."""
 
-    backend: str  #: the label
-    workload: str
-    round: int
-    seed: int
-    threads: int
-    position: int  #: in the block, from 0
-    started: str  #: ISO 8601, UTC
-    recorded: str = ""  #: likewise, when its block was judged; empty in older runs
-    wall_s: float  #: for which its processes ran; while they were stopped, others may have
+    backend: Name  #: the label
+    workload: Name
+    round: Number
+    seed: Seed
+    threads: Count
+    position: Number  #: in the block, from 0
+    started: Line  #: ISO 8601, UTC
+    recorded: Line = ""  #: likewise, when its block was judged; empty in older runs
+    wall_s: Seconds  #: for which its processes ran; while they were stopped, others may have
     status: Status
-    message: str = ""
+    message: Text = ""
     setup: Setup | None = None
     epochs: list[Epoch] = field(default_factory=list)
     phases: Phases | None = None
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Bytes | None = None
     complete: bool = False  #: False if the budget, or a failure, ended the training early
-    deviation: float | None = None  #: of the first losses from the reference, relative
-    tolerance: float | None = None
-    output: str = ""  #: the last lines that the worker printed
+    deviation: Magnitude | None = None  #: of the first losses from the reference, relative
+    tolerance: Magnitude | None = None
+    output: Text = ""  #: the last lines that the worker printed
     #: A disturbed cell is repeated at once, see nnbench.execution.disturbance; in turns, the
     #: baseline is there again in each further group, see nnbench.execution.turns.
-    attempt: int = 0
+    attempt: Number = 0
     disturbed: bool = False
     final: bool = True  #: whether it is the attempt that counts; tables use no others
-    flags: list[str] = field(default_factory=list)  #: remarks on how far its times can be trusted
+    flags: list[Text] = field(default_factory=list)  #: remarks on how far its times can be trusted
     changed: bool | None = None  #: whether training changed the parameters; None is unknown
-    achieved_gflops: float | None = None  #: operations by training time, zeros included
-    ceiling_gflops: float | None = None  #: that matrix products here reach; None is unknown
-    peak_gflops: float | None = None  #: that such CPUs cannot pass; None is unknown
+    achieved_gflops: Amount | None = None  #: operations by training time, zeros included
+    ceiling_gflops: Ceiling | None = None  #: that matrix products here reach; None is unknown
+    peak_gflops: Ceiling | None = None  #: that such CPUs cannot pass; None is unknown
     gpu: list[GpuSample] = field(default_factory=list)  #: now and then while training
-    machine: str = LOCAL  #: where it ran: a key of RunInfo.machines
+    machine: Name = LOCAL  #: where it ran: a key of RunInfo.machines
     #: CPUs that it was pinned to; empty where the system cannot, and in older runs
-    cpus: tuple[int, ...] = ()
-    shared_cpus: tuple[int, ...] = ()  #: those of them that another nnbench held
+    cpus: tuple[Number, ...] = ()
+    shared_cpus: tuple[Number, ...] = ()  #: those of them that another nnbench held
     #: a block that did not come to its end runs again, whole; the last counts
-    block_attempt: int = 0
-    point: int = 0  #: what was trained: an index into RunInfo.points
-    load_s: float | None = (
+    block_attempt: Number = 0
+    point: Number = 0  #: what was trained: an index into RunInfo.points
+    load_s: Seconds | None = (
         None  #: of the initial parameters, on the clock: a share of the first part
     )
-    dump_cpu_s: float | None = None  #: of a dump before training, by the kernel
-    dump_s: float | None = None  #: likewise, as that of a part
-    violations: list[str] = field(
+    dump_cpu_s: Seconds | None = None  #: of a dump before training, by the kernel
+    dump_s: Seconds | None = None  #: likewise, as that of a part
+    violations: list[Text] = field(
         default_factory=list
     )  #: what was seen from outside and is not allowed
     precision: Precision = "float32"  #: of the matrix products, as the backend declares it
     private: bool | None = None  #: whether its temporary folders were its own; None is unknown
     #: Environment variables that were handed on to it; None is a value that could change no figure.
-    variables: dict[str, str | None] = field(default_factory=dict)
+    variables: dict[Line, Text | None] = field(default_factory=dict)
     proof: Proof | None = None  #: None is not judged, or judged by an nnbench that had no proof
-    test_images: int | None = None  #: that its accuracies are shares of; None in older runs
+    test_images: Count | None = None  #: that its accuracies are shares of; None in older runs
     #: that of Setup, where training did stray from the reference, and may have for that reason
-    other_optimizer: str = ""
+    other_optimizer: Line = ""
 
     @property
     def is_followed(self) -> bool:
@@ -343,17 +373,17 @@ class CellResult:
 class Environment:
     """The machine and the software of a run."""
 
-    cpu: str
-    physical_cores: int | None
-    logical_cores: int | None
-    usable_cores: int  #: that this process may run on at once
-    memory_bytes: int
-    gpus: list[str]
-    system: str
-    python: str  #: that cells run with; what can be switched in it is part of its name
-    versions: dict[str, str]  #: of nnbench, NumPy and the backends' libraries
-    git: str | None  #: commit of the working directory, with "-dirty" if files changed
-    quota: float | None = None  #: CPUs' time that control groups grant; None is no limit
+    cpu: Line
+    physical_cores: Number | None
+    logical_cores: Number | None
+    usable_cores: Number  #: that this process may run on at once
+    memory_bytes: Bytes
+    gpus: list[Line]
+    system: Line
+    python: Line  #: that cells run with; what can be switched in it is part of its name
+    versions: dict[Name, Line]  #: of nnbench, NumPy and the backends' libraries
+    git: Line | None  #: commit of the working directory, with "-dirty" if files changed
+    quota: Positive | None = None  #: CPUs' time that control groups grant; None is no limit
 
     @property
     def hardware(self) -> dict[str, object]:
@@ -419,11 +449,13 @@ def _digest(*values: object) -> str:
 class Roof:
     """What a device can do at most, measured with so many threads; None is unknown."""
 
-    device: str
-    threads: int
-    gflops: float | None  #: of float32 matrix products
-    gb_per_s: float | None  #: read and written by copies of a large array
-    libraries: dict[str, str] = field(default_factory=dict)  #: that were asked, with their versions
+    device: Name
+    threads: Count
+    gflops: Ceiling | None  #: of float32 matrix products
+    gb_per_s: Ceiling | None  #: read and written by copies of a large array
+    libraries: dict[Line, Line] = field(
+        default_factory=dict
+    )  #: that were asked, with their versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,13 +463,13 @@ class Machine:
     """Where blocks run, as it was when the run started."""
 
     environment: Environment
-    noise_floor: float = DEFAULT_FLOOR  #: of cells that train whole; a fraction
-    turn_floor: float = DEFAULT_TURN_FLOOR  #: of cells that take turns
-    warnings: list[str] = field(default_factory=list)  #: of what may spoil times
+    noise_floor: Fraction = DEFAULT_FLOOR  #: of cells that train whole; a fraction
+    turn_floor: Fraction = DEFAULT_TURN_FLOOR  #: of cells that take turns
+    warnings: list[Text] = field(default_factory=list)  #: of what may spoil times
     roofs: list[Roof] = field(default_factory=list)  #: its ceilings, with --roofline
-    unavailable: dict[str, str] = field(default_factory=dict)  #: label: why it can't run there
+    unavailable: dict[Name, Text] = field(default_factory=dict)  #: label: why it can't run there
     #: names of the environment variables that are set there, and that reach no worker
-    dropped: list[str] = field(default_factory=list)
+    dropped: list[Line] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,7 +477,7 @@ class Point:
     """What is equal for all backends of a block; a run has one."""
 
     workload: Workload
-    threads: int
+    threads: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -497,28 +529,28 @@ class RunInfo:
     asked for once is the first one's.
     """
 
-    schema_version: int = SCHEMA_VERSION
-    started: str  #: ISO 8601, UTC
-    command: str
+    schema_version: Number = SCHEMA_VERSION
+    started: Line  #: ISO 8601, UTC
+    command: Text
     points: Annotated[list[Point], msgspec.Meta(min_length=1)]
-    backends: dict[str, str]  #: label: summary, of those that some machine can run
+    backends: dict[Name, Text]  #: label: summary, of those that some machine can run
     #: label: distribution and version of the plugin that brings it
-    plugins: dict[str, str] = field(default_factory=dict)
-    required: list[str] = field(default_factory=list)  #: labels that were named, not just in "all"
+    plugins: dict[Name, Line] = field(default_factory=dict)
+    required: list[Name] = field(default_factory=list)  #: labels that were named, not just in "all"
     require_all: bool = False  #: whether one of these that does not train the workload is a failure
-    baseline: str  #: the label whose time is 1 in ratios
-    rounds: int
-    seed: int | None  #: of the first round; None draws one for each, which its cells then have
+    baseline: Name  #: the label whose time is 1 in ratios
+    rounds: Count
+    seed: Seed | None  #: of the first round; None draws one for each, which its cells then have
     proof: ProofMode | None = None  #: what was asked for; None is a run made before proofs
     keep_states: bool = False
     require_proof: bool = False  #: whether less than every step proved is a failure
     turns: bool = False  #: whether the cells of a block train in turns; runs of before did not
-    detect: float | None = None  #: the difference that ends the run when it is found or excluded
-    budget_s: float
-    timeout_s: float
-    executor: str = LOCAL  #: that ran the blocks
-    machines: Annotated[dict[str, Machine], msgspec.Meta(min_length=1)]
-    dataset_sha256: str = ""  #: of the dataset in memory; the run sets it when it starts
+    detect: Share | None = None  #: the difference that ends the run when it is found or excluded
+    budget_s: Positive
+    timeout_s: Positive
+    executor: Name = LOCAL  #: that ran the blocks
+    machines: Annotated[dict[Name, Machine], msgspec.Meta(min_length=1)]
+    dataset_sha256: Line = ""  #: of the dataset in memory; the run sets it when it starts
 
     @property
     def workload(self) -> Workload:
@@ -666,22 +698,22 @@ class Reached(msgspec.Struct, frozen=True, tag=True):
 class Trained(msgspec.Struct, frozen=True, tag=True):
     """The timed call is over."""
 
-    train_s: float
-    load_s: float | None
+    train_s: Elapsed
+    load_s: CallSeconds | None
     losses: bytes  #: float32
-    cpu_s: float
-    involuntary_switches: int
-    waited_s: float | None
-    steal_s: float
-    compilations: int
-    device_s: float | None
+    cpu_s: CallSeconds
+    involuntary_switches: CallCount
+    waited_s: CallSeconds | None
+    steal_s: CallSeconds
+    compilations: CallCount
+    device_s: CallSeconds | None
 
 
 class State(msgspec.Struct, frozen=True, tag=True):
     """Asked for once when the warm-up is over, then after each timed call."""
 
     layers: bytes  #: float32
-    steps: int | None  #: of the optimizer; None: it has no state, or does not show it
+    steps: Number | None  #: of the optimizer; None: it has no state, or does not show it
     moments: bytes | None  #: float32, first then second
 
 
@@ -689,7 +721,7 @@ class Predicted(msgspec.Struct, frozen=True, tag=True):
     """The logits of these images."""
 
     logits: bytes  #: float32
-    evaluate_s: float
+    evaluate_s: CallSeconds
 
 
 class Inspected(msgspec.Struct, frozen=True, tag=True):
@@ -702,7 +734,7 @@ class Inspected(msgspec.Struct, frozen=True, tag=True):
 class Closed(msgspec.Struct, frozen=True, tag=True):
     """The last answer of a worker that ran to its end."""
 
-    peak_memory_bytes: int | None
+    peak_memory_bytes: Bytes | None
 
 
 # What the parent tells a judge, and what that answers: frames of nnbench.pipes
@@ -749,9 +781,11 @@ class Evaluate(msgspec.Struct, frozen=True, tag=True):
 class Evaluation(msgspec.Struct, frozen=True, tag=True):
     """How well a network does on the test split."""
 
-    test_loss: float | None  #: None is not finite
-    accuracy: float | None  #: None where the targets are no classes
-    logits: float | None = None  #: how far ``predict`` was off, by the size of what is summed up
+    test_loss: Loss | None  #: None is not finite
+    accuracy: Portion | None  #: None where the targets are no classes
+    logits: Magnitude | None = (
+        None  #: how far ``predict`` was off, by the size of what is summed up
+    )
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True):
@@ -897,7 +931,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """The last event of a cell that cannot go on."""
 
     status: Status
-    message: str
+    message: Line
 
 
 Event = Progress | Ready | EpochFinished | Finished | Failed

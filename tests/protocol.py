@@ -17,6 +17,11 @@ RECORD = Path(__file__).with_name("protocol.json")
 SENT = {"workers are asked": Command, "workers answer": Answer}
 PRINTED = {"list --json": Listing, "info --json": Environment}
 PROSE = {"title", "description"}
+#: What a value may be at most is checked by who reads it, and misread by nobody.
+BOUNDS = {
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("minLength", "maxLength", "minItems", "maxItems", "propertyNames"),
+}
 
 
 def current():
@@ -73,9 +78,8 @@ def differences_of_objects(path, before, after):
     shared = sorted(one.keys() & other.keys())
     found = [f"{path}.{name}" for name in sorted(demanded)]
     found += [x for name in shared for x in differences(f"{path}.{name}", one[name], other[name])]
-    rest = [
-        {k: v for k, v in x.items() if k not in {"properties", "required"}} for x in (before, after)
-    ]
+    apart = {"properties", "required", *BOUNDS}
+    rest = [{k: v for k, v in x.items() if k not in apart} for x in (before, after)]
     if rest[0].keys() != rest[1].keys():
         return [*found, path]
     return found + [x for key in rest[0] for x in differences(path, rest[0][key], rest[1][key])]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import click
 
 from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
-from nnbench.contract.spec import Positive
+from nnbench.contract.bounds import Positive
 from nnbench.texts import in_json, one_line
 
 if TYPE_CHECKING:

@@ -135,7 +135,7 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
 
     base.check_suffix(output)
     opened = Run.open(run)
-    drawn = charts.chart(figure)(opened, base.colors(opened.info.backends))
+    drawn = charts.chart(figure)(opened, base.colors(opened.labels))
     base.draw(drawn, output, base.subtitle(opened), look, scale)
     if not files.is_stream(output):
         echo_line(f"Figure: {output}")

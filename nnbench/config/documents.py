@@ -8,12 +8,14 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnbench import files
 from nnbench.contract.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KeyPath = tuple[str | int, ...]  #: keys from the root down, and indices of arrays
+LARGEST = 1 << 20  #: bytes of a file
 MOST_LINES = 500  #: in which the line of an error is looked for
 CLOSINGS = ("", "\n]", "\n]]", "\n]}", "\n]]}")  #: what may be missing where a document is cut
 POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -47,7 +49,7 @@ def read(path: Path) -> Document:
         If it cannot be read, is not UTF-8, or is no TOML.
     """
     try:
-        content = path.read_bytes()
+        content = files.read_regular(path, LARGEST)
     except (OSError, ValueError) as error:  # a path may hold what no path can
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot read {path}: {reason}") from error

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from nnbench.contract.spec import Activation, OptimizerKind, Positive
-from nnbench.data.workloads import BRIEF, Count, Name, Share, Workload
+from nnbench.contract.bounds import Count, Name, Positive, Share
+from nnbench.contract.spec import Activation, OptimizerKind
+from nnbench.data.workloads import BRIEF, Workload
 from nnbench.records import ProofMode
 
 if TYPE_CHECKING:

@@ -47,6 +47,7 @@ BOUNDS = {
     "maximum": "up to {:,}",
     "exclusiveMaximum": "below {:,}",
     "minLength": "of {} or more characters",
+    "maxLength": "(at most {:,})",
     "minItems": "of {} or more items",
 }
 

@@ -18,6 +18,8 @@ from typing import (
 
 from msgspec import Meta
 
+from nnbench.contract.bounds import Decay, Positive
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 Activation = Literal["relu", "sigmoid"]
 Loss = Literal["cross_entropy", "squared_error"]
 OptimizerKind = Literal["sgd", "adam", "adam-fresh"]
-Decay = Annotated[float, Meta(ge=0, lt=1)]
-Positive = Annotated[float, Meta(gt=0)]
 T = TypeVar("T")
 
 

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench import files
 from nnbench.contract import hookimpl
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LARGEST = 1 << 34  #: bytes of an IDX file
 UNSIGNED_BYTE = 0x08  #: the type of the items in an IDX file
 MNIST_FOLDER = Path(__file__).parent / "mnist"
 MNIST_SHA256 = {  # of the unpacked files
@@ -141,7 +143,7 @@ def read_idx(path: Path) -> bytes:
     import zlib
 
     try:
-        content = path.read_bytes()
+        content = files.read_regular(path, LARGEST)
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(f"{path}: damaged gzip file ({error})") from error

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from nnbench.contract import hookimpl
+from nnbench.contract.bounds import Count, Magnitude, Name, Number, Share, Text
 from nnbench.contract.spec import Activation, Loss, NetworkSpec, Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Initial = Literal["uniform", "normal"]
-LARGEST = 10**15  #: of what is counted: JSON and its readers hold it exactly
-Name = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=1, le=LARGEST)]
-Share = Annotated[float, Meta(gt=0, le=1)]
 OVERRIDES = (  #: what derive can change
     *("dataset", "hidden", "activation", "optimizer", "learning_rate"),
     *("batch_size", "epochs", "target_accuracy"),
@@ -35,21 +32,19 @@ class Workload:
     """A training task that every backend carries out alike."""
 
     name: Annotated[Name, Meta(description="in tables and file names")]
-    summary: Annotated[str, Meta(description="one line for nnbench list")]
+    summary: Annotated[Text, Meta(description="one line for nnbench list")]
     dataset: Annotated[Name, Meta(description="a dataset's name, or a folder of IDX files")]
     hidden: Annotated[tuple[Count, ...], Meta(description="units of each hidden layer")]
     activation: Annotated[Activation, Meta(description="of the hidden layers")] = "relu"
     loss: Annotated[Loss, Meta(description="what training minimizes")] = "cross_entropy"
     bias: Annotated[bool, Meta(description="add a bias to every unit")] = True
-    l2: Annotated[float, Meta(ge=0, description="strength of the penalty on the weights")] = 0.0
+    l2: Annotated[Magnitude, Meta(description="strength of the penalty on the weights")] = 0.0
     optimizer: Optimizer = ADAM
     #: None: the whole training split
     batch_size: Annotated[Count | None, Meta(description="examples in a step")] = 64
     epochs: Annotated[Count, Meta(description="passes over the training split")] = 5
     target_accuracy: Annotated[Share | None, Meta(description="fraction of the test split")] = None
-    validation: Annotated[
-        int, Meta(ge=0, le=LARGEST, description="examples held out of training, to test on")
-    ] = 0
+    validation: Annotated[Number, Meta(description="examples held out of training, to test on")] = 0
     shuffle: Annotated[bool, Meta(description="draw a new order in every epoch")] = True
     initial: Annotated[Initial, Meta(description="distribution of the parameters")] = "uniform"
 

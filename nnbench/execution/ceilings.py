@@ -76,15 +76,19 @@ def measure_speed(result: CellResult, spec: CellSpec) -> CellResult:
     if setup is None or not result.train_s or result.status is not Status.OK:
         return result
     achieved = result.images * setup.operations / result.train_s * 1e-9
-    dense = for_cell(spec, setup.device, achieved * setup.nonzero_share)
-    limit = dense and dense / setup.nonzero_share
+    share = setup.nonzero_share
+    dense = for_cell(spec, setup.device, achieved * share)
     of_cpus = setup.device == "cpu" and result.precision == "float32"
     peak = peak_gflops(spec.threads) if of_cpus else None
+
+    def with_zeros(limit: float | None) -> float | None:
+        return limit / share if limit and share else None  # nothing but zeros takes no time
+
     return replace(
         result,
         achieved_gflops=achieved,
-        ceiling_gflops=limit,
-        peak_gflops=peak and peak / setup.nonzero_share,
+        ceiling_gflops=with_zeros(dense),
+        peak_gflops=with_zeros(peak),
     )
 
 

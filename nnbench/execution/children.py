@@ -120,7 +120,7 @@ class Child:
                 warnings.warn(each.text, category, stacklevel=3)
             if reply.error is None:
                 return msgspec.json.decode(reply.value, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ChildError(f"its process answered nonsense: {error}") from error
         raise ERRORS.get(reply.kind, NnbenchError)(reply.error)
 

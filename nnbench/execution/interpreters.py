@@ -135,5 +135,5 @@ def run(command: Sequence[str], **more: Any) -> subprocess.CompletedProcess[Any]
 def _decode(python: str, content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NnbenchError(f"{python}: its nnbench printed no {kind.__name__}: {error}") from error

@@ -20,6 +20,7 @@ import msgspec
 
 from nnbench import distributions, files, interpreter
 from nnbench.contract import DISTRIBUTION
+from nnbench.contract.bounds import Fraction
 from nnbench.execution import gpu, process, variables
 from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
@@ -169,18 +170,18 @@ class Kept(Generic[T]):
     def _read(self) -> dict[str, T]:
         """Return all values; a damaged file counts as none, since it can be measured again."""
         try:
-            content = self.path.read_bytes()
+            content = files.read_regular(self.path)
             kind = dict[str, self.type]  # type: ignore[name-defined]  # known when this runs
             return msgspec.json.decode(content, type=kind)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return {}
 
 
-FLOORS = Kept("noise-floors.json", float)  #: of cells that train whole, by ``nnbench selftest``
-TURN_FLOORS = Kept("turn-floors.json", float)  #: of cells that take turns
-TURN_SPREADS = Kept(
-    "turn-spreads.json", float
-)  #: standard deviations of a pair of such, in logarithms
+#: Of cells that train whole, by ``nnbench selftest``; of those that take turns; and standard deviations of a
+#: pair of such, in logarithms.
+FLOORS: Kept[float] = Kept("noise-floors.json", Fraction)
+TURN_FLOORS: Kept[float] = Kept("turn-floors.json", Fraction)
+TURN_SPREADS: Kept[float] = Kept("turn-spreads.json", Fraction)
 
 
 def noise_floor(environment: Environment, *, turns: bool = False) -> float:

@@ -163,9 +163,7 @@ def _worst(cells: Sequence[CellResult], seconds: Sequence[float | None]) -> int:
 
 def _measured_s(cell: CellResult) -> float | None:
     """Return training seconds an epoch of a cell that counts; None if it does not, or cannot be true."""
-    seconds = metrics.epoch_s(cell)
-    is_true = cell.status.counts and seconds and seconds > 0 and cell.steps
-    return seconds if is_true else None
+    return metrics.epoch_s(cell) if cell.status.counts and cell.steps else None
 
 
 def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:

@@ -28,6 +28,8 @@ class Scale(Enum):
 
 #: The flag of a cell whose phases cannot be what its steps were made of.
 PHASES_WORD = "phases are the backend's own word: they do not add up"
+#: Of a time or a size that a ratio can be made of, in its unit: less was not measured, but made up.
+LEAST = 1e-12
 CALM = 0.03  #: by how much slower than usual a turn may be, and still count half
 LOST = "{} is lost in noise: a step took no longer with it than without"
 PARTS = ("setup_s", "transfer_s", "warmup_s")
@@ -76,6 +78,11 @@ class Metric:
     scale: Scale = Scale.RATIO
     turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
 
+    def ratio_value(self, cell: CellResult) -> float | None:
+        """Return the value where it has a ratio to others; None where it is missing, or nothing."""
+        value = self.value(cell)
+        return value if value is not None and value >= LEAST else None
+
     def turn_log_ratios(self, cell: CellResult, other: CellResult) -> list[float]:
         """Return the logarithm of the ratio of two cells in each turn that they shared."""
         own, others = self.turns(cell), self.turns(other)
@@ -96,8 +103,8 @@ class Metric:
         own, others = self.turns(cell), self.turns(other)
         if shared := own.keys() & others.keys():
             return over_turns([own[turn] for turn in shared], [others[turn] for turn in shared])
-        value, base = self.value(cell), self.value(other)
-        return log(value / base) if value and base and value / base > 0 else None
+        value, base = self.ratio_value(cell), self.ratio_value(other)
+        return log(value / base) if value and base else None
 
 
 def over_turns(times: Sequence[float], others: Sequence[float]) -> float:
@@ -119,17 +126,30 @@ def over_turns(times: Sequence[float], others: Sequence[float]) -> float:
 
 
 def epoch_s(cell: CellResult) -> float | None:
-    """Return training seconds an epoch: seconds an image, times the images of an epoch."""
-    return pace_s(cell) * cell.setup.epoch_images if cell.setup and cell.images else None
+    """Return training seconds an epoch: seconds an image, times the images of an epoch.
+
+    None if the cell trained none, or its record contradicts itself: no pace can be made of that.
+    """
+    if cell.setup is None or not cell.images:
+        return None
+    lead_s, lead_images = leads(cell)
+    if lead_images >= cell.images or cell.train_s - lead_s < LEAST:
+        return None
+    return pace_s(cell) * cell.setup.epoch_images
+
+
+def leads(cell: CellResult) -> tuple[float, int]:
+    """Return seconds and images of a cell's lead-ins."""
+    parts = [part for epoch in cell.epochs for part in epoch.parts]
+    return sum(part.lead_s for part in parts), sum(part.lead_images for part in parts)
 
 
 def pace_s(cell: CellResult) -> float:
-    """Return training seconds an image, of a cell that trained some.
+    """Return training seconds an image, of a cell that has an :func:`epoch_s`.
 
     Of one that took turns lead-ins do not count, but the load of the parameters does.
     """
-    parts = [part for epoch in cell.epochs for part in epoch.parts]
-    lead_s, lead_images = sum(p.lead_s for p in parts), sum(p.lead_images for p in parts)
+    lead_s, lead_images = leads(cell)
     load_s = (cell.load_s or 0.0) if lead_images else 0.0
     return (cell.train_s - lead_s) / (cell.images - lead_images) + load_s / cell.images
 
@@ -141,7 +161,11 @@ def image_s(cell: CellResult) -> dict[int, float]:
         if part.turn is not None:
             sums[part.turn][0] += part.train_s - part.lead_s
             sums[part.turn][1] += part.images - part.lead_images
-    return {turn: train_s / images for turn, (train_s, images) in sums.items() if train_s > 0}
+    return {
+        turn: train_s / images
+        for turn, (train_s, images) in sums.items()
+        if train_s >= LEAST and images > 0
+    }
 
 
 def accuracy(cell: CellResult) -> float | None:
@@ -165,7 +189,7 @@ def shares(cell: CellResult, roofs: Sequence[Roof]) -> Shares | None:
     multicore architectures" (2009). Operations and bytes are counted from the network.
     """
     setup = cell.setup
-    if setup is None or not cell.train_s:
+    if setup is None or epoch_s(cell) is None:
         return None
     threads = 1 if setup.device != "cpu" else cell.threads
     roof = next((r for r in roofs if (r.device, r.threads) == (setup.device, threads)), None)

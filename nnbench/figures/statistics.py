@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from nnbench.contract.bounds import LARGEST
 from nnbench.records import DEFAULT_FLOOR
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ FEWEST_RESAMPLED = 6  #: values, below which a bootstrap is too narrow
 MIXTURE = 4.0  #: of effects, in variances of a pair: narrow intervals from five pairs on
 POWER = 0.8  #: chance to find what is said to be found
 RESAMPLES = 9999
+MOST_LOG = 700.0  #: of a ratio that has a number
 MANY = 200  #: values, from which on the bootstrap draws only what it needs
 
 
@@ -93,7 +96,7 @@ def compare(
     return Comparison(
         pairs=len(logs),
         interval=middle,
-        ratio=float(np.exp(np.median(logs))),
+        ratio=_exp(float(np.median(logs))),
         p_value=p,
         verdict=decide(middle, floor, detect),
         stdev=float(logs.std(ddof=1)) if len(logs) > 1 else None,
@@ -159,10 +162,12 @@ def rounds_for(stdev: float, detect: float) -> int:
 
     Then the interval is shorter than the way from 1 to ``detect``, and cannot hold both.
     """
-    pairs = 2
-    while 2 * stdev * _anytime_half(pairs) > math.log1p(detect):
-        pairs += 1
-    return pairs
+    fewest, most = 2, LARGEST
+
+    def is_enough(pairs: int) -> bool:
+        return 2 * stdev * _anytime_half(pairs) <= math.log1p(detect)
+
+    return fewest + bisect_left(range(fewest, most), True, key=is_enough)
 
 
 def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interval | None:
@@ -184,7 +189,12 @@ def ratio_of_medians(times: Sequence[float], others: Sequence[float]) -> Interva
 def _ratio(middle: float, ends: tuple[float, float]) -> Interval:
     """Return a ratio with its interval, which contains it, from their logarithms."""
     low, high = ends
-    return Interval(*map(math.exp, (middle, min(low, middle), max(high, middle))))
+    return Interval(*map(_exp, (middle, min(low, middle), max(high, middle))))
+
+
+def _exp(log: float) -> float:
+    """Return a ratio, or the largest or smallest one that has a number."""
+    return math.exp(max(-MOST_LOG, min(log, MOST_LOG)))
 
 
 def difference(values: Sequence[float], others: Sequence[float]) -> Interval | None:

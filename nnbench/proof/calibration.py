@@ -152,8 +152,8 @@ def _read(path: Path, bases: Sequence[Limits]) -> Limits | None:
     A backend has the rights of the user whose file it is.
     """
     try:
-        limits = msgspec.json.decode(path.read_bytes(), type=Limits)
-    except (OSError, msgspec.MsgspecError):
+        limits = msgspec.json.decode(files.read_regular(path), type=Limits)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return limits if _may_be(limits, bases) else None
 

@@ -7,13 +7,13 @@ computed here, from the parameters. Clocks are held against what can be (``nnben
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from nnbench import reference
+from nnbench.contract.bounds import MOST_LOSS
 from nnbench.contract.errors import ExitCode, gravest
 from nnbench.contract.spec import flatten, minibatches
 from nnbench.data import seeding
@@ -148,7 +148,7 @@ class Judge:
         test = self._task.test._replace(labels=self._task.labels)
         with np.errstate(all="ignore"):  # a diverged network is a result, not a warning
             loss, accuracy = self.training("float32").evaluate(list(layers), test)
-        return Evaluation(loss if math.isfinite(loss) else None, accuracy)
+        return Evaluation(loss if abs(loss) <= MOST_LOSS else None, accuracy)
 
     def follow(self, seed: int, epochs: int, dtype: type[np.floating] = np.float64) -> Course:
         """Train a seed from its start, and evaluate each epoch."""

@@ -353,7 +353,7 @@ def _values(run: Run, backend: str, metric: Metric, divisor: str | None) -> list
     """Return a figure of every measured cell, divided by that of another backend if it is named."""
     cells = [cell for cell in run.of(backend) if cell.status.counts]
     if divisor is None:
-        return [value for cell in cells if (value := metric.value(cell))]  # 0 has no ratio
+        return [value for cell in cells if (value := metric.ratio_value(cell))]
     divisors = {cell.round: cell for cell in run.of(divisor) if cell.status.counts}
     pairs = [(cell, divisors[cell.round]) for cell in cells if cell.round in divisors]
     return [exp(log) for pair in pairs if (log := metric.log_ratio(*pair)) is not None]

@@ -105,6 +105,12 @@ class Run:
         return self.folder.resolve().name if self.folder else ""
 
     @property
+    def labels(self) -> list[str]:
+        """The backends that could run, and whatever has trained all the same, as a record may claim."""
+        trained = (name for name, group in self.groups.items() if any(c.steps for c in group.cells))
+        return [*dict.fromkeys([*self.info.backends, *trained])]
+
+    @property
     def cells(self) -> list[CellResult]:
         """The attempt at each cell that counts, in the order in which they ran, without its losses."""
         if self._cells is None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import mmap
 import os
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from nnbench import files
+from nnbench.contract.bounds import Line, Number
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.records import LOCAL, SCHEMA_VERSION, CellResult, Machine, Point, RunInfo, Status
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RUN, CELLS, LOCK = "run.json", "cells.jsonl", ".lock"
+AGAIN = re.compile(rb'"block_attempt":\s*[1-9]')
 
 
 def default_folder(info: RunInfo, name: str = "") -> Path:
@@ -42,12 +45,17 @@ def create(folder: Path, info: RunInfo) -> None:
     Raises
     ------
     ResultsError
-        If the folder already holds a run, or cannot be written.
+        If the folder already holds a run, or cannot be written, or the run is none that can be read.
     """
+    content = msgspec.json.encode(info)
+    try:
+        msgspec.json.decode(content, type=RunInfo)
+    except msgspec.ValidationError as error:  # better now than when all is trained
+        raise ResultsError(f"nobody could read this run again: {error}") from error
     require_new(folder)
     with files.named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+        files.write_whole(folder / RUN, msgspec.json.format(content))
 
 
 def require_new(folder: Path) -> None:
@@ -133,7 +141,7 @@ class Ledger:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         while content := file.read(files.READ_AT_ONCE):
             yield content
 
@@ -151,20 +159,28 @@ def read_info(folder: Path) -> RunInfo:
     ResultsError
         If the folder holds no run, a damaged one, or one of another schema version.
     """
+    path = folder / RUN
     try:
-        content = (folder / RUN).read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{folder} holds no run ({RUN}: {error.strerror})") from error
-    found = _decode(content, dict[str, Any], folder / RUN)
-    match found.get("schema_version"):
-        case int() as version if version == SCHEMA_VERSION:
-            pass
-        case 1:
+        content = files.read_regular(path)
+    except (OSError, ValueError) as error:  # a path may hold what no path can
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ResultsError(f"{folder} holds no run ({RUN}: {reason})") from error
+    with _damaged(path):
+        found = msgspec.json.decode(content)
+        version = msgspec.convert(found, _Versioned).schema_version
+    if version == 1:
+        with _damaged(path):
             content = msgspec.json.encode(upgrade(found))
-        case version:
-            versions = f"schema version {version}, and this nnbench reads 1 to {SCHEMA_VERSION}"
-            raise ResultsError(f"{folder / RUN} has {versions}")
-    return _decode(content, RunInfo, folder / RUN)
+    elif version != SCHEMA_VERSION:
+        versions = f"schema version {version}, and this nnbench reads 1 to {SCHEMA_VERSION}"
+        raise ResultsError(f"{path} has {versions}")
+    return _decode(content, RunInfo, path)
+
+
+class _Versioned(msgspec.Struct):
+    """What a ``run.json`` of any version has."""
+
+    schema_version: Number | Line | None = None
 
 
 def upgrade(first: dict[str, Any]) -> dict[str, Any]:
@@ -189,20 +205,20 @@ def read_cells(folder: Path, *, warn: bool = True, mend: bool = False) -> Iterat
     Raises
     ------
     ResultsError
-        If any other line is damaged, or the last one cannot be cut off.
+        If any other line is damaged, the file is none that can be read, or the last line cannot be
+        cut off.
     """
     path = folder / CELLS
-    superseded = _superseded(folder)
     try:
+        superseded = _superseded(folder)
         for number, line in enumerate(files.read_lines(path, warn=warn, mend=mend), start=1):
             cell = _decode(line, CellResult, f"{path}:{number}")
             if cell.status is Status.OK and not cell.complete:  # before it had its own status
                 cell = replace(cell, status=Status.BUDGET)
             yield replace(cell, final=False) if superseded(cell) else cell
     except OSError as error:
-        if not mend:
-            raise
-        raise ResultsError(f"cannot write to {path}: {error.strerror}") from error
+        what = "write to" if mend else "read"
+        raise ResultsError(f"cannot {what} {path}: {error.strerror}") from error
 
 
 class _Place(msgspec.Struct):
@@ -250,26 +266,34 @@ def _superseded(folder: Path) -> Callable[[CellResult], bool]:
 
 
 def _has_again(path: Path) -> bool:
-    """Tell whether a later attempt at a block is in a file, without reading its records."""
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return False
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-            return re.search(rb'"block_attempt":\s*[1-9]', content) is not None
+    """Tell whether a later attempt at a block is in a file, without decoding its records."""
+    with files.open_regular(path, buffering=files.READ_AT_ONCE) as file:
+        pieces = iter(partial(file.readline, files.LONGEST_LINE), b"")
+        lines = takewhile(lambda piece: piece.endswith(b"\n"), pieces)  # others find what is none
+        return any(AGAIN.search(line) for line in lines)
 
 
 def _places(folder: Path) -> Iterator[_Place]:
     """Yield where the cells belong; a damaged line is for others to find."""
     for line in files.read_lines(folder / CELLS, warn=False):
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield msgspec.json.decode(line, type=_Place)
 
 
 def _decode(content: bytes, kind: type[T], where: object) -> T:
-    try:
+    with _damaged(where):
         return msgspec.json.decode(content, type=kind)
+
+
+@contextmanager
+def _damaged(where: object) -> Iterator[None]:
+    """Say of what cannot be decoded where it stands."""
+    try:
+        yield
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ResultsError(f"{where} is damaged: {error}") from error
+    except RecursionError as error:
+        raise ResultsError(f"{where} is damaged: it is nested too deeply") from error
 
 
 @contextmanager
@@ -286,7 +310,9 @@ def hold(folder: Path) -> Iterator[None]:
     """
     with files.named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("ab")
+        # Without O_NONBLOCK, to open a pipe would be to wait for whoever reads it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
+        file = os.fdopen(os.open(folder / LOCK, flags, 0o666), "wb")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

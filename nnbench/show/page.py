@@ -57,7 +57,7 @@ def render(runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    colors = base.colors(label for run in runs for label in run.info.backends)
+    colors = base.colors(label for run in runs for label in run.labels)
     scripts = [  # in which no string ends the script
         re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
         for text in (_libraries(), _read("report.js"))
@@ -165,7 +165,8 @@ def _proved(*rows: Row) -> str:
         return ""
     if all(row.steps_proved >= row.steps_trained for row in rows):
         return "Every step was proved."
-    least = min(100 * row.steps_proved // row.steps_trained for row in rows)
+    known = [row for row in rows if row.steps_trained]
+    least = min(100 * row.steps_proved // row.steps_trained for row in known)
     return f"{least}% of the steps, or more, were followed by the reference."
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,9 +99,12 @@ def rank(failures: Iterable[Finding]) -> list[Finding]:
 
 
 def read(path: Path) -> list[Finding]:
-    """Return what was reported; a crash may have torn the last line."""
-    lines = files.read_lines(path, warn=False)
-    return [msgspec.json.decode(line, type=Finding) for line in lines]
+    """Return what was reported; a crash may have torn the last line, and a backend written another."""
+    found = []
+    for line in files.read_lines(path, warn=False):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found.append(msgspec.json.decode(line, type=Finding))
+    return found
 
 
 def name(nodeid: str) -> tuple[str, str]:

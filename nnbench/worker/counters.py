@@ -94,5 +94,5 @@ def between(before: Reading, after: Reading) -> Usage:
         cpu_s=after.cpu_s - before.cpu_s,
         involuntary_switches=after.involuntary_switches - before.involuntary_switches,
         waited_s=max(waited, default=None),
-        steal_s=max(stolen, default=0.0),
+        steal_s=max([0.0, *stolen]),  # a kernel may take some of it back
     )

@@ -108,7 +108,7 @@ class Trainer:
             load_s=None if layers is None else loaded - start,
             losses=losses.tobytes(),
             **usage._asdict(),
-            compilations=(self.network.compilations() or 0) - compiled,
+            compilations=max(0, (self.network.compilations() or 0) - compiled),
             device_s=self.network.device_seconds(),
         )
 

@@ -231,3 +231,37 @@ def test_reader_that_leaves_is_not_an_error_of_the_file(tmp_path):
     with pytest.raises(BrokenPipeError):
         files.write_output(path, b"x" * 10_000_000)
     reader.join(timeout=10)
+
+
+def test_regular_file_is_read_up_to_a_size(path):
+    path.write_bytes(CONTENT)
+    assert files.read_regular(path, len(CONTENT)) == CONTENT
+    with pytest.raises(OSError, match=r"it has more than 27 bytes: '.*/lines'$") as raised:
+        files.read_regular(path, len(CONTENT) - 1)
+    assert raised.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("read", [files.read_regular, lambda path: list(files.read_lines(path))])
+def test_what_is_no_regular_file_is_not_read(path, read):
+    before = len(list(Path("/dev/fd").iterdir()))
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=r"it is no regular file: '.*/lines'$"):
+        read(path)
+    with pytest.raises(IsADirectoryError):
+        read(path.parent)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1]\n" * 3 + b"x" * 5, b"x" * 5 + b"\n", b"[1]\n" + b"x" * 99]
+)
+def test_line_that_is_too_long_is_not_read(path, content, monkeypatch):
+    monkeypatch.setattr(files, "LONGEST_LINE", 4)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"a line has more than 4 bytes: '.*/lines'$"):
+        list(files.read_lines(path))
+
+
+def test_line_that_is_nested_too_deeply_is_left_to_the_reader(path):
+    path.write_bytes(b"[" * 200_000 + b"]" * 200_000 + b"\n")
+    assert len(list(files.read_lines(path))) == 1

@@ -73,6 +73,13 @@ def test_a_new_field_with_a_default_changes_nothing_for_older_ones(schema):
     assert protocol.misread(before, schema) == []
 
 
+def test_a_bound_is_for_who_reads(schema):
+    before = deepcopy(schema)
+    setup(schema)["properties"]["setup_s"]["maximum"] = 1.0
+    assert schema != before
+    assert protocol.misread(before, schema) == []
+
+
 def test_prose_is_not_part_of_the_schema(schema):
     assert "'description'" not in str(schema)
     item = schema["schema"]["list --json"]["properties"]["datasets"]["items"]

@@ -94,8 +94,8 @@ def scale_of(values: Iterable[float | None]) -> alt.Scale:
 
 def apart(values: Sequence[float], one: float, other: float) -> float:
     """Return how far apart two are on the scale of some values, as a share of its length."""
-    low, high = min(values), max(values)
-    if _spans_a_decade(values):
+    low, high = min(*values, one, other), max(*values, one, other)
+    if _spans_a_decade([low, high]):
         return log(other / one) / log(high / low)
     return (other - one) / (high - low or 1)
 

@@ -33,10 +33,11 @@ CELLS_AT_ONCE = 1000  #: that are held with all their losses
 RECORDS = (CellResult, Setup, Epoch)  #: that a row is made of; the last two can be missing
 #: Arrow's name of the type that a field begins with; whatever may be None has a second one.
 KINDS = {
-    **dict.fromkeys(["str", "Status", "Precision"], "string"),
+    **dict.fromkeys(["Name", "Line", "Text", "Status", "Precision"], "string"),
     "bool": "bool_",
-    "int": "int64",
-    "float": "float64",
+    **dict.fromkeys(["Count", "Number", "Bytes", "Seed"], "int64"),
+    **dict.fromkeys(["Seconds", "CallSeconds", "Loss", "Portion", "Magnitude"], "float64"),
+    **dict.fromkeys(["Amount", "Ceiling"], "float64"),
 }
 
 

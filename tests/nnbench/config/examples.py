@@ -85,7 +85,11 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
         3,
         'loss must be "cross_entropy" or "squared_error", not {}',
     ),
-    "empty name": (TOY + 'name = ""', 3, 'name must be a string of 1 or more characters, not ""'),
+    "empty name": (
+        TOY + 'name = ""',
+        3,
+        'name must be a string of 1 or more characters (at most 4,096), not ""',
+    ),
 }
 NOT_FINITE = {
     "inf": (TOY + "l2 = inf", 3, "l2 must be finite, not inf"),
@@ -163,14 +167,14 @@ BAD_RUNS = {
     "neither name nor table": (
         "workload = 3",
         1,
-        "workload must be a string of 1 or more characters or a table, not 3",
+        "workload must be a string of 1 or more characters (at most 4,096) or a table, not 3",
     ),
     "no backend": (
         "backends = []",
         1,
         (
-            "backends must be a string of 1 or more characters or a list of 1 or more items, "
-            "each a string of 1 or more characters, not []"
+            "backends must be a string of 1 or more characters (at most 4,096) or a list of 1 or more items, "
+            "each a string of 1 or more characters (at most 4,096), not []"
         ),
     ),
     "effort": ('effort = "lazy"', 1, 'effort must be "quick" or "rigorous", not "lazy"'),

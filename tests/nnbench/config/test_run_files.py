@@ -10,8 +10,8 @@ from nnbench.cli.options import type_of
 from nnbench.cli.run import run
 from nnbench.config import files
 from nnbench.config.run_table import RunTable
+from nnbench.contract.bounds import Share
 from nnbench.contract.errors import ConfigError
-from nnbench.data.workloads import Share
 from tests.nnbench.config.examples import BAD_NAMES, BAD_RUNS, GOOD_RUNS, TOY
 
 WRONG = {**BAD_RUNS, **BAD_NAMES}

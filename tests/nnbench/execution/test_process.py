@@ -137,7 +137,7 @@ def test_what_outlives_the_last_event_does_not_block(faults, backend):
         ("writes-garbage-before", r"b'garbage"),
         ("writes-garbage-much", r"b'\xff\xff\xff"),
         ("writes-another-answer", "a Closed, where Trained was due"),
-        ("writes-no-number", "a Trained with a number that is not finite"),
+        ("writes-no-number", r"Expected `float` >= 1e-09 - at `$.train_s`"),
         ("writes-no-message", "MessagePack data is malformed"),
     ],
 )

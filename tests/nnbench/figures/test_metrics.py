@@ -61,6 +61,29 @@ def test_lead_ins_are_in_no_rate_but_the_load_is(make_cell, in_turns):
     assert metrics.epoch_s(whole) == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(
+    "part",
+    [{"lead_images": 100}, {"lead_images": 101}, {"lead_s": 1.0}, {"lead_s": 1.5}],
+    ids=str,
+)
+def test_record_that_contradicts_itself_has_no_pace(make_cell, in_turns, part):
+    cell = in_turns(make_cell(), [(1.0, 100)])
+    [epoch] = cell.epochs
+    parts = [replace(each, **part) for each in epoch.parts]
+    cell = replace(cell, epochs=[replace(epoch, parts=parts)])
+    assert metrics.epoch_s(cell) is None
+    assert metrics.image_s(cell) == {}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5e-324, 1e-13])
+def test_what_is_no_time_has_no_ratio(make_cell, seconds):
+    cell = make_cell(train_s=seconds)
+    assert metrics.epoch_s(cell) is None
+    assert metrics.TRAINING.log_ratio(cell, make_cell()) is None
+    setup = replace(cell.setup, setup_s=seconds)
+    assert METRICS["setup_s"].log_ratio(make_cell(), replace(cell, setup=setup)) is None
+
+
 def test_turns_give_a_block_one_ratio(make_cell, in_turns):
     cell = in_turns(make_cell(), [(2.0, 10), (90.0, 10), (4.04, 20)])
     other = in_turns(make_cell(), [(10.0, 100), (1.0, 10), (2.0, 20), (1.0, 1)])

@@ -207,6 +207,18 @@ def test_rounds_are_as_many_as_leave_no_interval_undecided(stdev, detect):
     assert length(rounds) <= np.log1p(detect) < length(rounds - 1)
 
 
+@pytest.mark.parametrize("detect", [5e-324, 1e-300])
+def test_what_no_rounds_find_takes_all_there_are(detect):
+    assert statistics.rounds_for(100.0, detect) == 10**15
+
+
+@pytest.mark.parametrize("logs", [[800.0, 801.0], [-800.0, -801.0], [60.0, -60.0], [800.0] * 300])
+def test_ratio_beyond_all_numbers_is_a_number(logs):
+    found = statistics.compare(logs)
+    ends = (found.interval.low, found.interval.ratio, found.interval.high)
+    assert 0 < min(found.ratio, *ends) <= max(found.ratio, *ends) < np.inf
+
+
 @pytest.mark.parametrize("pairs", [3, 6, 9])
 def test_what_is_findable_is_found_in_four_of_five(pairs):
     rng = np.random.default_rng(pairs)

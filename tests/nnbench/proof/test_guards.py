@@ -123,6 +123,15 @@ def test_ceiling_is_higher_for_backends_that_skip_zeros(measure):
     assert cell.peak_gflops == pytest.approx(10_000)
 
 
+def test_nothing_but_zeros_has_no_ceiling(monkeypatch, make_cell):
+    monkeypatch.setattr(ceilings, "for_cell", lambda *_: 100.0)
+    cell = make_cell()
+    setup = replace(cell.setup, operations=7.5, nonzero_share=0.0)
+    found = ceilings.measure_speed(replace(cell, setup=setup), make_spec())
+    assert found.achieved_gflops == pytest.approx(7.5e-7)
+    assert (found.ceiling_gflops, found.peak_gflops) == (None, None)
+
+
 def test_only_float32_on_the_cpu_has_a_peak(measure, make_cell):
     measure = partial(measure, operations=7.5, nonzero_share=0.2)
     assert measure().peak_gflops == pytest.approx(10_000)

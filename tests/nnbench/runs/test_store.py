@@ -36,7 +36,9 @@ def one_line(raised) -> str:
 
 
 def test_info_is_read_back_as_it_was(tmp_path, make_info):
-    info = make_info("numpy", "torch-cpu[threads=2]", unavailable={"x": "no device"}, seed=10**30)
+    info = make_info(
+        "numpy", "torch-cpu[threads=2]", unavailable={"x": "no device"}, seed=2**63 - 1
+    )
     store.create(tmp_path / "run", info)
     assert store.read_info(tmp_path / "run") == info
 

@@ -1,0 +1,44 @@
+"""What numbers and texts may be that come from files, workers and plugins.
+
+Each field of what is read has one of these types, or one made like them, so that decoding checks it, once
+and for all; a test names a field that has none. They allow far more than a machine does, and no more than
+arithmetic takes: a sum of them, a product or a ratio is still a number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+LARGEST = 10**15  #: of what is counted: JSON and its readers hold it exactly
+
+Count = Annotated[int, Meta(ge=1, le=LARGEST)]
+Number = Annotated[int, Meta(ge=0, le=LARGEST)]  #: of what may be nothing, or is counted from 0
+Bytes = Annotated[int, Meta(ge=0, le=1 << 60)]
+Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]  #: of a round; what a user may ask for is less
+Celsius = Annotated[int, Meta(ge=-273, le=LARGEST)]
+
+Seconds = Annotated[float, Meta(ge=0, le=1e15)]
+Microseconds = Annotated[float, Meta(ge=0, le=1e15)]
+CallSeconds = Annotated[float, Meta(ge=0, le=1e9)]  #: what a worker says; sums of it are Seconds
+#: Likewise of what cannot be done in no time: a clock shows a call of Python, however short.
+Elapsed = Annotated[float, Meta(ge=1e-9, le=1e9)]
+CallCount = Annotated[int, Meta(ge=0, le=10**9)]  #: likewise; sums of it are Numbers
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+Portion = Annotated[float, Meta(ge=0, le=1)]  #: a share that may be nothing
+Fraction = Annotated[float, Meta(ge=0, le=1e6)]  #: of something that may be less than it
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Amount = Annotated[float, Meta(ge=0, le=1e36)]  #: of operations or bytes, also in a second
+Ceiling = Annotated[float, Meta(ge=1e-9, le=1e36)]  #: that an amount is divided by
+MOST_LOSS = 1e300  #: a larger one counts as not finite
+Loss = Annotated[float, Meta(ge=-MOST_LOSS, le=MOST_LOSS)]
+Magnitude = Annotated[
+    float, Meta(ge=0)
+]  #: of any size: shown, and held against others, but not added up
+
+Name = Annotated[str, Meta(min_length=1, max_length=4096)]  #: also of a file, with its folders
+Line = Annotated[str, Meta(max_length=4096)]
+Text = Annotated[str, Meta(max_length=1 << 20)]
