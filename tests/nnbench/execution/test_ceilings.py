@@ -48,7 +48,9 @@ def test_ceiling_is_measured_once_in_a_process_of_its_own(spec):
 
 
 def test_what_a_library_prints_is_no_speed(tmp_path, monkeypatch):
-    text = "import atexit; atexit.register(print, 'said at the end')"
+    text = "import atexit, os; atexit.register(print, 'said at the end')"
+    text += "\nif 'OPENBLAS_CORETYPE' in os.environ: os._exit(1)"  # nor does it slow one down
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     (tmp_path / "sitecustomize.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert ceilings.measure("copy", "numpy", "cpu", 1, (0,)) > 0.1

@@ -107,11 +107,13 @@ def test_a_judge_imports_no_plugin_and_nothing_heavy():
     assert not {"nnbench.catalog", "nnbench.worker", "nnbench.selection"} & modules
 
 
-def test_a_judge_has_one_thread_and_nobody_reads_its_memory(start):
+def test_a_judge_has_one_thread_and_nobody_reads_its_memory(start, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     with start(1) as found:
         process = psutil.Process(found.processes[0].process.pid)
         found.limits("float32", from_parameters=False)
         assert process.environ()["OPENBLAS_NUM_THREADS"] == "1"
+        assert "OPENBLAS_CORETYPE" not in process.environ()
         assert process.num_threads() == 1
 
 
