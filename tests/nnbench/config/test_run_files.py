@@ -15,7 +15,7 @@ from nnbench.contract.errors import ConfigError
 from tests.nnbench.config.examples import BAD_NAMES, BAD_RUNS, GOOD_RUNS, TOY
 
 WRONG = {**BAD_RUNS, **BAD_NAMES}
-NOT_IN_A_FILE = {"config", "resume"}
+NOT_IN_A_FILE = {"config", "resume", "dry_run"}
 
 
 def test_every_option_of_run_can_be_in_a_file():
