@@ -232,9 +232,10 @@ def _look_up(info: RunInfo, folder: Path, labels: Sequence[str]) -> dict[str, Kn
     for earlier, where in _earlier(info, folder):
         if found.keys() >= set(labels):
             break
-        for label, known in _known(info, earlier, where).items():
-            if label in labels:
-                found.setdefault(label, known)
+        with suppress(ResultsError):  # a damaged one tells nothing
+            for label, known in _known(info, earlier, where).items():
+                if label in labels:
+                    found.setdefault(label, known)
     return found
 
 
@@ -297,16 +298,19 @@ def _short(cells: Iterable[CellResult]) -> Iterator[_Cell]:
 
 
 def _share(cells: Sequence[_Cell]) -> float | None:
-    """Return how much longer blocks took than their cells ran; None if that was not written down."""
+    """Return how much longer blocks took than their cells ran; None if that was not written down, or cannot be."""
     blocks: dict[tuple[int, int], list[CellResult]] = defaultdict(list)
     for each in cells:
         blocks[each.cell.round, each.cell.block_attempt].append(each.cell)
     if not blocks or not all(each.cell.recorded for each in cells):
         return None
-    took = sum(
-        _seconds(max(c.recorded for c in block)) - _seconds(min(c.started for c in block))
-        for block in blocks.values()
-    )
+    try:
+        took = sum(
+            _seconds(max(c.recorded for c in block)) - _seconds(min(c.started for c in block))
+            for block in blocks.values()
+        )
+    except ValueError:  # a text that is no time
+        return None
     ran = sum(each.cell.wall_s for each in cells)
     return max(1.0, took / ran) if math.isfinite(ran) and ran > 0 else None
 

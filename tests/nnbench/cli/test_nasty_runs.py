@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution import machine
 from nnbench.records import Part, Roof
-from nnbench.runs import planning, store
+from nnbench.runs import forecast, planning, store
 from nnbench.show.charts import CHARTS
 from nnbench.show.exports import FORMATS
+from nnbench.show.text import duration
 from tests import nasty
 
 CONTROL = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e"} - {"\n"}
@@ -166,6 +167,16 @@ def test_a_nasty_run_goes_on_or_is_one_line(base, data, tmp_path, monkeypatch):
     write(tmp_path / "run", (run, cells))
     with suppress(NnbenchError):
         planning.resume(tmp_path / "run")
+
+
+@slow(30)
+@given(data=st.data())
+def test_a_nasty_run_beside_one_to_come_tells_of_it_or_nothing(base, data, tmp_path):
+    info, labels = store.read_info(base), ["numpy", "other"]
+    write(tmp_path / "run", data.draw(spoilt(base)))
+    found = forecast._look_up(info, tmp_path / "next", labels)
+    outlook = forecast.Forecast(info, tmp_path, labels, 3, None, found)
+    assert outlook.seconds is None or duration(outlook.seconds)
 
 
 NO_FILES = {

@@ -111,6 +111,18 @@ def test_damaged_run_tells_nothing(foresee, make_info, tmp_path):
     assert foresee(make_info()).known == {}
 
 
+def test_time_that_is_none_leaves_out_the_proof(foresee, write_run, make_cell, make_info):
+    write_run(replace(timed(make_cell(), recorded=9), started="soon"), name="old")
+    found = foresee(make_info("numpy"))
+    assert (found.seconds, found.has_proof) == (2.0, False)
+
+
+def test_damaged_cells_tell_nothing(foresee, write_run, make_cell, make_info):
+    folder = write_run(timed(make_cell(), recorded=9), name="old")
+    (folder / "cells.jsonl").write_text("{}\n")
+    assert foresee(make_info("numpy")).seconds is None
+
+
 def test_backend_that_the_budget_stopped_runs_in_few_rounds(
     foresee, write_run, make_cell, make_info
 ):
