@@ -10,7 +10,8 @@ import errno
 import os
 import re
 import shutil
-from math import ceil
+from math import ceil, prod
+from tokenize import TokenError
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 FLOAT = np.dtype("<f4")
 FOLDER = "states"
 CHUNK = 1 << 24  #: bytes that are copied at once
+#: What NumPy raises at a header, which it reads as Python does: of one that is nested too deeply, all but the first.
+UNREADABLE = (ValueError, SyntaxError, TokenError, RecursionError, MemoryError)
 EPOCH_PARTS = 3  #: that an epoch has at least
 
 
@@ -91,17 +94,23 @@ def load(run: Path, cell: CellResult, parameters: int, spool: BinaryIO) -> list[
         If the file is none of them.
     """
     where = path(run, cell)
-    if not where.exists():
+    try:
+        file = files.open_regular(where)
+    except FileNotFoundError:
         return None
-    with where.open("rb") as file:
+    except OSError as error:
+        raise ResultsError(f"cannot read {where}: {error.strerror}") from error
+    with file:
         try:
             npy.read_magic(file)
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ResultsError(f"{where} is damaged: {error}") from error
         known = {parameters, 3 * parameters}
         if is_fortran or dtype != FLOAT or len(shape) != 2 or shape[1] not in known:
             raise ResultsError(f"{where} holds no states of this network")
+        if os.fstat(file.fileno()).st_size - file.tell() != FLOAT.itemsize * prod(shape):
+            raise ResultsError(f"{where} is damaged: it is not as long as it says")
         spool.seek(0)
         spool.truncate()
         shutil.copyfileobj(file, spool, CHUNK)

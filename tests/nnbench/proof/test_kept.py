@@ -1,5 +1,6 @@
 """States that are kept beside a run."""
 
+import os
 from dataclasses import replace
 from tempfile import TemporaryFile
 
@@ -65,13 +66,45 @@ def test_states_that_were_not_kept_are_none(spool, tmp_path):
     assert open_states(tmp_path, train(spool)) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"none of ours", b"\x93NUMPY\x01\x00"])
+MAGIC = b"\x93NUMPY\x01\x00"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"none of ours", MAGIC, MAGIC + b"\x88\x13" + b"(" * 5000],
+    ids=["nothing", "another", "no header", "nested header"],
+)
 def test_damaged_file_is_named(spool, tmp_path, content):
     cell = train(spool)
     path = keep(spool, cell, tmp_path)
     path.write_bytes(content)
     with pytest.raises(ResultsError, match=r"states.*trained-0.npy is damaged"):
         open_states(tmp_path, cell)
+
+
+def test_file_is_as_long_as_it_says(spool, tmp_path):
+    cell = train(spool)
+    path = keep(spool, cell, tmp_path)
+    parameters, whole = spool.judge.network.parameter_count, path.stat().st_size
+    for size in (whole - 1, whole + 1, 1 << 40):
+        os.truncate(path, size)
+        with (
+            TemporaryFile() as file,
+            pytest.raises(ResultsError, match="is damaged: it is not as long as it says"),
+        ):
+            kept.load(tmp_path, cell.result, parameters, file)
+
+
+def test_what_is_no_file_is_not_read(spool, tmp_path):
+    cell = train(spool)
+    path = keep(spool, cell, tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ResultsError, match=r"cannot read .*: it is no regular file"):
+        open_states(tmp_path, cell)
+    long = replace(cell.result, backend="x" * 5000)
+    with TemporaryFile() as file, pytest.raises(ResultsError, match="File name too long"):
+        kept.load(tmp_path, long, 7, file)
 
 
 def test_states_of_another_network_are_refused(spool, tmp_path):
