@@ -138,7 +138,7 @@ class Terms:
         relative = (
             f"relative to {self.divisor}"
             if self.divisor
-            else "not compared, since neither run's baseline was measured in both"
+            else "not compared: that takes a baseline beside another backend in both runs"
         )
         sentences = [
             f"Other hardware, {', '.join(self.hardware)}: times are {relative}."
@@ -153,22 +153,26 @@ class Terms:
         is_relative = self.divisor and metric.scale is Scale.RATIO
         return f"× {self.divisor}" if is_relative else metric.unit
 
-    def obstacle(self, backend: str, metric: Metric) -> Outcome | None:
-        """Return what becomes of a figure that cannot be compared; None if it can."""
+    def obstacle(self, backend: str, metric: Metric) -> tuple[Outcome, str] | None:
+        """Return what becomes of a figure that cannot be compared, and why; None if it can."""
         if not self.hardware or metric.scale is not Scale.RATIO:
             return None
         if self.divisor is None:
-            return Outcome.UNMATCHED
-        return Outcome.NOT_COMPARABLE if backend == self.divisor else None
+            return Outcome.UNMATCHED, "its times have no baseline in both runs"
+        return (Outcome.NOT_COMPARABLE, "") if backend == self.divisor else None
 
 
 def terms(base: Run, new: Run) -> Terms:
-    """Find out on which terms two runs can be compared."""
+    """Find out on which terms two runs can be compared.
+
+    A backend that is alone in both has nothing to be divided by: relative to itself it never changes.
+    """
     hardware, software = base.info.environment.differences(new.info.environment)
+    is_alone = len(base.info.backends.keys() & new.info.backends.keys()) < 2
     shared = (
         name
         for name in (base.info.baseline, new.info.baseline)
-        if hardware and not _problem(base, new, name)
+        if hardware and not is_alone and not _problem(base, new, name)
     )
     return Terms(hardware, software, next(shared, None))
 
@@ -234,11 +238,9 @@ def _compare(
     detect: float | None,
 ) -> Change:
     change = partial(Change, backend=backend, gate=gate, unit=terms.unit(gate.metric))
-    if problem := _problem(base, new, backend):
+    if problem := _problem(base, new, backend) or terms.obstacle(backend, gate.metric):
         outcome, message = problem
         return change(outcome=outcome, message=message)
-    if obstacle := terms.obstacle(backend, gate.metric):
-        return change(outcome=obstacle)
     found = sample(base, new, backend, gate.metric)
     if not (found.base and found.new):
         text = f"{gate.metric.name} was not measured in both runs"

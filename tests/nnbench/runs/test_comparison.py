@@ -218,6 +218,15 @@ def test_other_hardware_needs_a_baseline_of_either_run(make_run, make_info, base
         assert set(outcomes(base, new, ACCURACY).values()) == {"passed"}
 
 
+@pytest.mark.parametrize("others", ["", "b"])
+def test_backend_without_another_in_both_runs_is_no_baseline(make_run, make_info, others):
+    environment = replace(make_info().environment, cpu="another")
+    base = make_run({"a": 1.0, **dict.fromkeys(others, 1.0)}, baseline="a")
+    new = make_run({"a": 9.0}, baseline="a", environment=environment)
+    assert outcomes(base, new)["a"] == "unmatched"
+    assert code(base, new) == ExitCode.INCOMPARABLE
+
+
 def test_baseline_that_failed_divides_nothing_and_decides(make_run, make_info, make_failed):
     environment = replace(make_info().environment, cpu="another")
     base = make_run({"numpy": 1.0, "a": 1.0})
