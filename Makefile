@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test conformance cheats example check check-static documents sanitize mutants benchmark-backends format clean
+.PHONY: install run test conformance cheats example walkthroughs check check-static documents sanitize mutants benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -31,6 +31,10 @@ example: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/example ./examples/nnbench-example
 	PYTHONPATH=build/example $(BIN)/nnbench test example
 	PYTHONPATH=build/example $(BIN)/python -m pytest -o testpaths= -o addopts= examples/nnbench-example
+
+# too slow for the tests: what the pages of docs/walkthroughs say, done as it stands there
+walkthroughs: $(INSTALLED)
+	$(BIN)/python -m tests.walkthroughs
 
 check: check-static test
 
