@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from dataclasses import replace
@@ -30,6 +31,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("nnbench", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("nnbench")
+
+
+def pytest_collection_finish() -> None:
+    """Spare thousands of tests that the collector looks through what all of them share, again and again."""
+    gc.freeze()
 
 
 def variants() -> dict[str, Backend]:
