@@ -40,10 +40,15 @@ LOOK_S = 0.25  #: between two looks at how things stand, at least
 REST = 20  #: times as long as the last look took, likewise
 
 
+def can_redraw(console: Console) -> bool:
+    """Tell whether lines can be drawn over: on a terminal that says that it is dumb they cannot."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def shown(console: Console) -> Iterator[None]:
     """Show the runs within this context on a console."""
-    observer = Live(console) if console.is_terminal else Plain(console)
+    observer = Live(console) if can_redraw(console) else Plain(console)
     catalog.manager().register(observer, name=__name__)
     try:
         yield
@@ -63,7 +68,7 @@ def steps(console: Console, *, is_live: bool) -> Iterator[Callable[[str, str], N
     with ExitStack() as stack:
         bar: Progress | None = None
         tasks: dict[str, TaskID] = {}
-        if is_live and console.is_terminal:
+        if is_live and can_redraw(console):
             text = TextColumn("{task.description}", markup=False)
             columns = SpinnerColumn(), text, TimeElapsedColumn()
             bar = stack.enter_context(Progress(*columns, console=console, transient=True))

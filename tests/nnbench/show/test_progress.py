@@ -51,8 +51,23 @@ def test_size_of_kept_states_is_said_once(make_info, make_cell, mnist, kind, cha
     assert lines == [line]
 
 
-@pytest.mark.parametrize(("is_terminal", "is_live"), [(False, True), (True, False), (True, True)])
-def test_steps_of_several_things_are_lines(is_terminal, is_live):
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch):
+    """Be on a terminal that can do what most can, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.mark.parametrize(
+    ("term", "is_terminal", "is_live"),
+    [
+        ("xterm", False, True),
+        ("xterm", True, False),
+        ("xterm", True, True),
+        ("dumb", True, True),
+    ],
+)
+def test_steps_of_several_things_are_lines(term, is_terminal, is_live, monkeypatch):
+    monkeypatch.setenv("TERM", term)
     text = io.StringIO()
     console = Console(file=text, width=60, force_terminal=is_terminal, color_system=None)
     with progress.steps(console, is_live=is_live) as tell:
@@ -62,7 +77,7 @@ def test_steps_of_several_things_are_lines(is_terminal, is_live):
     written = text.getvalue()
     for line in ("main installs [x]", "HEAD waits", "main is built"):
         assert f"nnbench: {line}\n" in written
-    assert ("0:00:00" in written) == (is_terminal and is_live)
+    assert ("0:00:00" in written) == (is_terminal and is_live and term != "dumb")
 
 
 @pytest.fixture
