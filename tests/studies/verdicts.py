@@ -76,14 +76,14 @@ def main() -> None:
         blocks = read(name)
     else:
         blocks = []
-        proofs.write(name, asked, folder=FOLDER)
+        proofs.write(name, asked, folder=FOLDER, study=FOLDER)
     with conditions.bursts() if options.load else nullcontext():
         while len(blocks) < needed:
             found = run(options, min(AT_ONCE, needed - len(blocks)))
             append(name, len(blocks), found)
             blocks += found
             print(f"{name}: {len(blocks)} of {needed} blocks", flush=True)  # noqa: T201 - a script
-    proofs.write(name, {**asked, **describe(blocks)}, folder=FOLDER)
+    proofs.write(name, {**asked, **describe(blocks)}, folder=FOLDER, study=FOLDER)
 
 
 # Measuring
@@ -283,7 +283,8 @@ def share(values: Iterable[bool]) -> float | None:
 
 def print_table() -> None:
     """Print what all that was measured amounts to, as Markdown."""
-    head = ["", "pair varies by", "equals: false alarms", "held", "10% found", "5% found"]
+    head = ["", "pair varies by", "equals: false alarms", "undecided", "held"]
+    head += ["10% found", "5% found"]
     head += ["`--detect 3%`: found", "rounds", "false alarms"]
     names = sorted(path.stem for path in (proofs.RESULTS / FOLDER).glob("*.csv"))
     rows = [row(name, describe(read(name))) for name in names]
@@ -301,6 +302,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
         f"`{backend}`, {condition}",
         f"{found['stdev'][RANKING]:.2%}",
         f"{equals['false_alarms']} of {equals['trials']} (≤ {equals['bound']:.1%})",
+        str(equals["verdicts"]["inconclusive"]),
         f"{equals['held']:.1%}",
         *(
             f"{slowed[pair]['verdicts']['slower']} of {slowed[pair]['trials']}"
