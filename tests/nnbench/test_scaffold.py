@@ -58,18 +58,26 @@ def test_the_new_backend_is_listed(env):
     assert f"\n  {NAME} " in done.stdout
 
 
-@pytest.mark.parametrize("workload", ["toy-sigmoid", "mnist"])
-def test_the_new_backend_runs(env, tmp_path, workload):
-    arguments = ("--workload", workload, "--quick", "--budget", 0.5, "--output", tmp_path / "run")
-    done = nnbench("run", "--backends", f"numpy,{NAME}", *arguments, env=env)
+@pytest.mark.parametrize("workload", ["toy-sigmoid", None])
+def test_the_new_backend_runs_as_in_the_recipe(plugin, env, tmp_path, workload):
+    recipe = (plugin / ".github/workflows/ci.yml").read_text("utf-8")
+    [own] = re.findall(r"^  WORKLOAD: (.+)$", recipe, re.MULTILINE)
+    [line] = re.findall(r"- run: nnbench (.+)$", recipe, re.MULTILINE)
+    words = shlex.split(line.replace("$WORKLOAD", workload or own))
+    done = nnbench(*words, "--budget", 0.5, "--output", tmp_path / "run", env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f" {NAME} ") >= 2  # in the accuracy and the timing table
+
+
+def test_the_recipe_fails_where_its_workload_does_not_fit(plugin):
+    [line] = re.findall(r"nnbench run .+", contents(plugin)[".github/workflows/ci.yml"])
+    assert "--require-all" in line.split()
 
 
 def test_no_field_of_the_template_is_left(plugin):
     found = set(re.findall(r"\$(\{\{.*?\}\}|\w+|.)", "".join(contents(plugin).values())))
     assert found == {
-        *("{{ matrix.python }}", "NNBENCH", "GITHUB_BASE_REF", "GITHUB_STEP_SUMMARY"),
+        *("{{ matrix.python }}", "NNBENCH", "WORKLOAD", "GITHUB_BASE_REF", "GITHUB_STEP_SUMMARY"),
         *("code", "?", " "),  # of a shell, whose prompt is the last one
     }
 
