@@ -125,9 +125,8 @@ class Outlook(NamedTuple):
     rounds: int  #: that are made
     round_s: float  #: the last of them took
     fits: int  #: in all
-    stdev: (
-        float | None
-    )  #: of the logarithm of a pair's ratio, for the backend whose varies most; of four pairs on
+    #: of the logarithm of a pair's ratio, for the backend whose varies most; of four pairs on
+    stdev: float | None
 
 
 class Pace:

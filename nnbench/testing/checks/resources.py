@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from nnbench.testing.problems import Problem
 
 LARGER = "mnist"  #: a workload whose arrays are large enough to be seen in the process's memory
-LARGER_INPUTS, LARGER_HIDDEN, LARGER_BATCHES = (
-    784,
-    50,
-    10,
-)  #: of what is drawn where it is not supported
+#: Of what is drawn where it is not supported.
+LARGER_INPUTS, LARGER_HIDDEN, LARGER_BATCHES = 784, 50, 10
 SETTLING_EPOCHS, HALF_EPOCHS = 6, 7  #: until memory is settled, and twice after that: 20
 GROWTH_BYTES = 4 << 20  #: in half of the time; a leak of a batch in each step is more
 EPOCH_S = 0.1  #: that an epoch of these checks should take
