@@ -2,6 +2,10 @@
 
 What there is to list and to observe stands in :mod:`nnbench.contract.hooks`, and there alone. A process
 that must run no plugin's code relies on a :class:`Listing` instead, which another one has made.
+
+Of a plugin with a fault as little as can be is left out: the one thing that it lists, if that has a field that is not as its type
+says; else all that its hook lists; else the plugin. So a backend can be used whose neighbour is faulty. There is one
+warning, which says what is at fault and what it must be; the same is said to who asks for what is left out.
 """
 
 from __future__ import annotations
@@ -11,13 +15,14 @@ import os
 import re
 import shlex
 import warnings
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from typing import (
     TYPE_CHECKING,
     Any,
-    Literal,
     NamedTuple,
     NoReturn,
     Protocol,
@@ -29,8 +34,9 @@ from typing import (
 import pluggy
 
 from nnbench import contract, distributions
-from nnbench.contract import hooks
-from nnbench.contract.backend import Backend, Option, Precision
+from nnbench.contract import faults, hooks
+from nnbench.contract.backend import Backend, Device, Option, Precision
+from nnbench.contract.bounds import Distribution, Line, Name, Parameter, Text, Variable
 from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
 from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
@@ -39,16 +45,20 @@ from nnbench.data.workloads import Workload
 from nnbench.records import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from importlib.metadata import EntryPoint
+    from collections.abc import Callable, Iterator
 
     from nnbench.contract.executor import Executor
+    from nnbench.distributions import Entry
 
 #: Environment variable: names of the plugins to load, or after ``no:`` of those not to load, with commas.
 LIMIT = "NNBENCH_PLUGINS"
 NOT = "no:"
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
 ALL = "all"  #: what users type for every backend
+LONGEST_NAME = 100  #: characters: it stands in tables, and in the names of files
+MOST_LISTED = 1000  #: things by one hook
+MOST_TOLD = 20  #: faulty ones among them, one by one
+LONGEST = 1000  #: characters of what a plugin raises, or gives as a reason
 RESERVED = {"backends": ALL, "executors": LOCAL}  #: names that stand for something else
 #: What no name may hold, since users type more than a name there; nor may one be empty, or start as an option does.
 MARKS = {
@@ -75,21 +85,21 @@ NamedT = TypeVar("NamedT", bound=Named)
 class Item:
     """A dataset or an executor."""
 
-    name: str
-    summary: str
+    name: Name
+    summary: Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendItem(Item):
     """A backend."""
 
-    device: Literal["cpu", "cuda"]  #: where it trains
-    unavailable: str | None  #: why it can't run here
-    options: dict[str, Option]
-    package: str = ""  #: that its code stands in
-    requires: tuple[str, ...] = ()
-    libraries: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()
+    device: Device  #: where it trains
+    unavailable: Line | None  #: why it can't run here
+    options: dict[Parameter, Option]
+    package: Line = ""  #: that its code stands in
+    requires: tuple[Distribution, ...] = ()
+    libraries: tuple[Distribution, ...] = ()
+    environment: tuple[Variable, ...] = ()
     precision: Precision = "float32"
     skips_zeros: bool = False
     deterministic: bool = True
@@ -122,17 +132,17 @@ def _elsewhere(*_: object) -> NoReturn:
 class Plugin:
     """An entry point of the group ``nnbench``, loaded or not."""
 
-    name: str
-    distribution: str | None
-    version: str | None
-    module: str
-    left_out: str | None = None  #: why it was not loaded, or what of it
-    brings: dict[str, list[str]] = field(default_factory=dict)  #: names by kind, and its events
+    name: Line
+    distribution: Line | None
+    version: Line | None
+    module: Line
+    left_out: Text | None = None  #: why it was not loaded, or what of it
+    brings: dict[Name, list[Name]] = field(default_factory=dict)  #: names by kind, and its events
 
     @property
     def origin(self) -> str:
         """Its distribution and version."""
-        return f"{self.distribution} {self.version}" if self.distribution else "unknown"
+        return " ".join(filter(None, [self.distribution, self.version])) or "unknown"
 
     @property
     def identity(self) -> str:
@@ -166,29 +176,49 @@ def installed(executors: Iterable[Executor]) -> Listing:
     def items(known: Iterable[Dataset | Executor]) -> list[Item]:
         return [Item(name=each.name, summary=each.summary) for each in known]
 
+    able: list[BackendItem] = []
+    found = [*plugins()]
+    for backend in backends().values():
+        try:
+            able.append(_item(backend))
+        except PluginError as error:
+            plugin = _bringer(found, "backends", backend.name)
+            if plugin is None:
+                raise
+            problem = _problem("backends", backend.name, plugin, str(error))
+            warnings.warn(problem.text, PluginWarning, stacklevel=2)
+            found[found.index(plugin)] = without(plugin, [problem])
     return Listing(
-        backends=[
-            BackendItem(
-                name=backend.name,
-                summary=backend.summary,
-                device=backend.device,
-                unavailable=why_unavailable(backend),
-                options=dict(backend.options),
-                package=backend.package,
-                requires=backend.requires,
-                libraries=backend.libraries,
-                environment=backend.environment,
-                precision=backend.precision,
-                skips_zeros=backend.skips_zeros,
-                deterministic=backend.deterministic,
-                compiles=backend.compiles,
-            )
-            for backend in backends().values()
-        ],
+        backends=able,
         workloads=list(workloads().values()),
         datasets=items(datasets().values()),
-        plugins=plugins(),
+        plugins=found,
         executors=items(executors),
+    )
+
+
+def _item(backend: Backend) -> BackendItem:
+    """Return the record of a backend.
+
+    Raises
+    ------
+    PluginError
+        If what it says of its being available is no answer.
+    """
+    return BackendItem(
+        name=backend.name,
+        summary=backend.summary,
+        device=backend.device,
+        unavailable=_ask_availability(backend),
+        options=dict(backend.options),
+        package=backend.package,
+        requires=tuple(backend.requires),
+        libraries=tuple(backend.libraries),
+        environment=tuple(backend.environment),
+        precision=backend.precision,
+        skips_zeros=backend.skips_zeros,
+        deterministic=backend.deterministic,
+        compiles=backend.compiles,
     )
 
 
@@ -260,7 +290,11 @@ def datasets() -> dict[str, Dataset]:
 
 def owner(kind: str, name: str) -> Plugin | None:
     """Return the plugin that brings something; None if it ships, or nobody does."""
-    return next((each for each in plugins() if name in each.brings.get(kind, ())), None)
+    return _bringer(plugins(), kind, name)
+
+
+def _bringer(known: Iterable[Plugin], kind: str, name: str) -> Plugin | None:
+    return next((each for each in known if name in each.brings.get(kind, ())), None)
 
 
 def limit_to(plugin: Plugin) -> str:
@@ -270,6 +304,11 @@ def limit_to(plugin: Plugin) -> str:
     """
     twins = [each for each in plugins() if each.name == plugin.name]
     return plugin.identity if len(twins) > 1 else plugin.name
+
+
+def sound(known: Iterable[Plugin]) -> list[str]:
+    """Return the plugins that can be loaded, as :data:`LIMIT` may name them."""
+    return [plugin.identity for plugin in known if plugin.brings or not plugin.left_out]
 
 
 def executors() -> list[str]:
@@ -295,18 +334,21 @@ def executor(name: str) -> Executor:
         return listed(Executor)[name]  # type: ignore[type-abstract]  # as above
     [plugin] = (each for each in plugins() if name in each.brings.get("executors", ()))
     loader = _manager()  # not the one whose observers are called
-    for entry_point in distributions.plugins():
-        if (record := describe(entry_point)).identity == plugin.identity:
-            _load_plugin(loader, entry_point, record)
+    for entry in distributions.plugins():
+        if (record := describe(entry)).identity == plugin.identity:
+            plugin = _load_plugin(loader, entry, record)
     found = [
         item
         for implementation in loader.hook.nnbench_executors.get_hookimpls()
-        for item in _items(implementation, Executor)  # type: ignore[type-abstract]  # as above
-        if getattr(item, "name", None) == name
+        for item in _items(implementation, Executor)
+        if why_faulty("executors", item) is None and getattr(item, "name", None) == name
     ]
     if not found:
-        raise PluginError(f"plugin {plugin.name!r} has no executor {name!r} any more")
-    return found[0]
+        reason = plugin.left_out or "it lists none of that name any more"
+        raise PluginError(f"executor {name!r} of plugin {plugin.name!r} is not there: {reason}")
+    [wanted, *_] = found
+    assert isinstance(wanted, Executor)  # noqa: S101 - nothing is wrong with it
+    return wanted
 
 
 def listed(kind: type[NamedT]) -> dict[str, NamedT]:
@@ -321,6 +363,8 @@ class Problem(NamedTuple):
     """Why something is left out that a plugin lists."""
 
     owner: str  #: the plugin
+    kind: str
+    name: object  #: None of all that its hook lists
     text: str  #: a warning
     remark: str  #: where the plugin is named already
 
@@ -336,29 +380,54 @@ def _sort(kind: type[NamedT]) -> tuple[dict[str, tuple[NamedT, str]], list[Probl
         try:
             items = _items(implementation, kind)
         except PluginError as error:
-            text = f"plugin {owner!r} is left out: {error}"
-            problems.append(Problem(owner, text, f"{plural}: {error}"))
+            what = f"{plural} of plugin {owner!r} of {records[owner].origin}"
+            text = f"{what} are left out: {error}"
+            problems.append(Problem(owner, plural, None, text, f"{plural}: {error}"))
             continue
+        faulty = []
         for item in items:
-            name = getattr(item, "name", None)  # a class may declare it and have none
-            if reason := why_unselectable(plural, name):
-                problems.append(_problem(plural, name, records[owner], reason))
+            if reason := why_faulty(plural, item):
+                faulty.append(_problem(plural, _name_of(item), records[owner], reason))
             elif item.name in owned:
                 first = records.get(owned[item.name][1])
-                problems.append(clash(plural, item.name, records[owner], first))
+                faulty.append(clash(plural, item.name, records[owner], first))
             else:
                 owned[item.name] = item, owner
+        if (more := len(faulty) - MOST_TOLD) > 0:
+            text = f"{more:,} more {plural} of plugin {owner!r} are left out"
+            faulty[MOST_TOLD:] = [Problem(owner, plural, None, text, f"{more:,} more {plural}")]
+        problems += faulty
     return owned, problems
+
+
+def why_faulty(kind: str, item: object) -> str | None:
+    """Return what is wrong with something that a plugin lists: with a field of it, or its name; or None."""
+    expected = kinds()[kind]
+    try:
+        if not isinstance(item, expected):
+            return f"it is {faults.show(item)}, and must be {faults.words(expected)}"
+        return faults.of(item, expected) or why_unselectable(kind, item.name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a property of a plugin raises
+        return f"a field cannot be read: {shorten(error)}"
+
+
+def _name_of(item: object) -> object:
+    try:
+        return getattr(item, "name", None)
+    except (Exception, SystemExit):  # noqa: BLE001 - as above
+        return None
 
 
 def why_unselectable(kind: str, name: object) -> str | None:
     """Return why users could never select something by a name, or None."""
     if not isinstance(name, str) or not name:
         return "it has no name"
+    if len(name) > LONGEST_NAME:
+        return f"a name has at most {LONGEST_NAME} characters"
     if name == RESERVED.get(kind):
         return "this name stands for something else"
     if name.startswith("-") or not name.isprintable() or name != name.strip():
-        return "a name has no blanks around it, no line breaks, and no - at its start"
+        return "a name has no blanks around it, no control characters, and no - at its start"
     if (marks := MARKS.get(kind)) and (found := marks.search(name)):
         return f"{found[0]!r} cannot be in its name: nobody could select it"
     return None
@@ -376,9 +445,27 @@ def clash(kind: str, name: str, plugin: Plugin, first: Plugin | None) -> Problem
 
 
 def _problem(kind: str, name: object, plugin: Plugin, reason: str) -> Problem:
-    what = f"{kind.removesuffix('s')} {name!r}"
+    what = _what(kind, name)
     text = f"{what} of plugin {plugin.name!r} of {plugin.origin} is left out: {reason}"
-    return Problem(plugin.name, text, f"{what}: {reason}")
+    return Problem(plugin.name, kind, name, text, f"{what}: {reason}")
+
+
+def _what(kind: str, name: object) -> str:
+    return f"{kind.removesuffix('s')} {faults.show(name)}"
+
+
+def without(plugin: Plugin, problems: Iterable[Problem]) -> Plugin:
+    """Return the record of a plugin without what is left out of all that it brings."""
+    brings, remarks = {**plugin.brings}, [plugin.left_out]
+    for problem in problems:
+        names = brings.get(problem.kind, [])
+        brings[problem.kind] = [name for name in names if name != problem.name]
+        remarks.append(problem.remark)
+    return replace(
+        plugin,
+        left_out="; ".join(filter(None, remarks)) or None,
+        brings={kind: names for kind, names in brings.items() if names},
+    )
 
 
 def _taken(first: Plugin) -> str:
@@ -386,19 +473,54 @@ def _taken(first: Plugin) -> str:
     return f"{first.origin} has one of this name; {how}"
 
 
-def find(kind: str, name: str, known: Mapping[str, T]) -> T:
+def find(kind: str, name: str, known: Mapping[str, T], among: Iterable[Plugin] | None = None) -> T:
     """Return what a name stands for that a user typed.
+
+    Parameters
+    ----------
+    kind
+        What it is called; its first word is that of what plugins list.
+    name, known
+        The name, and all that there are.
+    among
+        The plugins that bring these; None are those of here.
 
     Raises
     ------
     NnbenchError
-        If it is unknown; the message suggests the nearest one.
+        If it is unknown; the message says which plugin that may bring it is left out, and why, or suggests the
+        nearest name.
     """
     if name in known:
         return known[name]
+    start, plural = f"no {kind} named {name!r}", f"{kind.partition(' ')[0]}s"
+    if among is None:
+        among = plugins() if plural in kinds() else ()
+    thing = f"{_what(plural, name)}: "
+    broken = [plugin for plugin in among if plugin.left_out]
+    if named := [p for p in broken if name in p.spellings or thing in (p.left_out or "")]:
+        raise NnbenchError(f"{start}: {_told(named)}")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise NnbenchError(f"no {kind} named {name!r}; {hint}known: {', '.join(sorted(known))}")
+    text = f"{start}; {hint}known: {', '.join(sorted(known))}"
+    if not near and (may := suspects(plural, broken)):
+        text = f"{text}; it may be brought by what could not be loaded: {_told(may)}"
+    raise NnbenchError(text)
+
+
+def _told(broken: Iterable[Plugin]) -> str:
+    return "; ".join(f"plugin {p.name!r} of {p.origin} is left out: {p.left_out}" for p in broken)
+
+
+def suspects(kind: str, known: Iterable[Plugin]) -> list[Plugin]:
+    """Return the plugins that bring nothing of a kind, and are left out for a fault: nobody knows what they would bring."""
+    return [
+        plugin
+        for plugin in known
+        if plugin.left_out
+        and not plugin.left_out.startswith(LIMIT)  # which is how it was wanted
+        and not plugin.brings.get(kind)
+    ]
 
 
 def why_unavailable(backend: Backend) -> str | None:
@@ -407,35 +529,57 @@ def why_unavailable(backend: Backend) -> str | None:
     If it requires what is not installed, the reason has the command that installs it.
     """
     try:
+        return _ask_availability(backend)
+    except PluginError as error:
+        return str(error)
+
+
+def _ask_availability(backend: Backend) -> str | None:
+    """Return why a backend can't run here, or None.
+
+    What its check raises is a reason: it may be the driver that has failed, and not the plugin.
+
+    Raises
+    ------
+    PluginError
+        If what the check returns is no reason, nor None.
+    """
+    try:
         missing = [name for name in backend.requires if not distributions.is_installed(name)]
-        reason = None if missing else backend.unavailable()
+        reason: object = None if missing else backend.unavailable()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        missing, reason = [], shorten(error)
+        return shorten(error)
     if missing:
         origins = {plugin.name: plugin.distribution for plugin in _load()[1] if not plugin.left_out}
         _, owner = _sort(Backend)[0].get(backend.name, (backend, ""))
         command = distributions.how_to_install(missing, origins.get(owner))
         reason = f"{missing[0]} is not installed: {command}"
-    return " ".join(reason.split()) if reason else None
+    if not (reason is None or isinstance(reason, str)):
+        must = "must return why not, as a text, or None"
+        raise PluginError(f"unavailable() returned {faults.show(reason)}, and {must}")
+    return in_a_line(reason or "") or None
 
 
-def _items(implementation: pluggy.HookImpl, kind: type[NamedT]) -> list[NamedT]:
-    """Call a hook that lists; whatever is wrong with it is a PluginError."""
+def _items(implementation: pluggy.HookImpl, kind: type) -> list[Any]:
+    """Call a hook that lists, and return as many things as it lists, whatever they are.
+
+    Raises
+    ------
+    PluginError
+        If it raises anything, or returns no list, or one that is too long.
+    """
+    expected = f"must return a list of {kind.__name__}"
     try:
-        return _checked(implementation.function(), kind)
+        returned: Any = implementation.function()
+        is_list = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Mapping)
+        items: list[Any] = list(islice(returned, MOST_LISTED + 1)) if is_list else []
     except (Exception, SystemExit) as error:
         raise PluginError(shorten(error)) from error
-
-
-def _checked(items: Any, kind: type[NamedT]) -> list[NamedT]:
-    try:
-        checked = list(items)
-    except TypeError:
-        raise TypeError(f"the hook must return a list of {kind.__name__}, not {items!r}") from None
-    for item in checked:
-        if not isinstance(item, kind):
-            raise TypeError(f"{item!r} is no {kind.__name__}")
-    return checked
+    if not is_list:
+        raise PluginError(f"the hook returned {faults.show(returned)}, and {expected}")
+    if len(items) > MOST_LISTED:
+        raise PluginError(f"the hook {expected}, and of at most {MOST_LISTED:,}")
+    return items
 
 
 # Plugins
@@ -524,18 +668,17 @@ def _load() -> tuple[pluggy.PluginManager, list[Plugin]]:
     return loader, [_load_plugin(loader, *each) for each in sift()]
 
 
-def describe(entry_point: EntryPoint) -> Plugin:
+def describe(entry: Entry) -> Plugin:
     """Return the record of a plugin that is not loaded."""
-    origin = entry_point.dist
     return Plugin(
-        name=entry_point.name,
-        distribution=origin.name if origin else None,
-        version=origin.version if origin else None,
-        module=entry_point.value,
+        name=entry.name,
+        distribution=entry.distribution,
+        version=entry.version,
+        module=entry.module,
     )
 
 
-def sift() -> list[tuple[EntryPoint, Plugin]]:
+def sift() -> list[tuple[Entry, Plugin]]:
     """Return every plugin that is installed, with its record, which says if it is not to be loaded.
 
     The environment may say so. Of two with one name only the first is loaded; the other is warned of.
@@ -545,7 +688,7 @@ def sift() -> list[tuple[EntryPoint, Plugin]]:
     PluginError
         If the environment names one that is not installed.
     """
-    every = [(entry_point, describe(entry_point)) for entry_point in distributions.plugins()]
+    every = [(entry, describe(entry)) for entry in distributions.plugins()]
     asked = list(filter(None, map(str.strip, os.environ.get(LIMIT, "").split(","))))
     refused = {text.removeprefix(NOT) for text in asked if text.startswith(NOT)}
     named = {text for text in asked if not text.startswith(NOT)}
@@ -557,46 +700,65 @@ def sift() -> list[tuple[EntryPoint, Plugin]]:
             raise PluginError(f"{LIMIT}: {error}") from error
     first: dict[str, Plugin] = {}
 
-    def judged(plugin: Plugin) -> Plugin:
+    def judged(entry: Entry, plugin: Plugin) -> Plugin:
         if plugin.spellings & refused:
             return replace(plugin, left_out=f"{LIMIT} leaves it out")
         if named and not plugin.spellings & named:
             return replace(plugin, left_out=f"{LIMIT} does not name it")
-        if reason := why_unselectable("plugins", plugin.name):
-            return _leave_out(plugin, reason)
+        if reason := entry.fault or why_unselectable("plugins", plugin.name):
+            return leave_out(plugin, reason)
         if plugin.name in first:
-            return _leave_out(plugin, _taken(first[plugin.name]))
+            return leave_out(plugin, _taken(first[plugin.name]))
         first[plugin.name] = plugin
         return plugin
 
-    return [(entry_point, judged(plugin)) for entry_point, plugin in every]
+    return [(entry, judged(entry, plugin)) for entry, plugin in every]
 
 
-def _leave_out(plugin: Plugin, reason: str) -> Plugin:
+def leave_out(plugin: Plugin, reason: str) -> Plugin:
     """Warn of a plugin that is not loaded."""
     text = f"plugin {plugin.name!r} of {plugin.origin} is left out: {reason}"
     warnings.warn(text, PluginWarning, stacklevel=3)
     return replace(plugin, left_out=reason)
 
 
-def _load_plugin(loader: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin) -> Plugin:
-    """Register one plugin; one that cannot be imported, or forgets a marker, is left out with a warning."""
+def _load_plugin(loader: pluggy.PluginManager, entry: Entry, plugin: Plugin) -> Plugin:
+    """Register one plugin; one that cannot be imported, or whose hooks are none, is left out with a warning."""
     if plugin.left_out:
         return plugin
     try:
-        module = entry_point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        return _leave_out(plugin, shorten(error))
-    if other := loader.get_name(module):
-        return _leave_out(plugin, f"it is what plugin {other!r} is")
-    if unmarked := _unmarked(loader, module):
-        return _leave_out(plugin, f"{', '.join(unmarked)} has no @hookimpl, so nobody calls it")
-    try:
+        module = entry.load()
+        if other := loader.get_name(module):
+            return leave_out(plugin, f"it is what plugin {other!r} is")
+        if unmarked := _unmarked(loader, module):
+            return leave_out(plugin, f"{', '.join(unmarked)} has no @hookimpl, so nobody calls it")
         loader.register(module, name=plugin.name)
-        loader.check_pending()  # a misspelt hook is an error, not a no-op
-    except (ValueError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"plugin {plugin.name!r} of {plugin.origin}: {error}") from error
+        loader.check_pending()  # a misspelt hook would be called by nobody
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        if loader.has_plugin(plugin.name):
+            loader.unregister(name=plugin.name)
+        return leave_out(plugin, _why_not_loaded(error, plugin))
     return plugin
+
+
+def _why_not_loaded(error: BaseException, plugin: Plugin) -> str:
+    match error:
+        case pluggy.PluginValidationError():  # whose text says it all
+            return in_a_line(str(error))
+        case ModuleNotFoundError(name=str(module)):
+            return f"{shorten(error)}: {_how_to_bring(module, plugin)}"
+        case _:
+            return shorten(error)
+
+
+def _how_to_bring(module: str, plugin: Plugin) -> str:
+    """Return what to do about a module that a plugin imports, and that is not there."""
+    distribution = plugin.distribution or plugin.name
+    if module.partition(".")[0] == re.split(r"[.:]", plugin.module)[0]:
+        return shlex.join(["pip", "install", "--force-reinstall", distribution])
+    if missing := distributions.missing(distribution):
+        return distributions.how_to_install(missing, None)
+    return "install what has it, and let the plugin require that"
 
 
 def _unmarked(loader: pluggy.PluginManager, module: object) -> list[str]:
@@ -612,4 +774,14 @@ def _unmarked(loader: pluggy.PluginManager, module: object) -> list[str]:
 
 def shorten(error: BaseException) -> str:
     """Write an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it may be a plugin's, too
+        text = ""
+    return in_a_line(": ".join(filter(None, [type(error).__name__, text])))
+
+
+def in_a_line(text: str) -> str:
+    """Write a text that a plugin has made in one line, of bearable length."""
+    line = " ".join(text[: 2 * LONGEST].split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

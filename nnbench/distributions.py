@@ -1,4 +1,8 @@
-"""Distributions, as pip installs them: what is there, what is missing, and what is in the way."""
+"""Distributions, as pip installs them: what is there, what is missing, and what is in the way.
+
+What pip has left half done, or somebody has written by hand, may be anything: a distribution whose metadata cannot be
+read is as one that is not there, and what it says of plugins has its fault beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,80 @@ import json
 import re
 import shlex
 import warnings
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from contextlib import suppress
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from importlib.metadata import distributions as all_found
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import nnbench
-from nnbench.contract import DISTRIBUTION, FORMER, NAME
+from nnbench.contract import DISTRIBUTION, FORMER, NAME, faults
+from nnbench.contract import bounds as types
 from nnbench.contract.errors import PluginError, PluginWarning, install_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from importlib.metadata import Distribution, EntryPoint
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.metadata import Distribution
 
 SUITE = ("pytest", "pytest-benchmark")  #: what the conformance suite is built on
 EXTRA = re.compile(r"(?P<name>[\w.-]+).*;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)")
+ALWAYS = re.compile(r"(?P<name>[\w.-]+)[^;]*")  #: a requirement without a condition
+LEFT_OVER = "~"  #: how pip renames what it is about to remove
+
+
+class Entry(NamedTuple):
+    """How a distribution announces a plugin: a line in its entry points."""
+
+    name: str
+    module: str
+    distribution: str  #: its name, or where its metadata lie if they do not say it
+    version: str | None
+    fault: str | None  #: why nothing can be loaded by it
+
+    def load(self) -> object:
+        """Import what the line names."""
+        return EntryPoint(self.name, self.module, NAME).load()
 
 
 def get(name: str) -> Distribution | None:
-    """Return an installed distribution, or None."""
+    """Return an installed distribution, or None; without its name and version it is none."""
     try:
-        return distribution(name)
-    except PackageNotFoundError:
+        found = distribution(name)
+    except (PackageNotFoundError, ValueError):  # an empty name is an error of its own
         return None
+    return None if _identity(found).fault else found
+
+
+class _Identity(NamedTuple):
+    """What a distribution is, by its metadata."""
+
+    name: str
+    version: str | None
+    fault: str | None
+
+
+def _identity(found: Distribution) -> _Identity:
+    where = _folder(found) or "an unknown place"
+    if where.startswith(LEFT_OVER):
+        return _Identity(where, None, "an interrupted pip has left that: delete the folder")
+    name: Any = None
+    version: Any = None
+    with suppress(Exception):  # of what is no metadata
+        metadata = found.metadata
+        name, version = metadata["Name"], metadata["Version"]
+    fault = faults.find(name, types.Distribution, "the name in its metadata")
+    fault = fault or faults.find(version, types.Version, "the version in its metadata")
+    if fault:
+        return _Identity(where, None, f"{fault}: install it again")
+    return _Identity(name, version, None)
+
+
+def _folder(found: Distribution) -> str:
+    """Return how the folder, or file, of the metadata is called, which importlib keeps to itself."""
+    return Path(str(getattr(found, "_path", ""))).name
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
@@ -63,17 +116,68 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def plugins() -> list[EntryPoint]:
+def missing(name: str) -> list[str]:
+    """Return the distributions that one requires in any case, and that are not installed."""
+    own = get(name)
+    needed = [
+        match["name"] for text in (own and own.requires) or () if (match := ALWAYS.fullmatch(text))
+    ]
+    return [each for each in needed if not is_installed(each)]
+
+
+def plugins() -> list[Entry]:
     """Return the entry points of plugins: nnbench's own first, the others by their distributions.
 
     Its own are there once, if it is installed under both names.
     """
-    every = [(each.dist.name if each.dist else "", each) for each in entry_points(group=NAME)]
-    names = {name for name, _ in every}
-    own = DISTRIBUTION if DISTRIBUTION in names else FORMER
-    kept = [pair for pair in every if pair[0] != FORMER or own == FORMER]
-    kept.sort(key=lambda pair: (pair[0] != own, normalize(pair[0]), pair[1].name))
-    return [each for _, each in kept]
+    every = [entry for found in _distinct() for entry in _entries(found)]
+    own = DISTRIBUTION if DISTRIBUTION in {each.distribution for each in every} else FORMER
+    kept = [each for each in every if each.distribution != FORMER or own == FORMER]
+    return sorted(
+        kept, key=lambda each: (each.distribution != own, normalize(each.distribution), each.name)
+    )
+
+
+def _distinct() -> Iterator[Distribution]:
+    """Yield what is installed, of each name the one that Python finds first."""
+    seen = set()
+    for found in all_found():
+        name = normalize(Path(_folder(found)).stem.partition("-")[0])
+        if not name or name not in seen:
+            seen.add(name)
+            yield found
+
+
+def _entries(found: Distribution) -> Iterator[Entry]:
+    """Yield what a distribution says of plugins. Whatever else it says is not ours to judge."""
+    lines = list(_lines(found))
+    if not lines:
+        return  # most have none, and to read their metadata takes long
+    identity = _identity(found)
+    parted = [(line, *map(str.strip, line.partition("="))) for line in lines]
+    if identity.fault:
+        yield Entry(", ".join(name for _, name, _, _ in parted), "", *identity)
+        return
+    for line, name, _, module in parted:
+        is_right = EntryPoint.pattern.match(module)
+        wrong = f"its line in entry_points.txt is {faults.show(line)}, and must be name = module"
+        yield Entry(name, module, identity.name, identity.version, None if is_right else wrong)
+
+
+def _lines(found: Distribution) -> Iterator[str]:
+    """Yield the lines of the group in which plugins are announced."""
+    try:
+        text = found.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError as error:
+        text = error.object.decode(errors="replace")
+    except Exception:  # noqa: BLE001 - of whoever finds distributions
+        return
+    section = ""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("[") and line.endswith("]"):
+            section = line.strip("[]")
+        elif section == NAME and not line.startswith("#"):
+            yield line
 
 
 def own_requirement() -> list[str]:
@@ -122,7 +226,7 @@ def check() -> None:
     """
     other, text = get(FORMER), ""
     if other:
-        if not any(each.group == NAME for each in other.entry_points):
+        if not any(_lines(other)):
             text = f"the distribution {FORMER} {other.version} is another project's"
         elif get(DISTRIBUTION):
             text = f"{FORMER} {other.version}, the former name of {DISTRIBUTION}, is installed too"

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
+from nnbench.contract import faults
+from nnbench.contract.bounds import Line, Quantity, Whole
 from nnbench.contract.errors import NnbenchError
 from nnbench.records import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nnbench.catalog import Plugin
     from nnbench.contract.backend import Backend, Option, OptionValue
 
 ALL = catalog.ALL
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+BOUNDED: dict[type, Any] = {bool: bool, int: Whole, float: Quantity, str: Line}
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -63,11 +67,12 @@ def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> l
     NnbenchError
         If a backend or a parameter is unknown, or a value does not fit its parameter.
     """
+    among = None if known is None else ()  # nobody knows what brings others
     known = catalog.backends() if known is None else known
     selections: dict[str, Selection] = {}
     for text in texts:
         for item in OUTSIDE_BRACKETS.split(text):
-            for selection in _parse_item(item.strip(), known):
+            for selection in _parse_item(item.strip(), known, among):
                 if selection.named or selection.label not in selections:
                     selections[selection.label] = selection
     return list(selections.values())
@@ -79,13 +84,15 @@ def names(texts: Iterable[str]) -> set[str]:
     return {item.partition("[")[0] for item in items}
 
 
-def _parse_item(item: str, known: Mapping[str, Backend]) -> list[Selection]:
+def _parse_item(
+    item: str, known: Mapping[str, Backend], among: Iterable[Plugin] | None
+) -> list[Selection]:
     if item == ALL:
         return [Selection(backend, {}, named=False) for backend in known.values()]
     match = PATTERN.fullmatch(item)
     if not match:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
-    backend = catalog.find("backend", match["name"], known)
+    backend = catalog.find("backend", match["name"], known, among)
     pairs = [_parse_option(backend, text) for text in (match["options"] or "").split(",") if text]
     options = dict(sorted(pairs))
     if len(options) < len(pairs):
@@ -116,6 +123,8 @@ def _convert(where: str, option: Option, text: str) -> OptionValue:
     except (KeyError, ValueError):
         expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
         raise NnbenchError(f"{where}: expected {expected}") from None
+    if faults.find(value, BOUNDED[kind], where):
+        raise NnbenchError(f"{where}: expected {faults.words(BOUNDED[kind])}")
     if option.choices and value not in option.choices:
         choices = ", ".join(map(spell, option.choices))
         raise NnbenchError(f"{where}: expected one of {choices}")

@@ -20,7 +20,7 @@ PROSE = {"title", "description"}
 #: What a value may be at most is checked by who reads it, and misread by nobody.
 BOUNDS = {
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    *("minLength", "maxLength", "minItems", "maxItems", "propertyNames"),
+    *("minLength", "maxLength", "pattern", "minItems", "maxItems", "propertyNames"),
 }
 
 

@@ -8,26 +8,38 @@ size, D the inputs, K the outputs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsFloat, TypeVar
 
+from nnbench.contract.bounds import (
+    Distribution,
+    Line,
+    Name,
+    ObjectPath,
+    Parameter,
+    Quantity,
+    Variable,
+    Whole,
+)
 from nnbench.contract.errors import BackendUnavailableError
-from nnbench.contract.spec import minibatches
+from nnbench.contract.spec import NetworkSpec, minibatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Examples, Layer, NetworkSpec, OptimizerState
+    from nnbench.contract.spec import Examples, Layer, OptimizerState
 
 DataT = TypeVar("DataT")  # a whole split, where and how the backend wants it
 BatchT = TypeVar("BatchT")  # one batch of it
 
-OptionValue = bool | int | float | str
+OptionValue = bool | Whole | Quantity | Line
+Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "tf32", "bf16", "float16"]
 
 
@@ -39,13 +51,15 @@ class Option:
     """
 
     default: OptionValue
-    help: str
+    help: Line
     choices: tuple[OptionValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """What the catalog knows of a backend before it imports anything heavy.
+
+    A backend of which a field is not as its type says is left out, with a warning.
 
     Parameters
     ----------
@@ -90,18 +104,18 @@ class Backend:
         Whether each network takes it seconds; tests are content with a few.
     """
 
-    name: str
-    summary: str
-    create: str | Callable[..., Model[Any, Any]]
-    requires: tuple[str, ...] = ()
+    name: Name
+    summary: Line
+    create: ObjectPath | Callable[..., Model[Any, Any]]
+    requires: tuple[Distribution, ...] = ()
     unavailable: Callable[[], str | None] = lambda: None
     supports: Callable[[NetworkSpec, int], str | None] = lambda _spec, _batch_size: None
     other_optimizer: Callable[[NetworkSpec], str | None] = lambda _spec: None
-    options: Mapping[str, Option] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()
+    options: Mapping[Parameter, Option] = field(default_factory=dict)
+    libraries: tuple[Distribution, ...] = ()
+    environment: tuple[Variable, ...] = ()
     record: Callable[[Model[Any, Any]], Mapping[str, str]] = lambda _network: {}
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     precision: Precision = "float32"
     skips_zeros: bool = False
     deterministic: bool = True

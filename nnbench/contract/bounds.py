@@ -17,6 +17,8 @@ Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 Number = Annotated[int, Meta(ge=0, le=LARGEST)]  #: of what may be nothing, or is counted from 0
 Bytes = Annotated[int, Meta(ge=0, le=1 << 60)]
 Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]  #: of a round; what a user may ask for is less
+#: Of what users set, as Quantity.
+Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 Celsius = Annotated[int, Meta(ge=-273, le=LARGEST)]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e15)]
@@ -30,6 +32,7 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Portion = Annotated[float, Meta(ge=0, le=1)]  #: a share that may be nothing
 Fraction = Annotated[float, Meta(ge=0, le=1e6)]  #: of something that may be less than it
 Decay = Annotated[float, Meta(ge=0, lt=1)]
+Quantity = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Positive = Annotated[float, Meta(gt=0)]
 Amount = Annotated[float, Meta(ge=0, le=1e36)]  #: of operations or bytes, also in a second
 Ceiling = Annotated[float, Meta(ge=1e-9, le=1e36)]  #: that an amount is divided by
@@ -42,3 +45,40 @@ Magnitude = Annotated[
 Name = Annotated[str, Meta(min_length=1, max_length=4096)]  #: also of a file, with its folders
 Line = Annotated[str, Meta(max_length=4096)]
 Text = Annotated[str, Meta(max_length=1 << 20)]
+
+# Texts that others take: whoever refuses one tells the description. It is \Z that is the end: after $ there may be a line break.
+Distribution = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z",
+        max_length=100,
+        description="the name of a distribution, as pip has it",
+    ),
+]
+Version = Annotated[
+    str, Meta(pattern=r"^\S+\Z", max_length=100, description="a version without blanks")
+]
+Variable = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s=\0]+\Z",
+        max_length=100,
+        description="the name of an environment variable, without = or blanks",
+    ),
+]
+Parameter = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!threads\Z)[^\W\d]\w*\Z",
+        max_length=100,
+        description="a name as of an argument in Python, and not threads, which every backend has",
+    ),
+]
+ObjectPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*\Z",
+        max_length=1000,
+        description="a path such as 'package.module:Class'",
+    ),
+]

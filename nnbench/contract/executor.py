@@ -9,11 +9,13 @@ records (:mod:`nnbench.records`), so that both can be sent to another machine as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from nnbench.contract.bounds import Line, Name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
-    from pathlib import Path
 
     from nnbench.data.workloads import Workload
     from nnbench.records import Block, Entry, Happening, Machine
@@ -31,8 +33,8 @@ class Sizes(NamedTuple):
 class Executor(ABC):
     """Knows its machines, and runs blocks on them. Making one costs nothing: commands list it."""
 
-    name: str  #: that users type after ``--executor``
-    summary: str
+    name: Name  #: that users type after ``--executor``
+    summary: Line
     folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
 
     @abstractmethod

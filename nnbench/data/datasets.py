@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -9,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import files
 from nnbench.contract import hookimpl
+from nnbench.contract.bounds import Line, Name
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -61,8 +61,8 @@ def digest(splits: Splits) -> str:
 class Dataset:
     """A dataset by name; ``load`` may be slow and may raise DatasetError."""
 
-    name: str
-    summary: str
+    name: Name
+    summary: Line
     load: Callable[[], Splits]
 
 

@@ -1,7 +1,7 @@
 """Processes that run third-party code for the parent, which loads none itself.
 
 The parent asks in lines of JSON, waits for each answer, and no longer than it says. What the code prints
-goes to standard error; what it warns of is a warning of the parent.
+goes to standard error, up to so many bytes; what it warns of is a warning of the parent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from nnbench import pipes
+from nnbench import catalog, pipes
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import process
 from nnbench.execution.supervisor import KNOWN, supervised
@@ -31,6 +31,8 @@ T = TypeVar("T")
 POLL_S = 0.1
 CHUNK = 1 << 20
 LARGEST = 1 << 26  #: of an answer, in bytes
+MOST_PRINTED = 1 << 20  #: bytes: far more than anybody reads, and less than fills a disk
+MOST_WARNINGS = 100  #: of one answer
 GRACE_S = 2.0  #: for a child that has nothing more to do
 ERRORS: dict[str, type[NnbenchError]] = {
     each.__name__: each for each in NnbenchError.__subclasses__()
@@ -65,18 +67,22 @@ class Child:
             supervised(process.command(None, module)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             bufsize=0,
             pass_fds=pass_fds,
             start_new_session=True,
         )
         assert self.process.stdin  # noqa: S101 - it was asked for
         assert self.process.stdout  # noqa: S101 - likewise
+        assert self.process.stderr  # noqa: S101 - likewise
         self.questions, self.answers = self.process.stdin, self.process.stdout
+        self.printed = self.process.stderr
+        self._printed = 0  # bytes
         self._tree = Tree(self.process.pid)
         self._left = memoryview(b"")  # of the questions, not written yet
         self._got = bytearray()  # of an answer
         self._owed = 0  # answers
-        for pipe in (self.questions, self.answers):
+        for pipe in (self.questions, self.answers, self.printed):
             os.set_blocking(pipe.fileno(), False)
 
     def __enter__(self) -> Self:
@@ -128,21 +134,26 @@ class Child:
         """Return the next answer."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
+            selector.register(self.printed, selectors.EVENT_READ)
             if self._left:
                 selector.register(self.questions, selectors.EVENT_WRITE)
             while (end := self._got.find(b"\n")) < 0:
                 ended = self.process.poll() is not None
                 ready = selector.select(0 if ended else POLL_S)
+                is_silent = all(key.fileobj is self.printed for key, _ in ready)
                 for key, _ in ready:
                     if key.fileobj is self.questions:
                         self._write()
                         if not self._left:
                             selector.unregister(self.questions)
+                    elif key.fileobj is self.printed:
+                        if not self._pass_on():
+                            selector.unregister(self.printed)
                     elif chunk := os.read(key.fd, CHUNK):
                         self._got += chunk
                     else:
                         raise ChildError(self._how_it_ended())
-                if ended and not ready:  # something that it has started may hold the pipe open
+                if ended and is_silent:  # something that it has started may hold the pipe open
                     raise ChildError(self._how_it_ended())
                 if monotonic() > deadline:
                     raise ChildError("its process did not answer in time")
@@ -151,7 +162,24 @@ class Child:
         line = bytes(self._got[:end])
         del self._got[: end + 1]
         self._owed -= 1
+        self._pass_on()  # what was printed before the answer
         return line
+
+    def _pass_on(self) -> bool:
+        """Pass on what it has printed, as far as there is a use in that; tell whether more may come."""
+        try:
+            chunk = os.read(self.printed.fileno(), CHUNK)
+        except BlockingIOError:
+            return True
+        shown = memoryview(chunk)[: MOST_PRINTED - self._printed]
+        if self._printed <= MOST_PRINTED < self._printed + len(chunk):
+            text = f"plugins have printed more than {MOST_PRINTED:,} bytes: the rest is left out"
+            warnings.warn(text, PluginWarning, stacklevel=3)
+        self._printed += len(chunk)
+        with suppress(OSError):  # nobody reads standard error
+            while shown and sys.__stderr__:
+                shown = shown[os.write(sys.__stderr__.fileno(), shown) :]
+        return bool(chunk)
 
     def _write(self) -> None:
         try:
@@ -179,14 +207,20 @@ class Child:
         self._tree.go_on()
 
     def close(self) -> None:
-        """Let it end by itself for a moment, then kill it."""
+        """Let it end by itself for a moment, then kill it. Of one that was killed nothing is left."""
+        if self.answers.closed:
+            return
         self.questions.close()
         deadline = monotonic() + GRACE_S
         with selectors.DefaultSelector() as selector:
-            selector.register(self.answers, selectors.EVENT_READ)
-            while (left := deadline - monotonic()) > 0:
-                if selector.select(left) and not os.read(self.answers.fileno(), CHUNK):
-                    break  # it has closed its pipe, as it does at its end
+            for pipe in (self.answers, self.printed):
+                selector.register(pipe, selectors.EVENT_READ)
+            while (left := deadline - monotonic()) > 0 and self.answers in selector.get_map():
+                for key, _ in selector.select(left):
+                    is_answer = key.fileobj is self.answers
+                    goes_on = os.read(key.fd, CHUNK) if is_answer else self._pass_on()
+                    if not goes_on:  # it has closed its pipe, as it does at its end
+                        selector.unregister(key.fileobj)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(max(0.0, deadline - monotonic()))
         self.kill()
@@ -196,8 +230,10 @@ class Child:
         if self.process.poll() is None or not KNOWN:  # a supervisor leaves nothing behind
             self._tree.kill()
         self.process.wait()
-        self.questions.close()
-        self.answers.close()
+        if not self.printed.closed:
+            self._pass_on()  # its last words
+        for pipe in (self.questions, self.answers, self.printed):
+            pipe.close()
 
 
 def serve(kind: type[T], answer: Callable[[T], object]) -> None:
@@ -223,7 +259,9 @@ def _reply(answer: Callable[[T], object], line: bytes, kind: type[T]) -> Reply:
             value = msgspec.Raw(msgspec.json.encode(answer(msgspec.json.decode(line, type=kind))))
         except NnbenchError as problem:
             error, name = str(problem), type(problem).__name__
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a plugin raises
-            error = " ".join(f"{type(problem).__name__}: {problem}".split())
+        except BaseException as problem:  # noqa: BLE001 - a plugin may raise anything, and nobody presses Ctrl-C here
+            error = catalog.shorten(problem)
     said = [Warned(str(w.message), issubclass(w.category, PluginWarning)) for w in caught]
+    if (more := len(said) - MOST_WARNINGS) > 0:
+        said[MOST_WARNINGS:] = [Warned(f"plugins have warned {more:,} more times", True)]
     return Reply(value, error, name, said)

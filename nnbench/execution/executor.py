@@ -423,6 +423,6 @@ def _devices(entries: Iterable[Entry]) -> set[str]:
 
 
 def _backend(entry: Entry) -> Backend:
-    known = interpreters.examine(entry.python).backends if entry.python else catalog.backends()
-    [found] = selection.parse([entry.label.removesuffix(f"@{entry.variant}")], known)
+    with _known_to(entry):
+        [found] = selection.parse([entry.label.removesuffix(f"@{entry.variant}")])
     return found.backend

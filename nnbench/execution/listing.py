@@ -1,7 +1,8 @@
 """What is installed, as processes of their own say that load the plugins: ``python -m nnbench.execution.listing``.
 
 A run knows of plugins from this alone: whatever their code does, it does there. Those of nnbench are listed by
-one process, those of each other distribution by another, so that none can change what is known of others.
+one process, those of each other distribution by another, so that none can change what is known of others. Where such a
+process dies, hangs, or answers nonsense, what it should have listed is left out, with a warning.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog, distributions
 from nnbench.catalog import Item, Listing, clash
 from nnbench.contract import DISTRIBUTION
-from nnbench.contract.errors import PluginError, PluginWarning
+from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.data.datasets import nnbench_datasets
 from nnbench.data.workloads import nnbench_workloads
 from nnbench.execution import children
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
     from nnbench.catalog import Plugin
 
-LIMIT_S = 120.0  #: for the imports of all plugins
+OWN_S = 120.0  #: for what ships, on the slowest machine
+LIMIT_S = 20.0  #: for all else that runs beside it, once that is known: they have imported most of the same
+GRACE_S = 2.0  #: at least, for each: it may have answered long ago
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def relied_on(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listin
     Raises
     ------
     PluginError
-        If they cannot be listed.
+        If the environment names one that is not installed.
     """
     plugins = [plugin for _, plugin in catalog.sift()]
     groups = group(plugins)
@@ -55,13 +59,27 @@ def relied_on(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listin
         for child, together in zip(asked, groups, strict=True):
             child.send([plugin.identity for plugin in together])
         meanwhile()
-        try:
-            found = [child.receive(Listing, LIMIT_S) for child in asked]
-        except children.ChildError as error:
-            raise PluginError(f"plugins cannot be listed: {error}") from error
+        found = _receive(asked, groups)
     listing = merge(plugins, groups, found)
     with catalog.relying_on(listing):
         yield listing
+
+
+def _receive(asked: Iterable[children.Child], groups: Iterable[Sequence[Plugin]]) -> list[Listing]:
+    """Return what each process lists. The first one is that of what ships, if that is wanted at all."""
+    found, until = [], monotonic() + LIMIT_S
+    for child, together in zip(asked, groups, strict=True):
+        is_own = together[0].distribution in OWN_NAMES
+        try:
+            limit_s = OWN_S if is_own else max(GRACE_S, until - monotonic())
+            found.append(child.receive(Listing, limit_s))
+        except (children.ChildError, NnbenchError) as error:
+            child.kill()
+            lost = [catalog.leave_out(plugin, str(error)) for plugin in together]
+            found.append(Listing(backends=[], workloads=[], datasets=[], plugins=lost))
+        if is_own:
+            until = monotonic() + LIMIT_S
+    return found
 
 
 def group(plugins: Iterable[Plugin]) -> list[list[Plugin]]:
@@ -88,22 +106,16 @@ def merge(
     for together, listing in zip(groups, found, strict=True):
         own = {plugin.identity for plugin in together}
         for plugin in (each for each in listing.plugins if each.identity in own):
-            brings, remarks = {**plugin.brings}, [plugin.left_out] if plugin.left_out else []
+            problems = []
             for kind, those in items.items():
                 brought = plugin.brings.get(kind, [])
                 for item in (each for each in getattr(listing, kind) if each.name in brought):
                     if (kind, item.name) in owners:
-                        problem = clash(kind, item.name, plugin, owners[kind, item.name])
-                        warnings.warn(problem.text, PluginWarning, stacklevel=3)
-                        remarks.append(problem.remark)
-                        brings[kind] = [name for name in brings[kind] if name != item.name]
+                        problems.append(clash(kind, item.name, plugin, owners[kind, item.name]))
+                        warnings.warn(problems[-1].text, PluginWarning, stacklevel=3)
                     else:
                         those[item.name], owners[kind, item.name] = item, plugin
-            known[plugin.identity] = replace(
-                plugin,
-                left_out="; ".join(remarks) or None,
-                brings={kind: names for kind, names in brings.items() if names},
-            )
+            known[plugin.identity] = catalog.without(plugin, problems)
     lists = {kind: [those[name] for name in sorted(those)] for kind, those in items.items()}
     return Listing(**lists, plugins=catalog.in_order(known.values()))
 

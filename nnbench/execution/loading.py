@@ -196,7 +196,9 @@ def _answer(asked: Asked) -> Found:
             return _write(load_dataset(asked.name, _known(asked.plugin)), asked.descriptors)
         except NnbenchError:
             raise
-        except (Exception, SystemExit) as error:
+        except (
+            BaseException
+        ) as error:  # a plugin may raise anything, and nobody presses Ctrl-C here
             raise DatasetError(f"{asked.name}: {shorten(error)}") from error
 
 

@@ -34,10 +34,11 @@ NEEDS = {
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """An event; without a hook it is only asked to load the plugins."""
+    """An event; without a hook it is only asked to load the plugins that observe."""
 
     hook: str = ""
     arguments: dict[str, msgspec.Raw] = {}
+    plugins: list[str] = []
 
 
 class Observers:
@@ -47,7 +48,7 @@ class Observers:
         self._names = ", ".join(plugin.name for plugin in plugins)
         self._events = {PREFIX + event for p in plugins for event in p.brings["events"]}
         self._child: children.Child | None = children.Child(__name__)
-        self._ask(Announced(), START_S)
+        self._ask(Announced(plugins=[plugin.identity for plugin in plugins]), START_S)
 
     def tell(self, hook: str, arguments: Mapping[str, Any]) -> None:
         """Announce an event, and wait until all have seen it."""
@@ -113,6 +114,7 @@ def fit_for_others(value: Any) -> Any:
 
 def _answer(announced: Announced) -> None:
     if not announced.hook:
+        os.environ[catalog.LIMIT] = ",".join(announced.plugins)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PluginWarning)  # of plugins left out, which is known
             catalog.manager()

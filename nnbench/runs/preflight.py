@@ -70,12 +70,8 @@ def broken_plugins(sides: Sides, texts: Sequence[str]) -> Iterator[Finding]:
 
 def _why_lost(name: str, side: Interpreter, other: Interpreter) -> str | None:
     """Return what is wrong with the plugin that should bring a backend: the one that does so elsewhere, if any."""
-    suspects = {
-        plugin.name: plugin.left_out
-        for plugin in side.listing.plugins
-        if plugin.left_out and not plugin.brings.get("backends")
-        if catalog.LIMIT not in plugin.left_out  # which is how it was wanted
-    }
+    lost = catalog.suspects("backends", side.listing.plugins)
+    suspects = {plugin.name: plugin.left_out for plugin in lost}
     owner = next((p for p in other.listing.plugins if name in p.brings.get("backends", ())), None)
     return suspects.get(owner.name) if owner else next(iter(suspects.values()), None)
 

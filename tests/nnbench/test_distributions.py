@@ -1,7 +1,9 @@
 """The distribution has a name of its own: ``nnbench`` is another project's on package indexes."""
 
+import importlib
 import json
 import re
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nnbench import distributions
+from nnbench import catalog, distributions
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.errors import install_hint
 from tests.plugins.helpers import environment, nnbench
@@ -148,3 +150,123 @@ def test_nnbench_comes_from_where_this_one_came_from(monkeypatch, origin, argume
 @pytest.mark.parametrize("name", ["no-such-distribution", "definitely not"])
 def test_distribution_that_is_missing_has_no_version(name):
     assert distributions.versions([name, "numpy"]) == {"numpy": np.__version__}
+
+
+METADATA = "Metadata-Version: 2.1\nName: nnbench-mine\nVersion: 1.0\n"
+LISTED = "[nnbench]\nmine = nnbench_mine\n"
+AGAIN = "and must be {}: install it again"
+NAMED = "the name in its metadata is {}, " + AGAIN.format(
+    "the name of a distribution, as pip has it"
+)
+
+
+@pytest.fixture
+def lay(tmp_path, monkeypatch):
+    """Give a function that lays down files of metadata, and returns what is announced in them."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(folder="nnbench_mine-1.0.dist-info", **files):
+        where = tmp_path / folder
+        where.mkdir()
+        for name, content in files.items():
+            path = where / ("METADATA" if name == "metadata" else "entry_points.txt")
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        importlib.invalidate_caches()
+        return [
+            each
+            for each in distributions.plugins()
+            if each.module.startswith("nnbench_mine") or each.fault
+        ]
+
+    return write
+
+
+def test_plugin_of_a_distribution_is_announced(lay):
+    [entry] = lay(metadata=METADATA, entry_points=f"# ours\n[other]\nx = y\n\n{LISTED}[more]\nz")
+    assert entry == ("mine", "nnbench_mine", "nnbench-mine", "1.0", None)
+    assert distributions.versions(["nnbench-mine"]) == {"nnbench-mine": "1.0"}
+
+
+@pytest.mark.parametrize("line", ["mine", "mine =", "mine = two words", "= \\x1b["])
+def test_line_that_names_no_module_is_a_fault_of_its_own(lay, line):
+    right, wrong = sorted(
+        lay(
+            metadata=METADATA, entry_points=f"[nnbench]\n{line}\nright = nnbench_mine:plugin [x]\n"
+        ),
+        key=lambda entry: entry.fault is not None,
+    )
+    assert (right.name, right.fault) == ("right", None)
+    shown = repr(line)
+    assert wrong.fault == f"its line in entry_points.txt is {shown}, and must be name = module"
+
+
+@pytest.mark.parametrize(
+    ("folder", "metadata", "fault"),
+    [
+        (
+            "~nbench_mine-1.0.dist-info",
+            METADATA,
+            "an interrupted pip has left that: delete the folder",
+        ),
+        ("nnbench_mine-1.0.dist-info", None, NAMED.format("None")),
+        ("nnbench_mine-1.0.dist-info", "", NAMED.format("None")),
+        ("nnbench_mine-1.0.dist-info", "Name: a,b\nVersion: 1\n", NAMED.format("'a,b'")),
+        (
+            "nnbench_mine-1.0.dist-info",
+            "Name: mine\n",
+            "the version in its metadata is None, " + AGAIN.format("a version without blanks"),
+        ),
+        ("nnbench_mine-1.0.dist-info", b"Name: \xff\n", NAMED.format("None")),
+    ],
+)
+def test_distribution_without_a_name_or_a_version_is_none(lay, folder, metadata, fault):
+    files = {} if metadata is None else {"metadata": metadata}
+    [entry] = lay(folder, entry_points=f"{LISTED}more = nnbench_mine.more\n", **files)
+    assert entry == ("mine, more", "", folder, None, fault)
+    assert distributions.get("nnbench-mine") is None
+    assert distributions.versions(["nnbench-mine", "", "mine"]) == {}
+
+
+def test_what_pip_has_left_is_none_beside_the_distribution(lay):
+    lay(metadata=METADATA, entry_points=LISTED)
+    left, right = lay("~nbench_mine-0.9.dist-info", metadata=METADATA, entry_points=LISTED)
+    if right.fault:
+        left, right = right, left
+    assert (left.distribution, right.distribution) == ("~nbench_mine-0.9.dist-info", "nnbench-mine")
+    assert (bool(left.fault), right.fault) == (True, None)
+    listed = [each.identity for each in map(catalog.describe, (left, right))]
+    assert len(set(listed)) == 2
+
+
+@pytest.mark.parametrize(
+    "content", ["[console_scripts]\nno equals sign\n", b"[x]\n\xff\n", b"\0" * 100]
+)
+def test_fault_of_a_distribution_without_plugins_is_not_ours(lay, content):
+    assert lay("other-1.0.dist-info", metadata=METADATA, entry_points=content) == []
+
+
+def test_plugin_is_found_in_a_file_that_is_no_text(lay):
+    [entry] = lay(metadata=METADATA, entry_points=b"# \xff\n" + LISTED.encode())
+    assert (entry.name, entry.fault) == ("mine", None)
+
+
+def test_the_first_distribution_of_a_name_counts(lay, tmp_path, monkeypatch):
+    lay(metadata=METADATA, entry_points=LISTED)
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "nnbench_mine-1.0.dist-info", other / "nnbench_mine-2.0.dist-info")
+    monkeypatch.syspath_prepend(other)
+    assert [each.name for each in distributions.plugins()].count("mine") == 1
+
+
+def test_what_a_distribution_needs_in_any_case_is_missing_or_not(lay):
+    needs = [
+        "numpy>=1",
+        "No.Such-One>=2 ",
+        "no-other",
+        "extra-one; extra == 'x'",
+        "here[x] @ http://h",
+    ]
+    requires = "".join(f"Requires-Dist: {each}\n" for each in needs)
+    lay(metadata=METADATA + requires, entry_points=LISTED)
+    assert distributions.missing("nnbench-mine") == ["No.Such-One", "no-other", "here"]
+    assert distributions.missing("no-such-distribution") == []

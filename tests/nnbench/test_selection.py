@@ -4,6 +4,8 @@ import pytest
 
 from nnbench import Backend, NnbenchError, Option, catalog, selection
 
+COUNT = "a whole number, at least -1,000,000,000,000,000 and at most 1,000,000,000,000,000"
+NUMBER = "a number, at least -1e+300 and at most 1e+300"
 OPTIONS = {
     "fused": Option(default=True, help=""),
     "chunk": Option(default=16, help=""),
@@ -128,6 +130,9 @@ def test_value_takes_the_type_of_the_default(pair, value):
         ("scale=fast", "expected a value of type float"),
         ("mode=slow", "expected one of fast, exact"),
         ("mode=", "expected one of fast, exact"),
+        ("chunk=1000000000000001", f"expected {COUNT}"),
+        (f"chunk={10**400}", f"expected {COUNT}"),
+        *((f"scale={text}", f"expected {NUMBER}") for text in ("nan", "-inf", "1e400")),
     ],
 )
 def test_wrong_value_is_refused(pair, reason):

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from msgspec import Meta, inspect
 
+from nnbench.catalog import Listing
 from nnbench.contract import bounds
 from nnbench.records import Answer, CellResult, Environment, Limits, Roof, RunInfo
 
-READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer}
+READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer, "list": Listing}
 KEPT = {"calibration": Limits, "machine": Environment, "ceilings": list[Roof]}
 
 

@@ -7,11 +7,11 @@ import psutil
 import pytest
 
 from nnbench.contract.errors import DatasetError, NnbenchError, PluginWarning
-from nnbench.execution.children import Child, ChildError
+from nnbench.execution.children import MOST_PRINTED, MOST_WARNINGS, Child, ChildError
 from tests.plugins.helpers import count_open
 
 CHILD = """
-import os, sys, time, warnings
+import ctypes, os, sys, time, warnings
 from nnbench.contract.errors import DatasetError, PluginWarning
 from nnbench.execution import children
 
@@ -40,6 +40,19 @@ def answer(text):
             return os.getpid()
         case ["abort"]:
             os._exit(3)
+        case ["fault"]:
+            ctypes.string_at(0)
+        case ["interrupt"]:
+            raise KeyboardInterrupt
+        case ["flood", megabytes]:
+            for _ in range(int(megabytes)):
+                os.write(2, b"x" * (1 << 20))
+        case ["flood"]:
+            while True:
+                os.write(2, b"x" * (1 << 20))
+        case ["warn", count]:
+            for number in range(int(count)):
+                warnings.warn(f"warning {number}")
     return text
 
 ANSWERS = os.dup(1)
@@ -82,6 +95,45 @@ def test_other_error_is_one_line(child):
 def test_warnings_are_given_here(child):
     with pytest.warns(PluginWarning, match="^mind$"), pytest.warns(UserWarning, match="^the gap$"):
         child.ask("warn", str, 60)
+
+
+def test_what_nobody_can_catch_is_an_error_here(child):
+    with pytest.raises(NnbenchError, match=r"^KeyboardInterrupt$"):
+        child.ask("interrupt", str, 60)
+    assert child.ask("still there", str, 60) == "still there"
+
+
+def test_warnings_are_counted_where_there_are_too_many(child):
+    with pytest.warns() as told:
+        child.ask(f"warn {MOST_WARNINGS + 3}", str, 60)
+    assert len(told) == MOST_WARNINGS + 1
+    assert str(told[-1].message) == "plugins have warned 3 more times"
+
+
+def test_print_goes_to_standard_error_up_to_so_many_bytes(child, capfd):
+    assert child.ask("flood 1", str, 60) == "flood 1"
+    assert len(capfd.readouterr().err) == MOST_PRINTED
+    with pytest.warns(PluginWarning, match="^plugins have printed more than 1,048,576 bytes: "):
+        child.ask("flood 3", str, 60)
+    child.ask("flood 3", str, 60)
+    assert capfd.readouterr().err == ""
+
+
+def test_endless_print_ends_in_time(child, capfd):
+    child.ask("ready", str, 60)
+    text = "^its process did not answer in time$"
+    with pytest.warns(PluginWarning), pytest.raises(ChildError, match=text):
+        child.ask("flood", str, 1.0)
+    child.kill()
+    child.close()  # which changes nothing any more
+    assert len(capfd.readouterr().err) == MOST_PRINTED
+
+
+def test_last_words_are_heard(child, capfd):
+    with pytest.raises(ChildError):
+        child.ask("fault", str, 60)
+    child.kill()
+    assert "Fatal Python error" in capfd.readouterr().err
 
 
 def test_standard_input_is_empty(child):

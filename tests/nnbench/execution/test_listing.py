@@ -3,11 +3,12 @@
 import json
 import os
 import sys
+from contextlib import ExitStack
 
 import pytest
 
 from nnbench import catalog
-from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
+from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import executor, listing
 from tests.plugins.helpers import environment, nnbench, variables
 
@@ -91,9 +92,10 @@ def test_plugin_that_is_left_out_is_warned_of_here(rely):
         pass
 
 
-def test_plugin_that_is_an_error_is_one_here(rely):
-    with pytest.raises(PluginError, match=r"'misspelt'.*unknown hook"), rely("misspelt"):
-        pass
+def test_plugin_whose_hook_is_misspelt_is_left_out_here(rely):
+    text = "^plugin 'misspelt' of .* is left out: unknown hook 'nnbench_backend'"
+    with pytest.warns(PluginWarning, match=text), rely("misspelt"):
+        assert "numpy" in catalog.backends()
 
 
 @pytest.mark.filterwarnings("ignore:.*listed twice", "ignore:.*ships with nnbench")
@@ -109,14 +111,27 @@ def test_second_backend_of_a_name_is_left_out_here(rely):
 
 @pytest.mark.parametrize(
     ("what", "reason"),
-    [("hangs", "its process did not answer in time"), ("dies", "its process ended with status 3")],
+    [
+        ("hangs", "its process did not answer in time"),
+        ("dies", "its process ended with status 3"),
+        ("interrupts", "KeyboardInterrupt"),
+    ],
 )
-def test_import_that_does_not_end_well_is_an_error(rely, monkeypatch, what, reason):
-    monkeypatch.setattr(listing, "LIMIT_S", 2.0)
+def test_plugin_whose_import_does_not_end_well_is_left_out(rely, monkeypatch, what, reason):
+    if what == "hangs":
+        monkeypatch.setattr(listing, "LIMIT_S", 2.0)
     monkeypatch.setenv("NNBENCH_TEST_IMPORT", what)
-    text = f"^plugins cannot be listed: {reason}$"
-    with pytest.raises(PluginError, match=text), rely("elsewhere"):
-        pass
+    monkeypatch.setenv("NNBENCH_PLUGINS", "elsewhere")
+    text = f"plugin 'elsewhere' of nnbench-elsewhere 1.0 is left out: {reason}"
+    with ExitStack() as stack:
+        with pytest.warns(PluginWarning) as told:
+            listed = stack.enter_context(rely("elsewhere"))
+        assert [str(each.message) for each in told] == [text]
+        assert (catalog.executors(), "mnist" in catalog.workloads()) == ([], True)
+        with pytest.raises(NnbenchError, match=f"^no executor named 'elsewhere': {text}$"):
+            executor.find("elsewhere")
+    [plugin] = (each for each in listed.plugins if each.name == "elsewhere")
+    assert plugin.left_out == reason
 
 
 def test_unknown_executor_is_refused(rely):

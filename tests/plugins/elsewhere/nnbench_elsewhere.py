@@ -11,6 +11,8 @@ match os.environ.get("NNBENCH_TEST_IMPORT"):
         time.sleep(600)
     case "dies":
         os._exit(3)
+    case "interrupts":
+        raise KeyboardInterrupt
 
 
 class Elsewhere(LocalExecutor):
