@@ -122,8 +122,10 @@ def new(*, name: str, directory: Path | None) -> None:
     It works as it is, for you to make it your own.
     """
     from nnbench import scaffold
+    from nnbench.execution import listing
 
-    folder = scaffold.create(name, directory)
+    with listing.relied_on():
+        folder = scaffold.create(name, directory)
     echo_line(f"Wrote a plugin to {folder}/. Next:")
     for command in (
         ["pip", "install", "--editable", str(folder)],

@@ -203,7 +203,9 @@ def failed_checks(
     labels = ", ".join(each.label for each in chosen)
     echo_line(f"nnbench: checks what changed: {labels or 'no code'}", err=True)
     for each in chosen:
-        done = execution.test(each, [], timeout_s=TEST_S, show=False, python=sides.head.python)
+        done = execution.test(
+            each, [], timeout_s=TEST_S, show=False, python=sides.head.python, plugins=()
+        )
         with redirect_stdout(sys.stderr):
             report_checks(done)
         if (failures := done.failures) and not done.why_untested:

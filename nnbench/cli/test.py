@@ -95,9 +95,12 @@ def test(
     follows -- goes to pytest, as in: nnbench test numpy -- -k gradients
     """
     require_pytest()
+    from nnbench import catalog
+    from nnbench.execution import listing
     from nnbench.testing import execution
 
-    chosen = select(backends)
+    with listing.relied_on() as known:
+        chosen = select(backends)
     asked = {name: value for name, value in options.items() if value not in (None, False, ())}
     check_usage(chosen, asked, benchmark=benchmark, json=benchmark_json)
     arguments = [*spell(asked), *pytest_arguments]
@@ -114,6 +117,7 @@ def test(
                 timeout_s=timeout,
                 show=verbose or benchmark,
                 python=None,
+                plugins=catalog.sound(known.plugins),
             )
             report(done)
             tested.append(done)

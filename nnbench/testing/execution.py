@@ -74,6 +74,7 @@ def test(
     timeout_s: float,
     show: bool,
     python: str | None,
+    plugins: Sequence[str],
 ) -> Tested:
     """Run the suite, or with ``--nnbench-benchmark`` among the arguments the benchmarks.
 
@@ -89,6 +90,8 @@ def test(
         Whether pytest's own output appears.
     python
         The interpreter, which has nnbench and what the suite is built on; None is this one.
+    plugins
+        Those that are loaded, as :data:`nnbench.catalog.LIMIT` names them; none are all.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def test(
     with TemporaryDirectory(prefix="nnbench-test-") as folder:
         report = Path(folder, "report.jsonl")
         asked = command(chosen, arguments, report, python)
-        status, output = run(asked, chosen, timeout_s, show=show, python=python)
+        status, output = run(asked, chosen, timeout_s, show=show, python=python, plugins=plugins)
         events = read(report)
     if status == USAGE:
         _, _, complaint = output.rpartition("error: ")
@@ -157,6 +160,7 @@ def run(
     *,
     show: bool,
     python: str | None = None,
+    plugins: Sequence[str] = (),
 ) -> tuple[int | None, str]:
     """Run a command to its end; return its exit status (None: killed in the end) and its output."""
     named = (*chosen.backend.environment, *TERMINAL)
@@ -169,6 +173,7 @@ def run(
         stderr=None if show else subprocess.STDOUT,
         env={
             **variables.for_threads(handed, chosen.threads or 1),
+            **process.limited(",".join(plugins)),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         text=True,

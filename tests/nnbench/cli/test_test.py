@@ -6,7 +6,8 @@ import pytest
 
 from nnbench import distributions
 from nnbench.contract.errors import ExitCode
-from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors
+from nnbench.testing import execution
+from tests.plugins.helpers import EXAMPLE, environment, nnbench, survivors, variables
 
 QUICK = ("--", "-k", "logits or gradients")
 ALL = "relu, sigmoid, cross entropy, squared error, bias, no bias, no L2, L2, adam, sgd, adam-fresh"
@@ -179,6 +180,28 @@ def test_without_pytest_it_says_what_to_install(call, monkeypatch):
     assert done.stderr.endswith(
         "nnbench test needs pytest and pytest-benchmark: pip install 'nnbench-harness[test]'\n"
     )
+
+
+def test_plugin_that_ends_its_process_is_not_loaded(call, monkeypatch):
+    """Else it would end this process, and then the session, without a word."""
+    path = variables("elsewhere")["PYTHONPATH"]
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.syspath_prepend(path)
+    monkeypatch.setenv("NNBENCH_TEST_IMPORT", "dies")
+    asked = []
+
+    def note(*_, plugins, **__):
+        asked.extend(plugins)
+        return execution.Tested("numpy", [], 0.0)
+
+    monkeypatch.setattr(execution, "test", note)
+    done = call("test", "numpy")
+    [warning] = done.stderr.splitlines()
+    assert warning.endswith(
+        "'elsewhere' of nnbench-elsewhere 1.0 is left out: its process ended with status 3"
+    )
+    assert "numpy@nnbench-harness" in asked
+    assert not any("elsewhere" in each for each in asked)
 
 
 def test_threads_are_set_before_the_process_starts():
