@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from math import ceil, prod
-from tokenize import TokenError
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 FLOAT = np.dtype("<f4")
 FOLDER = "states"
 CHUNK = 1 << 24  #: bytes that are copied at once
-#: What NumPy raises at a header, which it reads as Python does: of one that is nested too deeply, all but the first.
-UNREADABLE = (ValueError, SyntaxError, TokenError, RecursionError, MemoryError)
 EPOCH_PARTS = 3  #: that an epoch has at least
 
 
@@ -101,25 +98,28 @@ def load(run: Path, cell: CellResult, parameters: int, spool: BinaryIO) -> list[
     except OSError as error:
         raise ResultsError(f"cannot read {where}: {error.strerror}") from error
     with file:
-        try:
+        try:  # NumPy reads a header as Python does, and raises whatever that does
             npy.read_magic(file)
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
-        except UNREADABLE as error:
+        except Exception as error:
             raise ResultsError(f"{where} is damaged: {error}") from error
+        parts = [part for epoch in cell.epochs for part in epoch.parts if part.state is not None]
         known = {parameters, 3 * parameters}
         if is_fortran or dtype != FLOAT or len(shape) != 2 or shape[1] not in known:
             raise ResultsError(f"{where} holds no states of this network")
+        if shape[0] != len(parts):
+            states = f"it holds {shape[0]:,} states, and {len(parts):,} were written down"
+            raise ResultsError(f"{where} is damaged: {states}")
         if os.fstat(file.fileno()).st_size - file.tell() != FLOAT.itemsize * prod(shape):
             raise ResultsError(f"{where} is damaged: it is not as long as it says")
         spool.seek(0)
         spool.truncate()
         shutil.copyfileobj(file, spool, CHUNK)
         spool.flush()
-    parts = [part for epoch in cell.epochs for part in epoch.parts if part.state is not None]
     return [
         Cut(
             number * shape[1] * FLOAT.itemsize,
             has_moments=shape[1] > parameters and part.optimizer_steps is not None,
         )
-        for number, part in zip(range(shape[0]), parts, strict=False)
+        for number, part in enumerate(parts)
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nnbench.contract.errors import DatasetError, ExitCode, ResultsError, gravest
 from nnbench.data import arrays
 from nnbench.execution import loading
+from nnbench.execution.cell import Assignment
 from nnbench.execution.judges import Judges
 from nnbench.proof import kept
 from nnbench.records import Deviations, JudgeCell, Kind, Limits, Status
@@ -77,16 +78,22 @@ def prove(run: Run) -> Iterator[Again]:
         if splits.sha256 != run.info.dataset_sha256:
             name = run.info.workload.dataset
             raise DatasetError(f"{name} is another dataset here than in {run.folder}")
+        _ = Assignment(run.info.workload, 0, splits).layers  # what is too large ends here
         with (
             TemporaryFile() as spool,
             Judges(run.info.workload, splits, spool.fileno(), cached=False) as judges,
         ):
             again = _Again(run.folder, run.info.workload, splits, judges, spool)
             for cell in run.attempts():
-                if cell.epochs and cell.status.kind in {Kind.MEASURED, Kind.WRONG}:
+                if is_judged(cell):
                     yield Again(cell, again.judge(cell))
     finally:
         arrays.release(arrays.descriptors(splits.train, splits.test))
+
+
+def is_judged(cell: CellResult) -> bool:
+    """Tell whether a cell was judged when it ran."""
+    return bool(cell.epochs) and cell.status.kind in {Kind.MEASURED, Kind.WRONG}
 
 
 class _Again:

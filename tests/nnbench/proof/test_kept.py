@@ -1,11 +1,15 @@
 """States that are kept beside a run."""
 
 import os
+import pickle
+from contextlib import suppress
 from dataclasses import replace
 from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnbench.contract.errors import ResultsError
 from nnbench.proof import kept
@@ -21,6 +25,18 @@ def spool(mnist, folder):
     changes = {"batch_size": 8, "epochs": 2, "target_accuracy": None}
     with spooled(replace(mnist, dataset=str(folder), **changes)) as given:
         yield given
+
+
+@pytest.fixture(scope="module")
+def written_down(mnist, write_folder, tmp_path_factory):
+    """Give a folder with the states of a cell, its result, how many parameters it has, and what the file holds."""
+    folder = tmp_path_factory.mktemp("kept")
+    changes = {"batch_size": 8, "epochs": 2, "target_accuracy": None}
+    workload = replace(mnist, dataset=str(write_folder(folder / "shapes")), **changes)
+    with spooled(workload) as spool:
+        cell = train(spool)
+        whole = keep(spool, cell, folder).read_bytes()
+        return folder, cell.result, spool.judge.network.parameter_count, whole
 
 
 def keep(spool, cell, folder):
@@ -69,10 +85,25 @@ def test_states_that_were_not_kept_are_none(spool, tmp_path):
 MAGIC = b"\x93NUMPY\x01\x00"
 
 
+def head(text):
+    """Return the head of a file that says this of itself."""
+    return MAGIC + len(text).to_bytes(2, "little") + text.encode()
+
+
+def says(kind="'<f4'", is_fortran="False", shape="(6, 7)"):
+    return f"{{'descr': {kind}, 'fortran_order': {is_fortran}, 'shape': {shape}}}"
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b"none of ours", MAGIC, MAGIC + b"\x88\x13" + b"(" * 5000],
-    ids=["nothing", "another", "no header", "nested header"],
+    [
+        *(b"", b"none of ours", MAGIC, MAGIC + b"\x88\x13" + b"(" * 5000, b"PK\x03\x04"),
+        pickle.dumps(["states"]),
+        *(head(text) for text in ("", "\0", "[]", "{}", "{'descr': 1}", "().x", "9" * 5000)),
+        *(head(says(kind)) for kind in ("()", "[1]", "('<f4', -1)", "'<f4,,'", "None", "'<z9'")),
+        *(head(says(shape=shape)) for shape in ("6", "(1.5, 7)", "None", "('6', '7')")),
+    ],
+    ids=lambda content: repr(content[:60])[2:],
 )
 def test_damaged_file_is_named(spool, tmp_path, content):
     cell = train(spool)
@@ -93,6 +124,44 @@ def test_file_is_as_long_as_it_says(spool, tmp_path):
             pytest.raises(ResultsError, match="is damaged: it is not as long as it says"),
         ):
             kept.load(tmp_path, cell.result, parameters, file)
+
+
+@pytest.mark.parametrize("rows", [0, -1, 5, 7, 1 << 26, 10**30])
+def test_file_holds_as_many_states_as_were_written_down(spool, tmp_path, rows):
+    """However large it makes itself: nothing of it is copied."""
+    cell = train(spool)
+    path = keep(spool, cell, tmp_path)
+    parameters = spool.judge.network.parameter_count
+    path.write_bytes(head(says(shape=f"({rows}, {3 * parameters})")))
+    if 0 <= rows <= 1 << 26:
+        os.truncate(path, path.stat().st_size + rows * 3 * parameters * 4)
+    text = rf"is damaged: it holds {rows:,} states, and 6 were written down$"
+    with TemporaryFile() as file, pytest.raises(ResultsError, match=text):
+        kept.load(tmp_path, cell.result, parameters, file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(says(kind) for kind in ("'<f8'", "'>f4'", "'|O'", "[('a', '<f4')]", "('<f4', (2,))")),
+        *(says(shape=shape) for shape in ("()", "(7,)", "(6, 8)", "(6, 7, 1)", "(7, 6)")),
+        says(is_fortran="True"),
+    ],
+)
+def test_other_numbers_are_no_states(spool, tmp_path, text):
+    cell = train(spool)
+    keep(spool, cell, tmp_path).write_bytes(head(text) + bytes(6 * 7 * 4))
+    with pytest.raises(ResultsError, match="holds no states of this network"):
+        open_states(tmp_path, cell)
+
+
+@given(st.binary(max_size=40), st.integers(0, 128), st.integers(0, 40))
+def test_file_may_hold_anything(written_down, content, start, gone):
+    folder, result, parameters, whole = written_down
+    spoilt = whole[:start] + content + whole[start + gone :]
+    kept.path(folder, result).write_bytes(spoilt)
+    with TemporaryFile() as file, suppress(ResultsError):
+        assert len(kept.load(folder, result, parameters, file)) == 6
 
 
 def test_what_is_no_file_is_not_read(spool, tmp_path):
