@@ -75,6 +75,12 @@ class DatasetError(NnbenchError):
     """A dataset is missing, damaged or inconsistent."""
 
 
+class ExecutorError(NnbenchError):
+    """An executor of a plugin has failed, or says what it may not; what is finished is kept."""
+
+    exit_code = ExitCode.BACKEND_FAILED
+
+
 class IncomparableError(NnbenchError):
     """Two runs cannot be compared."""
 

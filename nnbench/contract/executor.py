@@ -3,7 +3,9 @@
 A plugin lists its executors with the hook ``nnbench_executors``. One that the user names is loaded in
 nnbench's own process, as no other code of a plugin is: it is what runs things, and has to be trusted;
 the run says so. What goes in and comes out are
-records (:mod:`nnbench.records`), so that both can be sent to another machine as JSON.
+records (:mod:`nnbench.records`), so that both can be sent to another machine as JSON. What comes out is checked: an answer
+that is not what it must be, a cell that was not given, a result that is missing, and any exception but an NnbenchError end
+the run with one line and exit code 4; what is finished is kept, and ``--resume`` goes on.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from nnbench.execution import (
     turns,
     variables,
 )
+from nnbench.execution.border import Checked
 from nnbench.execution.cell import Assignment, Cell, Spool
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
@@ -54,14 +55,14 @@ if TYPE_CHECKING:
 def find(name: str) -> Executor:
     """Return an executor by name.
 
-    One of a plugin is loaded in this process: it is what runs things, so it has to be trusted.
+    One of a plugin is loaded in this process: it is what runs things, so it has to be trusted. What it says is checked.
     """
     if (
         catalog.find("executor", name, {each: each for each in (*catalog.executors(), LOCAL)})
         == LOCAL
     ):
         return LocalExecutor()
-    return catalog.executor(name)
+    return Checked(catalog.executor(name))
 
 
 class LocalExecutor(Executor):
