@@ -20,6 +20,7 @@ from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.clean import clean
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
+from nnbench.cli.listeners import expect_to_leave
 from nnbench.cli.options import echo_line
 from nnbench.cli.prove import prove
 from nnbench.cli.run import Terminated, run, terminate
@@ -91,6 +92,7 @@ for command in COMMANDS:
 def main() -> NoReturn:
     """Run the command; every error of a user is one line."""
     warnings.showwarning = show_warning
+    expect_to_leave()
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not every encoding has dashes

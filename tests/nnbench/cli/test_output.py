@@ -1,11 +1,14 @@
-"""Standard output that is no usual one: a pipe that nobody reads, an encoding without dashes."""
+"""Streams that are no usual ones: pipes that nobody reads, closed terminals, an encoding without dashes."""
 
 import json
 import os
+import pty
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from nnbench.cli.listeners import Lossy
 from nnbench.contract.errors import ExitCode
 from tests.plugins.helpers import NNBENCH, environment, nnbench
 
@@ -66,3 +69,30 @@ def test_what_plugins_print_stands_apart(command):
     assert len(done.stdout) >= len(plain.stdout)
     if "--json" in command:
         assert json.loads(done.stdout).keys() == json.loads(plain.stdout).keys()
+
+
+def pipe_without_reader():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def terminal_that_was_closed():
+    screen, terminal = pty.openpty()
+    os.close(screen)
+    return terminal
+
+
+@pytest.mark.parametrize("make", [pipe_without_reader, terminal_that_was_closed])
+def test_what_nobody_reads_is_lost(make):
+    descriptor = make()
+    with pytest.raises(OSError, match=r"Broken pipe|Input/output error"):
+        os.write(descriptor, b"text")
+    with Lossy(descriptor, "w") as stream:
+        assert stream.write(b"text") == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_what_does_not_fit_is_an_error():
+    with Lossy("/dev/full", "w") as stream, pytest.raises(OSError, match="No space left"):
+        stream.write(b"text")
