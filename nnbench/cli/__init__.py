@@ -6,7 +6,6 @@ The modules of the commands import what they need when they run, so that help is
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from contextlib import contextmanager
@@ -23,9 +22,10 @@ from nnbench.cli.continuous import continuous
 from nnbench.cli.listeners import expect_to_leave
 from nnbench.cli.options import echo_line
 from nnbench.cli.prove import prove
-from nnbench.cli.run import Terminated, run, terminate
+from nnbench.cli.run import run
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import export_, plot, report, show
+from nnbench.cli.signals import Terminated, handled
 from nnbench.cli.test import test
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ExitCode, NnbenchError
@@ -90,15 +90,25 @@ for command in COMMANDS:
 
 
 def main() -> NoReturn:
-    """Run the command; every error of a user is one line."""
+    """Run the command, and end with its code."""
     warnings.showwarning = show_warning
     expect_to_leave()
-    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not every encoding has dashes
             stream.reconfigure(errors="backslashreplace")
+    with handled():
+        try:
+            sys.exit(run_command())
+        except Terminated as ended:
+            sys.exit(ended.code)
+        except (KeyboardInterrupt, click.Abort):
+            fail("interrupted", ExitCode.INTERRUPTED)
+
+
+def run_command() -> int:
+    """Run the command, and return its code; every error of a user is one line."""
     try:
-        code = cli.main(prog_name="nnbench", standalone_mode=False)
+        code: int = cli.main(prog_name="nnbench", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(ExitCode.USAGE)
@@ -108,11 +118,7 @@ def main() -> NoReturn:
         fail(str(error), error.exit_code)
     except (MemoryError, OSError) as error:  # a limit of the machine, such as a full disk
         fail(str(error) or type(error).__name__, ExitCode.INTERNAL)
-    except Terminated:
-        sys.exit(ExitCode.TERMINATED)
-    except (KeyboardInterrupt, click.Abort):
-        fail("interrupted", ExitCode.INTERRUPTED)
-    sys.exit(code)
+    return code
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from nnbench import prctl
 from nnbench.cli.options import FOLDER, command_line, echo_line, options
+from nnbench.cli.signals import Terminated
 from nnbench.config.run_table import EFFORTS, OPTIONS
 from nnbench.contract.errors import ExitCode, gravest
 from nnbench.data.workloads import OVERRIDES
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from nnbench.runs.planning import Plan
     from nnbench.runs.run import Run
     from nnbench.runs.schedule import Enough
-
-
-class Terminated(BaseException):
-    """After SIGTERM: stop as for Ctrl-C. A SystemExit would be taken for a plugin's."""
 
 
 def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
@@ -146,11 +143,6 @@ def given() -> set[str]:
     }
 
 
-def terminate(*_: object) -> NoReturn:
-    """Handle SIGTERM."""
-    raise Terminated
-
-
 def execute(
     plan: Plan,
     folder: Path,
@@ -182,8 +174,8 @@ def execute(
             start(plan, folder, keep, enough or schedule.never)
     except KeyboardInterrupt:
         interruption = ExitCode.INTERRUPTED
-    except Terminated:
-        interruption = ExitCode.TERMINATED
+    except Terminated as ended:
+        interruption = ended.code
     if interruption:
         made = f": {text.rounds_made(runs[0])}" if runs and runs[0].cells else ""
         say(console, f"interrupted; the finished cells are kept{made}")

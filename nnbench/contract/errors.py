@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     ACCURACY = 6, "a conformance, proof or accuracy failure"
     INCONCLUSIVE = 7, "inconclusive (only with `--strict`)"
     INCOMPARABLE = 8, "cannot be compared: no base run, another workload, or nothing to compare by"
+    HUNG_UP = 129, "SIGHUP: the terminal, or the connection, was closed; as after Ctrl-C"
     INTERRUPTED = 130, "Ctrl-C; what was finished is kept and `--resume` goes on"
     PIPE_CLOSED = 141, "the reader of a pipe left, as in `nnbench list | head -1`"
     TERMINATED = 143, "SIGTERM; as after Ctrl-C"

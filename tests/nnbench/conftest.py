@@ -15,6 +15,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.cli import main
+from nnbench.cli.signals import CODES
 from nnbench.records import (
     CellResult,
     Deviations,
@@ -301,7 +302,7 @@ def mnist() -> Workload:
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
     """Give a function that runs the command in this process, in a folder of its own."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *CODES)}
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
     monkeypatch.chdir(tmp_path)
 
@@ -313,7 +314,8 @@ def call(tmp_path, monkeypatch, capsys):
         return Ended(int(code or 0), *capsys.readouterr())
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

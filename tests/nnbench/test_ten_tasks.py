@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from nnbench import catalog
+from nnbench.cli import signals
 from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.contract.executor import Executor
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
@@ -89,8 +90,8 @@ def test_chart_has_its_function(name):
 
 def test_every_code_has_its_gravity_or_ends_a_command():
     errors = {ExitCode.INTERNAL, ExitCode.USAGE}
-    signals = {ExitCode.INTERRUPTED, ExitCode.PIPE_CLOSED, ExitCode.TERMINATED}
-    assert set(GRAVITY) | errors | signals == set(ExitCode)
+    ended = {*signals.CODES.values(), ExitCode.INTERRUPTED, ExitCode.PIPE_CLOSED}
+    assert set(GRAVITY) | errors | ended == set(ExitCode)
 
 
 def test_every_event_is_announced_in_one_place():

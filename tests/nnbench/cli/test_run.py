@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):
     assert done.returncode == 4
 
 
-def start_run_that_hangs(folder, mark, first=QUICK_CELL, **streams):
+def start_run_that_hangs(folder, mark, first=QUICK_CELL, before=(), **streams):
     """Start a run whose second cell hangs, and return when it does."""
     backends = [first, "hangs"]
     seed = next(s for s in range(20) if seeding.block_order(backends, s) == backends)
@@ -249,7 +250,7 @@ def start_run_that_hangs(folder, mark, first=QUICK_CELL, **streams):
     whole = (
         [] if first == QUICK_CELL else ["--whole"]
     )  # in turns it might not have been its own yet
-    command = [*NNBENCH, *arguments(folder, *backends, seed=seed), *whole]
+    command = [*before, *NNBENCH, *arguments(folder, *backends, seed=seed), *whole]
     process = subprocess.Popen(command, env=env, start_new_session=True, **streams)
     wait_until((folder.parent / "reached").exists)
     return process
@@ -266,21 +267,30 @@ def check_interrupted(folder, shown, mark, first):
     assert survivors(mark) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "first"),
-    [(signal.SIGINT, 130, "steady"), (signal.SIGTERM, 143, QUICK_CELL)],
-)
-def test_signal_keeps_the_finished_cells(tmp_path, mark, number, code, first):
+def test_signal_that_comes_again_and_again_keeps_the_finished_cells(tmp_path, mark):
     folder = tmp_path / "run"
-    process = start_run_that_hangs(folder, mark, first=first, **PIPES)
-    process.send_signal(number)
+    process = start_run_that_hangs(folder, mark, first="steady", **PIPES)
+    wait_until(lambda: process.send_signal(signal.SIGTERM) or (folder / "timing.md").exists())
     shown, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 143
     told = errors.splitlines()[-1]
     made, others = told.removeprefix("interrupted; the finished cells are kept: ").split("; ")
-    assert made == f"1 of 1 round of {first}"
+    assert made == "1 of 1 round of steady"
     assert others.startswith("0 of ")
-    check_interrupted(folder, shown, mark, first)
+    check_interrupted(folder, shown, mark, "steady")
+
+
+def test_terminal_that_is_closed_ends_a_run_as_ctrl_c_does(tmp_path, mark):
+    screen, terminal = pty.openpty()
+    own = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    before = [sys.executable, "-c", own]
+    process = start_run_that_hangs(tmp_path / "run", mark, before=before, **streams)
+    os.close(terminal)
+    os.close(screen)
+    assert process.wait(60) == 129
+    assert list(read_rows(tmp_path / "run" / "timing.csv")) == [QUICK_CELL]
+    assert survivors(mark) == []
 
 
 def interrupt_when_reached(command, env, number):

@@ -1,0 +1,58 @@
+"""Signals that ask nnbench to end are taken once, and what was ignored stays ignored."""
+
+import signal
+
+import pytest
+
+from nnbench.cli.signals import CODES, Terminated, handled
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    """Leave the handlers as they were."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *CODES)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "code"), CODES.items())
+def test_first_signal_says_how_to_end_and_others_do_not_cut_that_short(number, code):
+    done = []
+
+    def end_slowly():
+        with handled():
+            try:
+                signal.raise_signal(number)
+            finally:
+                for again in CODES:
+                    signal.raise_signal(again)
+                    done.append(again)
+
+    with pytest.raises(Terminated) as raised:
+        end_slowly()
+    assert raised.value.code is code
+    assert done == list(CODES)
+
+
+def test_ctrl_c_cuts_it_short():
+    with handled():
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with handled():
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_all_end_the_process_at_once_when_nothing_is_left_to_be_kept():
+    with handled():
+        pass
+    handlers = {signal.getsignal(each) for each in (signal.SIGINT, *CODES)}
+    assert handlers == {signal.SIG_DFL}
