@@ -138,14 +138,15 @@ def measure(
     """Measure once in a process of its own; None if the library is missing, or it fails."""
     arguments = (what, library, device, ",".join(map(str, cpus)))
     try:
-        done = subprocess.run(
+        done = process.run(
             process.command(python, "nnbench.execution.ceilings", *arguments),
+            TIMEOUT_S,
             env=variables.for_threads(variables.handed_on(os.environ, python=python), threads),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=TIMEOUT_S,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
+        done.check_returncode()
         return float(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from nnbench.catalog import Listing
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import probing, process, variables
 from nnbench.execution.probing import Probe
-from nnbench.execution.supervisor import supervised
+from nnbench.execution.supervisor import CANNOT_START
 from nnbench.records import PROTOCOL, Environment
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Backend
 
 T = TypeVar("T")
+LIMIT_S = 120.0  #: for the imports of all plugins
+POLL_S = 0.1
 
 
 class Interpreter(NamedTuple):
@@ -57,10 +59,14 @@ def locate(text: str) -> str:
 
 def of_each(ask: Callable[[str], T], pythons: Sequence[str]) -> list[T]:
     """Ask several interpreters the same at once; one that is there twice only once."""
-    different = [*dict.fromkeys(pythons)]
-    with ThreadPoolExecutor(len(different)) as pool:
-        found = dict(zip(different, pool.map(ask, different), strict=True))
-    return [found[python] for python in pythons]
+    with ThreadPoolExecutor(len(pythons)) as pool:
+        asked = {python: pool.submit(ask, python) for python in dict.fromkeys(pythons)}
+        try:
+            return [asked[python].result() for python in pythons]
+        except BaseException:  # such as Ctrl-C, which reaches none of them
+            while wait(asked.values(), POLL_S).not_done:
+                process.end_running()
+            raise
 
 
 @cache
@@ -101,8 +107,7 @@ def probe(python: str, names: Iterable[str]) -> Probe | None:
     NnbenchError
         If they end that process, or it says something else.
     """
-    command = process.command(python, probing.__name__, *names)
-    done = run(supervised(command), capture_output=True)
+    done = _run_module(python, probing.__name__, *names)
     if not done.returncode:
         return _decode(python, done.stdout, Probe)
     said = done.stderr.decode(errors="replace").splitlines() or [f"status {done.returncode}"]
@@ -113,7 +118,7 @@ def probe(python: str, names: Iterable[str]) -> Probe | None:
 
 def ask(python: str, module: str, *arguments: str) -> bytes:
     """Run a module and return what it prints; what it complains of becomes a warning."""
-    done = run(process.command(python, module, *arguments), capture_output=True)
+    done = _run_module(python, module, *arguments)
     complaints = done.stderr.decode(errors="replace").splitlines()
     if done.returncode:
         last = complaints[-1] if complaints else f"exit status {done.returncode}"
@@ -121,6 +126,27 @@ def ask(python: str, module: str, *arguments: str) -> bytes:
     for line in complaints:
         warnings.warn(f"{python}: {line}", stacklevel=2)
     return bytes(done.stdout)
+
+
+def _run_module(python: str, module: str, *arguments: str) -> subprocess.CompletedProcess[Any]:
+    """Run a module of an interpreter, whose plugins may do anything."""
+    try:
+        done = process.run(
+            process.command(python, module, *arguments),
+            LIMIT_S,
+            env=variables.all_for_another(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except subprocess.TimeoutExpired as error:
+        text = f"{python} -m {module} has not ended after {LIMIT_S:g} s, and was killed"
+        raise NnbenchError(text) from error
+    except OSError as error:
+        raise NnbenchError(f"cannot run {python}: {error.strerror}") from error
+    if done.returncode == CANNOT_START and done.stderr:
+        raise NnbenchError(f"cannot run {done.stderr.decode(errors='replace').strip()}")
+    return done
 
 
 def run(command: Sequence[str], **more: Any) -> subprocess.CompletedProcess[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -43,7 +44,7 @@ class _Judge:
 
     def __init__(self, inherited: Sequence[int]) -> None:
         self.process = subprocess.Popen(
-            process.command(None, "nnbench.proof"),
+            process.command(None, "nnbench.proof", str(os.getpid())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=variables.for_threads(variables.handed_on(os.environ), 1),
@@ -53,6 +54,7 @@ class _Judge:
         self.questions = cast("BinaryIO", self.process.stdin)
         self.answers = cast("BinaryIO", self.process.stdout)
         self.owes = False  #: an answer
+        self._kills_before = process.out_of_memory_kills()
 
     def tell(self, question: Question) -> None:
         try:
@@ -83,7 +85,10 @@ class _Judge:
         except subprocess.TimeoutExpired:
             return JudgeError("a judge no longer answers")
         how = f"by {process.name_signal(-status)}" if status < 0 else f"with status {status}"
-        return JudgeError(f"a judge was ended {how} before it was done")
+        text = f"a judge was ended {how} before it was done"
+        if status == -signal.SIGKILL and process.out_of_memory_kills() > self._kills_before:
+            text += "; the kernel has run out of memory since it began"
+        return JudgeError(text)
 
     def close(self) -> None:
         """End the process, which has nothing more to do once its questions end."""

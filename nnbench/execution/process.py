@@ -14,8 +14,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,12 +23,12 @@ from nnbench import pipes
 from nnbench.catalog import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution import variables
-from nnbench.execution.supervisor import grants_privacy, supervised
+from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Kind, Reached, Ready, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from typing import Self
 
     from nnbench.contract.backend import Backend
@@ -39,6 +39,9 @@ OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is
 WORD = re.compile(r"\w+")
 POLL_S = 0.1
 CHUNK = 1 << 20
+#: Signals by which somebody may be ending all processes. Then nnbench gets one, too, and that comes first.
+ENDING = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP}
+TOLD_S = 0.2
 GRACE_S = 10.0  #: for a worker that has sent its last answer, and for pipes that outlive it
 
 
@@ -309,6 +312,8 @@ class Worker:
         self.deadline = min(self.deadline, monotonic() + GRACE_S)
 
     def _explain(self, exit_status: int | None) -> Failed:
+        if exit_status is not None and -exit_status in ENDING:
+            sleep(TOLD_S)
         killed = out_of_memory_kills() > self._kills_before
         return explain(exit_status, self.spec, self.doing, out_of_memory=killed)
 
@@ -320,6 +325,38 @@ def _pipe() -> tuple[int, int]:
         with suppress(OSError):  # beyond the user's share
             fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, CHUNK)
     return ends
+
+
+_running: set[subprocess.Popen[Any]] = set()  # of ``run``, in all threads
+
+
+def run(
+    command: Sequence[str], timeout_s: float | None = None, **more: Any
+) -> subprocess.CompletedProcess[Any]:
+    """Run a command under a supervisor to its end; whatever ends this ends all that has come of it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started, where there are no supervisors; they end with CANNOT_START.
+    subprocess.TimeoutExpired
+        If it takes longer.
+    """
+    with subprocess.Popen(supervised(command), start_new_session=True, **more) as child:
+        _running.add(child)
+        try:
+            output, errors = child.communicate(timeout=timeout_s)
+        finally:
+            if child.poll() is None or not KNOWN:  # a supervisor leaves nothing behind
+                Tree(child.pid).kill()
+            _running.discard(child)
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)
+
+
+def end_running() -> None:
+    """Have what other threads run end soon."""
+    for child in tuple(_running):
+        child.terminate()
 
 
 def failure(failed: Failed, *, started: bool) -> Failed:

@@ -3,7 +3,8 @@
 It runs as a file, in an isolated interpreter that imports nothing but the standard library, between nnbench and one
 worker. As their subreaper it becomes the parent of processes whose own parent has ended, so that none leaves the tree
 below it, however often it forks; what it has reaped, the kernel accounts to it. When the worker ends it kills what is
-left, and ends as the worker did: with its status, or by its signal. When nnbench dies it does the same.
+left, and ends as the worker did: with its status, or by its signal. When nnbench dies, or sends SIGTERM, it does the same.
+Signals of a terminal are left to the worker, which gets them as well.
 
 If asked it gives the worker temporary folders of its own: what is in them can be read, and what is written goes into
 memory and ends with it, so that no other worker finds it. So does what System V and POSIX queues share.
@@ -39,6 +40,7 @@ CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x0002_0000, 0x0800_0000, 0x1000_0000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 1 << 1, 1 << 2, 1 << 14, 1 << 18  # linux/mount.h
 TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - not to be used, but hidden
 MEMORY = "/dev/shm"  # noqa: S108 - likewise
+OF_TERMINALS = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 SHARED = "NNBENCH_SHARED_TMP"  #: leaves workers the temporary folders of all, if it is set
 STAT_BYTES = 1 << 12
 CANNOT_START = 127  #: the exit status of a shell that finds no such command
@@ -118,8 +120,8 @@ def numbered(folder: str) -> list[int]:
 def main() -> None:
     """Start the command of the arguments, wait for its end, and end likewise."""
     parent, mode, *command = sys.argv[1:]
-    signals = {signal.SIGCHLD, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signals, me = {signal.SIGCHLD, signal.SIGTERM}, os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals | OF_TERMINALS)
     if mode == "private":
         count, *command = command
         hide_temporary_folders([Path(name) for name in command[: int(count)]])
@@ -132,8 +134,10 @@ def main() -> None:
     worker = os.fork()
     if not worker:
         ask("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        start(command)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if os.getppid() == me:  # else somebody has killed its supervisor before that was asked for
+            start(command)
+        os._exit(CANNOT_START)
     let_go_of_pipes()
     ask("prctl", PR_SET_DUMPABLE, 0)  # no worker of this user may write to its memory, or read it
     status = None

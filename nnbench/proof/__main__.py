@@ -1,13 +1,17 @@
-"""The process of a judge: ``python -m nnbench.proof``.
+"""The process of a judge: ``python -m nnbench.proof PARENT``, whose number that is.
 
 It reads questions from standard input and answers each on standard output, in frames of
 ``nnbench.pipes``. It imports nnbench, NumPy and msgspec, and no plugin; the descriptors of the
 dataset and of the spool are inherited. The parent has set its environment to one thread.
+
+Whoever ends all processes at once, as systemd does, ends the parent too, which still needs its judges: it says when
+they are done. So signals that ask to end are ignored.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Answer until standard input ends."""
-    prctl.die_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    prctl.die_with_parent(int(sys.argv[1]))
     prctl.hide_memory()
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not print into the answers

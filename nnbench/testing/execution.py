@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -167,28 +165,23 @@ def run(
     handed = variables.handed_on(
         os.environ, named, python
     )  # as a worker's; none of the user's own tests
-    child = subprocess.Popen(
-        arguments,
-        stdout=None if show else subprocess.PIPE,
-        stderr=None if show else subprocess.STDOUT,
-        env={
-            **variables.for_threads(handed, chosen.threads or 1),
-            **process.limited(",".join(plugins)),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        },
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
     try:
-        output, _ = child.communicate(timeout=timeout_s)
+        done = process.run(
+            arguments,
+            timeout_s,
+            stdout=None if show else subprocess.PIPE,
+            stderr=None if show else subprocess.STDOUT,
+            env={
+                **variables.for_threads(handed, chosen.threads or 1),
+                **process.limited(",".join(plugins)),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
+            text=True,
+            errors="replace",
+        )
     except subprocess.TimeoutExpired:
         return None, ""
-    finally:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
-        child.wait()
-    return child.returncode, output or ""
+    return done.returncode, done.stdout or ""
 
 
 def explain(status: int | None, output: str, timeout_s: float) -> str:

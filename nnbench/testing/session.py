@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from nnbench import files, prctl
+from nnbench import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -163,7 +163,6 @@ def main() -> int:
     import pytest
     from pytest_benchmark.session import PerformanceRegression
 
-    prctl.die_with_parent()
     try:
         return pytest.main(sys.argv[1:])
     except PerformanceRegression:  # its table and its reasons are printed already

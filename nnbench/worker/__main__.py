@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from nnbench import pipes
 from nnbench.contract.errors import BackendUnavailableError
-from nnbench.prctl import die_with_parent
 from nnbench.records import PROTOCOL, Close, Closed, Command, Failed, Job, Status
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ def main() -> None:
         sys.stdout.write(f"{PROTOCOL}\n")
         return
     faulthandler.enable()
-    die_with_parent()
     read_end, write_end = map(int, sys.argv[1:])
     with os.fdopen(read_end, "rb") as commands, os.fdopen(write_end, "wb") as answers:
         try:

@@ -1,5 +1,6 @@
 """What a process asks Linux for, as the kernel then says it is."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,18 @@ import pytest
 from tests.plugins.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that is asked")
+
+
+def test_process_whose_parent_has_died_before_it_could_ask_ends():
+    code = "from nnbench import prctl; prctl.die_with_parent({}); print('lives')"
+    another = 1 if os.getpid() != 1 else 2
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(parent)], capture_output=True, check=False
+        )
+        for parent in (os.getpid(), another)
+    ]
+    assert [(each.returncode, each.stdout) for each in done] == [(0, b"lives\n"), (1, b"")]
 
 
 def run(source):
@@ -26,7 +39,10 @@ def test_memory_is_hidden_from_processes_but_not_from_children_of_its_own():
 
 
 def test_process_dies_with_its_parent():
-    child = "from nnbench import prctl; import time; prctl.die_with_parent(); print(1, flush=True); time.sleep(600)"
+    child = (
+        "import os, time; from nnbench import prctl; prctl.die_with_parent(os.getppid());"
+        "print(1, flush=True); time.sleep(600)"
+    )
     parent = (
         "import subprocess, sys, os, signal;"
         f"p = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE);"

@@ -8,9 +8,9 @@ import pytest
 
 from nnbench import catalog, records
 from nnbench.contract.errors import NnbenchError
-from nnbench.execution import process
+from nnbench.execution import interpreters, process
 from nnbench.execution.executor import LocalExecutor
-from nnbench.execution.interpreters import ask, check_protocol, examine, locate
+from nnbench.execution.interpreters import ask, check_protocol, examine, locate, of_each
 from nnbench.records import EpochFinished, Event
 from tests.cells import make_spec, run_worker
 from tests.plugins.helpers import PLUGINS
@@ -77,6 +77,25 @@ def test_file_that_is_no_program_is_refused(script):
     Path(path).write_bytes(b"\x7fELF")
     with pytest.raises(NnbenchError, match=f"cannot run {path}: Exec format error"):
         ask(path, "nnbench")
+
+
+def test_interpreter_that_does_not_end_is_ended(script, monkeypatch):
+    monkeypatch.setattr(interpreters, "LIMIT_S", 0.2)
+    path = script("sleep 600")
+    with pytest.raises(NnbenchError, match=f"^{path} -m x has not ended after 0.2 s, and was kill"):
+        ask(path, "x")
+
+
+def test_whoever_is_interrupted_waits_for_no_interpreter(script):
+    path = script("sleep 600")
+
+    def ask_or_fail(python):
+        if python == "interrupted":
+            raise KeyboardInterrupt
+        return ask(python, "x")
+
+    with pytest.raises(KeyboardInterrupt):
+        of_each(ask_or_fail, ["interrupted", path])
 
 
 def test_complaints_become_warnings(script):

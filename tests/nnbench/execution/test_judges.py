@@ -158,9 +158,29 @@ def test_judge_that_fails_says_why(spool, start, capfd):
     assert "Traceback" in capfd.readouterr().err
 
 
-def test_ctrl_c_in_a_terminal_does_not_reach_the_judges(start):
+def test_what_asks_to_end_does_not_end_the_judges(start):
     with start(1) as found:
-        assert os.getsid(found.processes[0].process.pid) != os.getsid(0)
+        judge = found.processes[0].process
+        assert os.getsid(judge.pid) != os.getsid(0)  # nor does Ctrl-C reach them
+        limits = found.limits("float32", from_parameters=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            judge.send_signal(number)
+        assert found.limits("float32", from_parameters=False) == limits
+
+
+def test_judge_of_another_parent_ends():
+    another = 1 if os.getpid() != 1 else 2
+    command = process.command(None, "nnbench.proof", str(another))
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as judge:
+        assert judge.wait(60) == 1
+
+
+def test_judge_that_is_killed_when_memory_is_out_says_so(start, monkeypatch):
+    with start(1) as found:
+        monkeypatch.setattr(process, "out_of_memory_kills", lambda: 1 << 40)
+        found.processes[0].process.kill()
+        with pytest.raises(JudgeError, match=r"by SIGKILL .*; the kernel has run out of memory"):
+            found.evaluate(0)
 
 
 def test_limits_are_kept_for_the_next_run(start, tmp_path):

@@ -3,10 +3,13 @@
 import json
 import re
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from statistics import median_low
+from subprocess import TimeoutExpired
 
 import pytest
 
@@ -279,6 +282,36 @@ def test_exit_status_is_explained(exit_status, out_of_memory, expected):
 def test_a_worker_that_fails_has_failed(status, started, expected):
     given = Failed(Status[status.upper()], "why")
     assert process.failure(given, started=started) == Failed(Status[expected.upper()], "why")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_worker_that_ends_with_all_processes_is_no_crash(monkeypatch, number):
+    def be_told(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "sleep", be_told)
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    with process.Worker(make_spec(), backend, [], 1) as worker:
+        worker.process.send_signal(number)
+        with pytest.raises(KeyboardInterrupt):
+            worker.receive(Ready)
+
+
+@pytest.mark.skipif(not supervisor.KNOWN, reason="elsewhere nothing is known of a daemon")
+@pytest.mark.parametrize(
+    ("last", "timeout_s", "ended"),
+    [
+        ("raise SystemExit(3)", None, nullcontext()),
+        ("time.sleep(60)", 0.5, pytest.raises(TimeoutExpired)),
+    ],
+)
+def test_command_ends_with_all_that_came_of_it(tmp_path, last, timeout_s, ended):
+    code = f"import os, time\nif not os.fork():\n os.setsid()\n time.sleep(60)\n{last}"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with ended:
+        done = process.run(command, timeout_s, env=helpers.environment(mark=tmp_path))
+        assert done.returncode == 3
+    assert helpers.survivors(tmp_path) == []
 
 
 def test_worker_counts_the_time_for_which_it_runs():

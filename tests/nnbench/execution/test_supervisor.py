@@ -106,6 +106,41 @@ def test_worker_does_not_outlive_a_supervisor_that_it_kills(tmp_path):
     helpers.wait_until(lambda: not helpers.survivors(tmp_path))
 
 
+def test_worker_does_not_start_for_a_supervisor_that_was_killed_before():
+    code = """
+import os, sys
+from nnbench.execution import supervisor
+me, ask = os.getpid(), supervisor.ask
+
+def kill_first(*arguments):
+    if os.getpid() != me:
+        os.kill(me, 9)
+        while os.getppid() == me:
+            pass
+    ask(*arguments)
+
+supervisor.ask = kill_first
+sys.argv[1:] = [str(os.getppid()), "shared", sys.executable, "-c", "print('started')"]
+supervisor.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
+
+
+def test_signals_of_a_terminal_are_left_to_the_worker():
+    code = """
+import signal, sys
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)
+sys.stdin.read()
+raise SystemExit(3)
+"""
+    with start(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout.readline() == "set()\n"
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            worker.send_signal(number)
+    assert worker.returncode == 3
+
+
 def test_nothing_starts_for_a_parent_that_is_gone(tmp_path):
     command = supervisor.supervised([sys.executable, "-c", "print('started')"])
     place = command.index(str(psutil.Process().pid))
