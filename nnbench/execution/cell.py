@@ -23,7 +23,7 @@ import numpy as np
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.contract.spec import RULES, flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import process
+from nnbench.execution import pauses, process
 from nnbench.execution.evaluations import Evaluations
 from nnbench.execution.tree import own_wait_s
 from nnbench.records import (
@@ -352,6 +352,7 @@ class Meter:
         worker.stop()
         self._worker, self._before = worker, worker.tree.count()
         worker.watch.counts.clear()
+        pauses.begin_call()
         worker.go_on()
         self._own_wait_s, self._start = own_wait_s(), perf_counter()
 

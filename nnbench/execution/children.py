@@ -20,7 +20,7 @@ import msgspec
 
 from nnbench import catalog, pipes
 from nnbench.contract.errors import NnbenchError, PluginWarning
-from nnbench.execution import process
+from nnbench.execution import pauses, process
 from nnbench.execution.supervisor import KNOWN, supervised
 from nnbench.execution.tree import Tree
 
@@ -137,6 +137,7 @@ class Child:
             selector.register(self.printed, selectors.EVENT_READ)
             if self._left:
                 selector.register(self.questions, selectors.EVENT_WRITE)
+            looked = monotonic()
             while (end := self._got.find(b"\n")) < 0:
                 ended = self.process.poll() is not None
                 ready = selector.select(0 if ended else POLL_S)
@@ -155,7 +156,9 @@ class Child:
                         raise ChildError(self._how_it_ended())
                 if ended and is_silent:  # something that it has started may hold the pipe open
                     raise ChildError(self._how_it_ended())
-                if monotonic() > deadline:
+                before, looked = looked, monotonic()
+                deadline += pauses.away_s(before, looked)
+                if looked > deadline:
                     raise ChildError("its process did not answer in time")
                 if len(self._got) > LARGEST:
                     raise ChildError("its process does not end its answer")

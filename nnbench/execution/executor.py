@@ -22,6 +22,7 @@ from nnbench.execution import (
     interpreters,
     loading,
     machine,
+    pauses,
     turns,
     variables,
 )
@@ -143,7 +144,7 @@ class LocalExecutor(Executor):
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
         """Run blocks one after the other."""
         chooser = Chooser()
-        with closing(Spool(self.folder)) as spool, ExitStack() as stack:
+        with closing(Spool(self.folder)) as spool, pauses.heeded(), ExitStack() as stack:
             judges, judged, memory = None, None, None
             for block in blocks:
                 splits = self._load(block.workload)

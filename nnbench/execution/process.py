@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from nnbench import pipes
 from nnbench.catalog import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError
-from nnbench.execution import variables
+from nnbench.execution import pauses, variables
 from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records import Answer, Failed, Kind, Reached, Ready, Status
@@ -79,6 +79,7 @@ class Worker:
         self.stopped: float | None = None  #: since when nothing of it runs
         self.doing = "its start"  #: what it was last asked for, or has said that it begins with
         self._stopped_s = 0.0  # before that
+        self._looked = self._started  # when it was last waited for
         self._is_closed = False
         self.printed = b""
         self._pending = bytearray()
@@ -130,6 +131,7 @@ class Worker:
         if self._is_closed:
             return
         self._is_closed = True
+        pauses.end_call()
         self.tree.kill()
         self.process.wait()
         if self.stopped is None:
@@ -163,15 +165,20 @@ class Worker:
             self.tree.stop()
             self.stopped = monotonic()
             self._undo()
+            pauses.end_call()
 
     def go_on(self) -> None:
         """Let it run; the time for which it was stopped is given back to it."""
         if self.stopped is not None:
-            stopped_s = monotonic() - self.stopped
-            self.deadline += stopped_s
-            self._stopped_s += stopped_s
+            self._give_back(monotonic() - self.stopped)
             self.stopped = None
+            self._looked = monotonic()
             self.tree.go_on()
+
+    def _give_back(self, seconds: float) -> None:
+        """Let time that has passed be none of the worker's."""
+        self.deadline += seconds
+        self._stopped_s += seconds
 
     @property
     def ran_s(self) -> float:
@@ -283,7 +290,9 @@ class Worker:
         EndedError
             If the worker has ended, and all that it left was read, or if its time is over.
         """
-        if monotonic() >= self.deadline:
+        before, self._looked = self._looked, monotonic()
+        self._give_back(pauses.away_s(before, self._looked))
+        if self._looked >= self.deadline:
             raise EndedError(self._explain(None))
         exit_status = self.process.poll()
         left = self.watch.due_s(max(0.0, min(POLL_S, self.deadline - monotonic())))

@@ -1,12 +1,15 @@
 """A child answers questions, and whatever else it does, it is the child that ends."""
 
+import itertools
 import sys
 from contextlib import suppress
+from time import monotonic
 
 import psutil
 import pytest
 
 from nnbench.contract.errors import DatasetError, NnbenchError, PluginWarning
+from nnbench.execution import children
 from nnbench.execution.children import MOST_PRINTED, MOST_WARNINGS, Child, ChildError
 from tests.plugins.helpers import count_open
 
@@ -154,6 +157,13 @@ def test_what_is_no_answer_is_an_error(child, question, limit_s, text):
     with pytest.raises(ChildError) as raised:
         child.ask(question, str, limit_s)
     assert str(raised.value).startswith(text)
+
+
+def test_time_in_which_nnbench_was_stopped_does_not_count(child, monkeypatch):
+    child.ask("ready", str, 60)
+    looks = itertools.count()
+    monkeypatch.setattr(children, "monotonic", lambda: monotonic() + 100 * (next(looks) > 2))
+    assert child.ask("sleep 0.5", str, 60) == "sleep 0.5"
 
 
 def test_answer_that_nobody_waited_for_is_not_the_next_one(child):

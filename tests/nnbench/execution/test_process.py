@@ -14,7 +14,8 @@ from subprocess import TimeoutExpired
 import pytest
 
 from nnbench import Backend
-from nnbench.execution import machine, process, supervisor, variables
+from nnbench.execution import machine, pauses, process, supervisor, variables
+from nnbench.execution.cell import Meter
 from nnbench.records import (
     CellResult,
     EpochFinished,
@@ -284,6 +285,18 @@ def test_a_worker_that_fails_has_failed(status, started, expected):
     assert process.failure(given, started=started) == Failed(Status[expected.upper()], "why")
 
 
+def test_no_time_out_counts_what_nnbench_was_stopped_for():
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    with process.Worker(make_spec(), backend, [], 1) as worker:
+        ran_s, worker.deadline = worker.ran_s, time.monotonic() - 1
+        worker._looked -= 100
+        worker._wait()
+        assert worker.ran_s < ran_s
+        worker.deadline = time.monotonic() - 1
+        with pytest.raises(process.EndedError, match="still running"):
+            worker._wait()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_worker_that_ends_with_all_processes_is_no_crash(monkeypatch, number):
     def be_told(_):
@@ -295,6 +308,16 @@ def test_worker_that_ends_with_all_processes_is_no_crash(monkeypatch, number):
         worker.process.send_signal(number)
         with pytest.raises(KeyboardInterrupt):
             worker.receive(Ready)
+
+
+def test_ctrl_z_waits_while_a_call_is_metered():
+    backend = Backend(name="numpy", summary="", create=pytest.fail)
+    with process.Worker(make_spec(), backend, [], 1) as worker:
+        for end in (lambda meter: meter.stop(), lambda _: worker.close()):
+            meter = Meter(worker)
+            assert pauses._STATE.is_timed
+            end(meter)
+            assert not pauses._STATE.is_timed
 
 
 @pytest.mark.skipif(not supervisor.KNOWN, reason="elsewhere nothing is known of a daemon")
