@@ -2,7 +2,8 @@
 
 ``python -m tests.studies.large_results`` writes what ``nnbench run --quick --rounds 1000`` of ten
 backends would leave: one epoch of MNIST in each cell, with all 938 losses and five repeats of each
-phase (100 MB). ``--epochs 5`` makes it what the default workload leaves (500 MB). Then each command
+phase (100 MB). ``--epochs 5`` makes it what the default workload leaves (500 MB), ``--parts 30`` what
+cells leave that trained in turns: so many parts of each epoch. Then each command
 runs in a process of its own; its wall time, its CPU time and its peak memory are printed, and the
 study ends with 1 if the time or the memory is above the limits.
 """
@@ -23,7 +24,7 @@ import msgspec
 import numpy as np
 
 from nnbench.figures import metrics
-from nnbench.records import CellResult, Deviations, Epoch, Phases, Proof, Setup, Status, now
+from nnbench.records import CellResult, Deviations, Epoch, Part, Phases, Proof, Setup, Status, now
 from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ STEPS, IMAGES, STEP_US = 938, 60_000, 200.0
 COMMANDS = [
     "show {run}",
     "show {run} --format json",
+    "compare {run} {run}",
     "export {run} --to parquet -o {out}",
     "export {run} --to csv -o {out}",
     "export {run} --to pytest-benchmark -o {out}",
@@ -43,6 +45,7 @@ COMMANDS = [
     "export {run} --to bencher -o {out}",
     "export {run} --to junit -o {out}",
     "export {run} --to step-summary -o {out}",
+    "plot {run} -f rounds -o {out}.svg",
     "report {run} -o {out}",
 ]
 
@@ -53,13 +56,16 @@ def main() -> int:
     parser.add_argument("--backends", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument(
+        "--parts", type=int, default=0, help="of each epoch; 0 is of cells as before turns"
+    )
     parser.add_argument("--run", type=Path, help="write the run here, and keep it")
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="such as 'show {run}'")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         run = options.run or Path(scratch, "run")
         if not (run / store.RUN).exists():
-            write(run, options.backends, options.rounds, options.epochs)
+            write(run, options.backends, options.rounds, options.epochs, options.parts)
         megabytes = (run / store.CELLS).stat().st_size / 1e6
         print(f"{options.backends * options.rounds:,} cells, {megabytes:,.0f} MB")  # noqa: T201 - a script
         measured = [
@@ -69,12 +75,12 @@ def main() -> int:
     return int(any(s > SECONDS or g > GIGABYTES for s, g in measured))
 
 
-def write(folder: Path, backends: int, rounds: int, epochs: int) -> None:
+def write(folder: Path, backends: int, rounds: int, epochs: int, parts: int) -> None:
     """Write a run whose backends differ by 10% from one to the next, with 2% of noise."""
     names = [f"backend-{number}" for number in range(backends)]
     store.create(folder, describe(names, rounds, epochs))
     with (folder / store.CELLS).open("wb") as file:
-        for result in cells(names, rounds, epochs):
+        for result in cells(names, rounds, epochs, parts):
             file.write(msgspec.json.encode(result) + b"\n")
 
 
@@ -95,17 +101,50 @@ def describe(names: Sequence[str], rounds: int, epochs: int) -> RunInfo:
     return replace(info, backends=dict.fromkeys(names, "made"), baseline=names[0])
 
 
-def cells(names: Sequence[str], rounds: int, epochs: int) -> Iterator[CellResult]:
+def cells(names: Sequence[str], rounds: int, epochs: int, parts: int = 0) -> Iterator[CellResult]:
     """Yield the cells in the order in which they would have run."""
     rng = np.random.default_rng(0)
     for round_ in range(rounds):
         for position, number in enumerate(rng.permutation(len(names)).tolist()):
             pace = STEP_US * 1.1**number
-            yield cell(names[number], round_, position, epochs, pace, rng)
+            made = [epoch(each, pace, rng) for each in range(1, epochs + 1)]
+            if parts:
+                made = [replace(each, parts=turns(each, parts, rng)) for each in made]
+            yield cell(names[number], round_, position, made, pace, rng)
+
+
+def turns(whole: Epoch, count: int, rng: np.random.Generator) -> list[Part]:
+    """Return parts of an epoch, each in a turn of its own, with what is kept of a part."""
+    train_s = (whole.train_s / count * rng.normal(1, 0.05, count)).tolist()
+    first = (whole.number - 1) * count
+    return [
+        Part(
+            images=IMAGES // count,
+            train_s=seconds,
+            turn=first + number,
+            state=rng.bytes(32).hex(),
+            optimizer_steps=first + number,
+            wall_s=seconds + 1e-3,
+            cpu_s=seconds,
+            late_s=0.0,
+            waited_s=0.0,
+            dump_s=1e-3,
+            dump_cpu_s=1e-3,
+            threads=1,
+            lead_images=64,
+            lead_s=3e-3,
+        )
+        for number, seconds in enumerate(train_s)
+    ]
 
 
 def cell(
-    name: str, round_: int, position: int, epochs: int, pace_us: float, rng: np.random.Generator
+    name: str,
+    round_: int,
+    position: int,
+    epochs: list[Epoch],
+    pace_us: float,
+    rng: np.random.Generator,
 ) -> CellResult:
     """Return a finished cell; its losses fall as those of MNIST do."""
     setup = Setup(
@@ -134,7 +173,7 @@ def cell(
         wall_s=rng.normal(3.0, 0.1),
         status=Status.OK,
         setup=setup,
-        epochs=[epoch(number, pace_us, rng) for number in range(1, epochs + 1)],
+        epochs=epochs,
         phases=Phases(**repeats),
         peak_memory_bytes=int(rng.normal(5e8, 1e6)),
         complete=True,
@@ -143,7 +182,7 @@ def cell(
         changed=True,
         achieved_gflops=47.0,
         ceiling_gflops=100.0,
-        proof=proof(epochs),
+        proof=proof(len(epochs)),
     )
 
 
