@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25  #: between two looks at how things stand, at least
 REST = 20  #: times as long as the last look took, likewise
+LONG_S = 0.1  #: of a look, as after hundreds of rounds: from then on no event is worth one that is not due
 
 
 def can_redraw(console: Console) -> bool:
@@ -141,6 +142,8 @@ class Live(Plain):
         self.latest: Round | None = None  # which is shown
         self.over = 0  # cells
         self.clock = Clock()
+        self.groups: dict[str, Group] | None = None  # None is to be made anew
+        self.look_s = 0.0  # that the last one took
         self.next_look = 0.0
 
     @hookimpl
@@ -151,13 +154,8 @@ class Live(Plain):
         self.bar.start()
         self.run = Run(run, folder=folder)
         _ = self.run.cells  # of before, if it is resumed
-        self.groups = self._groups()
+        importlib.import_module("nnbench.figures.frames")
         importlib.import_module("scipy.stats")
-
-    def _groups(self) -> dict[str, Group]:
-        from nnbench.figures import frames
-
-        return frames.groups(self.run.info, self.run.cells, self.run.further)
 
     @hookimpl
     def nnbench_run_finished(self) -> None:
@@ -186,14 +184,13 @@ class Live(Plain):
         is_often = isinstance(event, records.Progress)
         if is_often:
             self.clock.train()
-        if not is_often or monotonic() >= self.next_look:
-            self.look()
+        self.look(is_often=is_often)
 
     @hookimpl
     def nnbench_cell_finished(self, result: CellResult) -> None:
         """Replace the cell by a line, and count it in."""
         self.run.add(result)
-        self.groups = self._groups()
+        self.groups = None
         if result.final and result.round in self.rounds:
             self.rounds[result.round].judged[result.backend] = result.status
             self.over += 1
@@ -206,10 +203,19 @@ class Live(Plain):
         self.over += 1
         self.look()
 
-    def look(self) -> None:
-        """Find out how things stand, and show it; then rest from it."""
+    def look(self, *, is_often: bool = False) -> None:
+        """Find out how things stand, and show it; then rest from it.
+
+        What comes often waits until the rest is over. So does everything once a look takes long.
+        """
+        from nnbench.figures import frames
+
         start, info, encoding = monotonic(), self.run.info, self.console.encoding
+        if start < self.next_look and (is_often or self.look_s > LONG_S):
+            return
         if round_ := self.latest:
+            if self.groups is None:
+                self.groups = frames.groups(info, self.run.cells, self.run.further)
             found = standings(info, self.groups, round_.results)
             rows: list[Row] = [round_.line(standing) for standing in found]
             shown = fit(live_columns(info), [*rows, WIDEST], self.console.width)
@@ -219,7 +225,9 @@ class Live(Plain):
             self.bar.update(self.task, description=head, state=plain(state, encoding))
         done = self.over + sum(each.unjudged for each in self.rounds.values())
         self.bar.update(self.task, completed=done)
-        self.next_look = monotonic() + max(LOOK_S, REST * (monotonic() - start))
+        end = monotonic()
+        self.look_s = end - start
+        self.next_look = end + max(LOOK_S, REST * self.look_s)
 
     def outlook(self, found: Iterable[Standing], round_: Round) -> str:
         """Say what is still to come, how long it may take, and what is provisional."""
