@@ -100,9 +100,11 @@ def test(
     from nnbench.testing import execution
 
     with listing.relied_on() as known:
-        chosen = select(backends)
+        chosen, left_out = select(backends)
     asked = {name: value for name, value in options.items() if value not in (None, False, ())}
     check_usage(chosen, asked, benchmark=benchmark, json=benchmark_json)
+    for label, reason in left_out.items():
+        echo_line(f"{label}: not tested: {reason}")
     arguments = [*spell(asked), *pytest_arguments]
     arguments += ["--nnbench-benchmark"] if benchmark else []
     arguments += ["--verbose"] if verbose else []
@@ -138,8 +140,8 @@ def require_pytest() -> None:
         raise NnbenchError(f"nnbench test needs {names}: {install_hint('test')}")
 
 
-def select(names: Sequence[str]) -> list[Selection]:
-    """Return the backends that are tested, and print why others are not."""
+def select(names: Sequence[str]) -> tuple[list[Selection], dict[str, str]]:
+    """Return the backends that are tested, and why others are not, by label."""
     from nnbench import catalog, selection
     from nnbench.runs import planning
     from nnbench.testing.subject import required
@@ -151,12 +153,12 @@ def select(names: Sequence[str]) -> list[Selection]:
         if (reason := catalog.why_unavailable(each.backend))
     }
     planning.refuse_unavailable([each.label for each in selections if each.named], unavailable)
-    for label, reason in unavailable.items():
-        echo_line(f"{label}: not tested: {reason}")
-    chosen = [s for s in selections if s.label not in unavailable]
-    if missing := required() & {s.backend.name for s in selections if s.label in unavailable}:
-        raise BackendUnavailableError(f"{', '.join(sorted(missing))} is required (NNBENCH_REQUIRE)")
-    return chosen
+    must_run = required() & {s.backend.name for s in selections if s.label in unavailable}
+    if missing := [
+        f"{label}: {reason}" for label, reason in unavailable.items() if label in must_run
+    ]:
+        raise BackendUnavailableError(f"required (NNBENCH_REQUIRE), {'; '.join(missing)}")
+    return [each for each in selections if each.label not in unavailable], unavailable
 
 
 def check_usage(
