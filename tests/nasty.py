@@ -12,7 +12,8 @@ TEXT = (
     "|`*_~ ##[group] \u202e \x00=1"
 )
 DEEP = 100_000
-HOLE = "\ue000hole\ue000"  # what stands for a value until all is written
+HOLE = "\ue000"  # what stands for a value until all is written begins and ends with it
+MISSING = "missing"  #: the name of no value at all
 VALUES = {
     "one less": "-1",
     "nothing": "0",
@@ -75,12 +76,23 @@ def replaced(value, path, new):
     return changed
 
 
+def written(document, changes, values=VALUES):
+    """Return a document, as bytes, after changes: a path, and the name of its new value or MISSING."""
+    holes: dict[str, str] = {}
+    for path, name in changes:
+        hole = None if name == MISSING else f"{HOLE}{len(holes)}{HOLE}"
+        document = replaced(document, path, hole)
+        if hole:
+            holes[json.dumps(hole, ensure_ascii=False)] = values[name]
+    text = json.dumps(document, ensure_ascii=False)
+    for hole, value in holes.items():
+        text = text.replace(hole, value)
+    return text.encode()
+
+
 @st.composite
 def mutations(draw, document, values=VALUES):
     """Draw a document, as bytes, in which one value is another one, or is missing."""
     path = draw(st.sampled_from([*paths(document)]))
-    name = draw(st.sampled_from([*values, "missing"] if path else [*values]))
-    if name == "missing":
-        return json.dumps(replaced(document, path, None)).encode()
-    written = json.dumps(replaced(document, path, HOLE), ensure_ascii=False)
-    return written.replace(json.dumps(HOLE, ensure_ascii=False), values[name]).encode()
+    name = draw(st.sampled_from([*values, MISSING] if path else [*values]))
+    return written(document, [(path, name)], values)

@@ -2,151 +2,29 @@
 
 import json
 import os
-from contextlib import closing
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnbench import Backend, pipes
-from nnbench.execution import ceilings, cell, disturbance, process
-from nnbench.execution.cell import Assignment, Spool
-from nnbench.execution.tree import Count
-from nnbench.records import (
-    Answer,
-    CellResult,
-    Close,
-    Closed,
-    Dump,
-    Failed,
-    Inspect,
-    Inspected,
-    Job,
-    Phases,
-    Predict,
-    Predicted,
-    Ready,
-    Setup,
-    State,
-    Status,
-    Train,
-    Trained,
-)
+from nnbench import pipes
+from nnbench.execution import process
+from nnbench.records import Answer, Closed, Ready, State, Status, Trained
 from tests import nasty
-from tests.cells import TOY, Lenient, make_spec, stored
-
-ASSIGNMENT = Assignment(TOY, 0, stored(TOY))
-PHASES = Phases(gather_us=[1.0], feedforward_us=[1.0], backprop_us=[1.0], update_us=[1.0])
-READY = Ready(
-    Setup(
-        setup_s=0.1,
-        transfer_s=0.1,
-        warmup_s=0.1,
-        epoch_images=1,
-        parameters=1,
-        thread_pools={"libblas.so": 1},
-        pace_s=0.01,
-        kernels={"libblas.so": "Zen"},
-        recorded={"BLAS": "mine"},
-    )
-)
-DAMAGED = [
-    b"",
-    b"\xc1",
-    b"\x91" * 200_000,
-    b"\x81\xa1a" * 200_000,
-    b"\xdb\xff\xff\xff\xff",
-    b"\xa1\xff",
-]
+from tests.cells import make_spec
+from tests.scripted import BEYOND, COMMANDS, DAMAGED, READY, Scripted, honest, run
 
 
-def honest(command):
-    """Answer as a worker does that learns nothing."""
-    match command:
-        case Job():
-            return READY
-        case Train(order=order):
-            steps = -(-len(order) // 8 // ASSIGNMENT.batch_size)
-            losses = np.ones(steps, np.float32).tobytes()
-            return Trained(0.05, None, losses, 0.05, 1, 0.0, 0.0, 0, 0.05)
-        case Dump():
-            return State(ASSIGNMENT.layers, None, None)
-        case Predict(order=order):
-            count = len(order) // 8 * stored(TOY).outputs
-            return Predicted(np.zeros(count, np.float32).tobytes(), 0.1)
-        case Inspect():
-            return Inspected(ASSIGNMENT.layers, PHASES)
-        case Close():
-            return Closed(1 << 20)
+def decode_again(event):
+    """Have an event cross a pipe."""
+    msgspec.json.decode(msgspec.json.encode(event))
 
 
-class Scripted(process.Worker):
-    """A worker without a process: an answer to each command comes out of a function."""
-
-    answer = staticmethod(honest)
-
-    def __init__(self, spec, backend, descriptors, largest):
-        self.spec, self.largest, self._answers = spec, largest, 0
-        self._pending = bytearray()
-        self.printed, self.is_private = b"", True
-        self.variables, self._dropped, self.doing = {}, [], "its start"
-        tree: Any = SimpleNamespace(count=lambda: Count(0.0, {}))
-        watch: Any = SimpleNamespace(
-            violations=[], counts=[], poll=lambda: None, begin=lambda _: None
-        )
-        self.tree, self.watch = tree, watch
-
-    def send(self, message, doing=None):
-        answer = self.answer(message)
-        content = answer if isinstance(answer, bytes) else msgspec.msgpack.encode(answer)
-        self._pending += pipes.LENGTH.pack(len(content)) + content
-
-    def _wait(self):
-        raise process.EndedError(Failed(Status.CRASHED, "exited with status 0 before it was done"))
-
-    def nothing(self):
-        pass
-
-    stop = go_on = close = finish = nothing
-    ran_s = property(lambda _: 1.0)
-
-
-def run(answer, monkeypatch):
-    """Run a cell whose worker answers so, and return its result as it is read again."""
-    monkeypatch.setattr(Scripted, "answer", staticmethod(answer))
-    monkeypatch.setattr(process, "Worker", Scripted)
-    monkeypatch.setattr(ceilings, "for_cell", lambda *_: 50.0)
-    spec, backend = make_spec(), Backend(name="numpy", summary="", create=pytest.fail)
-    with (
-        closing(Spool()) as spool,
-        cell.run(spec, ASSIGNMENT, backend, spool, Lenient()) as (events, found),
-    ):
-        for event in events:
-            msgspec.json.decode(msgspec.json.encode(event))
-    result = CellResult(
-        backend="numpy",
-        workload=TOY.name,
-        round=0,
-        seed=0,
-        threads=1,
-        position=0,
-        **found.values,
-    )
-    result = disturbance.mark(ceilings.measure_speed(result, spec), 0)
-    return msgspec.json.decode(msgspec.json.encode(result), type=CellResult)
-
-
-def test_honest_worker_comes_to_its_end(monkeypatch):
-    found = run(honest, monkeypatch)
+def test_honest_worker_comes_to_its_end():
+    found = run(honest, decode_again)
     assert (found.status, found.complete, found.message) == (Status.OK, True, "")
-
-
-COMMANDS = {"Job": 1, "Train": 3, "Dump": 3, "Predict": 1, "Inspect": 1, "Close": 1}
 
 
 @settings(max_examples=nasty.EXAMPLES or 60)
@@ -168,8 +46,7 @@ def test_nasty_answer_is_the_end_of_its_cell_alone(data):
             return data.draw(st.sampled_from(DAMAGED))
         return spoil(data, given)
 
-    with pytest.MonkeyPatch.context() as patch:
-        found = run(answer, patch)
+    found = run(answer, decode_again)
     assert found.status in {Status.OK, Status.CRASHED}
     assert len(found.message) < 1000
     assert (found.status is Status.OK) == (not found.message)
@@ -196,17 +73,6 @@ def spoil(data, answer):
     return msgspec.msgpack.encode(changed)
 
 
-#: What msgpack cannot say, or only as the damaged ones do.
-BEYOND = {
-    "beyond 64 bits",
-    "beyond a float",
-    "beyond an integer",
-    "half a character",
-    "deep",
-    "deep table",
-}
-
-
 def at(document, path):
     for key in path:
         document = document[key]
@@ -220,14 +86,14 @@ def is_there(document, path):
         return False
 
 
-def crashed(monkeypatch, kind, **changes):
+def crashed(kind, **changes):
     """Return the message of a cell one of whose answers has other values."""
 
     def answer(command):
         given = honest(command)
         return msgspec.structs.replace(given, **changes) if isinstance(given, kind) else given
 
-    found = run(answer, monkeypatch)
+    found = run(answer, decode_again)
     assert found.status is Status.CRASHED
     return found.message.removeprefix("wrote to the pipe of answers: ").partition(": b'")[0]
 
@@ -249,16 +115,13 @@ def crashed(monkeypatch, kind, **changes):
         (Trained, {"losses": b""}, "sent 0 bytes of losses, not"),
     ],
 )
-def test_what_cannot_be_is_named(monkeypatch, kind, changes, problem):
-    assert crashed(monkeypatch, kind, **changes).startswith(problem)
+def test_what_cannot_be_is_named(kind, changes, problem):
+    assert crashed(kind, **changes).startswith(problem)
 
 
-def test_pace_that_nobody_has_is_named(monkeypatch):
+def test_pace_that_nobody_has_is_named():
     setup = replace(READY.setup, pace_s=0.0)
-    assert (
-        crashed(monkeypatch, Ready, setup=setup)
-        == "Expected `float` >= 1e-09 - at `$.setup.pace_s`"
-    )
+    assert crashed(Ready, setup=setup) == "Expected `float` >= 1e-09 - at `$.setup.pace_s`"
 
 
 def test_whatever_is_sent_is_decoded_or_no_message():
