@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test conformance cheats example walkthroughs check check-static documents sanitize mutants benchmark-backends format clean
+.PHONY: install run test conformance cheats example walkthroughs fuzz check check-static documents sanitize mutants benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -35,6 +35,10 @@ example: $(INSTALLED)
 # too slow for the tests: what the pages of docs/walkthroughs say, done as it stands there
 walkthroughs: $(INSTALLED)
 	$(BIN)/python -m tests.walkthroughs
+
+# too many for the tests: 5,000 cases of bad input (docs/robustness.md); SECONDS=600 goes on for so long, SEED=7 has others
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 check: check-static test
 
