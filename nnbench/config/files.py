@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -15,6 +14,7 @@ from nnbench import catalog
 from nnbench.config import documents, schema
 from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError, NnbenchError
+from nnbench.data.datasets import is_folder
 from nnbench.data.workloads import OVERRIDES, Workload, derive
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def _locate(source: Document, at: KeyPath, dataset: str) -> str:
         If there is neither, with the line of ``at``.
     """
     known = catalog.datasets()
-    folder = source.locate(dataset)
-    if dataset not in known and os.path.isdir(folder):  # noqa: PTH112 - takes every text
-        return str(folder)
+    folder = str(source.locate(dataset))
+    if dataset not in known and is_folder(folder):
+        return folder
     try:
         return catalog.find("dataset or folder", dataset, known).name
     except NnbenchError as error:

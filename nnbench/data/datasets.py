@@ -1,25 +1,32 @@
-"""Datasets: MNIST as it ships, any folder of IDX files, and the five rows of the toy."""
+"""Datasets: MNIST as it ships, any folder of IDX files, and the five rows of the toy.
+
+Folders are taken as people have them: files in MNIST's naming, or in EMNIST's, several datasets in one
+folder, classes of any numbers. What cannot be taken is refused by the headers, before a large file is read.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import files
 from nnbench.contract import hookimpl
 from nnbench.contract.bounds import Line, Name
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
+from nnbench.data import idx
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST = 1 << 34  #: bytes of an IDX file
-UNSIGNED_BYTE = 0x08  #: the type of the items in an IDX file
+    from nnbench.data.idx import Header
+
 MNIST_FOLDER = Path(__file__).parent / "mnist"
 MNIST_SHA256 = {  # of the unpacked files
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -27,8 +34,15 @@ MNIST_SHA256 = {  # of the unpacked files
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
-
+FILES = {name: 3 if "images" in name else 1 for name in MNIST_SHA256}  #: of any dataset: dimensions
+#: How people have them: MNIST's names, also with a point for a dash as some unpack them, and after the name of the
+#: dataset, as EMNIST's.
+NAME = re.compile(
+    r"(?P<plain>((?P<family>.+)[-_.])?((?P<train>train)|t10k|test)-"
+    r"((?P<images>images[-.]idx3)|labels[-.]idx1)-ubyte)(\.gz)?",
+    re.IGNORECASE,
+)
+MOST_NAMED = 8  #: datasets in a folder
 DIGESTS = {  #: of the datasets that ship, as :func:`digest` has them
     "mnist": "1a93a1a638d12c16141de9dc9b082dcc0b23fda6804677a17a193daf43c4a3e0",
     "toy": "d28fff7bf986970d31e37e128c8568c1e3956e1affbe826c00ce1ce535eba9da",
@@ -41,10 +55,12 @@ class Splits(NamedTuple):
     train: Examples
     test: Examples
     outputs: int  #: K, the number of classes or of target values
+    #: Where the source of the data calls the classes otherwise than 0 to K - 1: what it calls each.
+    classes: tuple[int, ...] = ()
 
 
 def digest(splits: Splits) -> str:
-    """Return the SHA-256 sum of everything in a dataset."""
+    """Return the SHA-256 sum of everything in a dataset that training and tests can see."""
     import hashlib
 
     import numpy as np
@@ -71,13 +87,115 @@ def load_mnist() -> Splits:
     return load_folder(MNIST_FOLDER, MNIST_SHA256)
 
 
-def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
-    """Load a folder of four IDX files in MNIST's naming, gzipped or not.
+# Folders of IDX files
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a dataset is a folder, or one of those in a folder, as in raw/emnist-letters."""
+    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
+    if os.path.isdir(name):  # noqa: PTH112 - see above
+        return True
+    with suppress(OSError, ValueError):
+        return bool(name) and Path(name).name in _families(Path(name).parent)
+    return False
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a dataset by MNIST's names for them.
 
     Parameters
     ----------
     folder
-        Holds ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, with or without ``.gz``.
+        What :func:`is_folder` takes. In a folder of several datasets, files with MNIST's own names come first.
+
+    Raises
+    ------
+    DatasetError
+        If one is missing, or several could be meant.
+    """
+    is_whole = os.path.isdir(folder)  # noqa: PTH112 - as above
+    where, family = (folder, "") if is_whole else (folder.parent, folder.name)
+    try:
+        families = _families(where)
+    except (OSError, ValueError) as error:  # a path may hold what no path can
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatasetError(f"{folder}: {reason}") from error
+    if is_whole and families and "" not in families:
+        family, *others = families
+        if others:
+            several = ", ".join([family, *others[: MOST_NAMED - 1]])
+            more = " and others" if len(others) >= MOST_NAMED else ""
+            text = f"several datasets are in it, {several}{more}"
+            raise DatasetError(f"{folder}: {text}; write which, as in {folder / family}")
+    known = families.get(family, {})
+    return {role: where / _only_one(where, family, role, known.get(role, {})) for role in FILES}
+
+
+def _families(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the names of files in a folder, by the dataset that they are of, and by MNIST's names for them.
+
+    A dataset is told from others by what stands before these names; MNIST has nothing there. Of a file and
+    itself gzipped, the former is taken.
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for name in sorted(path.name for path in folder.iterdir()):
+        if match := NAME.fullmatch(name):
+            split = "train" if match["train"] else "t10k"
+            role = f"{split}-{'images-idx3' if match['images'] else 'labels-idx1'}-ubyte"
+            names = found.setdefault(match["family"] or "", {}).setdefault(role, {})
+            names.setdefault(match["plain"], name)
+    return found
+
+
+def _only_one(where: Path, family: str, role: str, names: Mapping[str, str]) -> str:
+    """Return the name of a file, if there is one."""
+    if len(names) > 1:
+        alike = " and ".join(names.values())
+        raise DatasetError(f"{where}: {alike} are the same file of a dataset; leave one in it")
+    for name in names.values():
+        return name
+    wanted = f"{family}-{role.replace('t10k', 'test')}" if family else role  # as EMNIST has it
+    raise DatasetError(f"{where}: no {wanted} or {wanted}.gz in it")
+
+
+class _Split(NamedTuple):
+    """The headers of the two files of a split."""
+
+    images: Header
+    labels: Header
+
+    def check(self) -> None:
+        """Refuse files that do not belong together, or hold nothing."""
+        (count, *_), (labels,) = self.images.shape, self.labels.shape
+        if count != labels:
+            counts = f"{count:,} images, but {labels:,} labels in {self.labels.path.name}"
+            raise DatasetError(f"{self.images.path}: {counts}; they do not belong together")
+        if not prod(self.images.shape):
+            text = f"{count:,} images of {self.pixels} are nothing to train on"
+            raise DatasetError(f"{self.images.path}: {text}")
+
+    @property
+    def pixels(self) -> str:
+        """The size of an image."""
+        _, rows, columns = self.images.shape
+        return f"{rows} × {columns} pixels"
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return 4 * prod(self.images.shape) + 8 * self.labels.shape[0]
+
+
+def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
+    """Load a dataset of four IDX files, gzipped or not.
+
+    Labels that are not 0 to K - 1 become that, in their order, and ``classes`` has what they were.
+
+    Parameters
+    ----------
+    folder
+        Holds ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, with or without ``.gz``, or files that are
+        called alike: see :func:`find_files`.
     sums
         SHA-256 of the unpacked files by name, where they are known.
 
@@ -86,124 +204,55 @@ def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
     DatasetError
         If a file is missing, damaged, or does not fit the others.
     """
-    train, test = (_load_split(folder, prefix, sums or {}) for prefix in ("train", "t10k"))
-    if train.inputs.shape[1] != test.inputs.shape[1]:
-        sizes = f"{train.inputs.shape[1]} and {test.inputs.shape[1]}"
-        raise DatasetError(f"{folder}: training and test images differ in size: {sizes} pixels")
-    assert train.labels is not None  # noqa: S101 - so says _load_split
-    assert test.labels is not None  # noqa: S101 - likewise
-    classes = _count_classes(train.labels, folder)
-    if test.labels.max() >= classes:
-        name = f"{folder}/t10k-labels-idx1-ubyte"
-        raise DatasetError(f"{name}: label {test.labels.max()} outside classes 0-{classes - 1}")
-    return Splits(train, test, classes)
-
-
-def _load_split(folder: Path, prefix: str, sums: Mapping[str, str]) -> Examples:
     import numpy as np
 
-    images = _load_file(folder, f"{prefix}-images-idx3-ubyte", 3, sums)
-    labels = _load_file(folder, f"{prefix}-labels-idx1-ubyte", 1, sums)
-    if len(images) != len(labels):
-        counts = f"{len(images):,} images but {len(labels):,} labels"
-        raise DatasetError(f"{folder}: {prefix} has {counts}")
-    if images.size == 0:
-        raise DatasetError(f"{folder}: {prefix} is empty")
+    paths = find_files(folder)
+    headers = [idx.read_header(paths[role], dimensions) for role, dimensions in FILES.items()]
+    train, test = splits = _Split(*headers[:2]), _Split(*headers[2:])
+    for split in splits:
+        split.check()
+    if train.pixels != test.pixels:
+        text = f"images of {test.pixels}, but {train.pixels} in {train.images.path.name}"
+        raise DatasetError(f"{test.images.path}: {text}; they do not belong together")
+    _require_memory(folder, sum(split.size for split in splits))
+    labels = [idx.read_items(split.labels, sums) for split in splits]
+    classes = np.unique(labels[0])
+    if len(classes) < 2:
+        text = f"all labels are {classes[0]}; at least two classes are needed"
+        raise DatasetError(f"{train.labels.path}: {text}")
+    if unknown := np.setdiff1d(labels[1], classes).astype(str).tolist():
+        text = f"no training image has label {' or '.join(unknown)}, so that nothing can learn it"
+        raise DatasetError(
+            f"{test.labels.path}: {text}; leave such images out, or add some to learn from"
+        )
+
+    def examples(split: _Split, own: NDArray[np.uint8]) -> Examples:
+        places = np.searchsorted(classes, own).astype(np.int64)
+        return Examples(_read_inputs(split.images, sums), places, None)
+
+    is_plain = classes[-1] == len(classes) - 1
+    names = () if is_plain else tuple(classes.tolist())
+    return Splits(examples(train, labels[0]), examples(test, labels[1]), len(classes), names)
+
+
+def _require_memory(folder: Path, size: int) -> None:
+    """Refuse what this machine cannot hold, before it is read."""
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > here:
+        sizes = f"{size / 2**30:,.0f} GiB in memory, and this machine has {here / 2**30:,.1f} GiB"
+        raise DatasetError(f"{folder}: its images take {sizes}; take fewer, or smaller ones")
+
+
+def _read_inputs(header: Header, sums: Mapping[str, str] | None) -> NDArray[np.float32]:
+    """Return the pixels of each image in a row, from 0 to 1."""
+    import numpy as np
+
+    images = idx.read_items(header, sums)
     pixels = images.reshape(len(images), -1)
-    inputs = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
-    return Examples(inputs, labels.astype(np.int64), None)
+    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
 
 
-def _load_file(
-    folder: Path, name: str, dimensions: int, sums: Mapping[str, str]
-) -> NDArray[np.uint8]:
-    import hashlib
-
-    try:
-        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
-    except OSError as error:
-        raise DatasetError(f"{folder}: {error.strerror}") from error
-    if path is None:
-        raise DatasetError(f"{folder}: no {name} or {name}.gz in it")
-    content = read_idx(path)
-    if name in sums and hashlib.sha256(content).hexdigest() != sums[name]:
-        raise DatasetError(f"{path}: its SHA-256 sum is wrong; install nnbench again")
-    return parse_idx(content, dimensions, path)
-
-
-def read_idx(path: Path) -> bytes:
-    """Return the content of an IDX file, unpacked if it is gzipped.
-
-    Raises
-    ------
-    DatasetError
-        If the file cannot be read, or its compressed content is damaged.
-    """
-    import gzip
-    import zlib
-
-    try:
-        content = files.read_regular(path, LARGEST)
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DatasetError(f"{path}: damaged gzip file ({error})") from error
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from error
-
-
-def parse_idx(content: bytes, dimensions: int, name: object) -> NDArray[np.uint8]:
-    """Return the items of an IDX file of unsigned bytes, in its shape.
-
-    Source of the format: Y. LeCun's MNIST page. Four bytes of magic number (two zeros, the type of
-    the items, the number of dimensions), each dimension as a big-endian uint32, then the items.
-
-    Parameters
-    ----------
-    content
-        The unpacked file.
-    dimensions
-        How many dimensions are expected: 3 for images, 1 for labels.
-    name
-        What to call the file in messages.
-
-    Raises
-    ------
-    DatasetError
-        If the file is empty, the magic number is wrong, or the sizes and the length disagree.
-    """
-    import numpy as np
-
-    if not content:
-        raise DatasetError(f"{name}: the file is empty")
-    magic, expected = content[:4], bytes([0, 0, UNSIGNED_BYTE, dimensions])
-    if magic != expected:
-        message = f"wrong magic number 0x{magic.hex()}, expected 0x{expected.hex()}"
-        raise DatasetError(f"{name}: {message}; is it an IDX file of bytes?")
-    offset = 4 + 4 * dimensions
-    if len(content) < offset:
-        raise DatasetError(f"{name}: truncated in its header")
-    shape = tuple(int(size) for size in np.frombuffer(content[4:offset], ">u4"))
-    items = len(content) - offset
-    if items != prod(shape):
-        state = "truncated" if items < prod(shape) else "longer than its header says"
-        raise DatasetError(f"{name}: {state}: {items:,} items, expected {prod(shape):,}")
-    return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
-
-
-def _count_classes(labels: NDArray[np.int64], folder: Path) -> int:
-    """Count the classes; a gap (other than at 0, as in EMNIST letters) marks a wrong label."""
-    import numpy as np
-
-    present = np.unique(labels)
-    gaps = np.flatnonzero(np.diff(present) > 1)
-    name = f"{folder}/train-labels-idx1-ubyte"
-    if len(gaps):
-        last, odd = present[gaps[0]], present[gaps[0] + 1]
-        raise DatasetError(f"{name}: label {odd} outside classes 0-{last}")
-    if len(present) < 2:
-        raise DatasetError(f"{name}: all labels are {present[0]}; at least two classes are needed")
-    return int(present[-1]) + 1
-
+# The toy
 
 TOY_ROWS = (  # hours of study a day, hours of sleep a day, days missed a week; mark in percent
     (4.0, 8.0, 0.0, 96.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
-from nnbench.data.datasets import Dataset, Splits, load_folder
+from nnbench.data.datasets import Dataset, Splits, is_folder, load_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,8 +63,7 @@ def find_dataset(name: str, known: Mapping[str, Dataset]) -> Dataset | None:
     """
     from nnbench import catalog  # as above
 
-    # Unlike Path.is_dir, isdir is false for a name that the system refuses.
-    if name not in known and os.path.isdir(name):  # noqa: PTH112 - see above
+    if name not in known and is_folder(name):
         return None
     return catalog.find("dataset or folder", name, known)
 
@@ -110,13 +108,13 @@ def make_task(workload: Workload, splits: Splits, seed: int) -> Task:
 
 def fit_splits(workload: Workload, splits: Splits) -> Splits:
     """Return what a workload trains on and is tested on, which keeps its classes if it has any."""
-    train, test, outputs = splits
+    train, test = splits.train, splits.test
     if workload.validation:
         cut = len(train.inputs) - workload.validation
         train, test = train.rows(slice(cut)), train.rows(slice(cut, None))
-    network = workload.network(train.inputs.shape[1], outputs)
+    network = workload.network(train.inputs.shape[1], splits.outputs)
     fitted = fit(test, network)._replace(labels=test.labels)
-    return Splits(fit(train, network), fitted, outputs)
+    return splits._replace(train=fit(train, network), test=fitted)
 
 
 def draw_task(workload: Workload, fitted: Splits, seed: int) -> Task:

@@ -33,7 +33,7 @@ from nnbench.records import (
 from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nnbench import Workload
@@ -56,16 +56,17 @@ def _write_folder(
     test: Sequence[int] = [0, 1, 2] * 10,
     test_pixels: tuple[int, int] = PIXELS,
     zipped: bool = False,
+    call: Callable[[str], str] = str,
 ) -> Path:
-    """Write four IDX files; the images of a class have a bright pixel of its own."""
-    folder.mkdir()
+    """Write four IDX files, called as MNIST's or otherwise; a class has a bright pixel of its own."""
+    folder.mkdir(exist_ok=True)
     splits = {"train": (train, PIXELS), "t10k": (test, test_pixels)}
     for prefix, (labels, pixels) in splits.items():
         images = np.random.default_rng(len(labels)).integers(0, 50, (len(labels), *pixels))
         for image, label in zip(images, labels, strict=True):
             image.flat[label % image.size] = 255
         for name, items in (("images-idx3", images), ("labels-idx1", np.array(labels))):
-            content, path = _idx_bytes(items), folder / f"{prefix}-{name}-ubyte"
+            content, path = _idx_bytes(items), folder / call(f"{prefix}-{name}-ubyte")
             if zipped:
                 path, content = path.with_name(f"{path.name}.gz"), gzip.compress(content)
             path.write_bytes(content)

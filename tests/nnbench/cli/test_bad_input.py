@@ -205,7 +205,7 @@ def test_damaged_dataset_ends_the_process(folder):
     path.write_bytes(path.read_bytes()[:-1])
     done = nnbench("run", "-b", "numpy", "--dataset", folder, env=environment())
     message = check(done.returncode, done.stdout, done.stderr)
-    assert message == f"{path}: truncated: 59 items, expected 60"
+    assert message == f"{path}: truncated: 59 items, expected 60; get it again"
 
 
 def test_backend_that_is_named_must_be_available():

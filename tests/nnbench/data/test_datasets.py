@@ -3,17 +3,30 @@
 import gzip
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nnbench import catalog
 from nnbench.contract.errors import DatasetError, NnbenchError
-from nnbench.data.datasets import MNIST_FOLDER, MNIST_SHA256, TOY_ROWS, load_folder, load_toy
+from nnbench.data.datasets import (
+    MNIST_FOLDER,
+    MNIST_SHA256,
+    TOY_ROWS,
+    digest,
+    find_files,
+    is_folder,
+    load_folder,
+    load_toy,
+)
 from nnbench.data.task import load_splits, load_task
+from tests import nasty
 
 FILES = list(MNIST_SHA256)
-TRAIN_LABELS = "train-labels-idx1-ubyte"
+TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"
 DAMAGES = {
     "empty": (lambda _: b"", "the file is empty"),
     "no IDX": (lambda _: b"hello", "wrong magic number 0x68656c6c, expected 0x00000"),
@@ -98,12 +111,49 @@ def test_plain_and_zipped_files_may_be_mixed(folder):
     assert load_folder(folder).outputs == 3
 
 
-def test_labels_from_1_are_accepted(tmp_path, write_folder):
-    letters = [1 + i % 26 for i in range(52)]
-    splits = load_folder(write_folder(tmp_path / "letters", train=letters, test=letters[:26]))
-    assert splits.outputs == 27  # output 0 is never right
-    assert splits.test.labels is not None
-    assert splits.test.labels.max() == 26
+def test_plain_file_comes_before_itself_gzipped(folder):
+    (folder / f"{TRAIN_LABELS}.gz").write_bytes(b"half of it")
+    assert load_folder(folder).outputs == 3
+
+
+LETTERS = [1 + i % 26 for i in range(52)]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "classes"),
+    [
+        (LETTERS, LETTERS[:26], range(1, 27)),
+        ([3, 8, 8, 3], [8, 3, 8, 8], [3, 8]),
+        ([255, 0], [0, 255], [0, 255]),
+        ([8, 3, 5], [5, 3], [3, 5, 8]),
+        ([0, 1, 2, 9], [2, 9, 1, 0], [0, 1, 2, 9]),
+        ([4, 3], [4, 4, 4], [3, 4]),  # a class that is not tested
+    ],
+    ids=["letters", "3 and 8", "ends", "order", "a gap", "only in training"],
+)
+def test_labels_of_any_numbers_become_classes(tmp_path, write_folder, train, test, classes):
+    splits = load_folder(write_folder(tmp_path / "own", train=train, test=test))
+    assert (splits.outputs, splits.classes) == (len(classes), tuple(classes))
+    for examples, labels in ((splits.train, train), (splits.test, test)):
+        assert examples.labels is not None
+        assert examples.labels.dtype == np.int64
+        assert [splits.classes[label] for label in examples.labels] == labels
+
+
+def test_labels_that_are_classes_have_no_other_name(folder):
+    assert load_folder(folder).classes == ()
+
+
+def test_digest_is_of_the_classes_that_are_trained(tmp_path, write_folder, idx_bytes):
+    folder = write_folder(tmp_path / "own", train=[3, 8, 8], test=[8, 3])
+    first = load_folder(folder)
+    (folder / TRAIN_LABELS).write_bytes(idx_bytes(np.array([0, 1, 1])))
+    (folder / TEST_LABELS).write_bytes(idx_bytes(np.array([1, 0])))
+    second = load_folder(folder)
+    assert (first.classes, second.classes) == ((3, 8), ())
+    assert digest(first) == digest(second)
+    (folder / TRAIN_LABELS).write_bytes(idx_bytes(np.array([0, 1, 0])))
+    assert digest(load_folder(folder)) != digest(second)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -113,6 +163,21 @@ def test_damaged_file_is_refused(folder, name, damage):
     path = folder / name
     path.write_bytes(change(path.read_bytes()))
     assert refuse(folder).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_unpacked_that_others_show_to_be_wrong(folder, name):
+    path, head = folder / name, 4 + 4 * (3 if "images" in name else 1)
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(content[:4] + b"\xff" * (head - 4) + content[head:]))
+    assert refuse(folder).endswith("; they do not belong together")
+
+
+def test_dataset_that_no_memory_holds_is_refused_unread(folder):
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:4] + b"\xff" * 12)
+    assert refuse(folder).startswith(f"{folder}: its images take 590,295,8")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -137,12 +202,17 @@ def test_unreadable_file_is_refused(folder):
 
 
 def test_missing_folder_is_refused(tmp_path):
-    assert refuse(tmp_path / "nowhere").startswith(f"{tmp_path}/nowhere: no train-images")
+    assert refuse(tmp_path / "no" / "where") == f"{tmp_path}/no/where: No such file or directory"
 
 
-def test_name_that_the_system_refuses_is_an_error(tmp_path):
-    folder = tmp_path / ("x" * 300)
-    assert refuse(folder) == f"{folder}: File name too long"
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(f"{'x' * 300}/x", "File name too long"), ("\0/x", "embedded null ")],
+)
+def test_name_that_the_system_refuses_is_an_error(tmp_path, name, reason):
+    told = refuse(tmp_path / name)
+    assert told.startswith(f"{tmp_path / name}: ")
+    assert reason in told
 
 
 def test_locked_folder_is_refused(folder):
@@ -158,49 +228,180 @@ def test_locked_folder_is_refused(folder):
 @pytest.mark.parametrize(("prefix", "images"), [("train", 60), ("t10k", 30)], ids=["train", "test"])
 def test_different_counts_are_refused(folder, idx_bytes, prefix, images):
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(7)))
-    assert refuse(folder) == f"{folder}: {prefix} has {images} images but 7 labels"
+    reason = f"{images} images, but 7 labels in {prefix}-labels-idx1-ubyte"
+    path = folder / f"{prefix}-images-idx3-ubyte"
+    assert refuse(folder) == f"{path}: {reason}; they do not belong together"
 
 
 @pytest.mark.parametrize("prefix", ["train", "t10k"])
 def test_split_without_images_is_refused(folder, idx_bytes, prefix):
     (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((0, 4, 5))))
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(0)))
-    assert refuse(folder) == f"{folder}: {prefix} is empty"
+    path = folder / f"{prefix}-images-idx3-ubyte"
+    assert refuse(folder) == f"{path}: 0 images of 4 × 5 pixels are nothing to train on"
 
 
 def test_images_without_pixels_are_refused(folder, idx_bytes):
     (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((60, 0, 5))))
-    assert refuse(folder) == f"{folder}: train is empty"
+    path = folder / "train-images-idx3-ubyte"
+    assert refuse(folder) == f"{path}: 60 images of 0 × 5 pixels are nothing to train on"
 
 
-def test_different_sizes_of_images_are_refused(tmp_path, write_folder):
-    folder = write_folder(tmp_path / "mixed", test_pixels=(4, 6))
-    reason = "training and test images differ in size: 20 and 24 pixels"
-    assert refuse(folder) == f"{folder}: {reason}"
+@pytest.mark.parametrize("pixels", [(4, 6), (5, 4)])
+def test_different_sizes_of_images_are_refused(tmp_path, write_folder, pixels):
+    folder = write_folder(tmp_path / "mixed", test_pixels=pixels)
+    size = f"{pixels[0]} × {pixels[1]} pixels"
+    reason = f"images of {size}, but 4 × 5 pixels in train-images-idx3-ubyte"
+    path = folder / "t10k-images-idx3-ubyte"
+    assert refuse(folder) == f"{path}: {reason}; they do not belong together"
+
+
+@pytest.mark.parametrize("label", [0, 5, 255])
+def test_labels_of_one_class_are_refused(tmp_path, write_folder, label):
+    folder = write_folder(tmp_path / "one", train=[label] * 4)
+    reason = f"all labels are {label}; at least two classes are needed"
+    assert refuse(folder) == f"{folder / TRAIN_LABELS}: {reason}"
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        ([0, 1, 2, 9], "label 9 outside classes 0-2"),
-        ([0, 1, 3, 4], "label 3 outside classes 0-1"),
-        ([1, 2, 19, 2], "label 19 outside classes 0-2"),
-        ([0, 0, 0, 0], "all labels are 0; at least two classes are needed"),
-        ([5, 5, 5, 5], "all labels are 5; at least two classes are needed"),
-    ],
+    ("train", "test", "unknown"),
+    [([0, 1, 2], [0, 1, 2, 3], "3"), ([3, 8], [0, 3, 8, 9], "0 or 9"), ([1, 2], [0, 1], "0")],
 )
-def test_odd_training_labels_are_refused(tmp_path, write_folder, labels, reason):
-    folder = write_folder(tmp_path / "odd", train=labels)
-    assert refuse(folder) == f"{folder}/{TRAIN_LABELS}: {reason}"
-
-
-def test_test_label_outside_the_classes_is_refused(tmp_path, write_folder):
-    folder = write_folder(tmp_path / "odd", test=[0, 1, 2, 3])
-    assert refuse(folder) == f"{folder}/t10k-labels-idx1-ubyte: label 3 outside classes 0-2"
+def test_class_that_nothing_learns_is_refused(tmp_path, write_folder, train, test, unknown):
+    folder = write_folder(tmp_path / "odd", train=train, test=test)
+    reason = f"no training image has label {unknown}, so that nothing can learn it"
+    assert refuse(folder).startswith(f"{folder / TEST_LABELS}: {reason}; leave such images out")
 
 
 def test_test_split_may_lack_classes(tmp_path, write_folder):
     assert load_folder(write_folder(tmp_path / "few", test=[0, 0])).outputs == 3
+
+
+def emnist(name, before="emnist-letters-"):
+    """Call a file as EMNIST does."""
+    return before + name.replace("t10k", "test")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        emnist,
+        str.upper,
+        lambda name: name.replace("t10k", "test"),
+        lambda name: f"qmnist_{name}",
+        lambda name: f"my.own test set.{name}",
+    ],
+    ids=["point", "EMNIST", "capitals", "test", "underscore", "point before"],
+)
+@pytest.mark.parametrize("end", ["", ".gz", ".GZ"])
+def test_files_are_called_as_people_have_them(tmp_path, write_folder, call, end):
+    folder = write_folder(tmp_path / "own", zipped=bool(end), call=call)
+    if end == ".GZ":
+        for path in folder.iterdir():
+            path.rename(path.with_suffix(".GZ"))
+    assert load_folder(folder).outputs == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train-images-idx3-ubyte.zip",
+        "train-images-idx1-ubyte",
+        "train-labels-idx3-ubyte",
+        "train-images-idx3-ubyte.gz.part",
+        "mytrain-images-idx3-ubyte",
+        "train-images-idx3-int",
+        "train images-idx3-ubyte",
+    ],
+)
+def test_other_files_are_none_of_a_dataset(folder, name):
+    (folder / FILES[0]).rename(folder / name)
+    assert refuse(folder) == f"{folder}: no {FILES[0]} or {FILES[0]}.gz in it"
+
+
+@pytest.fixture
+def raw(tmp_path, write_folder):
+    """Give a folder of three datasets, one of them MNIST."""
+    for before, classes in (("emnist-letters-", 26), ("emnist-digits-", 10)):
+        labels = [1 + i % classes for i in range(60)]
+        call = partial(emnist, before=before)
+        write_folder(tmp_path / "raw", train=labels, test=labels, call=call)
+    return write_folder(tmp_path / "raw", train=[0, 1, 2], test=[0, 1, 2])
+
+
+def test_of_several_datasets_one_is_named(raw):
+    assert load_folder(raw / "emnist-letters").outputs == 26
+    assert load_folder(raw / "emnist-digits").outputs == 10
+    assert load_folder(raw).outputs == 3  # whose files are called as MNIST's
+
+
+def test_several_datasets_are_refused_with_what_to_write(raw):
+    for name in FILES:
+        (raw / name).unlink()
+    reason = "several datasets are in it, emnist-digits, emnist-letters"
+    assert refuse(raw) == f"{raw}: {reason}; write which, as in {raw}/emnist-digits"
+
+
+def test_many_datasets_are_named_in_part(tmp_path):
+    for number in range(100):
+        (tmp_path / f"{number:02}-{FILES[0]}").touch()
+    reason = "several datasets are in it, 00, 01, 02, 03, 04, 05, 06, 07 and others"
+    assert refuse(tmp_path) == f"{tmp_path}: {reason}; write which, as in {tmp_path}/00"
+
+
+def test_missing_file_of_one_of_several_is_refused(raw):
+    (raw / "emnist-letters-test-labels-idx1-ubyte").unlink()
+    name = "emnist-letters-test-labels-idx1-ubyte"
+    assert refuse(raw / "emnist-letters") == f"{raw}: no {name} or {name}.gz in it"
+    assert refuse(raw / "emnist") == f"{raw}: no emnist-{FILES[0]} or emnist-{FILES[0]}.gz in it"
+
+
+@pytest.mark.parametrize("other", ["test-labels-idx1-ubyte", "t10k-labels.idx1-ubyte.gz"])
+def test_file_that_is_there_in_two_ways_is_refused(folder, other):
+    (folder / other).write_bytes((folder / TEST_LABELS).read_bytes())
+    alike = " and ".join(sorted([other, TEST_LABELS]))
+    reason = f"{alike} are the same file of a dataset; leave one in it"
+    assert refuse(folder) == f"{folder}: {reason}"
+
+
+def test_folder_is_told_from_what_is_none(raw, monkeypatch):
+    monkeypatch.chdir(raw)
+    names = [str(raw), ".", f"{raw}/emnist-letters", "emnist-letters", "../raw/emnist-digits"]
+    assert [name for name in names if not is_folder(name)] == []
+    others = ["", "emnist", f"{raw}/", "x" * 300, "x\0", "\0/x", FILES[0], "no/emnist-letters"]
+    assert [name for name in others if is_folder(name)] == [f"{raw}/"]
+
+
+PARTS = st.tuples(
+    st.sampled_from(["", "", "emnist-letters-", "a.", "-", "x_y_"]),
+    st.sampled_from(["train", "t10k", "test", "Test", "valid"]),
+    st.sampled_from(
+        ["-images-idx3", "-labels-idx1", "-labels.idx1", "-images.IDX3", "-images-idx1"]
+    ),
+    st.sampled_from(["-ubyte", "-ubyte", "-ubyte.gz", "-ubyte.gz.gz", ""]),
+)
+
+
+@settings(max_examples=nasty.EXAMPLES or 50)
+@given(st.sets(PARTS.map("".join), max_size=12))
+def test_any_folder_has_four_files_or_one_line(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("any")
+    for name in names:
+        (folder / name).touch()
+    assert is_folder(str(folder))
+    meant = [folder, *(folder / each for each in ("emnist-letters", "a", "-", "x_y"))]
+    for each in meant:
+        try:
+            found = find_files(each)
+        except DatasetError as error:
+            told = str(error)
+        else:
+            assert list(found) == FILES
+            assert len({path.name for path in found.values()} & names) == 4
+            told = f"{folder}: "
+        assert told.startswith(f"{folder}")
+        assert len(told.splitlines()) == 1
 
 
 def test_toy_has_five_rows_of_three_features():
