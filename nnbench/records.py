@@ -551,6 +551,8 @@ class RunInfo:
     executor: Name = LOCAL  #: that ran the blocks
     machines: Annotated[dict[Name, Machine], msgspec.Meta(min_length=1)]
     dataset_sha256: Line = ""  #: of the dataset in memory; the run sets it when it starts
+    #: likewise what the dataset's source calls each class; empty where that is 0 to K - 1
+    dataset_classes: list[Number] = field(default_factory=list)
 
     @property
     def workload(self) -> Workload:
@@ -637,6 +639,7 @@ class StoredSplits(msgspec.Struct, frozen=True):
     test: StoredExamples
     outputs: int
     sha256: str
+    classes: list[int] = []  #: what its source calls each output, if not 0 to K - 1
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):

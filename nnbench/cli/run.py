@@ -191,7 +191,7 @@ def conclude(run: Run) -> ExitCode:
     from nnbench.proof import judge
     from nnbench.show.terminal import Terminal, print_tables
 
-    print_tables(Terminal(), columns.tables(run.info).values(), run.frame, run.folder)
+    print_tables(Terminal(), columns.tables(run.info).values(), run, run.frame)
     echo_line(f"Results: {run.folder}")
     info = run.info
     if info.detect:

@@ -30,7 +30,7 @@ def print_table(views: list[View]) -> None:
     for view in views:
         if views[1:]:
             print_heading(terminal, str(view.run.folder))
-        print_tables(terminal, view.tables, view.frame, view.run.folder)
+        print_tables(terminal, view.tables, view.run, view.frame)
 
 
 def print_markdown(views: list[View]) -> None:

@@ -81,6 +81,11 @@ class Executor(ABC):
             If it cannot be loaded, or does not fit the workload.
         """
 
+    def dataset_classes(self, workload: Workload) -> Sequence[int]:
+        """Return what a dataset's source calls each of its classes; nothing where that is 0 to K - 1."""
+        del workload
+        return ()
+
     def sizes(self, workload: Workload) -> Sizes | None:
         """Return how large the training of a workload is; None if that is not known before it runs."""
         del workload

@@ -17,7 +17,7 @@ import msgspec
 
 from nnbench.catalog import shorten
 from nnbench.contract import faults
-from nnbench.contract.bounds import Line, Name
+from nnbench.contract.bounds import Line, Name, Number
 from nnbench.contract.errors import ExecutorError, NnbenchError, PluginWarning
 from nnbench.contract.executor import Executor, Sizes
 from nnbench.records import CellEvent, CellFinished, CellStarted, Happening, Machine
@@ -71,6 +71,12 @@ class Checked(Executor):
         """Load a dataset."""
         load = partial(self._executor.dataset_sha256, workload)
         return str(self._ask("dataset_sha256", load, Line))
+
+    def dataset_classes(self, workload: Workload) -> Sequence[int]:
+        """Return what the dataset's source calls its classes."""
+        name = partial(self._executor.dataset_classes, workload)
+        found: list[int] = self._ask("dataset_classes", name, list[Number])
+        return found
 
     def sizes(self, workload: Workload) -> Sizes | None:
         """Return how large a training is, if it knows."""

@@ -122,6 +122,10 @@ class LocalExecutor(Executor):
         """Load a dataset, once for all blocks."""
         return self._load(workload).sha256
 
+    def dataset_classes(self, workload: Workload) -> Sequence[int]:
+        """Return what the dataset's source calls its classes."""
+        return self._load(workload).classes
+
     def sizes(self, workload: Workload) -> Sizes:
         """Return how large a training is, by its dataset."""
         task = Assignment(workload, 0, self._load(workload))

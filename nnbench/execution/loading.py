@@ -16,6 +16,7 @@ import numpy as np
 
 from nnbench import catalog
 from nnbench.catalog import shorten
+from nnbench.contract.bounds import Number
 from nnbench.contract.errors import DatasetError, NnbenchError, PluginWarning
 from nnbench.contract.spec import Examples
 from nnbench.data import arrays, datasets
@@ -54,6 +55,7 @@ class Found(msgspec.Struct, frozen=True):
 
     arrays: list[tuple[str, list[int]] | None]
     outputs: int
+    classes: list[Number] = []
 
 
 def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> StoredSplits:
@@ -84,7 +86,7 @@ def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> 
         fitted = fit_splits(workload, splits)
         train, test = (_store(examples, known) for examples in (fitted.train, fitted.test))
         used = arrays.descriptors(train, test)
-        return StoredSplits(train, test, splits.outputs, sha256)
+        return StoredSplits(train, test, splits.outputs, sha256, list(splits.classes))
     finally:
         for memory in memories:
             if memory.reader not in used:
@@ -135,7 +137,8 @@ def _receive(
     for split, inputs in (("training", views[0]), ("test", views[half])):
         if inputs is None:
             raise DatasetError(f"{name}: there are no {split} inputs")
-    splits = Splits(Examples(*views[:half]), Examples(*views[half:]), found.outputs)
+    train, test = Examples(*views[:half]), Examples(*views[half:])
+    splits = Splits(train, test, found.outputs, tuple(found.classes))
     check(name, splits)
     return splits, known
 
@@ -162,6 +165,8 @@ def check(name: str, splits: Splits) -> None:
     for split, examples in (("training", splits.train), ("test", splits.test)):
         if problem := _problem(examples, splits):
             raise DatasetError(f"{name}: {split} {problem}")
+    if splits.classes and len(splits.classes) != splits.outputs:
+        raise DatasetError(f"{name}: classes must be one for each of {splits.outputs} outputs")
 
 
 def _problem(examples: Examples, splits: Splits) -> str | None:
@@ -218,7 +223,7 @@ def _write(splits: Splits, descriptors: Sequence[int]) -> Found:
         else:
             arrays.write(descriptor, array)
             found.append((array.dtype.str, list(array.shape)))
-    return Found(found, int(splits.outputs))
+    return Found(found, int(splits.outputs), [int(number) for number in splits.classes])
 
 
 if __name__ == "__main__":

@@ -81,8 +81,10 @@ def run(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) ->
     Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells trained by then
     are in ``folder``, ``conclude`` was called with the run, and the end of the run was announced.
     """
-    digest = plan.executor.dataset_sha256(plan.info.workload)
-    plan = plan._replace(info=replace(plan.info, dataset_sha256=digest))
+    workload = plan.info.workload
+    digest = plan.executor.dataset_sha256(workload)
+    classes = list(plan.executor.dataset_classes(workload))
+    plan = plan._replace(info=replace(plan.info, dataset_sha256=digest, dataset_classes=classes))
     with store.hold(folder):
         store.create(folder, plan.info)
         _execute(plan, Run(plan.info, [], folder), folder, conclude, enough)

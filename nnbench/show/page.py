@@ -18,7 +18,7 @@ from nnbench.figures import frames
 from nnbench.figures.columns import MISSING, Table, column, significant, tables, value
 from nnbench.show.charts import CHARTS, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
-from nnbench.show.text import Sheet, count, notes, sheet, sheets
+from nnbench.show.text import Sheet, count, notes, relabelled, sheet, sheets
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ def facts(run: Run) -> dict[str, dict[str, str]]:
             "baseline": info.baseline,
             "noise floor": f"{info.noise_floor:.1%}",
             "dataset SHA-256": info.dataset_sha256 or "not recorded",
+            **({"classes": classes} if (classes := relabelled(info)) else {}),
         },
         "Workload": {key.replace("_", " "): _spell(value) for key, value in workload.items()},
         "Machine and versions": {

@@ -13,16 +13,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from nnbench.figures.columns import BARS, Table
-from nnbench.show.text import Sheet, notes, sheet
+from nnbench.show.text import Sheet, notes, relabelled, sheet
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from nnbench.figures.columns import Column, Row
+    from nnbench.runs.run import Run
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
 GAP = 3  #: columns between two of a table
@@ -43,19 +43,15 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - called while BrokenPipeError is handled
 
 
-def print_tables(
-    console: Console, tables: Iterable[Table], frame: pd.DataFrame, folder: Path | None
-) -> None:
-    """Print tables, why a backend has no figures, and how to see columns that found no room.
+def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: pd.DataFrame) -> None:
+    """Print tables, what is said beside them, and how to see columns that found no room.
 
     Parameters
     ----------
     console
         If its encoding has no bars or mathematical signs, ASCII characters take their place.
-    tables, frame
-        What to print, and the rows of all of them.
-    folder
-        Of the run, if it is on disk.
+    tables, run, frame
+        What to print, of which run, and the rows of all tables.
     """
     hidden: dict[str, None] = {}
     rows: list[Row] = [*frame.itertuples()]
@@ -65,10 +61,10 @@ def print_tables(
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
-    for line in notes(frame):
+    for line in filter(None, [relabelled(run.info), *notes(frame)]):
         say(console, line)
-    if hidden and folder:
-        command = shlex.join(["nnbench", "show", str(folder), "--columns", ",".join(hidden)])
+    if hidden and run.folder:
+        command = shlex.join(["nnbench", "show", str(run.folder), "--columns", ",".join(hidden)])
         say(console, f"No room for some columns: {command}")
 
 

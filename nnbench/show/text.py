@@ -190,7 +190,22 @@ def caption(info: RunInfo) -> str:
     seed = "random seeds" if info.seed is None else f"seed {info.seed}"
     what = f"{escape(info.workload.name)}, {rounds}, {seed}, {threads}"
     asked = f"{code(info.command)}: {what}, {info.budget_s:g} s of training at most."
-    return f"{asked}\n{escape(f'{machine}; {e.python}, {versions}')}."
+    classes = f"\n{escape(named)}" if (named := relabelled(info)) else ""
+    return f"{asked}\n{escape(f'{machine}; {e.python}, {versions}')}.{classes}"
+
+
+def relabelled(info: RunInfo) -> str:
+    """Say which labels of a dataset its outputs are; nothing where they are called the same."""
+    spans: list[list[int]] = []
+    for label in info.dataset_classes:
+        if spans and label == spans[-1][-1] + 1:
+            spans[-1].append(label)
+        else:
+            spans.append([label])
+    if not spans:
+        return ""
+    named = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in spans)
+    return f"Outputs are the labels {named} of the dataset, in this order."
 
 
 def write_tables(run: Run, folder: Path) -> None:

@@ -14,6 +14,7 @@ from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 
 TRAIN, TEST, BATCH_SIZE = 600, 90, 64
+CLASSES = [3, 8, 9]  #: as the files call them
 FILES = [
     ".lock",
     "accuracy.csv",
@@ -27,7 +28,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory, write_folder):
-    labels = [i % 3 for i in range(TRAIN)]
+    labels = [CLASSES[i % 3] for i in range(TRAIN)]
     folder = tmp_path_factory.mktemp("data") / "my shapes"
     return write_folder(folder, train=labels, test=labels[:TEST], zipped=True)
 
@@ -77,6 +78,7 @@ def test_run_tells_what_was_asked(run_folder, dataset):
     assert (run["backends"].keys(), run["baseline"]) == ({"numpy"}, "numpy")
     assert (run["rounds"], run["seed"], point["threads"]) == (1, 0, 1)
     assert f"--dataset '{dataset}'" in run["command"]  # as a shell takes it
+    assert run["dataset_classes"] == CLASSES
 
 
 def test_cell_is_the_whole_training(cell):
@@ -134,6 +136,12 @@ def test_markdown_names_the_run_and_the_backend(run_folder, name):
     assert "mnist+dataset=my shapes,epochs=1, 1 round, seed 0, 1 thread" in lines[0]
     assert any(line.startswith(f"**{name.title()}") for line in lines)
     assert any(line.startswith("| numpy | ") for line in lines)
+
+
+def test_labels_that_became_classes_are_told_with_the_tables(done, run_folder):
+    told = "Outputs are the labels 3, 8–9 of the dataset, in this order."
+    assert told in done.stdout
+    assert all(told in (run_folder / f"{name}.md").read_text() for name in ("accuracy", "timing"))
 
 
 def test_accuracy_stands_in_every_table(done, cell, run_folder):

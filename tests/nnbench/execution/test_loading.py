@@ -67,6 +67,16 @@ def test_arrays_arrive_as_they_are_loaded(folder):
     assert sha256 == digest(splits)
 
 
+def test_names_of_classes_arrive(tmp_path, write_folder):
+    folder = write_folder(tmp_path / "own", train=[3, 8, 8], test=[8, 3])
+    stored = {
+        name: loading.load(replace(BASE, dataset=name)) for name in (str(folder), "named", "plain")
+    }
+    assert [each.classes for each in stored.values()] == [[3, 8], [5, 7], []]
+    for each in stored.values():
+        arrays.release(arrays.descriptors(each.train, each.test))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"validation": 10}, {"loss": "squared_error"}, {"validation": 7, "loss": "squared_error"}],
@@ -172,6 +182,9 @@ def test_plugin_that_patches_its_process_changes_nothing():
         ("narrow targets", "training targets must have 2 values for each of 4 rows"),
         ("infinite targets", "training targets are not all finite"),
         ("empty", "training inputs are no array of shape (0, 3)"),
+        ("few classes", "classes must be one for each of 2 outputs"),
+        ("negative classes", "its process answered nonsense: Expected `int` >= 0"),
+        ("worded classes", "ValueError: invalid literal for int() with base 10: 'cat'"),
         ("objects", "training labels are of type |O, not <i8"),
         ("no splits", "AttributeError: 'int' object has no attribute 'train'"),
     ],

@@ -47,6 +47,7 @@ class Scripted(Executor):
             "machines": {"here": machine},
             "with_roofs": {"here": machine},
             "dataset_sha256": "abc",
+            "dataset_classes": [3, 8],
             "sizes": SIZES,
             **answers,
         }
@@ -67,6 +68,9 @@ class Scripted(Executor):
 
     def dataset_sha256(self, _):
         return self.answer("dataset_sha256")
+
+    def dataset_classes(self, _):
+        return self.answer("dataset_classes")
 
     def sizes(self, _):
         return self.answer("sizes")
@@ -132,6 +136,7 @@ def test_what_is_right_comes_through(machine, checked, result):
     assert found.machines([], 1) == {"here": machine}
     assert found.with_roofs({"here": machine}, [], 1)["here"].roofs == roofs
     assert (found.dataset_sha256(TOY), found.sizes(TOY)) == ("abc", SIZES)
+    assert found.dataset_classes(TOY) == [3, 8]
     assert list(found.run([BLOCK])) == happenings
 
 
@@ -145,6 +150,7 @@ ASKED = {
     "machines": lambda executor: executor.machines([], 1),
     "with_roofs": lambda executor: executor.with_roofs({}, [], 1),
     "dataset_sha256": lambda executor: executor.dataset_sha256(TOY),
+    "dataset_classes": lambda executor: executor.dataset_classes(TOY),
     "sizes": lambda executor: executor.sizes(TOY),
     "run": lambda executor: list(executor.run([BLOCK])),
 }
@@ -160,6 +166,8 @@ ASKED = {
         ("dataset_sha256", 3, "returned 3, which is not what it must be: "),
         ("dataset_sha256", "x" * 5000, "returned "),
         ("dataset_sha256", "\ud800", "returned "),
+        ("dataset_classes", [-1], "returned [-1], which is not what it must be: "),
+        ("dataset_classes", 3, "returned 3, which is not what it must be: "),
         ("sizes", (1, 2), "returned (1, 2), which is not what it must be: "),
         ("sizes", object(), "returned <object object at "),
         ("run", None, "returned None, and must return a generator"),

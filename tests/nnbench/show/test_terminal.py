@@ -19,7 +19,7 @@ def show(folder, width=200, encoding="utf-8", **colours):
     file = io.TextIOWrapper(raw, encoding=encoding)
     run = Run.open(folder)
     console = Console(file=file, width=width, **colours)
-    print_tables(console, tables(run.info).values(), run.frame, folder)
+    print_tables(console, tables(run.info).values(), run, run.frame)
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -91,6 +91,11 @@ def test_one_round_and_none(write_run, make_cell, make_failed):
     rows = [line.split() for line in text[text.index("round by round") :].splitlines()]
     assert ["numpy", "1.00", "▄", "–", "–"] in rows
     assert ["bad", "–", "–", "–", "–"] in rows
+
+
+def test_labels_that_became_classes_are_told(write_run, make_cell):
+    told = "Outputs are the labels 3, 8–9 of the dataset, in this order."
+    assert told in show(write_run(make_cell("numpy"), dataset_classes=[3, 8, 9])).splitlines()
 
 
 def test_control_characters_do_nothing(nasty_run):

@@ -293,10 +293,17 @@ def test_markdown_file_has_caption_tables_and_notes(
         ({"rounds": 3, "threads": 2}, "mnist, 3 rounds, seed 0, 2 threads"),
         ({"budget_s": 0.5}, ", 0.5 s of training at most.\n"),
         ({}, "\nA CPU, 2 cores; A GPU; CPython 3.11, nnbench 0.1, numpy 2.0."),
+        ({"dataset_classes": [3, 8]}, ".\nOutputs are the labels 3, 8 of the dataset, in this"),
+        ({"dataset_classes": [*range(1, 27)]}, " the labels 1–26 of the dataset, in this order."),
+        ({"dataset_classes": [0, 1, 2, 9]}, " the labels 0–2, 9 of the dataset, in this order."),
     ],
 )
 def test_caption_says_what_was_run_and_where(make_info, changes, expected):
     assert expected in text.caption(make_info(**changes))
+
+
+def test_caption_says_nothing_of_classes_that_are_called_as_ever(make_info):
+    assert "labels" not in text.caption(make_info())
 
 
 def test_run_without_cells_has_empty_tables(write_run):

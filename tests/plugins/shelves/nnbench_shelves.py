@@ -25,9 +25,9 @@ if not os.fork():
 """
 
 
-def make(inputs=INPUTS, labels=LABELS, targets=None, test=None, outputs=2):
+def make(inputs=INPUTS, labels=LABELS, targets=None, test=None, outputs=2, classes=()):
     examples = Examples(inputs, labels, targets)
-    return Splits(examples, examples if test is None else test, outputs)
+    return Splits(examples, examples if test is None else test, outputs, classes)
 
 
 def hang():
@@ -100,6 +100,10 @@ DATASETS = {
     "infinite targets": changed(labels=None, targets=np.full((4, 2), -np.inf, np.float32)),
     "empty": changed(inputs=INPUTS[:0], labels=LABELS[:0]),
     "objects": changed(labels=LABELS.astype(object)),
+    "named": changed(classes=(5, 7)),
+    "few classes": changed(classes=(5,)),
+    "negative classes": changed(classes=(-1, 1)),
+    "worded classes": changed(classes=("cat", "dog")),
     "no splits": lambda: 7,
 }
 
