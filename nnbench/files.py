@@ -64,9 +64,13 @@ def read_regular(path: Path, most: int = LARGEST) -> bytes:
         As :func:`open_regular`, and if it has more than ``most`` bytes.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > most:
+        # What is read counts, too: a file may grow, and the kernel's own all say that they are empty.
+        if (size := os.fstat(file.fileno()).st_size) <= most:
+            content = file.read(most + 1) or b""  # None is of one that has nothing as yet
+            size = len(content)
+        if size > most:
             raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
-        return file.read()
+        return content
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -58,11 +59,13 @@ def _read_change(change: str) -> tuple[str, Any]:
     elif text == (schema.FULL if key == "batch_size" else "none"):
         value = None
     try:
-        return key, msgspec.convert(
-            value, get_type_hints(RunTable, None, None, True)[key], strict=False
-        )
-    except msgspec.ValidationError as error:
+        kind = get_type_hints(RunTable, None, None, True)[key]
+        found = msgspec.convert(value, kind, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:  # the latter of thousands of digits
         raise NnbenchError(f"{change}: {schema.PLACE.sub('', str(error))}") from error
+    if isinstance(found, float) and not math.isfinite(found):
+        raise NnbenchError(f"{change}: Expected a finite number")
+    return key, found
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def read_run(path: Path) -> dict[str, Any]:
     if isinstance(options.get("backends"), str):
         options["backends"] = [options["backends"]]
     if "output" in options:
-        options["output"] = source.locate(options["output"])
+        options["output"] = source.locate(("output",), options["output"])
     return options
 
 
@@ -96,9 +99,9 @@ def _named_workload(source: Document, given: str | Workload) -> Workload:
         return dataclasses.replace(given, dataset=dataset)
     try:
         is_file = given.endswith(SUFFIX)
-        return find_workload(str(source.locate(given)) if is_file else given)
+        return find_workload(str(source.locate(("workload",), given)) if is_file else given)
     except ConfigError:
-        raise  # of the other file
+        raise  # of the other file, or of how it is called
     except NnbenchError as error:
         raise source.error(("workload",), str(error)) from error
 
@@ -142,7 +145,7 @@ def _locate(source: Document, at: KeyPath, dataset: str) -> str:
         If there is neither, with the line of ``at``.
     """
     known = catalog.datasets()
-    folder = str(source.locate(dataset))
+    folder = str(source.locate(at, dataset))
     if dataset not in known and is_folder(folder):
         return folder
     try:

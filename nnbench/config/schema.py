@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from nnbench.config.documents import shorten
 from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable
 from nnbench.data.workloads import Workload
 
@@ -105,14 +106,22 @@ def convert(document: Document, kind: str, table: Mapping[str, Any], record: typ
             where = f" in [{spell(parents)}]" if parents else ""
             flag = key in EFFORTS and "effort" in item.siblings
             hint = f'; write effort = "{key}"' if flag else ""
-            text = f"unknown key {key!r}{where}{hint}; known: {', '.join(item.siblings)}"
+            named = repr(shorten(str(key), LONGEST))
+            text = f"unknown key {named}{where}{hint}; known: {', '.join(item.siblings)}"
             raise document.error(path, text)
-        if isinstance(item.value, float) and not math.isfinite(item.value):
-            raise document.error(path, f"{spell(path)} must be finite, not {item.value}")
+        if isinstance(item.value, float | int) and not _is_finite(item.value):
+            raise document.error(path, f"{spell(path)} must be finite, not {show(item.value)}")
     try:
         return msgspec.convert(table, record)
     except msgspec.ValidationError as error:
         raise _misfit(document, items, str(error)) from error
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float can be
+        return False
 
 
 def _walk(root: Node, table: dict[str, Any]) -> Iterator[tuple[KeyPath, Item]]:
@@ -170,5 +179,12 @@ def spell_type(node: Node) -> str:
 
 def show(value: object) -> str:
     """Write a value as in TOML, within bounds."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    try:
+        text = (
+            str(value)
+            if isinstance(value, float)
+            else json.dumps(value, ensure_ascii=False, default=str)
+        )
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return shorten(text, LONGEST)

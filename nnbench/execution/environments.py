@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from nnbench.config import documents
 from nnbench.contract import FORMER
 from nnbench.contract.errors import NnbenchError
 from nnbench.distributions import SUITE, own_record, own_requirement
@@ -134,7 +134,7 @@ class Revision:
     def project(self) -> dict[str, Any]:
         """What its pyproject.toml says of the project; nothing where that says nothing, or cannot be read."""
         with suppress(ValueError, KeyError, TypeError):
-            return dict(tomllib.loads(self._read("pyproject.toml") or "")["project"])
+            return dict(documents.parse(self._read("pyproject.toml") or "")["project"])
         return {}  # pip will judge it
 
     @property

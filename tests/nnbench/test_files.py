@@ -43,6 +43,48 @@ def test_lines_are_read_back(path):
     assert list(files.read_lines(path)) == LINES
 
 
+@pytest.mark.parametrize("size", [0, 1, 99, 100])
+def test_file_is_read_whole_up_to_a_size(path, size):
+    path.write_bytes(b"x" * size)
+    assert files.read_regular(path, 100) == b"x" * size
+
+
+def refuse(path, most):
+    """Return why a file is not read."""
+    with pytest.raises(OSError, match=f": '{path}'$") as raised:
+        files.read_regular(path, most)
+    return raised.value.strerror
+
+
+@pytest.mark.parametrize("size", [101, 1 << 40])
+def test_longer_file_is_refused(path, size):
+    path.touch()
+    os.truncate(path, size)
+    assert refuse(path, 100) == "it has more than 100 bytes"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux has it")
+def test_file_that_hides_its_size_is_read_no_further():
+    assert Path("/proc/self/maps").stat().st_size == 0
+    assert refuse(Path("/proc/self/maps"), 1000) == "it has more than 1,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda _: None, "No such file or directory"),
+        (os.mkdir, "Is a directory"),
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+    ids=["nothing", "folder", "pipe", "device", "loop"],
+)
+def test_what_is_no_regular_file_is_refused(path, make, reason):
+    make(path)
+    assert refuse(path, 100) == reason
+
+
 def test_missing_file_has_no_lines(path):
     list(files.read_lines(path, mend=True))
     assert list(files.read_lines(path)) == []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nnbench import files
 from nnbench.figures.metrics import PHASES
 from nnbench.records import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
@@ -139,7 +140,8 @@ def to_parquet(run: Run) -> bytes:
     parquet = library("pyarrow.parquet", "pyarrow", extra="parquet")
     fields = [pa.field(name, getattr(pa, column.kind)()) for name, column in COLUMNS.items()]
     schema = pa.schema([*fields, pa.field("losses", pa.list_(pa.float64()))])
-    whole = (run.folder / store.RUN).read_bytes() if run.folder else msgspec.json.encode(run.info)
+    on_disk = files.read_regular(run.folder / store.RUN) if run.folder else None
+    whole = on_disk or msgspec.json.encode(run.info)
     schema = schema.with_metadata({"nnbench": whole})
     file, attempts = io.BytesIO(), run.attempts()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -85,6 +85,16 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
         3,
         'loss must be "cross_entropy" or "squared_error", not {}',
     ),
+    "long key": (
+        TOY + "x" * 100_000 + " = 1",
+        3,
+        f"unknown key '{'x' * 60}…'; known: {KEYS}",
+    ),
+    "long word": (
+        TOY + f'loss = "{"x" * 100_000}"',
+        3,
+        f'loss must be "cross_entropy" or "squared_error", not "{"x" * 59}…',
+    ),
     "empty name": (
         TOY + 'name = ""',
         3,
@@ -93,12 +103,26 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
 }
 NOT_FINITE = {
     "inf": (TOY + "l2 = inf", 3, "l2 must be finite, not inf"),
+    "minus inf": (TOY + "l2 = -inf", 3, "l2 must be finite, not -inf"),
+    "beyond floats": (TOY + "l2 = 1e400", 3, "l2 must be finite, not inf"),
+    "whole number beyond floats": (TOY + "l2 = 1" + "0" * 400, 3, "l2 must be finite, not 1000"),
+    "beyond what Python writes": (
+        TOY + "epochs = 0x" + "f" * 5000,
+        3,
+        "epochs must be finite, not a number of thousands of digits",
+    ),
+    "the same in a list": (
+        TOY + "epochs = [0x" + "f" * 5000 + "]",
+        3,
+        f"epochs must be {COUNT}, not a number of thousands of digits",
+    ),
     "nan": (
         TOY + "optimizer.learning_rate = nan",
         3,
         "optimizer.learning_rate must be finite, not nan",
     ),
 }
+DEEP = "invalid TOML: keys and brackets are more than 32 deep in one another"
 NO_TOML = {
     "syntax": (TOY + "epochs == 3", 3, "invalid TOML: Invalid value"),
     "no value": (TOY + "epochs =\nbias = true", 3, "invalid TOML: Invalid value"),
@@ -110,7 +134,18 @@ NO_TOML = {
     ),
     "end": (TOY + "name = '''", 3, "invalid TOML: Expected \"'''\""),
     "control character": (TOY + 'name = "\x00"', 3, "invalid TOML: Illegal character '\\x00'"),
-    "too deep": ("a = " + "[" * 10_000, None, "invalid TOML: maximum recursion depth exceeded"),
+    "carriage return": (TOY + "epochs = 1\rbias = true", 3, "invalid TOML: Expected newline"),
+    "no date": (TOY + "epochs = 2026-02-30", 3, "invalid TOML: Invalid date or datetime"),
+    "digits": (
+        TOY + "epochs = " + "9" * 5000,
+        None,
+        "invalid TOML: a number has thousands of digits",
+    ),
+    "brackets too deep": ("a = " + "[" * 10_000, 1, DEEP),
+    "braces too deep": (TOY + "a = " + "{a=" * 10_000, 3, DEEP),
+    "key too deep": (TOY + "a." * 5000 + "a = 1", 3, DEEP),
+    "key far too deep": (TOY + "optimizer." + "a." * 100_000 + "a = 1", 3, DEEP),
+    "table too deep": (TOY + "[" + "a." * 5000 + "a]", 3, DEEP),
 }
 GOOD_RUNS = {
     "nothing": "",
@@ -201,6 +236,21 @@ BAD_NAMES = {  # what no schema can know
         '[workload]\nhidden = []\ndataset = "no/folder"',
         3,
         "no dataset or folder named 'no/folder'; known: ",
+    ),
+    "output with NUL": (
+        'seed = 1\noutput = "a\\u0000b"',
+        2,
+        "a path cannot hold the character NUL",
+    ),
+    "workload with NUL": (
+        'workload = "a\\u0000.toml"',
+        1,
+        "a path cannot hold the character NUL",
+    ),
+    "dataset with NUL": (
+        '[workload]\nhidden = []\ndataset = "/\\u0000"',
+        3,
+        "a path cannot hold the character NUL",
     ),
     "change of a workload": (
         'workload = "mnist+hiden=3"',

@@ -1,10 +1,15 @@
 """Lines of keys: in these documents, every integer is the number of the line that it is on."""
 
+import json
 import tomllib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nnbench.config.documents import MOST_LINES, line_of
+from nnbench.config import documents
+from nnbench.config.documents import line_of
+from tests import nasty
 
 DOCUMENTS = {
     "plain": "a = 1\n\nb = 3  # c = 4\n",
@@ -56,7 +61,109 @@ def test_table_is_where_it_is_named_first():
     assert [line_of(source, path) for path in [("t",), ("t", "u"), ("t", "y")]] == [1, 1, 4]
 
 
-def test_line_is_not_looked_for_in_a_huge_document():
-    longest = "\n" * (MOST_LINES - 1) + "a = 1"
-    assert line_of(longest, ("a",)) == MOST_LINES
-    assert line_of("\n" + longest, ("a",)) is None
+@pytest.mark.parametrize(("most", "line"), [(212, 10), (211, None)])
+def test_line_is_not_looked_for_where_that_takes_long(monkeypatch, most, line):
+    monkeypatch.setattr(documents, "MOST_PARSED", most)  # of 3, 7, …, 35 and 41 characters
+    assert line_of("# x\n" * 9 + "a = 1", ("a",)) == line
+
+
+def test_line_in_a_long_document_is_given_up():
+    assert line_of("\n" * 200_000 + "b = 1", ("b",)) is None
+
+
+DEEPEST = documents.DEEPEST
+NESTED = {
+    "key": lambda depth: ".".join("a" * depth) + " = 1",
+    "quoted key": lambda depth: ".".join(['"a"'] * depth) + " = 1",
+    "spaced key": lambda depth: " . ".join("a" * depth) + " = 1",
+    "table": lambda depth: f"[{'.'.join('a' * (depth - 1))}]",
+    "tables": lambda depth: f"[[{'.'.join('a' * (depth - 2))}]]",
+    "brackets": lambda depth: f"a = {'[' * (depth - 1)}{']' * (depth - 1)}",
+    "lines": lambda depth: "a = " + "[\n" * (depth - 1) + "]\n" * (depth - 1),
+    "braces": lambda depth: f"a = {'{a = ' * (depth - 1)}1{'}' * (depth - 1)}",
+    "both": lambda depth: f"a.a = {{a.a = {'[' * (depth - 4)}1{']' * (depth - 4)}}}",
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_document_is_as_deep_as_it_may_be(monkeypatch, kind):
+    source = "b = 1\n" + NESTED[kind](DEEPEST)
+    assert documents.parse(source) == tomllib.loads(source)
+    monkeypatch.setattr(tomllib, "loads", None)  # to which nothing deeper comes
+    with pytest.raises(ValueError, match=r"more than 32 deep in one another \(at line \d"):
+        documents.parse("b = 1\n" + NESTED[kind](DEEPEST + 1))
+
+
+def test_document_is_as_long_as_it_may_be(monkeypatch):
+    longest = "#" + "x" * (documents.LARGEST - 1)
+    assert documents.parse(longest) == {}
+    monkeypatch.setattr(tomllib, "loads", None)
+    with pytest.raises(ValueError, match=r"^it has more than 262,144 characters$"):
+        documents.parse(longest + "x")
+
+
+BRACKETS = "[{." * 50
+STRINGS = [
+    f"'{BRACKETS}'",
+    f'"{BRACKETS}"',
+    f'"\\"{BRACKETS}\\\\"',
+    f"'''{BRACKETS}\n{BRACKETS}'''",
+    f'"""{BRACKETS}\n"{BRACKETS}""{BRACKETS}\\"""{BRACKETS}"""',
+    f'""""{BRACKETS}"""""',
+    f"''''{BRACKETS}'''''",
+    f'"""\\\n{BRACKETS}"""',
+]
+ONLY_LOOKS_DEEP = [
+    f"# {BRACKETS}",
+    *(f"a = {string}\nb = [{string}, {string}] # {BRACKETS}" for string in STRINGS),
+    f'"{BRACKETS}" = 1',
+    f"['{BRACKETS}']",
+    f"a = 1 # '{BRACKETS}\nb = 'c' # {BRACKETS}",
+    "a = [\n" + "  1.5,\n" * 100 + "]",
+    "a = [\n" + "  {b.c = 1.5, d.e = 07:32:00.5},\n" * 100 + "]",
+    "".join(f"a.b.c{number} = 1.5\n" for number in range(100)),
+    "[[a.b.c]]\n" * 100,
+]
+
+
+@pytest.mark.parametrize("source", ONLY_LOOKS_DEEP)
+def test_what_only_looks_deep_is_read(source):
+    assert documents.parse(source) == tomllib.loads(source)
+
+
+#: Fewer of them than could be too deep.
+PIECES = [*"[]{}.,=#\"'\\\n ", '"""', "'''", '\\"', "a", "b", "1", "a = ", "= 1\n", "[a]\n", "\r\n"]
+
+
+@settings(max_examples=nasty.EXAMPLES or 200)
+@given(st.lists(st.sampled_from(PIECES), max_size=DEEPEST - 1).map("".join))
+def test_any_document_is_what_tomllib_makes_of_it(source):
+    assert attempt(documents.parse, source) == attempt(tomllib.loads, source)
+
+
+def attempt(parse, source):
+    """Return what a document says, or None."""
+    try:
+        return parse(source)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+QUOTED = st.text(" .[]{}#='\"\\a", max_size=5).map(json.dumps)
+TREES = st.recursive(
+    st.sampled_from(["1", "-1.5", "true", "1979-05-27", "07:32:00.5", "''", '""', *STRINGS]),
+    lambda value: (
+        st.lists(value, max_size=4).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(QUOTED, value, max_size=4).map(
+            lambda table: f"{{{', '.join(f'{key} = {each}' for key, each in table.items())}}}"
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=nasty.EXAMPLES or 50)
+@given(st.dictionaries(st.sampled_from("xyz") | QUOTED, TREES, max_size=5))
+def test_any_document_that_is_right_is_read(table):
+    source = "".join(f"{key} = {value} # {BRACKETS}\n" for key, value in table.items())
+    assert documents.parse(source) == tomllib.loads(source)

@@ -233,6 +233,7 @@ def test_another_version_of_the_project_depends_on_the_same(needs):
         ("name = 'mine'\ndynamic = ['dependencies']", []),
         ("name = 'mine'\ndynamic = ['optional-dependencies']", []),
         ("not toml", []),
+        (f"{NAMED}\n{'a.' * 5000}a = 1", []),  # which nobody means
         (NAMED, ["-r", "needed.txt"]),
         (NAMED, ["-rneeded.txt"]),
         (NAMED, ["--requirement=needed.txt"]),
