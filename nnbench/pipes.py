@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nnbench import texts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 LENGTH = struct.Struct("<Q")
 LARGEST = 1 << 34  #: of a frame, in bytes: a longer one is no frame
 LONGEST = 200  #: characters of what is wrong with a message, which may quote it
+BYTES = (bytes, bytearray, memoryview)  #: that a message has as they are
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -28,7 +31,10 @@ class PipeError(Exception):
 
 def frame(message: object) -> bytes:
     """Return what is written for a message."""
-    content = _encoder.encode(message)
+    try:
+        content = _encoder.encode(message)
+    except UnicodeEncodeError:  # it tells of a file whose name is no text
+        content = _encoder.encode(texts.to_builtins(message, builtin_types=BYTES))
     return LENGTH.pack(len(content)) + content
 
 

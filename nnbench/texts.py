@@ -2,12 +2,16 @@
 
 It is kept as it was written, and made harmless where it goes out. There it is known what it could do harm to,
 and nothing comes in another way than was thought of. What a format itself makes of some characters, such as those
-of Markdown, HTML or XML, that format takes care of besides.
+of Markdown, HTML or XML, that format takes care of besides. The name of a file need not even be a text: what of it is
+none stands as an escape wherever it is shown or recorded.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import msgspec
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 #: What a CI server would obey in a log: GitHub's commands, at the start of a line however that came about, and those
@@ -30,7 +34,8 @@ def safe(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == NO_BREAK else " " for c in text)
+    shown = recordable(text)
+    return "".join(c if c.isprintable() or c == NO_BREAK else " " for c in shown)
 
 
 def one_line(text: str) -> str:
@@ -41,6 +46,42 @@ def one_line(text: str) -> str:
 def in_json(text: str) -> str:
     r"""Return JSON that says the same, with ``\u`` for what is none to be seen, and for what would be a command."""
     return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def recordable(text: str) -> str:
+    r"""Return a text that UTF-8 has: bytes of a file's name that are none stand as ``\xff``."""
+    try:
+        content = text.encode(
+            "utf-8", "surrogateescape"
+        )  # Python reads such bytes as half a character
+    except UnicodeEncodeError:  # a half that stands for no byte
+        content = text.encode("utf-8", "backslashreplace")
+    return content.decode("utf-8", "backslashreplace")
+
+
+def to_builtins(value: object, **how: Any) -> Any:
+    """Return a value as msgspec's function of this name does, with texts that can be recorded."""
+    return _recordable(msgspec.to_builtins(value, **how))
+
+
+def _recordable(value: Any) -> Any:
+    match value:
+        case str():
+            return recordable(value)
+        case dict():
+            return {_recordable(key): _recordable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_recordable(each) for each in value]
+        case _:
+            return value
+
+
+def encode(value: object, **how: Any) -> bytes:
+    """Return a value as JSON, with texts that can be recorded; ``how`` is for msgspec."""
+    try:
+        return msgspec.json.encode(value, **how)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(to_builtins(value, **how))
 
 
 def field(value: object) -> object:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import click
 
 from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
-from nnbench.contract.bounds import Positive
-from nnbench.texts import in_json, one_line
+from nnbench.contract.bounds import Patience, Positive
+from nnbench.texts import encode, in_json, one_line, recordable
 
 if TYPE_CHECKING:
     from click import Context, Parameter
@@ -173,8 +173,8 @@ def type_of(hint: Any) -> click.ParamType[Any]:
 
 
 def command_line() -> str:
-    """Return the command that was typed, as a shell takes it."""
-    return shlex.join(["nnbench", *sys.argv[1:]])
+    """Return the command that was typed, as a shell takes it; of names that are no text, what can be recorded."""
+    return recordable(shlex.join(["nnbench", *sys.argv[1:]]))
 
 
 def echo_line(text: str, *, err: bool = False) -> None:
@@ -186,7 +186,7 @@ def echo_json(value: object) -> None:
     """Print records as JSON."""
     import msgspec
 
-    click.echo(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
+    click.echo(in_json(msgspec.json.format(encode(value)).decode()))
 
 
 def echo_csv(rows: list[dict[str, object]]) -> None:

@@ -17,6 +17,7 @@ from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError, NnbenchError
 from nnbench.data.datasets import is_folder
 from nnbench.data.workloads import OVERRIDES, Workload, derive
+from nnbench.texts import recordable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +129,7 @@ def read_workload(path: Path) -> Workload:
 
 def _complete(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Give a table what a file may leave out or write otherwise."""
-    whole = {"name": path.stem, "summary": "", **table}
+    whole = {"name": recordable(path.stem), "summary": "", **table}
     if whole.get("batch_size") == schema.FULL:
         whole["batch_size"] = None
     return whole

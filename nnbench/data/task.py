@@ -10,6 +10,7 @@ from nnbench.contract.errors import DatasetError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
 from nnbench.data.datasets import Dataset, Splits, is_folder, load_folder
+from nnbench.texts import recordable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +65,10 @@ def find_dataset(name: str, known: Mapping[str, Dataset]) -> Dataset | None:
     from nnbench import catalog  # as above
 
     if name not in known and is_folder(name):
+        if name != recordable(name):
+            raise DatasetError(
+                f"{name}: results cannot hold a name that is not UTF-8; name a link to it"
+            )
         return None
     return catalog.find("dataset or folder", name, known)
 

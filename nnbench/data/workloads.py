@@ -12,6 +12,7 @@ from msgspec import Meta
 from nnbench.contract import hookimpl
 from nnbench.contract.bounds import Count, Magnitude, Name, Number, Share, Text
 from nnbench.contract.spec import Activation, Loss, NetworkSpec, Optimizer
+from nnbench.texts import recordable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ def derive(workload: Workload, overrides: Mapping[str, Any]) -> Workload:
 def _spell(key: str, value: object) -> str:
     match key, value:
         case "dataset", str(path):
-            value = Path(path).absolute().name  # of "." as well
+            value = recordable(Path(path).absolute().name)  # of "." as well
         case _, tuple(units):
             value = ",".join(map(str, units)) or "none"
         case _, None:

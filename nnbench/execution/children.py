@@ -23,6 +23,7 @@ from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import pauses, process
 from nnbench.execution.supervisor import KNOWN, supervised
 from nnbench.execution.tree import Tree
+from nnbench.texts import encode, recordable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -101,7 +102,7 @@ class Child:
 
     def send(self, question: object) -> None:
         """Send a question, or as much of it as the pipe takes at once."""
-        self._left = memoryview(bytes(self._left) + msgspec.json.encode(question) + b"\n")
+        self._left = memoryview(bytes(self._left) + encode(question) + b"\n")
         self._owed += 1
         self._write()
 
@@ -258,13 +259,16 @@ def serve(kind: type[T], answer: Callable[[T], object]) -> None:
 def _reply(answer: Callable[[T], object], line: bytes, kind: type[T]) -> Reply:
     value, error, name = msgspec.Raw(b"null"), None, ""
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PluginWarning)  # what becomes of it, the parent decides
         try:
-            value = msgspec.Raw(msgspec.json.encode(answer(msgspec.json.decode(line, type=kind))))
+            value = msgspec.Raw(encode(answer(msgspec.json.decode(line, type=kind))))
         except NnbenchError as problem:
             error, name = str(problem), type(problem).__name__
         except BaseException as problem:  # noqa: BLE001 - a plugin may raise anything, and nobody presses Ctrl-C here
             error = catalog.shorten(problem)
-    said = [Warned(str(w.message), issubclass(w.category, PluginWarning)) for w in caught]
+    said = [
+        Warned(recordable(str(w.message)), issubclass(w.category, PluginWarning)) for w in caught
+    ]
     if (more := len(said) - MOST_WARNINGS) > 0:
         said[MOST_WARNINGS:] = [Warned(f"plugins have warned {more:,} more times", True)]
-    return Reply(value, error, name, said)
+    return Reply(value, error and recordable(error), name, said)

@@ -67,11 +67,12 @@ def cache_folder() -> Path:
 
 def git(*arguments: str) -> str:
     """Return what git says of the repository around the working directory."""
-    done = run(["git", *arguments], capture_output=True, text=True)
+    done = run(["git", *arguments], capture_output=True)
+    said, complaint = (text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr))
     if done.returncode:
-        lines = done.stderr.splitlines() or [f"exit status {done.returncode}"]
+        lines = complaint.splitlines() or [f"exit status {done.returncode}"]
         raise NnbenchError(f"git {arguments[0]}: {lines[-1]}")
-    return str(done.stdout).strip()
+    return str(said.strip())
 
 
 def find_commit(revision: str) -> str:
@@ -223,7 +224,7 @@ class Steps:
         BuildError
             If it fails, or is not to be run any more.
         """
-        with log.open("a+") as file:
+        with log.open("a+", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"$ {' '.join(command)}\n")
             file.flush()
             program = shutil.which(command[0]) or command[0]
@@ -333,7 +334,7 @@ class _Build:
         # would add, such as the folder of an editable nnbench, is not read from there.
         for file in needed.glob("*.pth"):
             shutil.copy(file, packages)
-        (packages / LINK).write_text(f"{needed}\n")
+        (packages / LINK).write_bytes(os.fsencode(needed) + b"\n")
         self.pip(log, self.own, "install", "--no-deps", *self.revision.arguments)
 
     def export(self, log: Path) -> None:

@@ -20,6 +20,7 @@ from nnbench.execution import machine, process, variables
 from nnbench.proof import inquest
 from nnbench.proof.inquest import Work
 from nnbench.records import Broken, Calibrate, Calibrated, Case, Evaluate, Evaluation, Reply
+from nnbench.texts import recordable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -126,7 +127,8 @@ class Judges:
         count: int | None = None,
         cached: bool = True,
     ) -> None:
-        cache = str(process.calibrations()) if cached else ""
+        folder = str(process.calibrations())
+        cache = folder if cached and recordable(folder) == folder else ""  # which is sent as a text
         self.case = Case(workload, splits, spool, cache)
         self.count = count or machine.most_threads()
         self.processes: list[_Judge] = []

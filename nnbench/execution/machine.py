@@ -131,10 +131,10 @@ def git_state() -> str | None:
     """Return ``git describe`` of the working directory, or None outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.decode(errors="replace").strip() or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from nnbench import catalog, distributions, pipes
+from nnbench.texts import encode
 
 if TYPE_CHECKING:
     from nnbench.contract.backend import Backend
@@ -45,7 +44,7 @@ def main() -> None:
         known = catalog.backends()
         found = {name: probe(known[name]) for name in sys.argv[1:] if name in known}
         lacks = [name for name in distributions.SUITE if not distributions.is_installed(name)]
-        answers.write(msgspec.json.encode(Probe(backends=found, lacks=lacks)))
+        answers.write(encode(Probe(backends=found, lacks=lacks)))
 
 
 def probe(backend: Backend) -> Probed:

@@ -198,7 +198,8 @@ def temporary_folders() -> list[Path]:
         If another file system lies within one: it would be hidden, too.
     """
     here = {Path(name).resolve() for name in TEMPORARY if Path(name).is_dir()}
-    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    lines = os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines()
+    mounted = [line.split()[4] for line in lines]
     for name in mounted:
         if here & set(Path(name).parents):
             raise OSError(f"{name} is another file system")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench.texts import recordable
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
@@ -147,11 +149,6 @@ def for_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
 def asked(environment: Mapping[str, str]) -> set[str]:
     """Return the names that the user wants handed on."""
     return set(filter(None, map(str.strip, environment.get(INHERIT, "").split(","))))
-
-
-def recordable(text: str) -> str:
-    """Return a text that can be written as UTF-8: what is none in a variable stands as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _group(name: str) -> Group | None:

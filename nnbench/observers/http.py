@@ -11,6 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from nnbench import texts
 from nnbench.contract import hookimpl
 from nnbench.contract.errors import PluginWarning
 
@@ -55,7 +56,7 @@ class HttpObserver:
             return
         import msgspec
 
-        record = msgspec.to_builtins({"event": event, "run_id": self.run_id, **content})
+        record = texts.to_builtins({"event": event, "run_id": self.run_id, **content})
         for epoch in record.get("result", {}).get("epochs", []):
             del epoch["losses"]  # of single steps: they are many
         if problem := send_in_time(url, os.environ.get(HEADER), msgspec.json.encode(record)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -20,6 +21,7 @@ from nnbench.contract import hooks
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import children
 from nnbench.records import EpochFinished, Progress
+from nnbench.texts import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +56,7 @@ class Observers:
         """Announce an event, and wait until all have seen it."""
         if hook in self._events:
             encoded = {
-                name: msgspec.Raw(msgspec.json.encode(fit_for_others(value), enc_hook=str))
+                name: msgspec.Raw(encode(fit_for_others(value), enc_hook=os.fsencode))
                 for name, value in arguments.items()
             }
             self._ask(Announced(hook, encoded), LIMIT_S)
@@ -121,10 +123,15 @@ def _answer(announced: Announced) -> None:
         return
     kinds = get_type_hints(getattr(hooks, announced.hook))
     arguments = {
-        name: msgspec.json.decode(raw, type=kinds[name], dec_hook=lambda kind, text: kind(text))
+        name: msgspec.json.decode(raw, type=kinds[name], dec_hook=_path)
         for name, raw in announced.arguments.items()
     }
     catalog.notify(announced.hook, **arguments)
+
+
+def _path(kind: Any, text: str) -> Any:
+    """Return a folder as it was, whose name need not be a text: JSON has bytes in Base64."""
+    return kind(os.fsdecode(b64decode(text)))
 
 
 if __name__ == "__main__":

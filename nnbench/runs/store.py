@@ -23,6 +23,7 @@ from nnbench import files
 from nnbench.contract.bounds import Line, Number
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.records import LOCAL, SCHEMA_VERSION, CellResult, Machine, Point, RunInfo, Status
+from nnbench.texts import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def create(folder: Path, info: RunInfo) -> None:
     ResultsError
         If the folder already holds a run, or cannot be written, or the run is none that can be read.
     """
-    content = msgspec.json.encode(info)
+    content = encode(info)
     try:
         msgspec.json.decode(content, type=RunInfo)
     except msgspec.ValidationError as error:  # better now than when all is trained
@@ -99,7 +100,7 @@ class Ledger:
             If it cannot be written; the cells before it stay.
         """
         self.check()
-        line = msgspec.json.encode(result)
+        line = encode(result)
         try:
             files.append_line(self.path, line)
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from nnbench import files
+from nnbench.texts import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,7 @@ class Reporter:
     def write(self, finding: Finding) -> None:
         """Add a line; a crash may come next."""
         with self.path.open("ab") as file:
-            file.write(msgspec.json.encode(finding) + b"\n")
+            file.write(encode(finding) + b"\n")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Report which checks are to run."""

@@ -44,7 +44,8 @@ texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map
         ("::error file=x::y", ": :error file=x::y"),
         ("\r::Set-Env name=x::y", ": :Set-Env name=x::y"),
         ("see ##[error]x, ##vso[task.prepend]y", "see # #[error]x, # #vso[task.prepend]y"),
-        ("\ud800", ""),
+        ("\ud800", r"\ud800"),
+        ("a\udcff\udcc3\udca4", r"a\xffä"),
     ],
 )
 def test_a_line_is_plain(text, expected):

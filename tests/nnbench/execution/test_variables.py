@@ -13,6 +13,7 @@ from nnbench.execution import variables
 from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show import page
+from nnbench.texts import recordable
 from tests.cells import TOY, read_final
 from tests.plugins.helpers import environment, nnbench
 
@@ -69,8 +70,8 @@ def test_each_variable_is_handed_on_or_named_or_set_anew(environment, named):
     dropped = variables.dropped(environment, named)
     noted = variables.noted(handed, named)
     own = {*variables.THREAD_VARIABLES, variables.COMPILED}
-    assert sorted(map(variables.recordable, environment.keys() - own - {*handed})) == dropped
-    assert noted.keys() == set(map(variables.recordable, handed))
+    assert sorted(map(recordable, environment.keys() - own - {*handed})) == dropped
+    assert noted.keys() == set(map(recordable, handed))
     json.dumps([dropped, noted], ensure_ascii=False).encode("utf-8")
 
 
@@ -79,7 +80,7 @@ def test_no_value_is_recorded_that_could_change_no_figure(environment, named):
     noted = variables.noted(variables.handed_on(environment, named), named)
     told = {name for name, value in noted.items() if value is not None}
     counting = {name for group in variables.PASSED if group.counts for name in group.names.split()}
-    asked = map(variables.recordable, variables.asked(environment) | named)
+    asked = map(recordable, variables.asked(environment) | named)
     assert told <= counting | set(asked)
 
 
@@ -97,7 +98,7 @@ def test_values_that_could_change_figures_are_recorded():
 
 def test_what_is_no_text_can_be_recorded():
     odd = os.fsdecode(b"A\xff")
-    assert variables.dropped({odd: "1"}) == ["A\\udcff"]
+    assert variables.dropped({odd: "1"}) == ["A\\xff"]
     assert variables.noted({odd: odd}, [odd]) == {"A\\udcff": "A\\udcff"}
 
 
