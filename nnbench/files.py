@@ -2,7 +2,8 @@
 
 A kill in the middle of a write leaves a torn last line: it is left out with a warning, since it
 never was a line. A full disk leaves nothing of the line, or of the file, that did not fit. What is no regular
-file, such as a pipe that nobody writes to, or has more than could be meant, is not read.
+file, such as a pipe that nobody writes to, or has more than could be meant, is not read. What the system refuses is
+said in one way, by :func:`refusal`, whatever command asked for it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,28 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nnbench.contract.errors import ResultsError
+from nnbench.contract.errors import ExitCode, ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO, BinaryIO
 
 STDOUT = Path("-")  #: what users type for it
+STANDARD_OUTPUT = "standard output"  #: what it is called where it fails
 READ_AT_ONCE = 1 << 20  #: bytes; a line of a cell has thousands
 LARGEST = 1 << 26  #: bytes of a file that is read whole, unless a reader says otherwise
 LONGEST_LINE = 1 << 28  #: bytes: a training of ten million steps has half of that
 MOST_LINKS = 40  #: to follow, as Linux does
+#: Below which nothing can be written: the home of who has none.
+NOWHERE = Path(os.devnull, "nnbench")
+ELSEWHERE = "choose another place"
+#: What else can be done where not the place is wrong, but the machine at its limit.
+LIMITS = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "raise the limit of a file's size",
+    errno.EIO: "look after the disk",
+}
 
 
 class TornLineWarning(UserWarning):
@@ -116,10 +128,21 @@ def append_line(path: Path, line: bytes) -> None:
     OSError
         If it cannot be written.
     """
+    append(path, line + b"\n")
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to a file, as :func:`append_line` does.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     with path.open("ab", buffering=0) as file:  # a buffer would be written on closing, once more
         size = file.tell()
         try:
-            rest = memoryview(line + b"\n")
+            rest = memoryview(content)
             while rest:  # a disk that is nearly full takes a part
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
@@ -194,9 +217,35 @@ def check_output(path: Path) -> None:
         return
     with named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        wanted = path if path.exists() else path.parent
-        if not os.access(wanted, os.W_OK):
-            raise PermissionError(0, "Permission denied")
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not is_stream(path):
+            _try(Path(os.path.realpath(path)).parent)
+
+
+def check_folder(folder: Path, instead: str = ELSEWHERE) -> None:
+    """Refuse a folder that cannot be written to, or made, before the work for it; nothing is left there.
+
+    Raises
+    ------
+    ResultsError
+        If so; ``instead`` is what else can be done.
+    """
+    with named(folder, instead=instead):
+        there = folder.absolute()
+        while not there.exists():
+            there = there.parent
+        _try(there)
+
+
+def _try(folder: Path) -> None:
+    """Have the system say why a folder cannot be written to; a file without a name leaves nothing."""
+    from tempfile import TemporaryFile
+
+    with TemporaryFile(dir=folder):
+        pass
 
 
 def write_output(path: Path, content: bytes, *, add: bool = False) -> None:
@@ -220,16 +269,19 @@ def write_output(path: Path, content: bytes, *, add: bool = False) -> None:
     BrokenPipeError
         If it is a pipe whose reader has left.
     """
-    with named(path):
-        if path == STDOUT or _is_stdout(path):
+    is_stdout = path == STDOUT or _is_stdout(path)
+    with named(STANDARD_OUTPUT if is_stdout else path):
+        if is_stdout:
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        if add or is_stream(path):
+        if is_stream(path):
             with path.open("ab" if add else "wb") as file:
                 file.write(content)
+        elif add:
+            append(path, content)
         else:
             write_whole(Path(os.path.realpath(path)), content)
 
@@ -259,11 +311,72 @@ def _is_stdout(path: Path) -> bool:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Say of an error which file could not be written; a reader who leaves is not one of them."""
+def named(place: object, doing: str = "write to", *, instead: str = ELSEWHERE) -> Iterator[None]:
+    """Say of an error which file could not be written; a reader who leaves is not one of them.
+
+    Raises
+    ------
+    ResultsError
+        As :func:`refusal` has it.
+    """
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ResultsError(f"cannot write to {path}: {error.strerror}") from error
+        raise refusal(error, place, doing, instead=instead) from error
+
+
+def refusal(
+    error: OSError,
+    place: object,
+    doing: str = "write to",
+    *,
+    instead: str = ELSEWHERE,
+    more: str = "",
+) -> ResultsError:
+    """Return what to raise of an error of the system's: it says what could not be done, why, and what to do.
+
+    Parameters
+    ----------
+    error
+        The system's.
+    place
+        What was to be written.
+    doing
+        What was to be done to it.
+    instead
+        What else the user can do.
+    more
+        What there is to say besides.
+
+    Returns
+    -------
+    ResultsError
+        Its exit code is 1 where the machine is at a limit, and 2 where only the place is wrong.
+    """
+    why, limit = reason(error), LIMITS.get(error.errno or 0)
+    if isinstance(place, Path) and place.is_relative_to(NOWHERE):
+        place, why = "the user's own folder", "there is none, as HOME is not set"
+    way_out = f"{limit}, or {instead}" if limit else instead
+    parts = f"cannot {doing} {place}: {why}", way_out, more
+    problem = ResultsError("; ".join(filter(None, parts)))
+    problem.exit_code = ExitCode.INTERNAL if limit else ExitCode.USAGE
+    return problem
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of an error, without its number and the names of files."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+def of_user(find: Callable[[str], Path]) -> Path:
+    """Return nnbench's folder in one of the user's, which platformdirs finds; the cache, for example.
+
+    Without HOME, and without an entry for the user, there is none; then it is one that cannot be made.
+    """
+    try:
+        folder = find("nnbench")
+    except RuntimeError:  # as newer versions say it; older ones give a folder called ~
+        return NOWHERE
+    return folder if folder.is_absolute() else NOWHERE

@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,7 +55,12 @@ def cache() -> Path:
     """Return the folder that holds the built libraries."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_path("nnbench")) / "native"
+    folder = Path()
+    with suppress(RuntimeError):  # as newer versions say it; older ones give a folder called ~
+        folder = Path(platformdirs.user_cache_path("nnbench")) / "native"
+    if not folder.is_absolute():
+        raise FileNotFoundError("the user has no home folder")
+    return folder
 
 
 def build(instructions: str, folder: Path) -> Path:

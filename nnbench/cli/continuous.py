@@ -107,6 +107,7 @@ def continuous(
         most = detection.MOST_ROUNDS if asked["detect"] else continuous.most_rounds(limits)
         asked["rounds"] = most
     continuous.check_workload(asked["workload"])
+    store.require_new(output or store.RESULTS)  # better now than when all is built
     both = find_pythons(base, head, pythons, install, progress=progress)
     titles = pythons or (str(base), str(head))
     one, other = interpreters.of_each(interpreters.examine, both)

@@ -83,6 +83,7 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
         )
         sys.exit(ended)
     asked = combine(asked, config)
+    store.require_new(asked["output"] or store.RESULTS)  # better now than when all is planned
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
@@ -92,7 +93,6 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
     plan = planning.plan(command=command_line(), overrides=overrides, **asked)
     folder = output or store.default_folder(plan.info)
     if dry_run:
-        store.require_new(folder)
         sys.exit(foresee(plan, folder))
     enough = detection.is_over if plan.info.detect else None
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))

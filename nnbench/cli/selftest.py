@@ -52,6 +52,8 @@ def selftest(
 
     plan = selftest.plan(
         backend,
+    store.require_new(output or store.RESULTS)  # better now than after a minute
+    machine.TURN_FLOORS.check()
         command=command_line(),
         overrides={"epochs": selftest.EPOCHS},
         budget=60.0,
@@ -71,10 +73,6 @@ def conclude(run: Run) -> ExitCode:
     from nnbench.show.text import Sheet, markdown
 
     found = selftest.evaluate(run.cells)
-    floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
-    kept = floors.save(run.info.environment, found.kept_floor)
-    if run.info.turns:
-        machine.TURN_SPREADS.save(run.info.environment, found.stdev)
     rows = []
     for trial in found.trials:
         c = trial.comparison
@@ -100,3 +98,7 @@ def conclude(run: Run) -> ExitCode:
         echo_line(f"nnbench: {text}", err=True)
     echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK
+    floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
+    kept = floors.save(run.info.environment, found.kept_floor)
+    if run.info.turns:
+        machine.TURN_SPREADS.save(run.info.environment, found.stdev)

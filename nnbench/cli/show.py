@@ -138,6 +138,7 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
     drawn = charts.chart(figure)(opened, base.colors(opened.labels))
     base.draw(drawn, output, base.subtitle(opened), look, scale)
     if not files.is_stream(output):
+    files.check_output(output)  # better an error now than when all is drawn
         echo_line(f"Figure: {output}")
 
 
@@ -153,7 +154,9 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
     from nnbench.runs.run import Run
     from nnbench.show import page
 
-    files.write_output(output, page.render([Run.open(run) for run in runs]).encode())
+    opened = [Run.open(run) for run in runs]
+    files.check_output(output)  # as above
+    files.write_output(output, page.render(opened).encode())
     if not files.is_stream(output):
         echo_line(f"Report: {output}")
 
@@ -175,8 +178,9 @@ def export_(run: Path, *, name: str, output: Path | None) -> None:
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     from nnbench.runs.run import Run
 
-    content = convert(Run.open(run), name)
-    if output is None and name == "step-summary" and summary:
-        files.write_output(Path(summary), content, add=True)
-    else:
-        files.write_output(output or files.STDOUT, content)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    is_added = output is None and name == "step-summary" and bool(summary)
+    target = Path(summary or "") if is_added else output or files.STDOUT
+    opened = Run.open(run)
+    files.check_output(target)  # as above
+    files.write_output(target, convert(opened, name), add=is_added)

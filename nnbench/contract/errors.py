@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     meaning: str
 
     OK = 0, "fine"
-    INTERNAL = 1, "nnbench itself failed"
+    INTERNAL = 1, "nnbench itself failed, or the machine: a full disk, no memory"
     USAGE = 2, "usage: one line says what was wrong"
     REGRESSION = 3, "a regression beyond the limit, and significant"
     BACKEND_FAILED = 4, "a backend failed or timed out"

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce, wraps
 from operator import add
+from pathlib import Path
 from random import SystemRandom
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol
 
 import numpy as np
 
-from nnbench.contract.errors import ExitCode, ResultsError
+from nnbench import files
 from nnbench.contract.spec import RULES, flatten
 from nnbench.data import arrays, seeding
 from nnbench.execution import pauses, process
@@ -57,7 +58,6 @@ from nnbench.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from typing import Self
 
     from numpy.typing import NDArray
@@ -96,7 +96,9 @@ class Spool:
     """A file without a name for what workers hand over; it is gone with its last reader."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - close does it
+        self._place = folder or Path(gettempdir())
+        with files.named(self._place):
+            self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - close does it
         self.descriptor = self._file.fileno()
         self._end = 0
 
@@ -114,9 +116,8 @@ class Spool:
                 written = os.pwrite(self.descriptor, rest, self._end)
                 self._end, rest = self._end + written, rest[written:]
         except OSError as error:
-            problem = ResultsError(f"no room for what the proof needs: {error.strerror}")
-            problem.exit_code = ExitCode.INTERNAL
-            raise problem from error
+            text = "the states that the proof needs lie there"
+            raise files.refusal(error, self._place, more=text) from error
         return start
 
     def clear(self) -> None:

@@ -26,6 +26,7 @@ from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from nnbench import files
 from nnbench.config import documents
 from nnbench.contract import FORMER
 from nnbench.contract.errors import NnbenchError
@@ -291,10 +292,17 @@ class _Build:
         """Have something installed in a folder, and tell whether it was not there.
 
         Whoever wants the same meanwhile waits for it. The rest of an earlier attempt is removed.
+
+        Raises
+        ------
+        ResultsError
+            If the folder of all environments cannot be written to.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        log = folder.with_suffix(".log")
-        with folder.with_suffix(".lock").open("w") as lock:
+        log, lock_file = folder.with_suffix(".log"), folder.with_suffix(".lock")
+        with files.named(folder.parent, instead=process.OTHER_CACHE):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock_file.touch()
+        with lock_file.open("w") as lock:
             self.steps.take(lock, self.tell)
             if (folder / STAMP).exists() and _python(folder).exists():
                 return False

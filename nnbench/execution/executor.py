@@ -23,6 +23,7 @@ from nnbench.execution import (
     loading,
     machine,
     pauses,
+    process,
     turns,
     variables,
 )
@@ -97,12 +98,15 @@ class LocalExecutor(Executor):
             environment=here,
             noise_floor=machine.noise_floor(here),
             turn_floor=machine.noise_floor(here, turns=True),
-            warnings=machine.check(
-                cpus,
-                most,
-                uses_gpu="cuda" in _devices(able),
-                tuning=variables.tuning(dropped, here.versions),
-            ),
+            warnings=[
+                *machine.check(
+                    cpus,
+                    most,
+                    uses_gpu="cuda" in _devices(able),
+                    tuning=variables.tuning(dropped, here.versions),
+                ),
+                *process.not_kept(),
+            ],
             unavailable=unavailable,
             dropped=dropped,
         )

@@ -33,6 +33,7 @@ LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
 LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it
 CPUS = "sys/devices/system/cpu"
 GROUPS = "sys/fs/cgroup"  #: where control groups are, of both versions
+OTHER_FOLDER = "name another folder in XDG_DATA_HOME"
 TURBO = "turbo is on, times depend on the temperature"
 #: Files below CPUS: what each says where it spoils times, why it does, and what to write to which.
 SWITCHES = (
@@ -149,7 +150,7 @@ class Kept(Generic[T]):
         """The file."""
         import platformdirs
 
-        return platformdirs.user_data_path("nnbench") / self.name
+        return files.of_user(platformdirs.user_data_path) / self.name
 
     def load(self, environment: Environment, default: T) -> T:
         """Return what is kept of a machine, or the default."""
@@ -164,8 +165,20 @@ class Kept(Generic[T]):
             If the file cannot be written.
         """
         values = {**self._read(), environment.machine_fingerprint: value}
-        files.write_output(self.path, msgspec.json.format(msgspec.json.encode(values)))
+        with files.named(self.path, instead=OTHER_FOLDER):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_whole(self.path, msgspec.json.format(msgspec.json.encode(values)))
         return self.path
+
+    def check(self) -> None:
+        """Refuse what could not be kept, before the work for it.
+
+        Raises
+        ------
+        ResultsError
+            If the file cannot be written.
+        """
+        files.check_folder(self.path.parent, OTHER_FOLDER)
 
     def _read(self) -> dict[str, T]:
         """Return all values; a damaged file counts as none, since it can be measured again."""

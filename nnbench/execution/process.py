@@ -12,6 +12,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
-from nnbench import pipes
+from nnbench import files, pipes
 from nnbench.catalog import LIMIT
-from nnbench.contract.errors import ExitCode, NnbenchError
+from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
 from nnbench.execution import pauses, variables
 from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")  # an answer
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept
 WORD = re.compile(r"\w+")
+OTHER_CACHE = "name another folder in XDG_CACHE_HOME"
 POLL_S = 0.1
 CHUNK = 1 << 20
 #: Signals by which somebody may be ending all processes. Then nnbench gets one, too, and that comes first.
@@ -413,15 +415,30 @@ def command(python: str | None, module: str, *arguments: str) -> list[str]:
 
 
 def keeping_compiled() -> dict[str, str]:
-    """Return variables that keep what a library compiles, where a temporary folder ends with its worker."""
-    return {variables.COMPILED: str(cache() / "inductor")}
+    """Return variables that keep what a library compiles, where a temporary folder ends with its worker.
+
+    Without a cache they name such a folder: the library itself would ask for the user's name, which need not be known.
+    """
+    folder = cache() / "inductor"
+    if not (made(folder) and os.access(folder, os.W_OK)):
+        folder = Path(tempfile.gettempdir(), f"nnbench-inductor-{os.getuid()}")
+    return {variables.COMPILED: str(folder)}
 
 
 def cache() -> Path:
-    """Return nnbench's folder in the user's cache."""
+    """Return nnbench's folder in the user's cache, in which nothing need be kept."""
     import platformdirs
 
-    return platformdirs.user_cache_path("nnbench")
+    return files.of_user(platformdirs.user_cache_path)
+
+
+def not_kept() -> list[str]:
+    """Say what each run makes anew, where the user's cache cannot be written to."""
+    try:
+        files.check_folder(cache(), OTHER_CACHE)
+    except ResultsError as error:
+        return [f"tolerances and compiled code are not kept for the next run: {error}"]
+    return []
 
 
 def calibrations() -> Path:
@@ -433,7 +450,7 @@ def made(folder: Path) -> bool:
     """Make a folder, and tell whether it is there."""
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    return folder.is_dir()
+    return os.path.isdir(folder)  # noqa: PTH112 - which is false for what may not be looked at
 
 
 def limited(plugin: str | None) -> dict[str, str]:

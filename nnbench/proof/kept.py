@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from math import ceil, prod
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -88,7 +89,7 @@ def load(run: Path, cell: CellResult, parameters: int, spool: BinaryIO) -> list[
     Raises
     ------
     ResultsError
-        If the file is none of them.
+        If the file is none of them, or there is no room for a copy.
     """
     where = path(run, cell)
     try:
@@ -112,10 +113,11 @@ def load(run: Path, cell: CellResult, parameters: int, spool: BinaryIO) -> list[
             raise ResultsError(f"{where} is damaged: {states}")
         if os.fstat(file.fileno()).st_size - file.tell() != FLOAT.itemsize * prod(shape):
             raise ResultsError(f"{where} is damaged: it is not as long as it says")
-        spool.seek(0)
-        spool.truncate()
-        shutil.copyfileobj(file, spool, CHUNK)
-        spool.flush()
+        with files.named(gettempdir()):  # where the spool has its place
+            spool.seek(0)
+            spool.truncate()
+            shutil.copyfileobj(file, spool, CHUNK)
+            spool.flush()
     return [
         Cut(
             number * shape[1] * FLOAT.itemsize,

@@ -45,11 +45,9 @@ class Leftover:
         Raises
         ------
         ResultsError
-            If a run is writing states to it.
-        OSError
-            If the system does not let us.
+            If a run is writing states to it, or the system does not let us.
         """
-        with store.hold(self.run) if self.run else nullcontext(), files.named(self.path):
+        with store.hold(self.run) if self.run else nullcontext(), files.named(self.path, "remove"):
             if self.path.is_dir() and not self.path.is_symlink():
                 shutil.rmtree(self.path)
             else:

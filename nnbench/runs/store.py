@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+RESULTS = Path("results")  #: where runs go that nobody has chosen a folder for
 RUN, CELLS, LOCK = "run.json", "cells.jsonl", ".lock"
 AGAIN = re.compile(rb'"block_attempt":\s*[1-9]')
 
@@ -37,7 +38,7 @@ def default_folder(info: RunInfo, name: str = "") -> Path:
     """Return ``results/<time>-<name>`` below the working directory; the name is the workload's."""
     time = re.sub("[-:]", "", info.started)
     name = re.sub(r"[^\w.=+-]+", "-", name or info.workload.name)
-    return Path("results", f"{time}-{name}"[:120])
+    return RESULTS / f"{time}-{name}"[:120]
 
 
 def create(folder: Path, info: RunInfo) -> None:
@@ -60,10 +61,11 @@ def create(folder: Path, info: RunInfo) -> None:
 
 
 def require_new(folder: Path) -> None:
-    """Refuse a folder that already holds a run."""
+    """Refuse a folder that already holds a run, or cannot be written; nothing is left there."""
     with files.named(folder):
         if (folder / RUN).exists():
             raise ResultsError(f"{folder} already holds a run; give another --output")
+    files.check_folder(folder)
 
 
 class ForgedError(ResultsError):
@@ -104,9 +106,7 @@ class Ledger:
         try:
             files.append_line(self.path, line)
         except OSError as error:
-            problem = ResultsError(f"cannot write to {self.path}: {error.strerror}")
-            problem.exit_code = ExitCode.INTERNAL
-            raise problem from error
+            raise files.refusal(error, self.path, more="the cells before are kept") from error
         self._hash.update(line + b"\n")
         self._size += len(line) + 1
         self._seen = self._look()
@@ -218,8 +218,9 @@ def read_cells(folder: Path, *, warn: bool = True, mend: bool = False) -> Iterat
                 cell = replace(cell, status=Status.BUDGET)
             yield replace(cell, final=False) if superseded(cell) else cell
     except OSError as error:
-        what = "write to" if mend else "read"
-        raise ResultsError(f"cannot {what} {path}: {error.strerror}") from error
+        if mend:
+            raise files.refusal(error, path) from error
+        raise ResultsError(f"cannot read {path}: {files.reason(error)}") from error
 
 
 class _Place(msgspec.Struct):
@@ -320,5 +321,5 @@ def hold(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ResultsError(f"{folder} is in use by another run") from error
         except OSError as error:
-            raise ResultsError(f"cannot lock {folder}: {error.strerror}") from error
+            raise files.refusal(error, folder, "lock") from error
         yield

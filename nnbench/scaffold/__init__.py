@@ -46,7 +46,9 @@ def create(name: str, directory: Path | None = None) -> Path:
     """
     fields = fields_for(name)
     target = directory or Path(fields["distribution"])
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    with named(target):
+        is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    if is_taken:
         raise NnbenchError(f"{target} is not empty; choose another place with --directory")
     with named(target), as_file(files(__name__) / "template") as template:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -209,13 +209,21 @@ def relabelled(info: RunInfo) -> str:
 
 
 def write_tables(run: Run, folder: Path) -> None:
-    """Write ``accuracy`` and ``timing`` as CSV and Markdown; the latter has all other tables too."""
+    """Write ``accuracy`` and ``timing`` as CSV and Markdown; the latter has all other tables too.
+
+    Raises
+    ------
+    ResultsError
+        If one of them cannot be written.
+    """
     written = sheets(run)
     parts = {"accuracy": [written.pop("accuracy")], "timing": list(written.values())}
     for name, frame in (("accuracy", run.accuracy), ("timing", run.timing)):
-        files.write_whole(folder / f"{name}.csv", _csv(frame).encode())
         text = markdown_page(caption(run.info), parts[name], notes(run.frame))
-        files.write_whole(folder / f"{name}.md", text.encode())
+        for suffix, content in {"csv": _csv(frame), "md": text}.items():
+            path = folder / f"{name}.{suffix}"
+            with files.named(path):
+                files.write_whole(path, content.encode())
 
 
 def _csv(frame: pd.DataFrame) -> str:

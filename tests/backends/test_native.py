@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 
 from nnbench import BackendUnavailableError, catalog, reference
@@ -186,6 +187,25 @@ def test_no_compiler_is_a_reason(monkeypatch):
     assert reason.startswith("no C compiler: no-such-compiler not found")
     with pytest.raises(BackendUnavailableError, match="no C compiler"):
         NATIVE.network(make_spec((6, 5, 3), KINDS[0]), 8)
+
+
+@pytest.mark.parametrize("variable", ["CC", compiler.EXTRA_FLAGS])
+def test_an_open_quote_is_a_reason_that_names_its_variable(monkeypatch, variable):
+    monkeypatch.setenv(variable, "-O2 '")
+    reason = f"{variable} cannot be read as a shell does: No closing quotation"
+    assert catalog.why_unavailable(NATIVE) == reason
+    with pytest.raises(BackendUnavailableError, match=f"^{reason}$"):
+        compiler.words(variable)
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch):
+    def fail(_):
+        raise RuntimeError("could not determine the home directory")
+
+    for find in (fail, lambda name: Path("~/.cache", name)):  # newer and older versions
+        monkeypatch.setattr(platformdirs, "user_cache_path", find)
+        with pytest.raises(OSError, match="no home folder"):
+            compiler.cache()
 
 
 @pytest.mark.usefixtures("cache")

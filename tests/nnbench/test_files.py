@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import tempfile
 import threading
 import warnings
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nnbench import files
-from nnbench.contract.errors import ResultsError
+from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.files import TornLineWarning
 
 LINES = [b'{"a": 1}', b'["b c", null]', b'"\xc3\xa4"']
@@ -242,27 +243,84 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, plain_file, check):
     for path, reason in [
         (plain_file / "below", "Not a directory|File exists"),
         (tmp_path / ("x" * 300), "File name too long"),
-        *(() if check else [(tmp_path, "Is a directory"), (FULL, "No space left on device")]),
+        (tmp_path, "Is a directory"),
+        *([] if check else [(FULL, "No space left on device; make room, or choose another place")]),
     ]:
         with pytest.raises(ResultsError) as raised:
             files.check_output(path) if check else files.write_output(path, b"text")
         assert re.fullmatch(
-            f"cannot write to {re.escape(str(path))}: ({reason})", str(raised.value)
+            f"cannot write to {re.escape(str(path))}: ({reason})(; choose another place)?",
+            str(raised.value),
         )
     assert plain_file.read_text() == "text"
     assert sorted(tmp_path.iterdir()) == [plain_file]
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_output_is_refused_before_the_work_where_rights_are_missing(tmp_path, monkeypatch, exists):
+def test_output_is_refused_before_the_work_where_rights_are_missing(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    if exists:
-        path.write_text("text")
-    refused = path if exists else tmp_path
-    monkeypatch.setattr(os, "access", lambda asked, _: asked != refused)  # root has all rights
-    with pytest.raises(ResultsError, match=r"^cannot write to .*/file: Permission denied$"):
+    path.write_text("text")
+    monkeypatch.setattr(os, "access", lambda asked, _: asked != path)  # root has all rights
+    with pytest.raises(ResultsError, match=r"^cannot write to .*/file: Permission denied; choose"):
         files.check_output(path)
     files.check_output(tmp_path / "new" / "file")
+
+
+@pytest.mark.parametrize("check", [files.check_output, files.check_folder])
+@pytest.mark.parametrize(
+    ("number", "way_out", "code"),
+    [
+        (errno.EROFS, "choose another place", ExitCode.USAGE),
+        (errno.EACCES, "choose another place", ExitCode.USAGE),
+        (errno.ENOSPC, "make room, or choose another place", ExitCode.INTERNAL),
+        (errno.EDQUOT, "make room, or choose another place", ExitCode.INTERNAL),
+    ],
+)
+def test_what_the_system_says_of_a_folder_is_said_before_the_work(
+    tmp_path, monkeypatch, check, number, way_out, code
+):
+    def refuse(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # root has all rights
+    with pytest.raises(ResultsError) as raised:
+        check(tmp_path / "name")
+    path = tmp_path / "name"
+    assert str(raised.value) == f"cannot write to {path}: {os.strerror(number)}; {way_out}"
+    assert raised.value.exit_code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_is_checked_where_it_is_or_would_be_and_nothing_is_left(tmp_path, plain_file):
+    before = sorted(tmp_path.iterdir())
+    files.check_folder(tmp_path)
+    files.check_folder(tmp_path / "a" / "b")
+    for path in (plain_file, plain_file / "a" / "b"):
+        with pytest.raises(ResultsError, match=r": Not a directory; choose another place$"):
+            files.check_folder(path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("find", ["newer", "older"])
+def test_user_without_a_home_has_a_folder_that_cannot_be_made(find):
+    def newer(_):
+        raise RuntimeError("could not determine the home directory")
+
+    folder = files.of_user(newer if find == "newer" else lambda name: Path("~/.cache", name))
+    with pytest.raises(OSError, match="Not a directory"):
+        folder.mkdir(parents=True)
+    with pytest.raises(ResultsError) as raised:
+        files.check_folder(folder, "name another")
+    reason = "there is none, as HOME is not set"
+    assert str(raised.value) == f"cannot write to the user's own folder: {reason}; name another"
+    assert files.of_user(lambda name: Path("/cache", name)) == Path("/cache/nnbench")
+
+
+def test_what_is_added_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before ")
+    with file_size_limit(10), pytest.raises(ResultsError, match="File too large; raise the limit"):
+        files.write_output(path, b"x" * 100, add=True)
+    assert path.read_bytes() == b"before "
 
 
 def test_reader_that_leaves_is_not_an_error_of_the_file(tmp_path):

@@ -148,11 +148,13 @@ def test_output_that_is_a_file_is_refused(refuse, plain_file):
 
 def test_output_below_a_file_is_refused(refuse, plain_file):
     message = refuse(*TOY, "--output", plain_file / "run")
-    assert message == f"cannot write to {plain_file / 'run'}: Not a directory"
+    what = f"cannot write to {plain_file / 'run'}: Not a directory"
+    assert message == f"{what}; choose another place"
 
 
 def test_output_that_the_system_refuses_is_refused(refuse):
-    assert refuse(*TOY, "--output", LONG) == f"cannot write to {LONG}: File name too long"
+    what = f"cannot write to {LONG}: File name too long"
+    assert refuse(*TOY, "--output", LONG) == f"{what}; choose another place"
 
 
 def test_output_that_holds_a_run_is_refused(refuse, tmp_path):

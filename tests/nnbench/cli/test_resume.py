@@ -103,7 +103,9 @@ def test_full_disk_is_one_line_and_loses_no_finished_cell(tmp_path):
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     *shown, message = done.stderr.splitlines()
-    assert message == f"{REFUSED}cannot write to {folder / store.CELLS}: File too large"
+    what = f"cannot write to {folder / store.CELLS}: File too large"
+    way_out = "raise the limit of a file's size, or choose another place; the cells before are kept"
+    assert message == f"{REFUSED}{what}; {way_out}"
     assert len(cells(folder)) == len(shown) == 1
     assert nnbench("run", "--resume", folder, env=env).returncode == 0
     assert len(cells(folder)) == 2

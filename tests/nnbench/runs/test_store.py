@@ -78,7 +78,7 @@ def test_folder_with_other_files_is_accepted(tmp_path, make_info):
     [
         ("run", "Not a directory"),
         ("a/b/run", "Not a directory"),
-        (".", "File exists"),
+        (".", "Not a directory"),
         ("x" * 300, "File name too long"),
     ],
 )
@@ -86,7 +86,7 @@ def test_folder_that_cannot_be_made_is_refused(plain_file, make_info, below, rea
     parent = plain_file.parent if len(below) > 255 else plain_file
     with pytest.raises(ResultsError) as raised:
         store.create(parent / below, make_info())
-    assert one_line(raised) == f"cannot write to {parent / below}: {reason}"
+    assert one_line(raised) == f"cannot write to {parent / below}: {reason}; choose another place"
     assert raised.value.exit_code == ExitCode.USAGE
 
 
@@ -95,7 +95,7 @@ def test_read_only_parent_is_refused(tmp_path, make_info):
     try:
         if os.access(tmp_path, os.W_OK):
             pytest.skip("root writes everywhere")
-        with pytest.raises(ResultsError, match=r"^cannot write to .*/run: Permission denied$"):
+        with pytest.raises(ResultsError, match=r"^cannot write to .*/run: Permission denied;"):
             store.create(tmp_path / "run", make_info())
     finally:
         tmp_path.chmod(0o700)
@@ -149,8 +149,9 @@ def test_run_without_cells_has_none(run_folder):
 def test_append_names_what_it_cannot_write(plain_file, make_cell):
     with pytest.raises(ResultsError) as raised:
         store.append(plain_file, make_cell())
-    assert one_line(raised) == f"cannot write to {plain_file / CELLS}: Not a directory"
-    assert raised.value.exit_code == ExitCode.INTERNAL
+    what = f"cannot write to {plain_file / CELLS}: Not a directory"
+    assert one_line(raised) == f"{what}; choose another place; the cells before are kept"
+    assert raised.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"3", b"null", b'{"a": "\xff"}'])
@@ -252,7 +253,8 @@ def test_mend_names_what_it_cannot_write(run_folder, make_cell, monkeypatch):
     monkeypatch.setattr(os, "truncate", refuse)
     with pytest.warns(TornLineWarning), pytest.raises(ResultsError) as raised:
         list(store.read_cells(run_folder, mend=True))
-    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: Read-only file system"
+    what = f"cannot write to {run_folder / CELLS}: Read-only file system"
+    assert one_line(raised) == f"{what}; choose another place"
 
 
 def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_cell, monkeypatch):
@@ -263,7 +265,9 @@ def test_cell_that_does_not_fit_on_the_disk_leaves_the_others(run_folder, make_c
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ResultsError) as raised:
         store.append(run_folder, make_cell(round=1))
-    assert one_line(raised) == f"cannot write to {run_folder / CELLS}: No space left on device"
+    what = f"cannot write to {run_folder / CELLS}: No space left on device"
+    way_out = "make room, or choose another place; the cells before are kept"
+    assert one_line(raised) == f"{what}; {way_out}"
     assert raised.value.exit_code == ExitCode.INTERNAL
     assert list(store.read_cells(run_folder)) == [make_cell()]
 
@@ -310,7 +314,8 @@ def test_kill_leaves_no_lock(tmp_path):
 def test_folder_to_lock_that_cannot_be_made_is_refused(plain_file):
     with pytest.raises(ResultsError) as raised, store.hold(plain_file / "run"):
         pytest.fail("there is no such folder")
-    assert str(raised.value) == f"cannot write to {plain_file / 'run'}: Not a directory"
+    what = f"cannot write to {plain_file / 'run'}: Not a directory"
+    assert str(raised.value) == f"{what}; choose another place"
 
 
 def test_file_system_without_locks_is_refused(tmp_path, monkeypatch):
@@ -320,7 +325,7 @@ def test_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ResultsError) as raised, store.hold(tmp_path):
         pytest.fail("nobody else is kept out")
-    assert str(raised.value) == f"cannot lock {tmp_path}: No locks available"
+    assert str(raised.value) == f"cannot lock {tmp_path}: No locks available; choose another place"
 
 
 @pytest.fixture
