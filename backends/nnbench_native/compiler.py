@@ -38,21 +38,46 @@ TIMEOUT_S = 120.0
 DIGITS = 32  #: of a digest in a name
 
 
+def words(variable: str) -> list[str]:
+    """Return the words that an environment variable holds, as a shell takes them.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If a quote in it has no end.
+    """
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError as error:
+        raise BackendUnavailableError(
+            f"{variable} cannot be read as a shell does: {error}"
+        ) from error
+
+
 def compiler() -> list[str]:
     """Return the command of the C compiler: ``$CC``, or ``cc``."""
-    return shlex.split(os.environ.get("CC", "")) or ["cc"]
+    return words("CC") or ["cc"]
 
 
 def why_no_compiler() -> str | None:
     """Return why there is no C compiler, or None; whether it works shows when it is run."""
-    command = compiler()[0]
+    try:
+        [command, *_], _ = compiler(), words(EXTRA_FLAGS)
+    except BackendUnavailableError as error:
+        return str(error)
     if shutil.which(command) is None:
         return f"no C compiler: {command} not found; install gcc or clang, or name one in CC"
     return None
 
 
 def cache() -> Path:
-    """Return the folder that holds the built libraries."""
+    """Return the folder that holds the built libraries.
+
+    Raises
+    ------
+    OSError
+        If the user has none.
+    """
     import platformdirs
 
     folder = Path()
@@ -75,7 +100,7 @@ def build(instructions: str, folder: Path) -> Path:
     """
     if reason := why_no_compiler():
         raise BackendUnavailableError(reason)
-    flags = [*FLAGS, *INSTRUCTIONS[instructions], *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
+    flags = [*FLAGS, *INSTRUCTIONS[instructions], *words(EXTRA_FLAGS)]
     name = digest_of_sources(flags)
     return find(folder, name) or compile_into(folder, name, flags)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import redirect_stdout
 from functools import partial
@@ -19,7 +18,7 @@ from nnbench.cli.compare import (
     chosen_limits,
     print_changes,
 )
-from nnbench.cli.options import command_line, echo_line, option, options
+from nnbench.cli.options import Words, command_line, echo_line, option, options
 from nnbench.cli.run import execute, without_plugins
 from nnbench.contract.errors import NnbenchError, gravest
 from nnbench.texts import one_line
@@ -52,6 +51,7 @@ TEST_S = 300.0  #: for the checks of a backend, as in ``nnbench test``
 @click.option(
     "--install",
     multiple=True,
+    type=Words(),
     metavar="TEXT",
     help="More arguments for pip, such as '.[all]'. May be repeated.",
 )
@@ -76,7 +76,7 @@ def continuous(
     head: str | None,
     *,
     pythons: tuple[str, ...],
-    install: tuple[str, ...],
+    install: tuple[list[str], ...],
     tests: bool,
     gates: tuple[str, ...],
     output: Path | None,
@@ -133,7 +133,7 @@ def find_pythons(
     base: str | None,
     head: str | None,
     pythons: Sequence[str],
-    install: Sequence[str],
+    install: Sequence[Sequence[str]],
     *,
     progress: bool,
 ) -> list[str]:
@@ -149,23 +149,22 @@ def find_pythons(
     return [interpreters.locate(text) for text in pythons]
 
 
-def build(base: str, head: str, install: Sequence[str], *, progress: bool) -> list[str]:
+def build(base: str, head: str, install: Sequence[Sequence[str]], *, progress: bool) -> list[str]:
     """Build two revisions at once; of a build that fails, show the last lines."""
-    from rich.console import Console
-
     from nnbench.execution import environments
     from nnbench.execution.machine import git_state
     from nnbench.show.progress import steps
+    from nnbench.show.terminal import Terminal
 
     commits = {name: environments.find_commit(name) for name in (base, head)}
     if len(set(commits.values())) < 2:
         raise NnbenchError(f"{base} and {head} are the same commit: there is nothing to compare")
     if (git_state() or "").endswith("-dirty"):
         echo_line("nnbench: note: changes that are not committed are not measured", err=True)
-    arguments = [word for text in install for word in shlex.split(text)]
+    arguments = [word for words in install for word in words]
     named = {f"{name} ({commit[:12]})": commit for name, commit in commits.items()}
     try:
-        with steps(Console(stderr=True), is_live=progress) as tell:
+        with steps(Terminal(err=True), is_live=progress) as tell:
             return environments.build(named, arguments, tell)
     except environments.BuildError as error:
         for line in error.output:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 import sys
@@ -24,10 +23,13 @@ Command = Callable[..., Any]  #: a function that becomes one
 Decorator = Callable[[Command], Command]
 
 
-class PositiveNumber(click.ParamType[float]):
-    """A finite number above zero."""
+class Real(click.ParamType[float]):
+    """A number above zero within bounds, which say so when they are passed: help need not tell of 10³⁶."""
 
     name = "number"
+
+    def __init__(self, least: float, most: float) -> None:
+        self.least, self.most = least, most
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
         """Convert, or fail with a message."""
@@ -35,17 +37,21 @@ class PositiveNumber(click.ParamType[float]):
             number = float(value)
         except ValueError:
             self.fail(f"{value!r} is not a number", param, ctx)
-        if not (math.isfinite(number) and number > 0):
+        if not number > 0:  # as NaN is not
             self.fail(f"{value} is not a positive number", param, ctx)
+        if number < self.least:
+            self.fail(f"{value} is less than {self.least:g}", param, ctx)
+        if number > self.most:
+            self.fail(f"{value} is more than {self.most:g}", param, ctx)
         return number
 
 
 class Whole(click.ParamType[int]):
-    """A whole number within bounds, which say so when they are passed: help need not tell of 10¹⁵."""
+    """A whole number within bounds, likewise."""
 
     name = "integer"
 
-    def __init__(self, least: int, most: int | None = None) -> None:
+    def __init__(self, least: int, most: int) -> None:
         self.least, self.most = least, most
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> int:
@@ -53,22 +59,35 @@ class Whole(click.ParamType[int]):
         number: int = click.INT.convert(value, param, ctx)
         if number < self.least:
             self.fail(f"{number} is less than {self.least}", param, ctx)
-        if self.most is not None and number > self.most:
+        if number > self.most:
             self.fail(f"{number} is more than {self.most:,}", param, ctx)
         return number
 
 
-class Percentage(PositiveNumber):
+class Percentage(Real):
     """A percentage above 0 and up to 100, kept as a fraction."""
 
     name = "percent"
 
+    def __init__(self) -> None:
+        super().__init__(0.0, 100.0)
+
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
         """Convert, or fail with a message."""
-        number = super().convert(str(value).removesuffix("%"), param, ctx)
-        if number > 100:
-            self.fail(f"{value} is more than 100 percent", param, ctx)
-        return number / 100
+        return super().convert(str(value).removesuffix("%"), param, ctx) / 100
+
+
+class Words(click.ParamType[list[str]]):
+    """Words with blanks between them, and quotes around some, as a shell takes them."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> list[str]:
+        """Convert, or fail with a message."""
+        try:
+            return shlex.split(value)
+        except ValueError as error:
+            self.fail(f"{value!r} cannot be read as a shell does: {error}", param, ctx)
 
 
 class LayerSizes(click.ParamType[tuple[int, ...]]):
@@ -99,7 +118,6 @@ class Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
-POSITIVE_NUMBER = PositiveNumber()
 LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
 FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -165,11 +183,16 @@ def type_of(hint: Any) -> click.ParamType[Any]:
         return click.Choice(get_args(kind))
     if kind is int:
         return Whole(bounds[0].ge, bounds[0].le)
+    if first in (Patience, Positive):  # a share is a percentage here
+        return Real(bounds[0].gt, bounds[0].le)
     known = {bool: click.BOOL, str: click.STRING, Units: LAYER_SIZES}
-    known_type = POSITIVE_NUMBER if first == Positive else known.get(kind)
-    if known_type is None:
+    if kind not in known:
         raise TypeError(f"no type of option for {hint}")
-    return known_type
+    return known[kind]
+
+
+#: Seconds that a user grants.
+PATIENCE = type_of(Patience | None)
 
 
 def command_line() -> str:

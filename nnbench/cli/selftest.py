@@ -9,6 +9,7 @@ import click
 
 from nnbench.cli.options import Whole, command_line, echo_line, option
 from nnbench.cli.run import execute, without_plugins
+from nnbench.contract.bounds import LARGEST
 from nnbench.contract.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ ROUNDS = (3, 6, 10, 30)  #: for which it is said what they find
     "rounds",
     help="Blocks at most; after a minute, and six blocks, none is begun.",
     default=30,
-    type=Whole(6),
+    type=Whole(6, LARGEST),
 )
 @option("seed")
 @option("proof", default="off")
@@ -48,12 +49,13 @@ def selftest(
     shares. Half of the blocks give the floor, and the others are judged by it: ends with {ACCURACY}
     if equals are told apart there. The floor is kept for this machine, and later runs use it.
     """
+    from nnbench.execution import machine
     from nnbench.runs import selftest, store
 
-    plan = selftest.plan(
-        backend,
     store.require_new(output or store.RESULTS)  # better now than after a minute
     machine.TURN_FLOORS.check()
+    plan = selftest.plan(
+        backend,
         command=command_line(),
         overrides={"epochs": selftest.EPOCHS},
         budget=60.0,
@@ -96,9 +98,9 @@ def conclude(run: Run) -> ExitCode:
     if found.false_alarms:
         text = f"equals were told apart, so the floor is that of the others: {found.kept_floor:.1%}"
         echo_line(f"nnbench: {text}", err=True)
-    echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
-    return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK
     floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
     kept = floors.save(run.info.environment, found.kept_floor)
     if run.info.turns:
         machine.TURN_SPREADS.save(run.info.environment, found.stdev)
+    echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
+    return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK

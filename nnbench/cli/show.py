@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, FOLDER, POSITIVE_NUMBER, echo_csv, echo_json, echo_line
+from nnbench.cli.options import FILE, FOLDER, Real, echo_csv, echo_json, echo_line
 from nnbench.figures.columns import TABLES
 from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
@@ -122,7 +122,10 @@ def show(
     help="On a light or a dark background.",
 )
 @click.option(
-    "--scale", type=POSITIVE_NUMBER, default=2.0, help="Size of a PNG, times that of the screen."
+    "--scale",
+    type=Real(0.1, 10.0),
+    default=2.0,
+    help="Size of a PNG, times that of the screen: from 0.1 to 10.",
 )
 def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
     """Draw a figure of the run in a folder.
@@ -135,10 +138,10 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
 
     base.check_suffix(output)
     opened = Run.open(run)
+    files.check_output(output)  # better an error now than when all is drawn
     drawn = charts.chart(figure)(opened, base.colors(opened.labels))
     base.draw(drawn, output, base.subtitle(opened), look, scale)
     if not files.is_stream(output):
-    files.check_output(output)  # better an error now than when all is drawn
         echo_line(f"Figure: {output}")
 
 
@@ -175,7 +178,6 @@ def export_(run: Path, *, name: str, output: Path | None) -> None:
     """Write the run in RUN in a format that another tool reads."""
     if name in BINARY and output in {None, files.STDOUT}:
         raise click.UsageError(f"{name} is no text: name a file with --output")
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
     from nnbench.runs.run import Run
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")

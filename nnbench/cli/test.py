@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, POSITIVE_NUMBER, echo_line
+from nnbench.cli.options import FILE, PATIENCE, echo_line
 from nnbench.contract.errors import (
     BackendUnavailableError,
     ExitCode,
@@ -51,9 +51,7 @@ class WithPytestArguments(click.Command):
 
 @click.command(cls=WithPytestArguments)
 @click.argument("backends", nargs=-1, metavar="[BACKEND]... [-- PYTEST ARGUMENTS]")
-@click.option(
-    "--timeout", type=POSITIVE_NUMBER, default=300.0, help="Seconds that a backend may take."
-)
+@click.option("--timeout", type=PATIENCE, default=300.0, help="Seconds that a backend may take.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what pytest prints.")
 @click.option("--benchmark", is_flag=True, help="Time the phases with pytest-benchmark instead.")
 @click.option(

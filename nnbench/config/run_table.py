@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from nnbench.contract.bounds import Count, Name, Positive, Share
+from nnbench.contract.bounds import Count, Name, Patience, Positive, Share
 from nnbench.contract.spec import Activation, OptimizerKind
 from nnbench.data.workloads import BRIEF, Workload
 from nnbench.records import ProofMode
@@ -134,8 +134,8 @@ class RunTable:
         default=False,
     )
     threads: Count | None = option("CPU threads of each backend.", "-t", default=1)
-    budget: Positive | None = option("Seconds of training a cell may use.", default=15)
-    timeout: Positive | None = option("Seconds after which a cell is killed.", default=300)
+    budget: Patience | None = option("Seconds of training a cell may use.", default=15)
+    timeout: Patience | None = option("Seconds after which a cell is killed.", default=300)
     baseline: Name | None = option("The backend whose time is 1.", shown="numpy")
     roofline: bool | None = option(
         "Measure the machine's ceilings, and each backend's share.", default=False

@@ -28,12 +28,14 @@ CallSeconds = Annotated[float, Meta(ge=0, le=1e9)]  #: what a worker says; sums 
 Elapsed = Annotated[float, Meta(ge=1e-9, le=1e9)]
 CallCount = Annotated[int, Meta(ge=0, le=10**9)]  #: likewise; sums of it are Numbers
 
+Patience = Annotated[float, Meta(gt=0, le=10**9)]  #: seconds that a user grants
+
 Share = Annotated[float, Meta(gt=0, le=1)]
 Portion = Annotated[float, Meta(ge=0, le=1)]  #: a share that may be nothing
 Fraction = Annotated[float, Meta(ge=0, le=1e6)]  #: of something that may be less than it
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Quantity = Annotated[float, Meta(ge=-1e300, le=1e300)]
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e36)]
 Amount = Annotated[float, Meta(ge=0, le=1e36)]  #: of operations or bytes, also in a second
 Ceiling = Annotated[float, Meta(ge=1e-9, le=1e36)]  #: that an amount is divided by
 MOST_LOSS = 1e300  #: a larger one counts as not finite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from nnbench.show.text import count
 from nnbench.texts import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from nnbench.runs.run import Run
@@ -41,7 +42,11 @@ LEGEND_WIDTH = 330  #: pixels that a phone has
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])  #: that Altair writes
 NUMBER = ".3~r"  #: three significant digits, no exponent
 WIDTH = 560  #: pixels of the plot itself
+TITLE_WIDTH = 2 * WIDTH  #: pixels of the lines above a picture, at most
 SUFFIXES = (".png", ".svg")
+BEYOND = re.compile("[\U00010000-\U0010ffff]")
+MOST_PIXELS = 10**8  #: of a PNG; in memory each takes four bytes
+SIDES = [re.compile(rf'^<svg\b[^>]*?\s{side}="([0-9.]+)"') for side in ("width", "height")]
 
 
 class NothingToDrawError(NnbenchError):
@@ -67,17 +72,22 @@ class Chart:
         return drawable
 
 
-def cleaned(value: Any) -> Any:
+def cleaned(value: Any, clean: Callable[[str], str] = safe) -> Any:
     """Return what JSON can hold, with all texts in it as they may be shown."""
     match value:
         case str():
-            return safe(value)
+            return clean(value)
         case dict():
-            return {cleaned(key): cleaned(each) for key, each in value.items()}
+            return {cleaned(key, clean): cleaned(each, clean) for key, each in value.items()}
         case list() | tuple():
-            return [cleaned(each) for each in value]
+            return [cleaned(each, clean) for each in value]
         case _:
             return value
+
+
+def without_halves(text: str) -> str:
+    """Return a text without characters that JavaScript has in two halves: Vega may cut one where it cuts a text."""
+    return BEYOND.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def column(records: Sequence[Record], name: str) -> list[float | None]:
@@ -194,6 +204,7 @@ def config(ink: str, paper: str = "transparent") -> dict[str, object]:
             "subtitleColor": ink,
             "subtitleFontSize": 12,
             "subtitlePadding": 5,
+            "limit": TITLE_WIDTH,
         },
     }
 
@@ -233,21 +244,41 @@ def draw(
     ------
     ResultsError
         If the file cannot be written.
+    NnbenchError
+        If the picture would be too large.
     """
     import vl_convert
 
     title = cleaned({"text": chart.title, "subtitle": subtitle})
-    spec = {**chart.spec(WIDTH), "title": title}
+    spec = cleaned({**chart.spec(WIDTH), "title": title}, without_halves)
     options: dict[str, Any] = {
         "vl_version": VEGA_LITE,
         "config": config(INK[look], PAPER[look]) | {"padding": 16},
         "allowed_base_urls": [],
     }
+    picture = vl_convert.vegalite_to_svg(spec, **options)
+    content = picture.encode()
     if path.suffix.lower() == ".png":
-        content = vl_convert.vegalite_to_png(spec, scale=scale, **options)
-    else:
-        content = vl_convert.vegalite_to_svg(spec, **options).encode()
+        require_room(picture, scale)
+        content = vl_convert.svg_to_png(picture, scale=scale)
     files.write_output(path, content)
+
+
+def require_room(picture: str, scale: float) -> None:
+    """Refuse a PNG that is too large: what draws it would end this process.
+
+    Raises
+    ------
+    NnbenchError
+        If so.
+    """
+    sides = [side.search(picture) for side in SIDES]
+    width, height = (scale * float(found[1]) for found in sides if found)
+    if width * height > MOST_PIXELS:
+        size = f"{width:,.0f} × {height:,.0f} pixels"
+        raise NnbenchError(
+            f"a PNG of {size} is too large: give a smaller --scale, or a name that ends with .svg"
+        )
 
 
 def subtitle(run: Run) -> str:

@@ -223,7 +223,7 @@ BAD_RUNS = {
         2,
         "seed must be a whole number from 0 up to 4,294,967,295, not -1",
     ),
-    "no time": ("budget = 0", 1, "budget must be a number above 0, not 0"),
+    "no time": ("budget = 0", 1, "budget must be a number above 0 up to 1,000,000,000, not 0"),
 }
 BAD_NAMES = {  # what no schema can know
     "workload": (

@@ -1,5 +1,6 @@
 """``nnbench report`` and ``nnbench plot``: what they write, and what they say to bad input."""
 
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from nnbench import catalog
 from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show import charts, page
-from nnbench.show.charts import CHARTS, chart
+from nnbench.show.charts import CHARTS, base, chart
 from tests.plugins.helpers import environment, nnbench
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -81,6 +82,55 @@ def test_scale_is_of_the_pixels(call, run, tmp_path):
         return int.from_bytes(path.read_bytes()[16:20])
 
     assert width(3) == pytest.approx(3 * width(1), abs=3)
+
+
+@pytest.mark.parametrize("scale", ["1e6", "200", "10.1", "nan", "inf", "0", "-1", "0.09", "x"])
+def test_scale_beyond_what_can_be_drawn_is_one_line(call, run, tmp_path, scale):
+    ended = call("plot", run, "-o", tmp_path / "x.png", "--scale", scale)
+    assert (ended.code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert ended.stderr.startswith("nnbench: error: Invalid value for '--scale': ")
+    assert scale in ended.stderr
+
+
+def test_picture_that_is_too_large_is_one_line(call, run, tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    assert call("plot", run, "-o", path, "--scale", "0.1").code == 0
+    path.unlink()
+    monkeypatch.setattr(base, "MOST_PIXELS", 100_000)
+    ended = call("plot", run, "-o", path)
+    assert (ended.code, ended.stdout) == (2, "")
+    said = r"nnbench: error: a PNG of [\d,]+ × [\d,]+ pixels is too large: give a smaller --scale, or .*\n"
+    assert re.fullmatch(said, ended.stderr)
+    assert not path.exists()
+    assert call("plot", run, "-o", path.with_suffix(".svg")).code == 0
+
+
+LONG = 4096  #: characters, the most that a name may have
+NAMES = {
+    "long": "x" * LONG,
+    "right to left": "שלום" * (LONG // 4),
+    "combining": "a" + "\u0301\u0323" * (LONG // 2 - 1),
+    "wide": "漢" * LONG,
+    "joined": "👩\u200d👩\u200d👧" * 50,
+    "letters that join": "العربية" * 50,
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_every_name_can_be_drawn(call, write_run, make_cell, tmp_path, name):
+    cells = [
+        make_cell(label, round=number, train_s=seconds, workload=name, accuracies=(0.8, 0.9))
+        for number in range(2)
+        for label, seconds in (("numpy", 1.0), (name, 2.0))
+    ]
+    workload = replace(catalog.workloads()["mnist"], name=name)
+    folder = write_run(*cells, rounds=2, workload=workload)
+    for figure in ("ratios", "accuracy"):
+        path = tmp_path / f"{figure}.png"
+        assert call("plot", folder, "-o", path, "-f", figure).code == 0
+        content = path.read_bytes()
+        width, height = (int.from_bytes(content[at : at + 4]) for at in (16, 20))
+        assert max(width, height) < 4000
 
 
 class Make(NamedTuple):
