@@ -8,18 +8,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from contextlib import contextmanager
-from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from nnbench import spelling
+from nnbench import files, spelling
+from nnbench.cli import streams
 from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.clean import clean
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
-from nnbench.cli.listeners import expect_to_leave
 from nnbench.cli.options import echo_line
 from nnbench.cli.prove import prove
 from nnbench.cli.run import run
@@ -29,9 +27,6 @@ from nnbench.cli.signals import Terminated, handled
 from nnbench.cli.test import test
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ExitCode, NnbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -45,29 +40,13 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the arguments; --help and --version print here."""
-        with quiet_pipe():
+        with streams.flushed():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with quiet_pipe():
+        with streams.flushed():
             return super().invoke(ctx)
-
-
-@contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """End nnbench if standard output is a pipe that nobody reads, with the status of SIGPIPE.
-
-    The signal itself stays ignored: a worker that dies closes a pipe too.
-    """
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()  # what is in the buffer has the same fate
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        sys.exit(ExitCode.PIPE_CLOSED)
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)
@@ -91,11 +70,9 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run the command, and end with its code."""
+    streams.prepare()
     warnings.showwarning = show_warning
-    expect_to_leave()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # not every encoding has dashes
-            stream.reconfigure(errors="backslashreplace")
+    require_folder()
     with handled():
         try:
             sys.exit(run_command())
@@ -116,9 +93,23 @@ def run_command() -> int:
         fail(error.format_message(), error.exit_code)
     except NnbenchError as error:
         fail(str(error), error.exit_code)
-    except (MemoryError, OSError) as error:  # a limit of the machine, such as a full disk
-        fail(str(error) or type(error).__name__, ExitCode.INTERNAL)
+    except Warning as error:
+        fail(f"{error} (a warning, which PYTHONWARNINGS or -W makes an error)", ExitCode.USAGE)
+    except OSError as error:  # a limit of the machine, which nobody has named better
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{files.reason(error)}", ExitCode.INTERNAL)
+    except MemoryError as error:
+        fail(str(error) or "not enough memory", ExitCode.INTERNAL)
     return code
+
+
+def require_folder() -> None:
+    """Refuse to start in a folder that is gone: whatever looks for a file would fail there."""
+    try:
+        os.getcwd()  # noqa: PTH109 - Path would ask the same
+    except OSError as error:
+        text = f"the current folder is gone ({files.reason(error)}): change to another one"
+        fail(text, ExitCode.USAGE)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -153,14 +153,12 @@ def execute(
     enough: Enough | None = None,
 ) -> ExitCode:
     """Run the cells, then conclude from what was finished, even after an interruption."""
-    from rich.console import Console
-
     from nnbench.runs import schedule
     from nnbench.show import text
     from nnbench.show.progress import shown
-    from nnbench.show.terminal import say
+    from nnbench.show.terminal import Terminal, say
 
-    console = Console(stderr=True)
+    console = Terminal(err=True)
     start = schedule.resume if is_resumed else schedule.run
     interruption = None
     runs: list[Run] = []

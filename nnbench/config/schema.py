@@ -61,7 +61,8 @@ def make(kind: str) -> Node:
         tables[RunTable.__name__]["properties"][key]["description"] = option.description
     for table in tables.values():
         table["additionalProperties"] = False
-        table["description"] = table["description"].partition("\n")[0]
+        if "description" in table:  # it is a docstring, which python -OO leaves out
+            table["description"] = table["description"].partition("\n")[0]
         table["properties"] = {k: _without_null(v) for k, v in table["properties"].items()}
     workload = tables[Workload.__name__]
     size = workload["properties"]["batch_size"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -30,13 +32,28 @@ PLAIN = str.maketrans(
     {**dict(zip(BARS, "_.:-=+*#", strict=True)), "–": "-", "×": "x", "±": "~", "≥": ">", "µ": "u"}
 )
 WIDE = 160  #: columns of the tables in a pipe
+NARROWEST, WIDEST = 20, 2000  #: columns, whatever a terminal says of itself
+SIZE = re.compile(
+    "[1-9][0-9]{0,3}"
+)  #: what COLUMNS and LINES may hold; anything else counts as not set
 
 
 class Terminal(Console):
-    """Standard output, as wide as the terminal or WIDE; a reader who leaves is an error here too."""
+    """Standard output, as wide as the terminal or WIDE, or standard error.
 
-    def __init__(self) -> None:
-        super().__init__(width=None if sys.stdout.isatty() else WIDE)
+    On standard output a reader who leaves is an error here too.
+    """
+
+    def __init__(self, *, err: bool = False) -> None:
+        surroundings = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"COLUMNS", "LINES"} or SIZE.fullmatch(value)
+        }
+        width = None if err or sys.stdout.isatty() else WIDE
+        super().__init__(stderr=err, width=width, _environ=surroundings)
+        if not NARROWEST <= self.width <= WIDEST:
+            self.width = min(max(self.width, NARROWEST), WIDEST)
 
     def on_broken_pipe(self) -> None:
         """Leave the exit code to nnbench.cli."""

@@ -1,13 +1,14 @@
 """Tables for the terminal: every width, every encoding, every name."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
 from nnbench.figures.columns import tables
 from nnbench.runs.run import Run
-from nnbench.show.terminal import print_tables
+from nnbench.show.terminal import NARROWEST, WIDEST, Terminal, print_tables
 from nnbench.show.text import sheets
 
 NASTY = ["<script>", "[red]x", "[/red]", "x[threads=2]", "[bold]", ":smile:", "a\\", "{x}", "*é*"]
@@ -53,6 +54,35 @@ def test_narrow_terminal_loses_columns_not_rows_and_says_so(run, width):
         command, _, names = told.rpartition(" ")
         assert command == f"No room for some columns: nnbench show {run} --columns"
         assert "second_deviation" in names.split(",")
+
+
+def test_odd_widths_are_survived(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    frame, shown = Run.open(run), tables(Run.open(run).info).values()
+    for name, value in [
+        *(("COLUMNS", text) for text in ("0", "1", "-1", "19", "9999", "²", "1e9", "x", "9" * 99)),
+        *(("LINES", text) for text in ("0", "1", "²", "9" * 99)),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            terminal = Terminal()
+            assert NARROWEST <= terminal.width <= WIDEST
+            print_tables(terminal, shown, frame.frame, run)
+            assert "numpy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variable", ["TERM", "NO_COLOR", "FORCE_COLOR", "COLORTERM"])
+@pytest.mark.parametrize("value", [None, "", "0", "dumb", "nonsense"])
+def test_odd_terminals_are_survived(run, monkeypatch, capsys, variable, value):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    if value is None:
+        monkeypatch.delenv(variable, raising=False)
+    else:
+        monkeypatch.setenv(variable, value)
+    opened = Run.open(run)
+    print_tables(Terminal(), tables(opened.info).values(), opened.frame, run)
+    assert "numpy" in capsys.readouterr().out
 
 
 def test_statuses_and_messages_stay_on_a_narrow_terminal(run):
