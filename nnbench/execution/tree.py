@@ -4,7 +4,7 @@ A worker's own word is not needed for any of this. What it started stays below i
 (``nnbench.execution.supervisor``), and the kernel says who is there, for how long each has computed, and
 where it may. Off Linux nothing of it is to be had, and ``cpu_s`` is None.
 
-Sources: ``man 3 clock_getcpuclockid`` and linux/posix-timers.h (the clock of a process), ``man 5 proc``.
+Source: ``man 5 proc``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.execution import gpu, supervisor
 from nnbench.execution.supervisor import numbered, read_stat
+from nnbench.worker.counters import TICK_S, cpu_clock_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 STOP_S = 1.0  #: how long a thread may take to be stopped; a system call may have to end first
 PAUSE_S = 2e-5  #: between two looks at one that is being stopped
 END_S = 2.0  #: for a supervisor to kill what is left; then it is killed itself
 STOPPED = frozenset("TtZX")  #: states in which no instruction is run
-CPU_CLOCK = 2  #: CPUCLOCK_SCHED of linux/posix-timers.h: of all threads, ended ones too
 LOOK_EVERY_S = 0.1  #: of timed calls: on average one look in so long a time
 COMPUTES = 0.1  #: a thread that had so large a share of the busiest one's time has computed
 
@@ -171,9 +170,7 @@ class Tree:
         # A child that ends in between is counted by neither, rather than by both.
         stats = [read_stat(pid) for pid in (self.root, *members)]
         total = TICK_S * sum(stat.ended_ticks for stat in stats if stat)
-        for pid in members:
-            with suppress(OSError):
-                total += time.clock_gettime(~pid << 3 | CPU_CLOCK)
+        total += sum(map(cpu_clock_s, members))
         self._counted_s = max(self._counted_s, total)
         return self._counted_s
 

@@ -71,6 +71,7 @@ class Trainer:
     batch_size: int
     test_data: Any = None  #: likewise, without labels or targets
     cpus: tuple[int, ...] = ()  #: that this process is pinned to
+    below: tuple[int, ...] = ()  #: processes that the backend has started
 
     def obey(self, command: Command, send: Send) -> None:
         """Carry out a command and send its answers."""
@@ -92,7 +93,7 @@ class Trainer:
     def train(self, order: NDArray[np.int64], layers: list[Layer] | None = None) -> Trained:
         """Train on ``order``, on the clock; what else is read here is read off it."""
         compiled = self.network.compilations() or 0
-        before = counters.read(self.cpus)
+        before = counters.read(self.cpus, self.below)
         start = loaded = perf_counter()
         if layers is not None:
             self.network.load(layers)
@@ -101,7 +102,7 @@ class Trainer:
         self.network.synchronize()
         losses = np.array(found, np.float32)
         seconds = perf_counter() - start
-        usage = counters.between(before, counters.read(self.cpus))
+        usage = counters.between(before, counters.read(self.cpus, self.below))
         require_shape("the losses of train_epoch", losses, (-(-len(order) // self.batch_size),))
         return Trained(
             train_s=seconds,
@@ -199,6 +200,7 @@ def prepare(job: Job, send: Send) -> Trainer:
     trainer = Trainer(network, job.network, data, job.batch_size, test_data, job.cpus)
     pace_s = warm_up(trainer, len(train.inputs))
     marks.append(perf_counter())
+    trainer.below = tuple(counters.descendants())
     gc.collect()
     gc.freeze()  # what exists by now is not the backend's garbage
     setup = make_setup(job, len(train.inputs), pace_s, *np.diff(marks).tolist())
@@ -296,14 +298,21 @@ def recorded(backend: Backend, network: Model[Any, Any]) -> dict[str, str]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the worker's peak resident memory.
+    """Return the worker's peak resident memory: the sum of its processes' own, of those that live.
 
     Linux hands a child the peak of the parent it was forked from through getrusage, so /proc is
     asked where it exists.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+    if Path("/proc/self/status").exists():
+        return sum(map(_peak_bytes, ["self", *map(str, counters.descendants())]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_bytes(process: str) -> int:
+    """Return what a process had in memory at most; 0 of one that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
