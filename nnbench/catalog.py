@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 LIMIT = "NNBENCH_PLUGINS"
 NOT = "no:"
 PREFIX = f"{contract.NAME}_"  #: of the names of hooks
-ALL = "all"  #: what users type for every backend
+ALL = "all"  #: what users type for every backend but those that are ``named_only``
 LONGEST_NAME = 100  #: characters: it stands in tables, and in the names of files
 MOST_LISTED = 1000  #: things by one hook
 MOST_TOLD = 20  #: faulty ones among them, one by one
@@ -104,6 +104,7 @@ class BackendItem(Item):
     skips_zeros: bool = False
     deterministic: bool = True
     compiles: bool = False
+    named_only: bool = False
 
     @property
     def backend(self) -> Backend:
@@ -121,6 +122,7 @@ class BackendItem(Item):
             skips_zeros=self.skips_zeros,
             deterministic=self.deterministic,
             compiles=self.compiles,
+            named_only=self.named_only,
         )
 
 
@@ -219,6 +221,7 @@ def _item(backend: Backend) -> BackendItem:
         skips_zeros=backend.skips_zeros,
         deterministic=backend.deterministic,
         compiles=backend.compiles,
+        named_only=backend.named_only,
     )
 
 
@@ -500,8 +503,8 @@ def find(kind: str, name: str, known: Mapping[str, T], among: Iterable[Plugin] |
     broken = [plugin for plugin in among if plugin.left_out]
     if named := [p for p in broken if name in p.spellings or thing in (p.left_out or "")]:
         raise NnbenchError(f"{start}: {_told(named)}")
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = _nearest(name, known)
+    hint = f"did you mean {near}? " if near else ""
     text = f"{start}; {hint}known: {', '.join(sorted(known))}"
     if not near and (may := suspects(plural, broken)):
         text = f"{text}; it may be brought by what could not be loaded: {_told(may)}"
@@ -510,6 +513,16 @@ def find(kind: str, name: str, known: Mapping[str, T], among: Iterable[Plugin] |
 
 def _told(broken: Iterable[Plugin]) -> str:
     return "; ".join(f"plugin {p.name!r} of {p.origin} is left out: {p.left_out}" for p in broken)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return which name may have been meant: the first one of those that are most like it."""
+
+    def likeness(each: str) -> float:
+        return difflib.SequenceMatcher(None, each, name).ratio()
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return max(sorted(known), key=likeness) if near else None
 
 
 def suspects(kind: str, known: Iterable[Plugin]) -> list[Plugin]:

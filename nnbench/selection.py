@@ -88,7 +88,8 @@ def _parse_item(
     item: str, known: Mapping[str, Backend], among: Iterable[Plugin] | None
 ) -> list[Selection]:
     if item == ALL:
-        return [Selection(backend, {}, named=False) for backend in known.values()]
+        everyone = (backend for backend in known.values() if not backend.named_only)
+        return [Selection(backend, {}, named=False) for backend in everyone]
     match = PATTERN.fullmatch(item)
     if not match:
         raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")

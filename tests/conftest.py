@@ -67,7 +67,12 @@ def create(backend: Backend, spec: NetworkSpec, **options: Any) -> Model[Any, An
         pytest.skip(f"{backend.name}: {error}")
 
 
-@pytest.fixture(params=sorted(name for name, b in variants().items() if not b.compiles))
+def is_quick(backend: Backend) -> bool:
+    """Tell whether tests may make any number of its networks."""
+    return not (backend.compiles or backend.named_only)
+
+
+@pytest.fixture(params=sorted(name for name, each in variants().items() if is_quick(each)))
 def backend(request: Any) -> Backend:
     """Give each backend that makes a network at once; tests make hundreds."""
     return give(request.param)

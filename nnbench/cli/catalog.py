@@ -15,7 +15,7 @@ from nnbench.texts import one_line, safe
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.catalog import Plugin
+    from nnbench.catalog import BackendItem, Plugin
 
 
 @click.command("list")
@@ -37,8 +37,9 @@ def list_(*, as_json: bool, plugins: bool) -> None:
     if as_json:
         echo_json(everything)
         return
-    section("Backends", [(b.name, b.unavailable, b.summary) for b in everything.backends])
-    for backend in everything.backends:
+    backends = everything.backends
+    section("Backends", [(b.name, b.unavailable, b.summary + alone(b)) for b in backends])
+    for backend in backends:
         for key, option in backend.options.items():
             name = one_line(f"{backend.name}[{key}={spell(option.default)}]")
             click.echo(f"    {name}  {one_line(option.help)}")
@@ -57,6 +58,11 @@ def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:
     for name, (_, reason, summary) in zip(names, rows, strict=True):
         text = f"unavailable: {reason}" if reason else summary
         click.echo(f"  {name:{width}}  {one_line(text)}")
+
+
+def alone(backend: BackendItem) -> str:
+    """Say of a backend that is none of ``all`` that it is not."""
+    return " (not in all)" if backend.named_only else ""
 
 
 def explain(plugin: Plugin) -> str:

@@ -102,6 +102,8 @@ class Backend:
         Whether two trainings from the same parameters give the same bits.
     compiles
         Whether each network takes it seconds; tests are content with a few.
+    named_only
+        Whether it is left out of ``all``, and runs only where a user names it.
     """
 
     name: Name
@@ -120,6 +122,7 @@ class Backend:
     skips_zeros: bool = False
     deterministic: bool = True
     compiles: bool = False
+    named_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a path that names no attribute; fill in the libraries."""

@@ -10,6 +10,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.execution.variables import THREAD_VARIABLES
+from tests.conftest import is_quick
 
 RUNNING_S, STOPPED_S = 0.004, 0.008
 #: trains each backend undisturbed, and once more while it is stopped every few milliseconds
@@ -48,7 +49,7 @@ def test_stops_in_the_middle_of_a_call_change_nothing():
     names = [
         name
         for name, backend in catalog.backends().items()
-        if not (backend.compiles or catalog.why_unavailable(backend))
+        if is_quick(backend) and not catalog.why_unavailable(backend)
     ]
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, *names],

@@ -81,16 +81,31 @@ def test_same_backend_with_other_parameters_is_no_duplicate():
     assert labels("numpy,numpy[threads=1]") == ["numpy", "numpy[threads=1]"]
 
 
+def everyone():
+    """Return the names that ``all`` stands for."""
+    return [name for name, backend in catalog.backends().items() if not backend.named_only]
+
+
 def test_all_selects_every_backend_unnamed():
     selections = selection.parse(["all"])
-    assert [s.label for s in selections] == list(catalog.backends())
+    assert [s.label for s in selections] == everyone()
     assert not any(s.named for s in selections)
+
+
+def test_all_leaves_out_what_runs_only_where_it_is_named(monkeypatch):
+    both = [
+        Backend(name=name, summary="", create=pytest.fail, named_only=name == "mine")
+        for name in ("mine", "numpy")
+    ]
+    monkeypatch.setattr(catalog, "backends", lambda: {each.name: each for each in both})
+    assert labels("all") == ["numpy"]
+    assert labels("all,mine") == ["numpy", "mine"]
 
 
 @pytest.mark.parametrize("texts", [["all,numpy"], ["numpy,all"], ["all", "numpy"]])
 def test_backend_beside_all_counts_as_named(texts):
     selections = selection.parse(texts)
-    assert sorted(s.label for s in selections) == list(catalog.backends())
+    assert sorted(s.label for s in selections) == everyone()
     assert [s.label for s in selections if s.named] == ["numpy"]
 
 

@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--slow", nargs="*", default=SLOW, help="backends that train few steps")
     parser.add_argument("--steps", type=int, default=24, help="of those")
     options = parser.parse_args()
-    able = [n for n, b in catalog.backends().items() if not catalog.why_unavailable(b)]
+    known = catalog.backends().items()
+    able = [n for n, b in known if not (b.named_only or catalog.why_unavailable(b))]
     quick = [name for name in able if name not in options.slow]
     slow = [name for name in able if name in options.slow]
     found = {}

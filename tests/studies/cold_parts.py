@@ -36,7 +36,8 @@ COLD_AFTER, ELSE_AFTER = "torch-eager", "numpy"  #: what trains before a cold pa
 
 def main() -> None:
     """Run, print, and write."""
-    able = [n for n, each in catalog.backends().items() if not catalog.why_unavailable(each)]
+    known = catalog.backends().items()
+    able = [n for n, each in known if not (each.named_only or catalog.why_unavailable(each))]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=10)

@@ -68,28 +68,34 @@ def test_parameters_are_listed_as_they_are_typed(listed):
     assert "    torch-cpu[fused=true]  optimizer step in one kernel" in listed["Backends:"]
 
 
+@pytest.fixture
+def list_backends(call, monkeypatch):
+    """Return a function that lists these backends, as the only ones installed."""
+
+    def lines(*items):
+        listed = Listing(backends=list(items), workloads=[], datasets=[])
+        monkeypatch.setattr(listing, "relied_on", lambda: nullcontext(listed))
+        return sections(call("list").stdout)["Backends:"]
+
+    return lines
+
+
+MINE: Any = {"name": "mine", "summary": "a summary", "device": "cpu", "unavailable": None}
+
+
 @pytest.mark.parametrize(
     ("default", "typed"), [(False, "x=false"), (2, "x=2"), (0.5, "x=0.5"), ("fast", "x=fast")]
 )
-def test_parameter_of_any_type_is_listed(call, monkeypatch, default, typed):
-    backend = BackendItem(
-        name="mine",
-        summary="a summary",
-        device="cpu",
-        unavailable=None,
-        options={"x": Option(default=default, help="a help")},
-    )
-    monkeypatch.setattr(
-        listing,
-        "relied_on",
-        lambda: nullcontext(Listing(backends=[backend], workloads=[], datasets=[])),
-    )
-    lines = sections(call("list").stdout)["Backends:"]
+def test_parameter_of_any_type_is_listed(list_backends, default, typed):
+    options = {"x": Option(default=default, help="a help")}
+    lines = list_backends(BackendItem(**MINE, options=options))
     assert lines == ["  mine  a summary", f"    mine[{typed}]  a help"]
 
 
-def test_nothing_to_list_is_no_error(call, monkeypatch):
-    monkeypatch.setattr(
-        listing, "relied_on", lambda: nullcontext(Listing(backends=[], workloads=[], datasets=[]))
-    )
-    assert sections(call("list").stdout)["Backends:"] == []
+def test_backend_that_is_none_of_all_says_so(list_backends):
+    lines = list_backends(BackendItem(**MINE, options={}, named_only=True))
+    assert lines == ["  mine  a summary (not in all)"]
+
+
+def test_nothing_to_list_is_no_error(list_backends):
+    assert list_backends() == []

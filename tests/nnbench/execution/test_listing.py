@@ -38,7 +38,8 @@ def test_listing_is_what_is_installed(rely):
             assert (name, backend.summary) == (backend.name, backend.summary)
             [item] = (each for each in here.backends if each.name == name)
             assert catalog.why_unavailable(backend) == item.unavailable
-            for field in ("device", "precision", "skips_zeros", "compiles", "environment"):
+            flags = ("skips_zeros", "deterministic", "compiles", "named_only")
+            for field in ("device", "precision", "environment", *flags):
                 assert getattr(backend, field) == getattr(item, field)
             assert (backend.options, backend.libraries) == (item.options, item.libraries)
 
