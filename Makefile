@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REQUIRED ?= autograd,python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial
+REQUIRED ?= autograd,python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial,torch-ddp
 INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,9 +18,12 @@ run: $(INSTALLED)
 test: $(INSTALLED)
 	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile
 
-# too slow for the tests: each network takes torch.compile seconds
+# too slow for the tests: each network takes torch.compile seconds, and each process that torch-ddp starts
 conformance: $(INSTALLED)
 	$(BIN)/nnbench test torch-compile --timeout 600
+	$(BIN)/nnbench test 'torch-ddp[processes=1]' 'torch-ddp[processes=2]' --timeout 600
+	rm -rf build/ddp
+	$(BIN)/nnbench run --backends 'torch-ddp[threads=2]' --rounds 1 --epochs 1 --budget 120 --proof full --require-proof --output build/ddp
 
 # too slow for the tests: real runs of all backends that cheat
 cheats: $(INSTALLED)

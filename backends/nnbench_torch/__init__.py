@@ -1,4 +1,4 @@
-"""PyTorch: ``torch-cpu`` by hand, ``torch-eager``, ``torch-compile``, ``torch-tutorial``, CUDA."""
+"""PyTorch: ``torch-cpu`` by hand, ``torch-eager``, ``torch-compile``, ``torch-tutorial``, CUDA, DDP."""
 
 import ctypes
 import os
@@ -9,12 +9,14 @@ import sysconfig
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from nnbench import Backend, Option, hookimpl
 
 DRIVER = "libcuda.so.1"
 FUSED = Option(default=True, help="optimizer step in one kernel")
 GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")
+PROCESSES = Option(default=0, help="ranks that share each batch; 0 is one on each CPU, or GPU")
 
 
 # Nothing here imports torch, which takes seconds.
@@ -47,6 +49,12 @@ def why_no_cuda() -> str | None:
         return "no CUDA device"
     failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     return "no CUDA device" if failed or not count.value else None
+
+
+def describe(network: Any) -> dict[str, str]:
+    """Return what results say of a network that several processes train."""
+    ranks = network.ranks
+    return {"processes": str(ranks.processes), "communication": ranks.communication}
 
 
 @hookimpl
@@ -87,5 +95,24 @@ def nnbench_backends() -> list[Backend]:
             options={"fused": FUSED, "graph": GRAPH},
             environment=("CUDA_VISIBLE_DEVICES",),
             device="cuda",
+        ),
+        member(
+            name="torch-ddp",
+            summary="PyTorch in parallel: torchrun's processes share each batch, by gloo",
+            create="nnbench_torch.distributed:make_network",
+            options={"processes": PROCESSES},
+            record=describe,
+            named_only=True,
+        ),
+        member(
+            name="torch-ddp-cuda",
+            summary="the same with a GPU for each process, by NCCL",
+            create="nnbench_torch.distributed:make_cuda_network",
+            unavailable=why_no_cuda,
+            options={"processes": PROCESSES},
+            environment=("CUDA_VISIBLE_DEVICES",),
+            record=describe,
+            device="cuda",
+            named_only=True,
         ),
     ]
