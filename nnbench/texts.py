@@ -8,10 +8,15 @@ none stands as an escape wherever it is shown or recorded.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 #: What a CI server would obey in a log: GitHub's commands, at the start of a line however that came about, and those
@@ -82,6 +87,13 @@ def encode(value: object, **how: Any) -> bytes:
         return msgspec.json.encode(value, **how)
     except UnicodeEncodeError:
         return msgspec.json.encode(to_builtins(value, **how))
+
+
+def csv_text(lines: Iterable[Iterable[object]]) -> str:
+    r"""Return lines of CSV, ended by ``\n``, with quotes around whatever needs them; texts are in one line."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(map(field, line) for line in lines)
+    return written.getvalue()
 
 
 def field(value: object) -> object:

@@ -67,11 +67,8 @@ def stored(workload: Workload) -> StoredSplits:
     return load(workload)
 
 
-def load_again(
-    workload: Workload, *, meanwhile: Callable[[], object] = lambda: None
-) -> StoredSplits:
+def load_again(workload: Workload) -> StoredSplits:
     """Return the same with descriptors of its own, as if it were loaded anew, which takes a process."""
-    meanwhile()
     splits = stored(workload)
 
     def duplicate(array: Stored | None) -> Stored | None:

@@ -14,7 +14,7 @@ import click
 
 from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
 from nnbench.contract.bounds import Patience, Positive
-from nnbench.texts import encode, in_json, one_line, recordable
+from nnbench.texts import csv_text, encode, in_json, one_line, recordable
 
 if TYPE_CHECKING:
     from click import Context, Parameter
@@ -214,6 +214,4 @@ def echo_json(value: object) -> None:
 
 def echo_csv(rows: list[dict[str, object]]) -> None:
     """Print a line for each row, under their keys."""
-    from nnbench.show.exports.samples import csv_text
-
     click.echo(csv_text([list(rows[0]), *(row.values() for row in rows)]) if rows else "", nl=False)

@@ -143,7 +143,7 @@ class LocalExecutor(Executor):
     def _load(self, workload: Workload) -> StoredSplits:
         if self._loaded is None or self._loaded[0] != workload:  # a plugin's may have no hash
             self._release()
-            splits = loading.load(workload, meanwhile=_import_libraries)
+            splits = loading.load(workload)
             self._loaded = workload, splits
             used = arrays.descriptors(splits.train, splits.test)
             self._release = weakref.finalize(self, arrays.release, used)
@@ -413,11 +413,6 @@ def _known_to(entry: Entry) -> AbstractContextManager[None]:
     if entry.python:
         return catalog.relying_on(interpreters.examine(entry.python).listing)
     return nullcontext()
-
-
-def _import_libraries() -> None:
-    """Import what the tables need, which takes as long as a dataset, and would take it later."""
-    import nnbench.figures.frames  # noqa: F401 - that is all
 
 
 def _why_unavailable(entry: Entry) -> str | None:

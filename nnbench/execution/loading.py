@@ -26,7 +26,7 @@ from nnbench.execution import children
 from nnbench.records import Stored, StoredExamples, StoredSplits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,17 +58,10 @@ class Found(msgspec.Struct, frozen=True):
     classes: list[Number] = []
 
 
-def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> StoredSplits:
+def load(workload: Workload) -> StoredSplits:
     """Return the dataset of a workload, as it fits that, in memory that nobody can write to.
 
     Its SHA-256 sum is that of the whole dataset. The descriptors are the caller's.
-
-    Parameters
-    ----------
-    workload
-        Whose dataset it is.
-    meanwhile
-        What can be done until it is loaded.
 
     Raises
     ------
@@ -78,7 +71,7 @@ def load(workload: Workload, meanwhile: Callable[[], object] = lambda: None) -> 
     memories = [arrays.Memory() for _ in FIELDS]
     used: list[int] = []
     try:
-        splits, known = _receive(workload.dataset, memories, meanwhile)
+        splits, known = _receive(workload.dataset, memories)
         check_fit(workload, splits)
         sha256 = datasets.digest(splits)
         if sha256 != datasets.DIGESTS.get(workload.dataset, sha256):
@@ -102,9 +95,7 @@ def _store(examples: Examples, known: Mapping[int, Stored]) -> StoredExamples:
     return StoredExamples(*map(store, examples))
 
 
-def _receive(
-    name: str, memories: Sequence[Memory], meanwhile: Callable[[], object]
-) -> tuple[Splits, dict[int, Stored]]:
+def _receive(name: str, memories: Sequence[Memory]) -> tuple[Splits, dict[int, Stored]]:
     """Return a dataset, mapped, and where each of its arrays is stored."""
     writers = [memory.writer for memory in memories if memory.writer is not None]
     plugin = None
@@ -114,9 +105,7 @@ def _receive(
         plugin = catalog.limit_to(owner) if owner else ""
     try:
         with children.Child(__name__, writers) as child:
-            child.send(Asked(name, writers, plugin))
-            meanwhile()
-            found = child.receive(Found, LIMIT_S)
+            found = child.ask(Asked(name, writers, plugin), Found, LIMIT_S)
         for memory in memories:
             memory.seal()
     except children.ChildError as error:

@@ -27,7 +27,7 @@ SMALLEST_P = 0.001  #: that is written
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 40  #: with more rounds, a bar is the median of several
 MOST_ROUNDS = 20  #: that are written out; the CSV has all
-Row = Any  # a namedtuple from DataFrame.itertuples
+Row = Any  # has a field for each column of its frame
 
 
 class Column(NamedTuple):
@@ -58,10 +58,8 @@ class Layout(NamedTuple):
 
 def value(row: Row, field: str) -> Any:
     """Return a field of a row, or None where it is missing."""
-    import pandas as pd  # half a second, which whoever needs the names only does not wait
-
     found = getattr(row, field, None)
-    return None if pd.isna(found) else found
+    return None if isinstance(found, float) and math.isnan(found) else found
 
 
 def written(row: Row, field: str, spec: str = "", scale: float = 1) -> str:

@@ -1,7 +1,7 @@
-"""Derive the accuracy and the timing table of a run from its cells, as pandas frames.
+"""Derive the accuracy and the timing table of a run from its cells, as frames.
 
-Frames hold raw numbers, in the units of their column names; ``nnbench.figures.columns`` makes text
-of them. A backend ranks, and is compared, if all of its cells are ok and proved, at least in a
+A frame has a row for each backend, and a row has all columns of its frame; None is missing. They hold raw
+numbers, in the units of their names; ``nnbench.figures.columns`` makes text of them. A backend ranks, and is compared, if all of its cells are ok and proved, at least in a
 sample, among those whose products are as precise. One that missed its target, that the budget
 stopped, that was not proved or has another optimizer is listed below, with its figures and why it has
 no rank. Of one that failed or is invalid the figures are left out. What it measured stays in
@@ -13,11 +13,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import fields, replace
-from math import inf, nan
+from math import inf
 from statistics import fmean, median, stdev
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple, get_args
-
-import pandas as pd
 
 from nnbench.contract.backend import Precision
 from nnbench.figures import accuracies, metrics, statistics
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
     from nnbench.figures.statistics import Comparison
     from nnbench.records import CellResult, RunInfo
 
-    Row = dict[str, object]
+    Frame = list[SimpleNamespace]
+    Row = dict[str, object]  # that has what is known alone
 
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
-COUNTS = (
-    *("rank", "steps_proved", "steps_trained", "flips", "target_reached"),
-    "difference_rounds",
-)
+AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict")  #: columns of a comparison
 SHARE = re.compile(r"(\d+)%")  #: in a remark
 NOT_PROVED = "not proved"
 OTHER_OPTIMIZER = "other optimizer"
@@ -166,7 +163,7 @@ def _measured_s(cell: CellResult) -> float | None:
     return metrics.epoch_s(cell) if cell.status.counts and cell.steps else None
 
 
-def accuracy(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
+def accuracy(info: RunInfo, groups: dict[str, Group]) -> Frame:
     """Return one row for each backend: how well it does, and how near to the reference and the baseline.
 
     Accuracies are compared seed by seed, also of backends without a rank. Only within a class of
@@ -214,13 +211,19 @@ def _against(found: Difference | None) -> Row:
     }
 
 
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return rows as a frame, in which counts stay whole numbers though some are missing."""
-    frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys((name for name in COUNTS if name in frame), "Int64"))
+def _frame(rows: Sequence[Row]) -> Frame:
+    """Return rows that have the columns of all of them."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [SimpleNamespace(**{**names, **row}) for row in rows]
 
 
-def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
+def side_by_side(frame: Frame, other: Frame) -> Frame:
+    """Return a frame with the columns of two, which have the same backends in the same order."""
+    pairs = zip(frame, other, strict=True)
+    return [SimpleNamespace(**{**vars(left), **vars(right)}) for left, right in pairs]
+
+
+def timing(info: RunInfo, groups: dict[str, Group]) -> Frame:
     """Return one row for each backend: its times, its memory, and how it compares with the baseline.
 
     They are compared block by block, in turns if there are, within a class; Holm's method adjusts p-values.
@@ -229,16 +232,17 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> pd.DataFrame:
     compared = {name: compare(info, group, baseline) for name, group in groups.items()}
     others = [c if name != info.baseline else None for name, c in compared.items()]
     intervals = [c.interval if c else None for c in others]
-    against = {
-        "ratio": [c.ratio if c else None for c in compared.values()],
-        "ratio_low": [i.low if i else None for i in intervals],
-        "ratio_high": [i.high if i else None for i in intervals],
-        "p_value": statistics.holm([c.p_value if c else None for c in others]),
-        "verdict": [c.verdict if c else None for c in others],
-    }
+    against = zip(
+        [c.ratio if c else None for c in compared.values()],
+        [i.low if i else None for i in intervals],
+        [i.high if i else None for i in intervals],
+        statistics.holm([c.p_value if c else None for c in others]),
+        [c.verdict if c else None for c in others],
+        strict=True,
+    )
     shared = _shared([group.remarks for group in groups.values() if group.times])
     frame = _frame([_timing_row(info, name, group, shared) for name, group in groups.items()])
-    return frame.join(pd.DataFrame(against))
+    return side_by_side(frame, _frame([dict(zip(AGAINST, each, strict=True)) for each in against]))
 
 
 def _shared(remarks: Sequence[list[str]]) -> list[str]:
@@ -376,8 +380,8 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
         "load_s": median(loads) if loads else None,
         "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
-        **{name: nan if value is None else value for name, value in phases.items()},
-        "phases_us": sum(measured) if measured and not lost else nan,
+        **phases,
+        "phases_us": sum(measured) if measured and not lost else None,
         "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }

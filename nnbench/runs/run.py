@@ -6,7 +6,7 @@ import gc
 import warnings
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnbench.runs import store
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    import pandas as pd
-
     from nnbench.figures.columns import Row
-    from nnbench.figures.frames import Group
+    from nnbench.figures.frames import Frame, Group
     from nnbench.records import CellResult, RunInfo
 
 
@@ -159,30 +157,30 @@ class Run:
         return self.groups[backend].cells if backend in self.groups else []
 
     @cached_property
-    def accuracy(self) -> pd.DataFrame:
+    def accuracy(self) -> Frame:
         """The accuracy table: one row for each backend."""
         from nnbench.figures import frames
 
         return frames.accuracy(self.info, self.groups)
 
     @cached_property
-    def timing(self) -> pd.DataFrame:
+    def timing(self) -> Frame:
         """The timing table: one row for each backend."""
         from nnbench.figures import frames
 
         return frames.timing(self.info, self.groups)
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> Frame:
         """Both tables side by side."""
-        shared = self.accuracy.columns.intersection(self.timing.columns)
-        return self.accuracy.join(self.timing.drop(columns=shared))
+        from nnbench.figures import frames
+
+        return frames.side_by_side(self.accuracy, self.timing)
 
     @cached_property
     def measured(self) -> list[Row]:
         """Rows of both tables that have figures: ranked ones first, each fastest first."""
-        rows: Iterable[Any] = self.frame.itertuples()
-        return [row for row in rows if self.groups[row.backend].times]
+        return [row for row in self.frame if self.groups[row.backend].times]
 
     @cached_property
     def ranked(self) -> list[Row]:

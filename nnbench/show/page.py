@@ -123,7 +123,7 @@ def summary(run: Run) -> Sheet:
 
     heading = f"{ratio.heading} ({interval.heading})"
     columns["ratio"] = ratio._replace(heading=heading, text=joined)
-    return sheet(Table("", list(columns.values())), run.frame.itertuples())
+    return sheet(Table("", list(columns.values())), run.frame)
 
 
 def headline(run: Run) -> Headline:

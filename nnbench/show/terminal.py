@@ -21,9 +21,8 @@ from nnbench.texts import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pandas as pd
-
     from nnbench.figures.columns import Column, Row
+    from nnbench.figures.frames import Frame
     from nnbench.runs.run import Run
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
@@ -60,7 +59,7 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - called while BrokenPipeError is handled
 
 
-def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: pd.DataFrame) -> None:
+def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: Frame) -> None:
     """Print tables, what is said beside them, and how to see columns that found no room.
 
     Parameters
@@ -71,10 +70,9 @@ def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: pd.
         What to print, of which run, and the rows of all tables.
     """
     hidden: dict[str, None] = {}
-    rows: list[Row] = [*frame.itertuples()]
     for table in tables:
-        columns = fit(table.columns, rows, console.width)
-        shown = sheet(Table(table.title, columns), rows)
+        columns = fit(table.columns, frame, console.width)
+        shown = sheet(Table(table.title, columns), frame)
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)

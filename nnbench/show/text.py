@@ -13,15 +13,14 @@ from nnbench import files
 from nnbench.figures import metrics
 from nnbench.figures.accuracies import FINDINGS
 from nnbench.figures.columns import MISSING, column, significant, tables, value
-from nnbench.texts import field, one_line
+from nnbench.texts import csv_text, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import pandas as pd
-
     from nnbench.figures.columns import Row, Table
+    from nnbench.figures.frames import Frame
     from nnbench.records import CellResult, Proof, RunInfo
     from nnbench.runs.run import Run
 
@@ -54,18 +53,17 @@ def sheet(table: Table, rows: Iterable[Row]) -> Sheet:
 
 def sheets(run: Run) -> dict[str, Sheet]:
     """Return all tables of a run as text, by name."""
-    rows: list[Row] = [*run.frame.itertuples()]
-    return {name: sheet(table, rows) for name, table in tables(run.info).items()}
+    return {name: sheet(table, run.frame) for name, table in tables(run.info).items()}
 
 
-def notes(frame: pd.DataFrame) -> list[str]:
+def notes(frame: Frame) -> list[str]:
     """Say why a backend has no figures, or no rank, one line each; and if nothing could be proved."""
-    rows: list[Row] = list(frame.itertuples())
-    found = [f"{row.backend}: {row.status}: {row.message}" for row in rows if row.message]
-    found += [f"{row.backend}: {stray}" for row in rows if (stray := strays(row))]
-    if shared := next(filter(None, (value(row, "shared_remarks") for row in rows)), None):
+    found = [f"{row.backend}: {row.status}: {row.message}" for row in frame if row.message]
+    found += [f"{row.backend}: {stray}" for row in frame if (stray := strays(row))]
+    if shared := next(filter(None, (value(row, "shared_remarks") for row in frame)), None):
         found.append(f"every backend: {shared}")
-    return [*found, BEFORE_PROOFS] if rows and frame["proof"].isna().all() else found
+    has_no_proof = frame and not any(value(row, "proof") for row in frame)
+    return [*found, BEFORE_PROOFS] if has_no_proof else found
 
 
 def strays(row: Row) -> str:
@@ -226,14 +224,10 @@ def write_tables(run: Run, folder: Path) -> None:
                 files.write_whole(path, content.encode())
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    """Return a frame as CSV, with its texts as fields."""
-    from pandas.api.types import is_numeric_dtype
-
-    words = {
-        str(name): each.map(field) for name, each in frame.items() if not is_numeric_dtype(each)
-    }
-    return frame.assign(**words).to_csv(index=False)
+def _csv(frame: Frame) -> str:
+    """Return a frame as CSV, below the names of its columns."""
+    names = list(vars(frame[0])) if frame else []
+    return csv_text([names, *([value(row, name) for name in names] for row in frame)])
 
 
 def step_summary(run: Run) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, tables
+from nnbench.figures.columns import Table, tables, value
 from nnbench.runs.run import Run
 from nnbench.show.text import caption, markdown_page, notes, sheet
 
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    import pandas as pd
-
-    from nnbench.figures.columns import Row
+    from nnbench.figures.frames import Frame
 
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
@@ -26,20 +25,17 @@ class View(NamedTuple):
 
     run: Run
     tables: list[Table]
-    frame: pd.DataFrame  #: one row for each backend
+    frame: Frame  #: one row for each backend
 
     def records(self) -> list[dict[str, object]]:
         """Return the chosen columns as numbers, one row for each backend; None is missing."""
         columns = [column for table in self.tables for column in table.columns]
         fields = list(dict.fromkeys(field for column in columns for field in column.fields))
-        frame = self.frame.reindex(columns=fields).astype(object)
-        lines = frame.where(frame.notna(), None).to_numpy().tolist()
-        return [dict(zip(fields, line, strict=True)) for line in lines]
+        return [{field: value(row, field) for field in fields} for row in self.frame]
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        rows: list[Row] = [*self.frame.itertuples()]
-        sheets = [sheet(table, rows) for table in self.tables]
+        sheets = [sheet(table, self.frame) for table in self.tables]
         return markdown_page(caption(self.run.info), sheets, notes(self.frame))
 
 
@@ -112,11 +108,13 @@ def narrow(table: Table, names: Sequence[str]) -> Table:
     return Table(table.title, [backend, *kept] if kept or set(names) == {"backend"} else [])
 
 
-def arrange(frame: pd.DataFrame, field: str | None, *, reverse: bool) -> pd.DataFrame:
-    """Sort rows by a field that some of them may lack; without one, reverse them if need be."""
-    if field is not None and field in frame.columns:
-        return frame.sort_values(field, ascending=not reverse, kind="stable")
-    return frame[::-1] if reverse else frame
+def arrange(frame: Frame, field: str | None, *, reverse: bool) -> Frame:
+    """Sort rows by a field, those that lack it last; without one, reverse them if need be."""
+    if field is None:
+        return frame[::-1] if reverse else frame
+    known = [row for row in frame if value(row, field) is not None]
+    known.sort(key=attrgetter(field), reverse=reverse)
+    return [*known, *(row for row in frame if value(row, field) is None)]
 
 
 def records(views: Sequence[View]) -> list[dict[str, object]]:

@@ -140,7 +140,7 @@ def rounds(run: Run, colors: dict[str, str]) -> Chart:
 def phases(run: Run, colors: dict[str, str]) -> Chart:
     """Show which share of a step each phase takes."""
     del colors  # phases have their own
-    rows = [row for row in run.measured if row.phases_us > 0]
+    rows = [row for row in run.measured if (value(row, "phases_us") or 0) > 0]
     if not rows:
         raise NothingToDrawError("no phases were measured")
     names = [row.backend for row in rows]

@@ -5,7 +5,6 @@ A cell that trained no epoch has one row without an epoch, so that it is not los
 
 from __future__ import annotations
 
-import csv
 import io
 from dataclasses import fields
 from itertools import chain, islice
@@ -20,7 +19,7 @@ from nnbench.figures.metrics import PHASES
 from nnbench.records import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
-from nnbench.texts import field
+from nnbench.texts import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,13 +116,6 @@ def rows(cells: Iterable[CellResult], *more: Value) -> Iterator[list[Any]]:
 def to_csv(run: Run) -> bytes:
     """Return the samples of a run as CSV."""
     return csv_text(chain([list(COLUMNS)], rows(run.attempts()))).encode()
-
-
-def csv_text(lines: Iterable[Iterable[object]]) -> str:
-    r"""Return lines of CSV, ended by ``\n``, with quotes around whatever needs them; texts are in one line."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(map(field, line) for line in lines)
-    return written.getvalue()
 
 
 def to_parquet(run: Run) -> bytes:

@@ -153,13 +153,6 @@ def test_only_the_plugin_that_brings_it_is_loaded(monkeypatch, folder, plugins, 
     assert [question.plugin for question in asked] == [loads or "", ""]
 
 
-def test_something_else_can_be_done_meanwhile():
-    done = []
-    stored = loading.load(replace(BASE, dataset="plain"), meanwhile=lambda: done.append(1))
-    arrays.release(arrays.descriptors(stored.train, stored.test))
-    assert done == [1]
-
-
 def test_plugin_that_patches_its_process_changes_nothing():
     assert load("patching")[2] == load("plain")[2]
 

@@ -24,12 +24,17 @@ def rounds(make_cell):
     return make
 
 
+def in_pandas(frame):
+    """Return a frame as pandas has it, to be looked at column by column."""
+    return pd.DataFrame(map(vars, frame))
+
+
 def accuracy(info, cells):
-    return frames.accuracy(info, frames.groups(info, cells))
+    return in_pandas(frames.accuracy(info, frames.groups(info, cells)))
 
 
 def timing(info, cells):
-    return frames.timing(info, frames.groups(info, cells))
+    return in_pandas(frames.timing(info, frames.groups(info, cells)))
 
 
 def by_backend(frame):
@@ -441,6 +446,18 @@ def test_backend_without_cells_has_no_row(make_info, make_cell, table):
 @pytest.mark.parametrize("table", [accuracy, timing])
 def test_run_without_cells_has_no_rows(make_info, table):
     assert table(make_info(), []).empty
+
+
+@pytest.mark.parametrize("table", [frames.accuracy, frames.timing])
+def test_every_row_has_all_columns_and_counts_stay_whole(
+    make_info, make_cell, make_failed, make_proof, table
+):
+    info = make_info("numpy", "bad", proof="full")
+    cells = [make_cell("numpy", proof=make_proof()), make_failed("bad")]
+    good, bad = table(info, frames.groups(info, cells))
+    assert list(vars(good)) == list(vars(bad))
+    assert (good.rank, good.steps_proved, bad.rank, bad.steps_proved) == (1, 10, None, None)
+    assert {type(each) for each in vars(good).values()} <= {str, int, float, bool, type(None)}
 
 
 @pytest.mark.parametrize("changes", [{"train_s": 0.0}, {"losses": ()}, {"setup": None}])

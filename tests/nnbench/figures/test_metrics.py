@@ -253,8 +253,8 @@ def test_without_its_roof_a_cell_has_no_shares(measured, make_failed):
 def test_the_timing_table_holds_the_shares(make_info, measured):
     info = make_info(roofs=[ROOF])
     run = Run(info, [measured])
-    frame = run.timing
-    assert frame.iloc[0][["gflops", "gflops_share"]].tolist() == pytest.approx([10.0, 0.1])
+    [row] = run.timing
+    assert [row.gflops, row.gflops_share] == pytest.approx([10.0, 0.1])
     shown = text.sheets(run)["ceilings"]
     assert shown.title == "Share of the ceilings: 1 thread 100 GFLOP/s, 20 GB/s"
     assert shown.rows == [["numpy", "10.0", "10", "1.00", "5"]]

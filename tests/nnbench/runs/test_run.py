@@ -68,7 +68,7 @@ def in_groups(write_run, make_cell, in_turns):
 
 
 def ratios(run):
-    return dict(zip(run.timing["backend"], run.timing["ratio"], strict=True))
+    return {row.backend: row.ratio for row in run.timing}
 
 
 @pytest.mark.parametrize(

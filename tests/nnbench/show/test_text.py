@@ -4,7 +4,6 @@ import csv
 from collections import namedtuple
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from nnbench.figures import columns
@@ -15,7 +14,7 @@ from nnbench.runs.run import Run
 from nnbench.show import text
 from nnbench.show.text import Sheet, markdown
 
-Row = namedtuple("Row", ["x"])  # as DataFrame.itertuples gives
+Row = namedtuple("Row", ["x"])
 
 
 def texts(heading, run):
@@ -49,7 +48,7 @@ def test_three_significant_digits(value, text):
     assert significant(value) == text
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("missing", [None, float("nan")])
 @pytest.mark.parametrize(("field", "spec"), [("x", ".2f"), ("x", ""), ("absent", "d")])
 def test_missing_value_is_a_dash(field, spec, missing):
     assert written(Row(missing), field, spec) == MISSING
@@ -255,8 +254,7 @@ def test_csv_holds_the_raw_numbers(write_run, make_cell, name):
     text.write_tables(run, folder)
     with (folder / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    frame = getattr(run, name)
-    assert list(rows[0]) == list(frame.columns)
+    assert list(rows[0]) == list(vars(getattr(run, name)[0]))
     assert [row["backend"] for row in rows] == ["a,b", "numpy"]
     if name == "timing":
         assert [float(row["train_s_per_epoch"]) for row in rows] == [1 / 3, 0.7]

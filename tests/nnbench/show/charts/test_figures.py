@@ -30,8 +30,8 @@ def records(run, figure, name):
 def test_ratios_are_those_of_the_table(run):
     timing = run.timing
     found = records(run, "ratios", "ratios")
-    assert [r["ratio"] for r in found] == timing["ratio"].tolist()
-    assert found[1] | {"low": timing["ratio_low"][1], "high": timing["ratio_high"][1]} == found[1]
+    assert [r["ratio"] for r in found] == [row.ratio for row in timing]
+    assert found[1] | {"low": timing[1].ratio_low, "high": timing[1].ratio_high} == found[1]
     assert [r["verdict"] for r in found] == ["baseline", "slower"]
 
 
@@ -46,7 +46,7 @@ def test_every_round_is_a_point(run):
 
 def test_phases_and_rest_make_a_step(run):
     found = [r for r in records(run, "phases", "phases") if r["backend"] == "numpy"]
-    row = run.timing.iloc[0]
+    row = run.timing[0]
     assert [r["phase"] for r in found] == list(times.PARTS)
     assert [r["us"] for r in found[:4]] == [2.0, 10.0, 20.0, 5.0]
     assert sum(r["us"] for r in found) == pytest.approx(row.step_us)
@@ -74,7 +74,7 @@ def test_share_is_that_of_the_roofline_if_there_is_one(make_run, make_cell):
     cell = make_cell("numpy", achieved_gflops=1.0, ceiling_gflops=100.0)
     run = make_run(cell, roofs=[roof])
     [share] = records(run, "ceiling", "shares")
-    row = run.timing.iloc[0]
+    [row] = run.timing
     assert share["percent"] == row.gflops_share * 100
     assert share["copies"] == row.gb_per_s_share * 100
 
