@@ -100,7 +100,7 @@ def compare(pairs: Sequence[Pair], confidence: float = CONFIDENCE) -> Difference
     mean, noise, tail = float(steps.mean()), _noise(ones, others, test_images), (1 - confidence) / 4
     half = _chance(noise, len(pairs), test_images, tail)
     if np.ptp(steps):
-        half = min(half, _student(steps, tail))
+        half = min(half, statistics.students_half(steps, tail))
     interval, floor = Interval(mean, mean - half, mean + half), FLOOR * noise
     verdict = _verdict(interval, floor, furthest=float(abs(steps).max()))
     return Difference(len(pairs), mean, interval, floor, verdict)
@@ -136,13 +136,6 @@ def _noise(accuracies: NDArray[np.float64], others: NDArray[np.float64], test_im
 def _chance(noise: float, pairs: int, test_images: int, tail: float) -> float:
     """Return the half width of the noise's interval, widened by an example for continuity."""
     return NormalDist().inv_cdf(1 - tail) * noise / math.sqrt(pairs) + 1 / (pairs * test_images)
-
-
-def _student(steps: NDArray[np.float64], tail: float) -> float:
-    """Return the half width of Student's interval."""
-    from scipy import stats  # a second, which a run of one round need not wait
-
-    return float(stats.t.ppf(1 - tail, len(steps) - 1) * stats.sem(steps))
 
 
 def _verdict(interval: Interval, floor: float, furthest: float) -> Verdict:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from nnbench import catalog, records
 from nnbench.contract import hookimpl
-from nnbench.figures import columns
+from nnbench.figures import columns, statistics
 from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
 from nnbench.runs.run import Run
@@ -155,7 +155,7 @@ class Live(Plain):
         self.run = Run(run, folder=folder)
         _ = self.run.cells  # of before, if it is resumed
         importlib.import_module("nnbench.figures.frames")
-        importlib.import_module("scipy.stats")
+        statistics.import_libraries(run.rounds)
 
     @hookimpl
     def nnbench_run_finished(self) -> None:

@@ -1,5 +1,6 @@
 """Paired ratios, their intervals, verdicts and flags."""
 
+import sys
 from dataclasses import astuple
 
 import numpy as np
@@ -37,6 +38,15 @@ def test_exact_ratio_is_found_without_noise(pairs, ratio):
     assert found.pairs == pairs
     assert found.ratio == pytest.approx(ratio)
     assert (found.interval.low, found.interval.high) == pytest.approx((ratio, ratio))
+
+
+@pytest.mark.parametrize(("pairs", "has_ranks"), [(1, False), (9, False), (10, True)])
+def test_what_is_needed_is_imported_beforehand(monkeypatch, pairs, has_ranks):
+    needed = ["scipy.special", "scipy.stats"]
+    for name in needed:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    statistics.import_libraries(pairs)
+    assert [name in sys.modules for name in needed] == [True, has_ranks]
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 6, 9])
@@ -273,6 +283,12 @@ def test_interval_of_fewer_values_is_that_of_welchs_t():
     found = statistics.ratio_of_medians(np.exp(x).tolist(), np.exp(y).tolist())
     assert np.log([found.ratio, found.low, found.high]).tolist() == expected
     assert list(astuple(statistics.difference(x, y))) == expected
+
+
+def test_values_that_are_nearly_the_same_have_an_interval():
+    x, y = 1 + 1e-15 * np.arange(3), 1 + 2e-15 * np.arange(4)
+    found = statistics.difference(x.tolist(), y.tolist())
+    assert -1e-14 < found.low < found.ratio < 0 < found.high < 1e-14
 
 
 def test_difference_of_pairs_has_students_interval():
