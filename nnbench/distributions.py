@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import nnbench
 from nnbench.contract import DISTRIBUTION, FORMER, NAME, faults
@@ -189,6 +188,8 @@ def own_requirement() -> list[str]:
     origin = json.loads(record)
     url = origin["url"]
     if origin.get("dir_info", {}).get("editable"):
+        from urllib.request import url2pathname  # which loads all that fetches something
+
         return ["--editable", url2pathname(urlparse(url).path)]
     if source := origin.get("vcs_info"):
         url = f"{source['vcs']}+{url}@{source['commit_id']}"

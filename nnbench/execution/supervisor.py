@@ -1,6 +1,6 @@
 """Starts a worker, and answers for every process that comes of it.
 
-It runs as a file, in an isolated interpreter that imports nothing but the standard library, between nnbench and one
+It runs as a file, in an isolated interpreter that imports a little of the standard library, between nnbench and one
 worker. As their subreaper it becomes the parent of processes whose own parent has ended, so that none leaves the tree
 below it, however often it forks; what it has reaped, the kernel accounts to it. When the worker ends it kills what is
 left, and ends as the worker did: with its status, or by its signal. When nnbench dies, or sends SIGTERM, it does the same.
@@ -19,15 +19,14 @@ import ctypes
 import os
 import resource
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
+TYPE_CHECKING = False  # type checkers know it; to import typing takes as long as all the rest
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = (
     1,
@@ -77,6 +76,8 @@ def grants_privacy() -> bool:
 
     Containers often do not. Where root runs nnbench it needs nothing but mounts, elsewhere a user namespace.
     """
+    import subprocess
+
     if not KNOWN or os.environ.get(SHARED):
         return False
     nothing = [sys.executable, "-I", "-S", "-c", ""]
@@ -84,12 +85,15 @@ def grants_privacy() -> bool:
     return tried.returncode == 0
 
 
-class Stat(NamedTuple):
+class Stat:
     """What /proc/PID/stat says of a process."""
 
-    state: str
-    parent: int
-    ended_ticks: int  #: CPU time of the children that it has waited for, and of theirs
+    __slots__ = ("ended_ticks", "parent", "state")
+
+    def __init__(self, state: str, parent: int, ended_ticks: int) -> None:
+        self.state, self.parent = state, parent
+        #: CPU time of the children that it has waited for, and of theirs
+        self.ended_ticks = ended_ticks
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -124,7 +128,7 @@ def main() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals | OF_TERMINALS)
     if mode == "private":
         count, *command = command
-        hide_temporary_folders([Path(name) for name in command[: int(count)]])
+        hide_temporary_folders(command[: int(count)])
         command = command[int(count) :]
     with suppress(OSError):  # a sandbox may not have it: then a daemon may escape
         ask("prctl", PR_SET_CHILD_SUBREAPER, 1)
@@ -155,13 +159,15 @@ def ask(name: str, *arguments: object) -> None:
         raise OSError(number, os.strerror(number), name)
 
 
-def hide_temporary_folders(hidden: Sequence[Path] = ()) -> None:
+def hide_temporary_folders(hidden: Sequence[str] = ()) -> None:
     """Lay a layer in memory over each temporary folder, for this process and its children.
 
     They go on seeing what is in there: environments, or somebody's home. With user namespaces the user stays
     who it is, and so do the owners of files; other users' files belong to nobody. Of folders that are ``hidden``
     they see nothing at all.
     """
+    from pathlib import Path
+
     user, group, here = os.getuid(), os.getgid(), Path.cwd()
     if user == 0:
         ask("unshare", CLONE_NEWNS | CLONE_NEWIPC)
@@ -181,7 +187,7 @@ def hide_temporary_folders(hidden: Sequence[Path] = ()) -> None:
         more = "" if user == 0 else ",userxattr"
         mount("overlay", str(below), "overlay", MS_NOSUID | MS_NODEV, layers + more)
     for folder in hidden:
-        mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
     mount("tmpfs", MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # hides the layers
     os.chdir(here)  # which may lie in one: until now this process is below the layer
     if user == 0:  # or the worker could take the layers off, and read nnbench's memory
@@ -197,6 +203,8 @@ def temporary_folders() -> list[Path]:
     OSError
         If another file system lies within one: it would be hidden, too.
     """
+    from pathlib import Path
+
     here = {Path(name).resolve() for name in TEMPORARY if Path(name).is_dir()}
     lines = os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines()
     mounted = [line.split()[4] for line in lines]

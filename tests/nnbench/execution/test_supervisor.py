@@ -148,6 +148,14 @@ def test_nothing_starts_for_a_parent_that_is_gone(tmp_path):
     assert subprocess.check_output(command, cwd=tmp_path) == b""
 
 
+def test_it_imports_little():
+    code = "import sys; exec(open(sys.argv[1]).read(), {'__name__': 'it'}); print(*sys.modules)"
+    program = [sys.executable, "-I", "-S", "-c", code, supervisor.__file__]
+    loaded = subprocess.check_output(program, text=True).split()
+    assert "ctypes" in loaded
+    assert {"typing", "pathlib", "subprocess"} & set(loaded) == set()
+
+
 def test_another_system_starts_the_worker_itself(monkeypatch):
     monkeypatch.setattr(supervisor, "KNOWN", False)
     assert supervisor.supervised(["python", "-c", ""]) == ["python", "-c", ""]
