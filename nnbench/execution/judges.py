@@ -1,4 +1,4 @@
-"""The parent's side of the judges: one process for each CPU, and the work spread over them.
+"""The parent's side of the judges: one process for each CPU, if it is worth it, and the work spread over them.
 
 They run between timed calls only, all of them for whatever there is to prove. A judge that dies
 or fails is nnbench's own failure, and never a pass.
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from nnbench.records import CellResult, JudgeCell, Limits, Question, StoredSplits
 
 GRACE_S = 10.0  #: for a judge that has nothing to do any more
+CALLS = 10**5  #: multiplications that take as long as what else a step of the reference does
+BRIEF = 10**8  #: and those that take half as long as a judge does to start
 
 
 class JudgeError(NnbenchError):
@@ -113,7 +115,7 @@ class Judges:
     spool
         Descriptor of the file in which the cells' states lie.
     count
-        How many processes; by default as many as can compute at once.
+        How many processes; by default :func:`worth_starting`.
     cached
         Whether calibrations are kept, and taken from where they are kept.
     """
@@ -130,7 +132,7 @@ class Judges:
         folder = str(process.calibrations())
         cache = folder if cached and recordable(folder) == folder else ""  # which is sent as a text
         self.case = Case(workload, splits, spool, cache)
-        self.count = count or machine.most_threads()
+        self.count = count or worth_starting(workload, splits)
         self.processes: list[_Judge] = []
 
     def __enter__(self) -> Self:
@@ -204,3 +206,13 @@ class Judges:
         judge = _Judge([self.case.spool, *arrays.descriptors(splits.train, splits.test)])
         judge.tell(self.case)
         return judge
+
+
+def worth_starting(workload: Workload, splits: StoredSplits) -> int:
+    """Return how many judges to start: one for each CPU, but for a training that one judges sooner than others start."""
+    examples, features = splits.train.inputs.shape
+    batch = min(workload.batch_size or examples, examples)
+    steps = workload.epochs * -(-examples // batch)
+    parameters = workload.network(features, splits.outputs).parameter_count
+    is_brief = steps * max(batch * parameters, CALLS) <= BRIEF
+    return 1 if is_brief else machine.most_threads()

@@ -11,7 +11,7 @@ import pytest
 
 from nnbench.contract.errors import ExitCode
 from nnbench.data import arrays
-from nnbench.execution import loading, process
+from nnbench.execution import loading, machine, process
 from nnbench.execution.judges import JudgeError, Judges
 from nnbench.records import Evaluate, Status
 from tests.plugins.helpers import variables, wait_until
@@ -83,6 +83,17 @@ def test_no_cells_and_failed_cells_are_no_work(spool, start):
         assert list(found.judge([])) == []
         asked = type(cell)(failed, "full", cell.limits, cell.cuts)
         assert list(found.judge([asked])) == [failed]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [({}, 1), ({"epochs": 125}, 1), ({"epochs": 126}, 4), ({"hidden": (40_000,)}, 4)],
+)
+def test_a_second_judge_is_started_if_it_is_worth_it(start, workload, monkeypatch, changes, count):
+    """Of 60 examples with 20 pixels: 8 steps an epoch, whose products are nothing in a small network."""
+    monkeypatch.setattr(machine, "most_threads", lambda: 4)
+    found = Judges(replace(workload, **changes), start(1).case.splits, 0)
+    assert found.count == count
 
 
 def test_parameters_are_evaluated(spool, start):
