@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import signal
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -16,6 +19,8 @@ import pytest
 from nnbench import catalog
 from nnbench.cli import main
 from nnbench.cli.signals import CODES
+from nnbench.execution import listing
+from nnbench.execution.listing import relied_on
 from nnbench.records import (
     CellResult,
     Deviations,
@@ -33,10 +38,11 @@ from nnbench.records import (
 from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from nnbench import Workload
+    from nnbench.catalog import Listing
 
 PIXELS = (4, 5)
 CLASSES = 3
@@ -300,9 +306,27 @@ def mnist() -> Workload:
     return catalog.workloads()["mnist"]
 
 
+@cache
+def _listed(_: frozenset[tuple[str, str]]) -> Listing:
+    """List the plugins that are found in an environment, which is this process's."""
+    with relied_on() as found:
+        return found
+
+
+@contextmanager
+def _rely_again(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listing]:
+    """Rely on what was listed before, if the environment was the same: each listing takes a process."""
+    meanwhile()
+    changes = {"PYTEST_CURRENT_TEST"}
+    known = _listed(frozenset(pair for pair in os.environ.items() if pair[0] not in changes))
+    with catalog.relying_on(known):
+        yield known
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
     """Give a function that runs the command in this process, in a folder of its own."""
+    monkeypatch.setattr(listing, "relied_on", _rely_again)
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, *CODES)}
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
     monkeypatch.chdir(tmp_path)

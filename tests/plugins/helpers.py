@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from nnbench.catalog import LIMIT
 from nnbench.execution import supervisor
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def environment(*plugins: str, mark: object = "", **more: str) -> dict[str, str]
     ours = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTEST_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | variables(*plugins, mark=mark, **more)
+
+
+def alone(*plugins: str, mark: object = "", **more: str) -> dict[str, str]:
+    """Return such an environment in which no other plugins are listed: that would take a process, and its time."""
+    return environment(*plugins, mark=mark, **{LIMIT: ",".join(plugins), **more})
 
 
 def run_pytest(

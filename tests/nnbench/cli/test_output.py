@@ -58,8 +58,8 @@ def test_encoding_without_the_signs_is_no_error(write_run, make_cell, form):
 
 
 @pytest.mark.parametrize("command", ["list", "list --json", "info --json", "info -w mnist"])
-def test_what_plugins_print_stands_apart(command):
-    plain = nnbench(*command.split(), env=environment())
+def test_what_plugins_print_stands_apart(call, command):
+    plain = call(*command.split())
     done = nnbench(*command.split(), env=environment("chatty"))
     assert done.returncode == 0
     assert "chatty: said" not in done.stdout

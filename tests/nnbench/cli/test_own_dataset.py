@@ -151,10 +151,10 @@ def test_accuracy_stands_in_every_table(done, cell, run_folder):
     assert f"accuracy {text}%" in done.stderr
 
 
-def test_second_run_into_the_same_folder_is_refused(run_folder):
+def test_second_run_into_the_same_folder_is_refused(call, run_folder):
     before = (run_folder / "cells.jsonl").read_bytes()
-    again = nnbench("run", "-w", "toy-sigmoid", "-o", run_folder, env=environment())
-    assert again.returncode == 2
+    again = call("run", "-w", "toy-sigmoid", "-o", run_folder)
+    assert again.code == 2
     assert again.stderr.endswith(f"{run_folder} already holds a run; give another --output\n")
     assert (run_folder / "cells.jsonl").read_bytes() == before
 

@@ -9,7 +9,7 @@ import pytest
 from nnbench.data import seeding
 from nnbench.runs import store
 from tests.cells import read_final
-from tests.plugins.helpers import NNBENCH, environment, nnbench, wait_until
+from tests.plugins.helpers import NNBENCH, alone, environment, nnbench, wait_until
 
 TOY = ["run", "-w", "toy-sigmoid"]
 REFUSED = "nnbench: error: "
@@ -34,6 +34,13 @@ def kill_when(condition, command, env):
         process.kill()
 
 
+@pytest.fixture
+def call_here(call, monkeypatch, pytestconfig):
+    """Give a function that runs the command in this process, where the finished run was started."""
+    monkeypatch.chdir(pytestconfig.invocation_params.dir)
+    return call
+
+
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     """Run one backend to the end; return how the command ended, and its folder."""
@@ -43,16 +50,17 @@ def finished_run(tmp_path_factory):
 
 
 def test_killed_run_is_finished(tmp_path):
-    folder, env = tmp_path / "run", environment("faulty")
-    command = [*TOY, "-b", "numpy,steady", "-r", "2", "--seed", "0", "-o", str(folder)]
-    kill_when((folder / store.CELLS).exists, command, env)
+    folder, env, names = tmp_path / "run", alone("faulty"), ["steady", "changes-parameters"]
+    command = [*TOY, "-b", ",".join(names), "-r", "2", "--seed", "0", "-o", str(folder)]
+    written = folder / store.CELLS
+    kill_when(lambda: written.exists() and b"\n" in written.read_bytes(), command, env)
     kept = cells(folder)
     done = nnbench("run", "--resume", folder, env=env)
     assert done.returncode == 0
     assert done.stdout.endswith(f"Results: {folder}\n")
     assert 0 < len(kept) < 4
     assert len(done.stderr.splitlines()) == (2 if len(kept) >= 2 else 4)  # whole blocks
-    order = [seeding.block_order(["numpy", "steady"], seed) for seed in range(2)]
+    order = [seeding.block_order(names, seed) for seed in range(2)]
     assert cells(folder) == [
         (round_, backend, position, "ok")
         for round_, block in enumerate(order)
@@ -60,7 +68,7 @@ def test_killed_run_is_finished(tmp_path):
     ]
     with (folder / "timing.csv").open(newline="") as file:
         rounds = {row["backend"]: row["rounds"] for row in csv.DictReader(file)}
-    assert rounds == {"numpy": "2", "steady": "2"}
+    assert rounds == dict.fromkeys(names, "2")
 
 
 def test_torn_line_is_a_warning_of_one_line(finished_run, tmp_path):
@@ -77,19 +85,18 @@ def test_torn_line_is_a_warning_of_one_line(finished_run, tmp_path):
     assert cells(copy) == cells(folder)
 
 
-def test_finished_run_is_shown_again(finished_run):
+def test_finished_run_is_shown_again(call_here, finished_run):
     done, folder = finished_run
     files = [folder / name for name in (*TABLES, store.RUN, store.CELLS)]
     before = [file.read_bytes() for file in files]
     (folder / "timing.md").unlink()
-    again = nnbench("run", "--resume", folder, env=environment())
-    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
+    assert call_here("run", "--resume", folder) == (0, done.stdout, "")
     assert [file.read_bytes() for file in files] == before
 
 
 def test_exit_code_knows_which_backends_were_named(tmp_path):
-    folder, env = tmp_path / "run", environment("faulty")
-    asked = ["-b", "numpy,unavailable-in-create", "-r", "1", "--require-all", "-o", folder]
+    folder, env = tmp_path / "run", alone("faulty")
+    asked = ["-b", "steady,unavailable-in-create", "-r", "1", "--require-all", "-o", folder]
     done = nnbench(*TOY, *asked, env=env)
     again = nnbench("run", "--resume", folder, env=env)
     assert (done.returncode, again.returncode) == (4, 4)
@@ -129,12 +136,11 @@ def test_folder_without_a_run_is_refused(call, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["--output", "--resume"])
-def test_second_run_at_once_is_refused(finished_run, way):
+def test_second_run_at_once_is_refused(call_here, finished_run, way):
     _, folder = finished_run
     others = TOY[1:] if way == "--output" else []
     before = (folder / store.CELLS).read_bytes()
     with store.hold(folder):
-        done = nnbench("run", way, folder, *others, "--no-progress", env=environment())
-    assert done.returncode == 2
-    assert (done.stdout, done.stderr) == ("", f"{REFUSED}{folder} is in use by another run\n")
+        done = call_here("run", way, folder, *others, "--no-progress")
+    assert done == (2, "", f"{REFUSED}{folder} is in use by another run\n")
     assert (folder / store.CELLS).read_bytes() == before

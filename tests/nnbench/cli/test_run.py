@@ -18,7 +18,7 @@ from nnbench.execution.process import OUTPUT_BYTES
 from nnbench.proof import judge
 from nnbench.runs import store
 from nnbench.runs.run import Run
-from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
+from tests.plugins.helpers import NNBENCH, alone, environment, nnbench, survivors, wait_until
 
 FAULTY_EPOCH = 60  # of a step each; at least one part ends before it
 QUICK_CELL = "raises-in-create"
@@ -178,7 +178,7 @@ def test_named_backend_that_is_unavailable_has_failed(cells):
 )
 def test_named_backend_that_does_not_train_this_is_left_out(tmp_path, others, more, code):
     command = arguments(tmp_path / "run", *others, "unavailable-in-create")
-    done = nnbench(*command, "--no-progress", "--proof", "off", *more, env=environment("faulty"))
+    done = nnbench(*command, "--no-progress", "--proof", "off", *more, env=alone("faulty"))
     assert done.returncode == code
     reason = "the library finds no device"
     assert done.stderr == f"nnbench: note: unavailable-in-create was left out: {reason}\n"
@@ -186,14 +186,14 @@ def test_named_backend_that_does_not_train_this_is_left_out(tmp_path, others, mo
 
 def test_nothing_is_shown_without_progress(tmp_path):
     command = arguments(tmp_path / "run", QUICK_CELL)
-    done = nnbench(*command, "--no-progress", env=environment("faulty"))
+    done = nnbench(*command, "--no-progress", env=alone("faulty"))
     assert done.stderr == ""
     assert done.stdout.split()[0] == "Accuracy"
 
 
 def test_timeout_ends_with_code_4(tmp_path, mark):
     folder = tmp_path / "run"
-    env = environment("faulty", mark=mark)
+    env = alone("faulty", mark=mark)
     done = nnbench(*arguments(folder, "hangs-in-create", timeout=1.5), env=env)
     assert done.returncode == 4
     cell = read_cells(folder)["hangs-in-create"]
@@ -206,7 +206,7 @@ def test_slow_predict_gets_its_row_and_a_wrong_one_is_found(tmp_path, write_fold
     folder, dataset = tmp_path / "run", write_folder(tmp_path / "letters", test=[0, 1, 2] * 40)
     names = ["predicts-slowly", "predicts-slowly-and-wrong"]
     command = arguments(folder, *names, dataset=dataset)
-    done = nnbench(*command, "--batch-size", 10, "--quick", env=environment("faulty"))
+    done = nnbench(*command, "--batch-size", 10, "--quick", env=alone("faulty"))
     assert done.returncode == 6
     slow, wrong = (read_cells(folder)[name] for name in names)
     [epoch] = slow.epochs
@@ -221,7 +221,7 @@ def test_slow_predict_gets_its_row_and_a_wrong_one_is_found(tmp_path, write_fold
 
 def test_observers_see_the_run_and_one_that_fails_is_a_warning(tmp_path):
     folder = tmp_path / "run"
-    env = environment("faulty", "observers", "raising", NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    env = alone("faulty", "observers", "raising", NNBENCH_FAULTY_FOLDER=str(tmp_path))
     done = nnbench(*arguments(folder, QUICK_CELL, rounds=2), env=env)
     assert (tmp_path / "observed").read_text().splitlines() == [
         "started toy-sigmoid ['.lock', 'run.json']",
@@ -245,7 +245,7 @@ def start_run_that_hangs(folder, mark, first=QUICK_CELL, before=(), **streams):
     """Start a run whose second cell hangs, and return when it does."""
     backends = [first, "hangs"]
     seed = next(s for s in range(20) if seeding.block_order(backends, s) == backends)
-    env = environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(folder.parent))
+    env = alone("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(folder.parent))
     env["TERM"] = "xterm-256color"
     whole = (
         [] if first == QUICK_CELL else ["--whole"]
@@ -304,7 +304,7 @@ def interrupt_when_reached(command, env, number):
 
 def test_signal_before_anything_is_finished(tmp_path, mark):
     folder = tmp_path / "run"
-    env = environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    env = alone("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(tmp_path))
     command = arguments(folder, "hangs-in-create")
     code, errors = interrupt_when_reached(command, env, signal.SIGINT)
     assert (code, errors) == (130, "interrupted; the finished cells are kept\n")
@@ -322,7 +322,7 @@ def test_signal_before_anything_is_finished(tmp_path, mark):
 )
 def test_signal_before_the_run_starts(tmp_path, number, expected):
     folder = tmp_path / "run"
-    env = environment("waiting", NNBENCH_FAULTY_FOLDER=str(tmp_path))
+    env = alone("waiting", NNBENCH_FAULTY_FOLDER=str(tmp_path))
     assert interrupt_when_reached(arguments(folder, "patient"), env, number) == expected
     assert not folder.exists()
 
@@ -359,7 +359,7 @@ def read_terminal(descriptor):
 def run_on_terminal(folder, backend, **variables):
     """Run one backend with a terminal as standard error; return what both streams show."""
     screen, terminal = pty.openpty()
-    env = environment("faulty", TERM="xterm-256color", COLUMNS="120", **variables)
+    env = alone("faulty", TERM="xterm-256color", COLUMNS="120", **variables)
     command = [*NNBENCH, *arguments(folder, backend)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=env, stdout=pipe, stderr=terminal, text=True) as process:

@@ -12,6 +12,7 @@ import pytest
 
 from nnbench import Backend, BackendUnavailableError, Network, distributions
 from nnbench.contract.errors import ExitCode
+from nnbench.proof import judge
 from nnbench_numpy.network import NumpyNetwork
 from tests.cells import read_final
 from tests.plugins.helpers import EXAMPLE, environment, nnbench
@@ -38,6 +39,20 @@ def run(folder, env, *backends):
     names = ",".join(backends)
     arguments = ("--workload", "toy-sigmoid", "--rounds", 1, "--output", folder)
     return nnbench("run", "--backends", names, *arguments, env=env)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """Run some backends that declare this or that beside one that declares nothing."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = run(folder, environment("whole"), "whole", "single", "nowhere", "numpy")
+    assert done.returncode == ExitCode.BACKEND_FAILED, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cells(whole_run):
+    return {cell.backend: cell for cell in read_final(whole_run)}
 
 
 @pytest.mark.parametrize("create", ["nnbench_numpy.network:NumpyNetwork", NumpyNetwork])
@@ -128,14 +143,12 @@ def test_a_distribution_need_not_be_called_as_its_module(name, installed):
     assert distributions.is_installed(name) is installed
 
 
-def test_a_backend_that_owns_its_step_is_run_without_phases(whole, tmp_path):
-    done = run(tmp_path / "run", whole, "whole", "numpy")
-    assert done.returncode == 0, done.stderr
-    cells = {cell.backend: cell for cell in read_final(tmp_path / "run")}
-    assert cells["whole"].status == "ok"
+def test_a_backend_that_owns_its_step_is_run_without_phases(whole_run, cells, call):
+    assert cells["whole"].status == cells["numpy"].status == "ok"
+    assert judge.exit_code([cells["whole"], cells["numpy"]], required=()) == ExitCode.OK
     assert cells["whole"].phases is None
     assert cells["whole"].losses == cells["numpy"].losses
-    text = nnbench("show", tmp_path / "run", env=whole).stdout
+    text = call("show", whole_run).stdout
     phases = text.partition("Phases of a step")[2].splitlines()
     [line] = (line for line in phases if line.startswith(" whole "))
     assert line.split()[1:-1] == ["–"] * 5
@@ -155,11 +168,9 @@ def test_a_backend_that_owns_its_step_is_tested_but_for_its_phases(whole):
     assert " passed, " in passed
 
 
-def test_a_network_or_batch_that_is_not_supported_is_skipped_with_the_reason(whole, tmp_path):
-    run(tmp_path / "run", whole, "single", "numpy")
-    [cell] = (c for c in read_final(tmp_path / "run") if c.backend == "single")
-    assert cell.status == "skipped"
-    assert cell.message == "it trains one example at a time, not 5"
+def test_a_network_or_batch_that_is_not_supported_is_skipped_with_the_reason(cells):
+    assert cells["single"].status == "skipped"
+    assert cells["single"].message == "it trains one example at a time, not 5"
 
 
 OWN = """
@@ -177,7 +188,7 @@ epsilon = 0.01
 """
 
 
-def test_another_optimizer_that_is_declared_is_listed_below_the_ranking(tmp_path):
+def test_another_optimizer_that_is_declared_is_listed_below_the_ranking(tmp_path, call):
     """As in the suite: what follows from it is expected, a wrong gradient is not."""
     workload, folder = tmp_path / "own.toml", tmp_path / "run"
     workload.write_text(OWN)
@@ -193,24 +204,22 @@ def test_another_optimizer_that_is_declared_is_listed_below_the_ranking(tmp_path
     assert (other.status, other.other_optimizer) == ("ok", declared)
     assert cells["flips-sign-too"].status == "invalid"
     assert "gradient" in cells["flips-sign-too"].message
-    text = nnbench("show", folder, env=env).stdout.partition("Timing")[2]
+    text = call("show", folder).stdout.partition("Timing")[2]
     rows = [line.split() for line in text.splitlines() if line.startswith((" numpy", " adds"))]
     assert rows[0][:2] == ["numpy", "1"]
     assert " other optimizer " in " ".join(rows[1])
     assert f"no rank, because its optimizer is not the one asked for: {declared}" in text
 
 
-def test_a_path_that_leads_nowhere_is_a_crash_that_names_it(whole, tmp_path):
-    run(tmp_path / "run", whole, "nowhere", "numpy")
-    [cell] = (c for c in read_final(tmp_path / "run") if c.backend == "nowhere")
-    assert cell.status == "crashed"
-    assert "Misspelt" in cell.message
+def test_a_path_that_leads_nowhere_is_a_crash_that_names_it(cells):
+    assert cells["nowhere"].status == "crashed"
+    assert "Misspelt" in cells["nowhere"].message
 
 
 def test_a_plugin_of_before_loads_and_is_right(tmp_path):
     env = environment("former")
     assert reasons(env)["example"] == "NumPy, one array expression after the other"
-    assert run(tmp_path / "run", env, "example", "numpy").returncode == 0
+    assert run(tmp_path / "run", env, "example").returncode == 0
     done = nnbench("test", "example", env=env)
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
     skipped, _, passed = done.stdout.splitlines()
@@ -236,7 +245,7 @@ def test_every_field_is_explained_to_authors():
         assert re.search(rf"^\|[^|]*`{field.name}\b", table, re.MULTILINE), field.name
 
 
-def test_what_brings_a_backend_and_what_it_records_stand_in_the_results(tmp_path):
+def test_what_brings_a_backend_and_what_it_records_stand_in_the_results(tmp_path, call):
     folder, env = tmp_path / "run", environment("recording")
     done = run(folder, env, "recording", "failing", "numpy")
     assert done.returncode == 0, done.stderr
@@ -250,11 +259,11 @@ def test_what_brings_a_backend_and_what_it_records_stand_in_the_results(tmp_path
         "failing": {"not recorded": "OSError: no git here"},
         "numpy": {},
     }
-    assert plugin in nnbench("show", folder, "--format", "md", env=env).stdout
-    page = nnbench("report", folder, "--output", tmp_path / "page.html", env=env)
+    assert plugin in call("show", folder, "--format", "md").stdout
+    page = call("report", folder, "--output", tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert page.returncode == 0
+    assert page.code == 0
     assert all(each in text for each in ("nnbench-recording", "recording: compiler", "tcc 0.9"))
-    junit = nnbench("export", folder, "--to", "junit", env=env).stdout
+    junit = call("export", folder, "--to", "junit").stdout
     assert '<property name="nnbench-recording" value="1.5"' in junit
     assert '<property name="compiler" value="tcc 0.9"' in junit

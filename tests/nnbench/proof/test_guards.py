@@ -11,7 +11,7 @@ from nnbench.figures.metrics import PHASES_WORD
 from nnbench.proof import guards
 from nnbench.records import Part, Phases
 from tests.cells import TOY, make_spec, read_final
-from tests.plugins.helpers import environment, nnbench
+from tests.plugins.helpers import alone, nnbench
 
 HONEST = "steady"
 
@@ -26,7 +26,7 @@ def run(folder, *backends, **options):
     """Run some of the faulty backends on the toy; return their cells by name."""
     pairs = (text for key, value in options.items() for text in (f"--{key}", str(value)))
     command = ["run", "-b", ",".join(backends), "-w", TOY.name, "-r", 1, "-o", folder, *pairs]
-    nnbench(*command, env=environment("faulty"))
+    nnbench(*command, env=alone("faulty"))
     return {cell.backend: cell for cell in read_final(folder)}
 
 
