@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,9 +34,15 @@ settings.register_profile("nnbench", deadline=None, derandomize=True, max_exampl
 settings.load_profile("nnbench")
 
 
-def pytest_collection_finish() -> None:
-    """Spare thousands of tests that the collector looks through what all of them share, again and again."""
+@cache
+def freeze(_: int) -> None:
+    """Have the collector not look at what there is by now; it does so once for each number."""
     gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """Spare thousands of tests that the collector looks through all modules, whenever there are more of them."""
+    freeze(len(sys.modules))
 
 
 def variants() -> dict[str, Backend]:
