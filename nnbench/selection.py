@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nnbench import catalog
 from nnbench.contract import faults
 from nnbench.contract.bounds import Line, Quantity, Whole
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.records import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from nnbench.catalog import Plugin
     from nnbench.contract.backend import Backend, Option, OptionValue
@@ -50,6 +50,13 @@ class Selection:
             options=self.options,
             threads=self.threads,
         )
+
+
+def refuse_unavailable(labels: Collection[str], unavailable: Mapping[str, str]) -> None:
+    """Raise if a backend that must run cannot."""
+    for label in labels:
+        if label in unavailable:
+            raise BackendUnavailableError(f"{label} is unavailable: {unavailable[label]}")
 
 
 def spell(value: object) -> str:

@@ -141,7 +141,6 @@ def require_pytest() -> None:
 def select(names: Sequence[str]) -> tuple[list[Selection], dict[str, str]]:
     """Return the backends that are tested, and why others are not, by label."""
     from nnbench import catalog, selection
-    from nnbench.runs import planning
     from nnbench.testing.subject import required
 
     selections = selection.parse(names or [selection.ALL])
@@ -150,7 +149,7 @@ def select(names: Sequence[str]) -> tuple[list[Selection], dict[str, str]]:
         for each in selections
         if (reason := catalog.why_unavailable(each.backend))
     }
-    planning.refuse_unavailable([each.label for each in selections if each.named], unavailable)
+    selection.refuse_unavailable([each.label for each in selections if each.named], unavailable)
     must_run = required() & {s.backend.name for s in selections if s.label in unavailable}
     if missing := [
         f"{label}: {reason}" for label, reason in unavailable.items() if label in must_run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
 from nnbench.config import files
-from nnbench.contract.errors import BackendUnavailableError, NnbenchError, ResultsError
+from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import workloads
 from nnbench.execution import executor as executors
 from nnbench.execution.machine import MachineWarning
@@ -96,7 +96,7 @@ def make(
         machines = {k: replace(m, warnings=[*m.warnings, FOREIGN]) for k, m in machines.items()}
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
-    refuse_unavailable(required, unavailable)
+    selection.refuse_unavailable(required, unavailable)
     summaries = {entry.label: selected.backend.summary for entry, selected in choices}
     labels = {label: text for label, text in summaries.items() if label not in unavailable}
     baseline = choose_baseline(baseline, labels)
@@ -148,7 +148,7 @@ def resume(folder: Path) -> Plan:
     for name, machine in machines.items():
         if name in info.machines:
             check_environment(folder, info.machines[name].environment, machine.environment)
-    refuse_unavailable(info.backends, unavailable_on_all(machines))
+    selection.refuse_unavailable(info.backends, unavailable_on_all(machines))
     for label, here in _origins(entries).items():
         before = info.plugins.get(label, here)
         is_own = {each.rpartition(" ")[0] for each in (before, here)} <= {*OWN_NAMES}
@@ -181,13 +181,6 @@ def _own_version(environment: Environment) -> str:
     found = environment.versions
     version = next((found[name] for name in OWN_NAMES if name in found), None)
     return f"nnbench {version} in a folder at {environment.git or 'no commit'}"
-
-
-def refuse_unavailable(labels: Collection[str], unavailable: Mapping[str, str]) -> None:
-    """Raise if a backend that must run cannot."""
-    for label in labels:
-        if label in unavailable:
-            raise BackendUnavailableError(f"{label} is unavailable: {unavailable[label]}")
 
 
 def warn(machines: Mapping[str, Machine]) -> None:
