@@ -214,7 +214,8 @@ def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
     if train.pixels != test.pixels:
         text = f"images of {test.pixels}, but {train.pixels} in {train.images.path.name}"
         raise DatasetError(f"{test.images.path}: {text}; they do not belong together")
-    _require_memory(folder, sum(split.size for split in splits))
+    if beyond := beyond_memory(sum(split.size for split in splits)):
+        raise DatasetError(f"{folder}: its images take {beyond}; take fewer, or smaller ones")
     labels = [idx.read_items(split.labels, sums) for split in splits]
     classes = np.unique(labels[0])
     if len(classes) < 2:
@@ -235,12 +236,12 @@ def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
     return Splits(examples(train, labels[0]), examples(test, labels[1]), len(classes), names)
 
 
-def _require_memory(folder: Path, size: int) -> None:
-    """Refuse what this machine cannot hold, before it is read."""
+def beyond_memory(size: int) -> str:
+    """Say that so many bytes are more than this machine has; nothing if they are not."""
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > here:
-        sizes = f"{size / 2**30:,.0f} GiB in memory, and this machine has {here / 2**30:,.1f} GiB"
-        raise DatasetError(f"{folder}: its images take {sizes}; take fewer, or smaller ones")
+    if size <= here:
+        return ""
+    return f"{size / 2**30:,.0f} GiB of memory, and this machine has {here / 2**30:,.1f} GiB"
 
 
 def _read_inputs(header: Header, sums: Mapping[str, str] | None) -> NDArray[np.float32]:

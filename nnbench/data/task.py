@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from nnbench.contract.errors import DatasetError
+from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
-from nnbench.data.datasets import Dataset, Splits, is_folder, load_folder
+from nnbench.data.datasets import Dataset, Splits, beyond_memory, is_folder, load_folder
 from nnbench.texts import recordable
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.data.workloads import Workload
+
+
+FLOAT64 = 8  #: bytes, of what parameters are drawn as
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,13 @@ def load_splits(workload: Workload) -> Splits:
 
 
 def check_fit(workload: Workload, splits: Splits) -> None:
-    """Refuse a dataset that does not fit a workload."""
+    """Refuse a dataset that does not fit a workload, and a network that no memory here holds.
+
+    Raises
+    ------
+    NnbenchError
+        If so; the message says what is wrong.
+    """
     match workload.loss:
         case "cross_entropy":
             if splits.train.labels is None:
@@ -104,6 +113,10 @@ def check_fit(workload: Workload, splits: Splits) -> None:
             f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
             f"to hold out {workload.validation:,}"
         )
+    count = workload.network(splits.train.inputs.shape[1], splits.outputs).parameter_count
+    if beyond := beyond_memory(count * FLOAT64):
+        text = f"the {count:,} parameters of its network take {beyond}"
+        raise NnbenchError(f"{workload.name}: {text}; take fewer hidden units")
 
 
 def make_task(workload: Workload, splits: Splits, seed: int) -> Task:

@@ -217,7 +217,7 @@ def test_backend_that_is_named_must_be_available():
 
 
 def test_network_that_is_too_large_for_the_memory_ends_with_one_line(tmp_path):
-    command = [sys.executable, "-c", WITH_LITTLE_MEMORY, "run", *TOY, "--hidden", "999999999"]
+    command = [sys.executable, "-c", WITH_LITTLE_MEMORY, "run", *TOY, "--hidden", "350000000"]
     command += ["--output", str(tmp_path / "run")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     (line,) = done.stderr.splitlines()

@@ -424,6 +424,15 @@ def test_unknown_dataset_is_refused(mnist, name):
         load_splits(replace(mnist, dataset=name))
 
 
+@pytest.mark.parametrize("hidden", [(10**12,), (10**15, 10**15), (10**6, 10**6)])
+def test_network_that_no_memory_holds_is_refused_undrawn(mnist, folder, hidden):
+    workload = replace(mnist, name="wide", dataset=str(folder), hidden=hidden)
+    with pytest.raises(
+        NnbenchError, match=r"^wide: the [\d,]+ parameters of its network take [\d,]+ GiB"
+    ):
+        load_splits(workload)
+
+
 @pytest.mark.parametrize("held_out", [60, 10_000])
 def test_dataset_too_small_to_hold_out_is_refused(mnist, folder, held_out):
     workload = replace(mnist, dataset=str(folder), validation=held_out)
