@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
+from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 #: How often a worker is asked each of these, in a cell that goes well.
 COMMANDS = {"Job": 1, "Train": 3, "Dump": 3, "Predict": 1, "Inspect": 1, "Close": 1}
+WORKLOAD = replace(TOY, epochs=12)
 PHASES = Phases(gather_us=[1.0], feedforward_us=[1.0], backprop_us=[1.0], update_us=[1.0])
 READY = Ready(
     Setup(
@@ -79,7 +82,7 @@ BEYOND = {
 @cache
 def assignment() -> Assignment:
     """Load what is trained, once for all."""
-    return Assignment(TOY, 0, stored(TOY))
+    return Assignment(WORKLOAD, 0, stored(WORKLOAD))
 
 
 def honest(command):
@@ -94,7 +97,7 @@ def honest(command):
         case Dump():
             return State(assignment().layers, None, None)
         case Predict(order=order):
-            count = len(order) // 8 * stored(TOY).outputs
+            count = len(order) // 8 * stored(WORKLOAD).outputs
             return Predicted(np.zeros(count, np.float32).tobytes(), 0.1)
         case Inspect():
             return Inspected(assignment().layers, PHASES)
@@ -134,12 +137,19 @@ class Scripted(process.Worker):
     ran_s = property(lambda _: 1.0)
 
 
-def run(answer, on_event: Callable[[Event], object] = lambda _: None) -> CellResult:
-    """Run a cell whose worker answers so, and return its result as it is read again."""
-    spec, backend = make_spec(), Backend(name="numpy", summary="", create=pytest.fail)
+def run(answer, on_event: Callable[[Event], object] = lambda _: None, seed: int = 0) -> CellResult:
+    """Run a cell whose worker answers so, and return its result as it is read again.
+
+    What the parent draws comes of the seed.
+    """
+    spec, backend = (
+        make_spec(workload=WORKLOAD),
+        Backend(name="numpy", summary="", create=pytest.fail),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scripted, "answer", staticmethod(answer))
         patch.setattr(process, "Worker", Scripted)
+        patch.setattr(cell, "RANDOM", Random(seed))
         patch.setattr(ceilings, "for_cell", lambda *_: 50.0)
         with (
             closing(Spool()) as spool,
@@ -149,7 +159,7 @@ def run(answer, on_event: Callable[[Event], object] = lambda _: None) -> CellRes
                 on_event(event)
     result = CellResult(
         backend="numpy",
-        workload=TOY.name,
+        workload=WORKLOAD.name,
         round=0,
         seed=0,
         threads=1,

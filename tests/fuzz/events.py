@@ -33,7 +33,7 @@ from nnbench.records import (
 from nnbench.runs import store
 from nnbench.show.progress import Live
 from tests import nasty, scripted
-from tests.cells import TOY, make_spec
+from tests.cells import make_spec
 from tests.fuzz import pretending
 from tests.fuzz.case import Case, Expected, few, somewhere
 from tests.scripted import BEYOND, COMMANDS, DAMAGED, READY, honest
@@ -42,9 +42,17 @@ if TYPE_CHECKING:
     from nnbench.records import CellResult, Event
 
 ANSWERS = "answers.json"
+WORDS = [["show", "run"], *([["export", "run", "--to", "csv"]] * 2)]  #: of which one takes longer
 VALUES: list[Any] = [
     *(json.loads(text) for name, text in nasty.VALUES.items() if name not in BEYOND),
-    *(float("nan"), float("-inf"), 2**64 - 1, -(2**63), b"", b"\0", b"\xff" * 3, bytes(1 << 20)),
+    float("nan"),
+    float("-inf"),
+    2**64 - 1,
+    -(2**63),
+    b"",
+    b"\0",
+    b"\xff" * 3,
+    bytes(1 << 20),
     msgspec.msgpack.Ext(5, b"x"),
 ]
 
@@ -53,6 +61,7 @@ def make(random: Random, folder: Path) -> Case:
     """Write down what is answered instead of what an honest worker would answer, and to which command."""
     command = random.choice([*COMMANDS])
     script = {"command": command, "time": random.randrange(COMMANDS[command]), "answers": []}
+    script["seed"] = random.randrange(1 << 32)
     kind = random.choices(["honest", "values", "damaged", "another", "many"], [3, 70, 7, 15, 5])[0]
     known = Expected.EITHER
     match kind:
@@ -69,7 +78,7 @@ def make(random: Random, folder: Path) -> Case:
             script["answers"] = [encoded(Reached("import")).hex()] * random.choice((2, 5000))
     (folder / ANSWERS).write_text(json.dumps(script))
     return Case(
-        words=["show", "run"],
+        words=random.choice(WORDS),
         about=f"a worker whose answer to {command} is {kind}",
         expected=known,
         entry=play,
@@ -105,8 +114,8 @@ def play() -> None:
             return spoilt(given, changes)
         return [bytes.fromhex(text) for text in script["answers"]] or given
 
-    spec = make_spec()
-    info = replace(pretending.info(), points=[Point(workload=TOY, threads=1)])
+    spec = make_spec(workload=scripted.WORKLOAD)
+    info = replace(pretending.info(), points=[Point(workload=scripted.WORKLOAD, threads=1)])
     live = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
     with listing.relied_on(), warnings.catch_warnings():
         warnings.simplefilter("error", PluginWarning)  # of an observer that fails
@@ -114,7 +123,7 @@ def play() -> None:
         try:
             catalog.notify("nnbench_run_started", run=info, folder=Path("run"))
             catalog.notify("nnbench_cell_started", spec=spec)
-            result = scripted.run(answer, told)
+            result = scripted.run(answer, told, script["seed"])
             catalog.notify("nnbench_cell_finished", result=result)
         finally:
             catalog.notify("nnbench_run_finished", run=info, folder=Path("run"))
@@ -125,7 +134,7 @@ def play() -> None:
 def told(event: Event) -> None:
     """Announce an event, as it crosses a pipe."""
     msgspec.json.decode(msgspec.json.encode(event))
-    catalog.notify("nnbench_cell_event", spec=make_spec(), event=event)
+    catalog.notify("nnbench_cell_event", spec=make_spec(workload=scripted.WORKLOAD), event=event)
 
 
 def end(info: Any, result: CellResult) -> None:

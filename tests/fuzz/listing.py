@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.fuzz.case import FOLDER, Case, Expected
-from tests.fuzz.plugins import FOLDERS, METADATA, module, write
+from tests.fuzz.plugins import FOLDERS, IMPORTS, METADATA, module, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ COUNT = 30  #: of plugins
 
 def make(random: Random, folder: Path) -> Case:
     """Write many plugins, and hold what is listed against what is known of each."""
-    made = {f"mine{number}": module(random, f"mine{number}") for number in range(COUNT)}
+    made = {f"mine{number}": module(random, f"mine{number}", IMPORTS) for number in range(COUNT)}
     names = "".join(f"{name} = {name}\n" for name in made)
     texts = {name: each.text for name, each in made.items()}
     write(folder, texts, f"[nnbench]\n{names}", "mine-1.0.dist-info", METADATA)

@@ -1,5 +1,6 @@
-"""The fuzzer finds what it is there for."""
+"""The fuzzer finds what it is there for; and some of its cases, of which ``make fuzz`` tries thousands."""
 
+from itertools import islice
 from random import Random
 
 import click
@@ -8,7 +9,14 @@ import pytest
 from nnbench.cli import cli as nnbench
 from tests.fuzz import cli, kinds, planted, toml
 from tests.fuzz.case import Case, Expected, Outcome, disagreement, problem
-from tests.fuzz.runner import Limits, fuzz
+from tests.fuzz.runner import Limits, endless, fuzz, keep
+
+
+def test_cases_end_as_they_should(tmp_path):
+    report = fuzz(islice(endless(1), 200), benches=1, every=100)
+    assert [keep(each, tmp_path) for each in report.failures] == []
+    assert report.kinds.total() == 200
+    assert report.kinds.keys() >= kinds.KINDS.keys() - {"listing"}
 
 
 def test_every_fault_is_found():
