@@ -185,6 +185,7 @@ def test_without_pytest_it_says_what_to_install(call, monkeypatch):
     )
 
 
+@pytest.mark.filterwarnings("default::nnbench.contract.errors.PluginWarning")
 def test_plugin_that_ends_its_process_is_not_loaded(call, monkeypatch):
     """Else it would end this process, and then the session, without a word."""
     path = variables("elsewhere")["PYTHONPATH"]
