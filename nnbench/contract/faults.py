@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -37,6 +38,7 @@ BOUNDS = {
     "min_length": "at least",
     "max_length": "at most",
 }
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = LONGEST
 
@@ -191,9 +193,9 @@ def _bounded(kind: type, *metas: msgspec.Meta) -> str:
 
 
 def show(value: object) -> str:
-    """Write a value in a line of bearable length, whatever it is."""
+    """Write a value in a line of bearable length, whatever it is, and the same in every process."""
     try:
         text = _short.repr(value)
     except Exception:  # noqa: BLE001 - its repr may raise anything
         text = f"of the class {type(value).__name__}"
-    return " ".join(text.split())
+    return " ".join(ADDRESS.sub("", text).split())

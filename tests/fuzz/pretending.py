@@ -235,6 +235,6 @@ def begin(folder: Path) -> None:
 
 
 def remembered(find: Any) -> Any:
-    """Return a function that looks for what is installed once for each path of Python's."""
+    """Return a function that looks once for what is installed, and anew for what a case has in its own folder."""
     found = cache(lambda _: find())
-    return lambda: [*found(tuple(sys.path))]
+    return lambda: find() if os.environ.get("PYTHONPATH") else [*found(tuple(sys.path))]

@@ -79,6 +79,7 @@ class Bad:
 def test_whatever_is_shown_is_a_short_line(value):
     assert len(faults.show(value)) < 200
     assert faults.show(value).isprintable()
+    assert "0x" not in faults.show(value)
 
 
 @given(st.text())

@@ -169,7 +169,7 @@ ASKED = {
         ("dataset_classes", [-1], "returned [-1], which is not what it must be: "),
         ("dataset_classes", 3, "returned 3, which is not what it must be: "),
         ("sizes", (1, 2), "returned (1, 2), which is not what it must be: "),
-        ("sizes", object(), "returned <object object at "),
+        ("sizes", object(), "returned <object object>"),
         ("run", None, "returned None, and must return a generator"),
         ("run", [], "returned [], and must return a generator"),
         ("run", OSError("no network"), "raised OSError: no network"),
