@@ -56,33 +56,26 @@ def test_narrow_terminal_loses_columns_not_rows_and_says_so(run, width):
         assert "second_deviation" in names.split(",")
 
 
-def test_odd_widths_are_survived(run, monkeypatch, capsys):
+ODD = [
+    *(("COLUMNS", text) for text in ("0", "1", "-1", "19", "9999", "²", "1e9", "x", "9" * 99)),
+    *(("LINES", text) for text in ("0", "1", "²", "9" * 99)),
+    *(("TERM", text) for text in ("", "dumb", "unknown", "nonsense")),
+    *((name, text) for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM") for text in ("", "0", "x")),
+]
+
+
+def test_odd_terminals_are_survived(run, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    frame, shown = Run.open(run), tables(Run.open(run).info).values()
-    for name, value in [
-        *(("COLUMNS", text) for text in ("0", "1", "-1", "19", "9999", "²", "1e9", "x", "9" * 99)),
-        *(("LINES", text) for text in ("0", "1", "²", "9" * 99)),
-    ]:
+    opened = Run.open(run)
+    shown = tables(opened.info).values()
+    for name, value in ODD:
         with monkeypatch.context() as patch:
+            patch.delenv("TERM", raising=False)
             patch.setenv(name, value)
             terminal = Terminal()
             assert NARROWEST <= terminal.width <= WIDEST
-            print_tables(terminal, shown, frame.frame, run)
+            print_tables(terminal, shown, opened, opened.frame)
             assert "numpy" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("variable", ["TERM", "NO_COLOR", "FORCE_COLOR", "COLORTERM"])
-@pytest.mark.parametrize("value", [None, "", "0", "dumb", "nonsense"])
-def test_odd_terminals_are_survived(run, monkeypatch, capsys, variable, value):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    if value is None:
-        monkeypatch.delenv(variable, raising=False)
-    else:
-        monkeypatch.setenv(variable, value)
-    opened = Run.open(run)
-    print_tables(Terminal(), tables(opened.info).values(), opened.frame, run)
-    assert "numpy" in capsys.readouterr().out
 
 
 def test_statuses_and_messages_stay_on_a_narrow_terminal(run):
