@@ -38,6 +38,8 @@ Quantity = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Positive = Annotated[float, Meta(gt=0, le=1e36)]
 Amount = Annotated[float, Meta(ge=0, le=1e36)]  #: of operations or bytes, also in a second
 Ceiling = Annotated[float, Meta(ge=1e-9, le=1e36)]  #: that an amount is divided by
+#: Of weights. Beyond it no float32 has the square of a gradient, and honest trainings stray.
+Penalty = Annotated[float, Meta(ge=0, le=1e9)]
 MOST_LOSS = 1e300  #: a larger one counts as not finite
 Loss = Annotated[float, Meta(ge=-MOST_LOSS, le=MOST_LOSS)]
 Magnitude = Annotated[

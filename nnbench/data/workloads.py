@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from nnbench.contract import hookimpl
-from nnbench.contract.bounds import Count, Magnitude, Name, Number, Share, Text
+from nnbench.contract.bounds import Count, Name, Number, Penalty, Share, Text
 from nnbench.contract.spec import Activation, Loss, NetworkSpec, Optimizer
 from nnbench.texts import recordable
 
@@ -39,7 +39,7 @@ class Workload:
     activation: Annotated[Activation, Meta(description="of the hidden layers")] = "relu"
     loss: Annotated[Loss, Meta(description="what training minimizes")] = "cross_entropy"
     bias: Annotated[bool, Meta(description="add a bias to every unit")] = True
-    l2: Annotated[Magnitude, Meta(description="strength of the penalty on the weights")] = 0.0
+    l2: Annotated[Penalty, Meta(description="strength of the penalty on the weights")] = 0.0
     optimizer: Optimizer = ADAM
     #: None: the whole training split
     batch_size: Annotated[Count | None, Meta(description="examples in a step")] = 64

@@ -44,6 +44,11 @@ BAD_WORKLOADS = {  # what is wrong: file, line, message
         f"epochs must be {COUNT}, not 1000000000000001",
     ),
     "far too large": (TOY + f"epochs = {2**70}", 3, f"epochs must be {COUNT}, not {2**70}"),
+    "far beyond float32": (
+        TOY + "l2 = 1e10",
+        3,
+        "l2 must be a number from 0 up to 1,000,000,000.0, not 10000000000.0",
+    ),
     "percent": (
         TOY + "target_accuracy = 96.1",
         3,
