@@ -15,7 +15,7 @@ from nnbench import catalog
 from nnbench.config import documents, schema
 from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError, NnbenchError
-from nnbench.data.datasets import is_folder
+from nnbench.data.datasets import beside, is_folder
 from nnbench.data.workloads import OVERRIDES, Workload, derive
 from nnbench.texts import recordable
 
@@ -150,9 +150,10 @@ def _locate(source: Document, at: KeyPath, dataset: str) -> str:
     if dataset not in known and is_folder(folder):
         return folder
     try:
-        return catalog.find("dataset or folder", dataset, known).name
+        catalog.find("dataset or folder", dataset, {**dict.fromkeys(beside(folder)), **known})
     except NnbenchError as error:
         raise source.error(at, str(error)) from error
+    return dataset
 
 
 def spell_workload(workload: Workload) -> str:

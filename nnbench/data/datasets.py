@@ -95,9 +95,18 @@ def is_folder(name: str) -> bool:
     # Unlike Path.is_dir, isdir is false for a name that the system refuses.
     if os.path.isdir(name):  # noqa: PTH112 - see above
         return True
+    return Path(name).name in _named_beside(name)
+
+
+def beside(name: str) -> list[str]:
+    """Return names of datasets in the folder in which one of a name would be."""
+    return [str(Path(name).parent / each) for each in _named_beside(name)[:MOST_NAMED]]
+
+
+def _named_beside(name: str) -> list[str]:
     with suppress(OSError, ValueError):
-        return bool(name) and Path(name).name in _families(Path(name).parent)
-    return False
+        return [each for each in _families(Path(name).parent) if each]
+    return []
 
 
 def find_files(folder: Path) -> dict[str, Path]:

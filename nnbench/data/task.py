@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.contract.spec import Examples
 from nnbench.data import seeding
-from nnbench.data.datasets import Dataset, Splits, beyond_memory, is_folder, load_folder
+from nnbench.data.datasets import Dataset, Splits, beside, beyond_memory, is_folder, load_folder
 from nnbench.texts import recordable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def find_dataset(name: str, known: Mapping[str, Dataset]) -> Dataset | None:
                 f"{name}: results cannot hold a name that is not UTF-8; name a link to it"
             )
         return None
-    return catalog.find("dataset or folder", name, known)
+    return catalog.find("dataset or folder", name, {**dict.fromkeys(beside(name)), **known})
 
 
 def load_splits(workload: Workload) -> Splits:

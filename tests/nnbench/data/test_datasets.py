@@ -350,6 +350,15 @@ def test_many_datasets_are_named_in_part(tmp_path):
     assert refuse(tmp_path) == f"{tmp_path}: {reason}; write which, as in {tmp_path}/00"
 
 
+def test_name_that_is_nearly_one_of_several_is_told_which(raw, mnist):
+    known = f"known: {raw}/emnist-digits, {raw}/emnist-letters, mnist, toy"
+    for name, hint in (("emnist-leters", f"did you mean {raw}/emnist-letters? "), ("x", "")):
+        with pytest.raises(NnbenchError) as raised:
+            load_splits(replace(mnist, dataset=f"{raw}/{name}"))
+        told = str(raised.value).replace(known, "")
+        assert told == f"no dataset or folder named '{raw}/{name}'; {hint}"
+
+
 def test_missing_file_of_one_of_several_is_refused(raw):
     (raw / "emnist-letters-test-labels-idx1-ubyte").unlink()
     name = "emnist-letters-test-labels-idx1-ubyte"
