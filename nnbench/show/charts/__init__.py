@@ -7,6 +7,7 @@ they are used.
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
@@ -46,9 +47,13 @@ def require_libraries() -> None:
     Raises
     ------
     NnbenchError
-        If one of them is not installed.
+        If one of them is not installed, or lacks its docstrings, which it reads.
     """
     missing = [name for name in LIBRARIES if not find_spec(name)]
     if missing:
         text = f"{', '.join(missing)} not installed: {install_hint('report')}"
         raise NnbenchError(f"charts need libraries of their own; {text}")
+    if sys.flags.optimize > 1:
+        raise NnbenchError(
+            "charts need docstrings of their libraries: leave out -OO, or PYTHONOPTIMIZE"
+        )

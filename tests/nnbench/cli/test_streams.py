@@ -146,13 +146,25 @@ def test_warning_that_is_made_an_error_is_one_line(call, torn):
     assert done.stderr.count("\n") == 1
 
 
-def test_nothing_needs_docstrings_or_assertions():
-    command = [sys.executable, "-OO", "-m", "nnbench", "info", "--schema", "workload"]
-    done = subprocess.run(
+def without_docstrings(*arguments):
+    """Run nnbench by a Python that leaves out docstrings and assertions."""
+    command = [sys.executable, "-OO", "-m", "nnbench", *map(str, arguments)]
+    return subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def test_nothing_needs_docstrings_or_assertions():
+    done = without_docstrings("info", "--schema", "workload")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"learning_rate"' in done.stdout
+
+
+def test_libraries_that_need_docstrings_are_named(write_run, make_cell):
+    done = without_docstrings("report", write_run(make_cell()))
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    told = "charts need docstrings of their libraries: leave out -OO, or PYTHONOPTIMIZE"
+    assert done.stderr == f"nnbench: error: {told}\n"
 
 
 @pytest.mark.parametrize("content", ["", "1 +", "raise ImportError('mine')"])
