@@ -175,14 +175,17 @@ class Child:
             chunk = os.read(self.printed.fileno(), CHUNK)
         except BlockingIOError:
             return True
-        shown = memoryview(chunk)[: MOST_PRINTED - self._printed]
-        if self._printed <= MOST_PRINTED < self._printed + len(chunk):
-            text = f"plugins have printed more than {MOST_PRINTED:,} bytes: the rest is left out"
-            warnings.warn(text, PluginWarning, stacklevel=3)
+        shown = memoryview(chunk[: max(0, MOST_PRINTED - self._printed)])
+        is_cut = self._printed <= MOST_PRINTED < self._printed + len(chunk)
         self._printed += len(chunk)
         with suppress(OSError):  # nobody reads standard error
             while shown and sys.__stderr__:
                 shown = shown[os.write(sys.__stderr__.fileno(), shown) :]
+            if is_cut and sys.__stderr__:
+                os.write(sys.__stderr__.fileno(), b"\n")  # where it is cut no line ends
+        if is_cut:
+            text = f"plugins have printed more than {MOST_PRINTED:,} bytes: the rest is left out"
+            warnings.warn(text, PluginWarning, stacklevel=3)
         return bool(chunk)
 
     def _write(self) -> None:
