@@ -501,7 +501,9 @@ def find(kind: str, name: str, known: Mapping[str, T], among: Iterable[Plugin] |
         among = plugins() if plural in kinds() else ()
     thing = f"{_what(plural, name)}: "
     broken = [plugin for plugin in among if plugin.left_out]
-    if named := [p for p in broken if name in p.spellings or thing in (p.left_out or "")]:
+    if named := [p for p in broken if thing in (p.left_out or "")]:
+        raise NnbenchError(f"{start}: {_told(named, thing)}")
+    if named := [p for p in broken if name in p.spellings]:
         raise NnbenchError(f"{start}: {_told(named)}")
     near = _nearest(name, known)
     hint = f"did you mean {near}? " if near else ""
@@ -511,8 +513,18 @@ def find(kind: str, name: str, known: Mapping[str, T], among: Iterable[Plugin] |
     raise NnbenchError(text)
 
 
-def _told(broken: Iterable[Plugin]) -> str:
-    return "; ".join(f"plugin {p.name!r} of {p.origin} is left out: {p.left_out}" for p in broken)
+def _told(broken: Iterable[Plugin], thing: str = "") -> str:
+    """Say why plugins are left out, or why one thing of each is."""
+    return "; ".join(
+        f"plugin {p.name!r} of {p.origin} is left out: {_reason(p, thing)}" for p in broken
+    )
+
+
+def _reason(plugin: Plugin, thing: str) -> str:
+    known = plugin.left_out or ""
+    kind = "|".join(kind.removesuffix("s") for kind in kinds())
+    remarks = re.split(rf"; (?=(?:{kind})s?\b)", known) if thing else []
+    return next((remark for remark in remarks if remark.startswith(thing)), known)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

@@ -408,7 +408,8 @@ def test_who_asks_for_what_is_left_out_is_told_why(written, kind):
 @pytest.mark.filterwarnings("ignore::nnbench.contract.errors.PluginWarning")
 def test_who_asks_for_a_faulty_backend_is_told_of_its_fault(plug):
     faulty = changed(BACKEND, "device", "mps")
-    plug(name="garden", backends=[faulty, changed(BACKEND, "name", "able")])
+    also = changed(changed(BACKEND, "name", "also"), "summary", None)
+    plug(name="garden", backends=[also, faulty, also, changed(BACKEND, "name", "able")])
     with pytest.raises(NnbenchError) as raised:
         catalog.find("backend", "mine", catalog.backends())
     start = "no backend named 'mine': plugin 'garden' of nnbench-garden 1.0 is left out"
