@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 TABLES = ("accuracy.csv", "timing.csv", "accuracy.md", "timing.md")
 MEASURED = re.compile(
     r".*(_s|_us|_bytes|_per_s|gflops)|train_s_.*|ratio.*|p_value|verdict|remarks|.*_share"
-    r"|rank|proof|steps_proved|.*deviation|flips|attained.*"
+    r"|shared_remarks|phases_word|rank|proof|steps_proved|.*deviation|flips|attained.*"
 )
 SIGNALS = {
     signal.SIGKILL: None,
     signal.SIGINT: ExitCode.INTERRUPTED,
     **CODES,
 }  #: what nnbench ends with then
-ARGUMENTS = "-w toy-sigmoid -b python,numpy -r 5 --seed 0"
+ARGUMENTS = "-w toy-sigmoid -b python,numpy -r 4 --seed 0"
 GONE_S = 10.0  #: that processes may take to end with nnbench
 HANG_S = 120.0  #: that nnbench may take, with what is judged and written before
 ENOUGH = 1 << 24  #: bytes of a small file system
@@ -72,7 +72,7 @@ class Study:
     rng: random.Random
     longest_s: float = 0.0  #: after which a run is ended at the latest
     most_room: int = 0  #: bytes that it has at most before that; 0 is no limit
-    kills: int = 0
+    kills: int = 0  #: those for want of room included
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)  #: what must not be
     kept: bytes = b""  #: lines that must stay
@@ -133,7 +133,9 @@ class Study:
             self._blame(f"ended with {code} after {number and number.name}: {words[-300:]}")
         if "Traceback" in words and code >= 0:  # Ctrl-C while Python itself starts has one
             self._blame(f"a traceback after {number and number.name}: {words[-300:]}")
-        self.counts["no room"] += code == ExitCode.INTERNAL
+        if code == ExitCode.INTERNAL:
+            self.counts["no room"] += 1
+            self.kills += 1
         content = (folder / store.CELLS).read_bytes() if (folder / store.CELLS).exists() else b""
         if not content.startswith(self.kept):
             self._blame("lines that were on disk are lost")
@@ -248,7 +250,10 @@ def differences(folder: Path, unbroken: Path) -> list[str]:
     """Name what differs between two runs."""
     frames = [name for name in TABLES if name.endswith(".csv")]
     found = [f"{t} has another form" for t in frames if form(folder, t) != form(unbroken, t)]
-    found += [f"{t} differs" for t in frames if not columns(folder, t).equals(columns(unbroken, t))]
+    for table in frames:
+        one, other = columns(folder, table), columns(unbroken, table)
+        names = [str(name) for name in one if name in other and not one[name].equals(other[name])]
+        found += [f"{table} differs in {', '.join(names)}"] if names else []
     cells, others = ([*map(outcome, read_final(f))] for f in (folder, unbroken))
     found += [f"{store.CELLS} differs"] if cells != others else []
     names, others_names = ({path.name for path in f.iterdir()} for f in (folder, unbroken))
@@ -274,9 +279,10 @@ def main() -> None:
         stack.enter_context(small_disk(folder) if options.full else made(folder))
         begin, unbroken = time.monotonic(), folder / "unbroken"
         Study(arguments, 0, rng).run(unbroken)
-        study = Study(arguments, options.kills, rng, (time.monotonic() - begin) / 2)
+        study = Study(arguments, options.kills, rng, (time.monotonic() - begin) / 3)
         if options.full:
-            study.most_room = 2 * sum(path.stat().st_size for path in unbroken.iterdir())
+            study.longest_s *= 3
+            study.most_room = sum(path.stat().st_size for path in unbroken.iterdir()) // 4
         while study.kills < options.kills:
             runs += 1
             study.run(folder / f"run{runs}")
@@ -284,7 +290,7 @@ def main() -> None:
         compared = [n for t in TABLES if t.endswith(".csv") for n in columns(unbroken, t)]
     found = {
         "run": " ".join(arguments),
-        "kills": study.kills,
+        "ended": study.kills,
         "runs": runs,
         **dict(sorted(study.counts.items())),
         "compared": list(dict.fromkeys(compared)),
