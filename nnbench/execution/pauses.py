@@ -2,7 +2,7 @@
 
 Ctrl-Z does not fall into a timed call: nnbench stops once that is over, a second or so later. A worker has a session of
 its own, and computes on while its parent is stopped. Then its clock could be held against no other, and whoever had
-stopped its parent might be the worker itself. So where SIGSTOP, which does not wait, comes into a call, the cell is
+stopped its parent might be the worker itself. So where SIGSTOP, which does not wait, falls into a call, the cell is
 ``invalid``. No time-out counts what nnbench has not seen pass.
 
 Sources: ``man 7 signal``, ``man 3 termios``, "Orphaned Process Groups" in the manual of the GNU C library: what no shell would
