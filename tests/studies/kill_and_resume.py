@@ -256,8 +256,8 @@ def differences(folder: Path, unbroken: Path) -> list[str]:
         found += [f"{table} differs in {', '.join(names)}"] if names else []
     cells, others = ([*map(outcome, read_final(f))] for f in (folder, unbroken))
     found += [f"{store.CELLS} differs"] if cells != others else []
-    names, others_names = ({path.name for path in f.iterdir()} for f in (folder, unbroken))
-    return found + [f"{name} was left there" for name in sorted(names - others_names)]
+    here, there = ({path.name for path in f.iterdir()} for f in (folder, unbroken))
+    return found + [f"{name} was left there" for name in sorted(here - there)]
 
 
 def main() -> None:

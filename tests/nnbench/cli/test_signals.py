@@ -1,6 +1,8 @@
 """Signals that ask nnbench to end are taken once, and what was ignored stays ignored."""
 
 import signal
+import time
+from importlib import import_module
 
 import pytest
 
@@ -41,6 +43,21 @@ def test_ctrl_c_cuts_it_short():
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
+    module = tmp_path / "module_of_signals.py"
+    module.write_text("import signal; signal.raise_signal(signal.SIGTERM); done = True")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def import_it():
+        with handled():
+            imported = import_module("module_of_signals")
+            assert imported.done
+            time.sleep(60)
+
+    with pytest.raises(Terminated):
+        import_it()
 
 
 def test_what_nohup_ignores_stays_ignored():
