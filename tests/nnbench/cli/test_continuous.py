@@ -320,7 +320,8 @@ def builds(monkeypatch):
 
 
 def test_revisions_are_built_with_all_arguments(builds, capsys):
-    pythons = build("v1", "HEAD", ["'.[all]' --no-index", "mine"], progress=False)
+    install = [[".[all]", "--no-index"], ["mine"]]
+    pythons = build("v1", "HEAD", install, progress=False)
     named = {"v1 (aaaaaaaaaaaa)": "a" * 40, "HEAD (bbbbbbbbbbbb)": "b" * 40}
     assert builds == [(named, [".[all]", "--no-index", "mine"])]
     assert pythons == [f"/environments/{commit}/python" for commit in ("a" * 40, "b" * 40)]
