@@ -69,8 +69,8 @@ class Group(NamedTuple):
 
 FULL = ("run", "--proof", "full", "-r", "1")
 GROUPS = {
-    **{f"numbers{part}": Group(["plain", *NUMBERS[part::3]], FULL) for part in range(3)},
-    **{f"others{part}": Group(["plain", *OTHERS[part::4]], FULL) for part in range(4)},
+    "numbers": Group(["plain", *NUMBERS], FULL),
+    **{f"others{part}": Group(["plain", *OTHERS[part::2]], FULL) for part in range(2)},
     "hidden": Group(["plain", *HIDDEN], (*FULL, "--epochs", "4")),
     "clocked": Group(CLOCKED, (*FULL, "--epochs", "1", "--hidden", "400")),
     "long": Group(LONG, (*FULL, "--epochs", "4"), shares_tmp=True),
