@@ -167,7 +167,7 @@ def no_items(_: Random, path: Path) -> Expected:
 def gaps(random: Random, path: Path) -> Expected:
     """Have classes that do not follow one another."""
     factor = random.choice((5, 80))
-    for each in path.parent.glob(f"*-{LABELS}"):
+    for each in filter(is_idx, path.parent.glob(f"*-{LABELS}")):
         each.write_bytes(conftest._idx_bytes(content(each) * factor))
     return FINE
 
