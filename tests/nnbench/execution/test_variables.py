@@ -99,7 +99,7 @@ def test_values_that_could_change_figures_are_recorded():
 def test_what_is_no_text_can_be_recorded():
     odd = os.fsdecode(b"A\xff")
     assert variables.dropped({odd: "1"}) == ["A\\xff"]
-    assert variables.noted({odd: odd}, [odd]) == {"A\\udcff": "A\\udcff"}
+    assert variables.noted({odd: odd}, [odd]) == {"A\\xff": "A\\xff"}
 
 
 def test_what_tunes_something_is_known_by_its_name():
