@@ -1,7 +1,7 @@
 """Which CPUs the cells of a block are pinned to: the least busy ones that no other nnbench holds.
 
 A lock in the folder that all users of the machine share stands for each CPU. It ends with its
-process, however that ends. docs/measurement.md says how CPUs are chosen, and why nothing waits.
+process, however that ends. docs/measurement.md says how CPUs are chosen, and who waits for some.
 
 Sources: ``man 2 flock``; ``man 5 proc``; the kernel's Documentation/admin-guide/cputopology.rst and
 Documentation/admin-guide/sysctl/fs.rst (``protected_regular``).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import resource
 import time
 import warnings
@@ -54,9 +55,16 @@ class Chooser:
     """Chooses the CPUs of one block after the other, by what it saw during the block before.
 
     It looks for a moment when it is made, and so has to be made before its run keeps CPUs busy.
+
+    Parameters
+    ----------
+    waits
+        Whether it waits until nobody else holds any of them; it holds none meanwhile, so that no two can wait
+        for each other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        self._waits = waits
         self._before: Sequence[int] = ()  # the last choice
         self._busy: dict[int, float] = {}
         if len(machine.usable_cpus()) > 1:
@@ -68,13 +76,20 @@ class Chooser:
     def hold(self, count: int) -> Iterator[Held]:
         """Give so many CPUs, which are no other nnbench's until the context is left.
 
-        Where too few are free, some are others' all the same, and are said to be ``shared``.
+        Where too few are free, and it does not wait, some are others' all the same, and are said to be ``shared``.
         """
         usable = machine.usable_cpus()
         # The last ones, at first: the first ones serve most interrupts.
         before = self._before or usable[: -count - 1 : -1]
         with ExitStack() as locks:
-            held = choose(count, usable, before, self._busy, siblings(), lambda c: _take(c, locks))
+            while True:
+                held = choose(
+                    count, usable, before, self._busy, siblings(), lambda c: _take(c, locks)
+                )
+                if not (self._waits and held.shared):
+                    break
+                locks.close()
+                time.sleep(random.uniform(1, 2) * LOOK_S)  # noqa: S311 - so that two do not meet again
             self._before, start = held.order, look()
             yield held
             end = look()

@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -208,6 +208,32 @@ def test_a_cpu_is_held_until_the_context_is_left():
     with suppress(KeyboardInterrupt), Chooser().hold(2):
         raise KeyboardInterrupt
     assert hold(count=2) == Held((1, 0))
+
+
+@pytest.mark.usefixtures("counted")
+def test_who_waits_shares_no_cpu_and_holds_none_meanwhile(monkeypatch):
+    others, seen = Chooser(), []
+
+    def let_go(_):
+        with others.hold(2) as free:  # whoever waits has given back what it got
+            seen.append(free.shared)
+        held.close()
+
+    with ExitStack() as held:
+        taken = held.enter_context(others.hold(1)).order
+        chooser = Chooser(waits=True)
+        monkeypatch.setattr(time, "sleep", let_go)
+        with chooser.hold(2) as found:
+            assert (sorted(found.order), found.shared) == ([0, 1], ())
+    assert seen == [taken]
+
+
+@pytest.mark.usefixtures("counted")
+def test_who_waits_need_not_where_a_cpu_is_free(monkeypatch):
+    first, second = Chooser(), Chooser(waits=True)
+    monkeypatch.setattr(time, "sleep", pytest.fail)
+    with first.hold(1) as one, second.hold(1) as other:
+        assert {*one.order, *other.order} == {0, 1}
 
 
 @pytest.mark.usefixtures("counted")
