@@ -7,7 +7,7 @@ and status, accuracy and test loss are found again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,8 @@ from nnbench.data import arrays
 from nnbench.execution import loading
 from nnbench.execution.cell import Assignment
 from nnbench.execution.judges import Judges
-from nnbench.proof import kept
-from nnbench.records import Deviations, JudgeCell, Kind, Limits, Status
+from nnbench.proof import anew, kept
+from nnbench.records import JudgeCell, Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, Epoch, StoredSplits
+    from nnbench.records import CellResult, Epoch, Limits, StoredSplits
     from nnbench.runs.run import Run
 
-WIDEST = 3.0  #: a recorded tolerance may be so many times what is measured here
 SAME = 1e-6  #: of a test loss, relative: another machine's products round in another order
 
 
@@ -121,44 +120,10 @@ class _Again:
         key = cell.precision, alone
         if key not in self.limits:
             self.limits[key] = self.judges.limits(cell.precision, from_parameters=alone)
-        limits = _limits(cell, self.limits[key])
-        asked = JudgeCell(_as_sent(cell), "full", limits, cuts, target=self.target)
+        limits = anew.either_limits(cell, self.limits[key])
+        asked = JudgeCell(anew.as_sent(cell), "full", limits, cuts, target=self.target)
         [now] = self.judges.judge([asked])
         return now
-
-
-def _as_sent(cell: CellResult) -> CellResult:
-    """Return a result as it was before it was judged."""
-    epochs = [replace(epoch, test_loss=None, accuracy=None) for epoch in cell.epochs]
-    return replace(
-        cell,
-        status=Status.OK,
-        message="",
-        other_optimizer="",
-        epochs=epochs,
-        proof=None,
-        deviation=None,
-        tolerance=None,
-        changed=None,
-        flags=[],
-    )
-
-
-def _limits(cell: CellResult, here: Limits) -> Limits:
-    """Return the recorded tolerance where it could have been measured here, and this machine's elsewhere.
-
-    Machines round in another order, and cut parts to another length.
-    """
-    if cell.proof is None:
-        return here
-
-    def either(was: float | None, now: float | None) -> float | None:
-        return was if was is not None and now is not None and was <= WIDEST * now else now
-
-    names = [field.name for field in fields(Deviations)]
-    pairs = ((getattr(cell.proof.tolerance, name), getattr(here.tolerance, name)) for name in names)
-    chosen = dict(zip(names, (either(*pair) for pair in pairs), strict=True))
-    return replace(here, tolerance=Deviations(**chosen))
 
 
 def _same(one: float | None, other: float | None) -> bool:

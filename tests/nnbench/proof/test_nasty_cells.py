@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnbench.proof import anew
 from nnbench.records import CellResult, Cut, Status
 from nnbench.runs import proving
 from tests import nasty
@@ -39,8 +40,10 @@ def record(trained):
 
 def again(cell, result):
     """Return a cell as ``nnbench prove`` has it judged."""
-    sent = proving._as_sent(result)
-    return msgspec.structs.replace(cell, result=sent, limits=proving._limits(result, cell.limits))
+    sent = anew.as_sent(result)
+    return msgspec.structs.replace(
+        cell, result=sent, limits=anew.either_limits(result, cell.limits)
+    )
 
 
 @settings(max_examples=nasty.EXAMPLES or 40)
