@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REQUIRED ?= autograd,python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial,torch-ddp
+REQUIRED ?= autograd,python,numpy,numba,jax,sklearn,torch-cpu,torch-eager,torch-compile,torch-tutorial,torch-ddp,dask
 INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE

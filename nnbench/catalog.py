@@ -37,6 +37,7 @@ from nnbench import contract, distributions
 from nnbench.contract import faults, hooks
 from nnbench.contract.backend import Backend, Device, Option, Precision
 from nnbench.contract.bounds import Distribution, Line, Name, Parameter, Text, Variable
+from nnbench.contract.engine import Engine
 from nnbench.contract.errors import NnbenchError, PluginError, PluginWarning
 from nnbench.data import datasets as _datasets
 from nnbench.data import workloads as _workloads
@@ -47,7 +48,6 @@ from nnbench.records import LOCAL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nnbench.contract.executor import Executor
     from nnbench.distributions import Entry
 
 #: Environment variable: names of the plugins to load, or after ``no:`` of those not to load, with commas.
@@ -61,10 +61,10 @@ MOST_TOLD = 20  #: faulty ones among them, one by one
 LONGEST = 1000  #: characters of what a plugin raises, or gives as a reason
 RESERVED = {"backends": ALL, "executors": LOCAL}  #: names that stand for something else
 #: What no name may hold, since users type more than a name there; nor may one be empty, or start as an option does.
+_MARKS = re.compile(r"[\s,=@\[\]]")  # name[key=value],name; a name@variant is of a comparison
 MARKS = {
-    "backends": re.compile(
-        r"[\s,=@\[\]]"
-    ),  # name[key=value],name; a name@variant is of a comparison
+    "backends": _MARKS,
+    "executors": _MARKS,
     "plugins": re.compile(rf"[\s,]|^{NOT}"),  # in the environment variable
 }
 
@@ -83,10 +83,18 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A dataset or an executor."""
+    """A dataset."""
 
     name: Name
     summary: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorItem(Item):
+    """An executor."""
+
+    unavailable: Line | None = None  #: why it can't run blocks from here
+    options: dict[Parameter, Option] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,15 +177,11 @@ class Listing:
     workloads: list[Workload]
     datasets: list[Item]
     plugins: list[Plugin] = field(default_factory=list)
-    executors: list[Item] = field(default_factory=list)
+    executors: list[ExecutorItem] = field(default_factory=list)
 
 
-def installed(executors: Iterable[Executor]) -> Listing:
-    """List what is installed here, with executors: those of plugins, and what is always there."""
-
-    def items(known: Iterable[Dataset | Executor]) -> list[Item]:
-        return [Item(name=each.name, summary=each.summary) for each in known]
-
+def installed() -> Listing:
+    """List what is installed here."""
     able: list[BackendItem] = []
     found = [*plugins()]
     for backend in backends().values():
@@ -193,9 +197,9 @@ def installed(executors: Iterable[Executor]) -> Listing:
     return Listing(
         backends=able,
         workloads=list(workloads().values()),
-        datasets=items(datasets().values()),
+        datasets=[Item(name=e.name, summary=e.summary) for e in datasets().values()],
         plugins=found,
-        executors=items(executors),
+        executors=list(executors().values()),
     )
 
 
@@ -314,27 +318,31 @@ def sound(known: Iterable[Plugin]) -> list[str]:
     return [plugin.identity for plugin in known if plugin.brings or not plugin.left_out]
 
 
-def executors() -> list[str]:
-    """Return the names of the executors that plugins bring, sorted."""
-    from nnbench.contract.executor import Executor
-
+def executors() -> dict[str, ExecutorItem]:
+    """Return every executor that plugins bring by name, sorted."""
     if _listings:
-        return [each.name for each in _listings[-1].executors]
-    return list(listed(Executor))  # type: ignore[type-abstract]  # none is made of it
+        return {item.name: item for item in _listings[-1].executors}
+    return {
+        name: ExecutorItem(
+            name=name,
+            summary=engine.summary,
+            unavailable=_what_is_missing(engine, Engine),  # type: ignore[type-abstract]  # none is made of it
+            options=dict(engine.options),
+        )
+        for name, engine in listed(Engine).items()  # type: ignore[type-abstract]  # likewise
+    }
 
 
-def executor(name: str) -> Executor:
-    """Return an executor of a plugin. Its code is loaded even where a listing is relied on.
+def engine(name: str) -> Engine:
+    """Return the engine of an executor that a plugin lists. Its code is loaded even where a listing is relied on.
 
     Raises
     ------
     PluginError
         If the plugin that brings it cannot be loaded here.
     """
-    from nnbench.contract.executor import Executor
-
     if not _listings:
-        return listed(Executor)[name]  # type: ignore[type-abstract]  # as above
+        return listed(Engine)[name]  # type: ignore[type-abstract]  # as above
     [plugin] = (each for each in plugins() if name in each.brings.get("executors", ()))
     loader = _manager()  # not the one whose observers are called
     for entry in distributions.plugins():
@@ -343,14 +351,14 @@ def executor(name: str) -> Executor:
     found = [
         item
         for implementation in loader.hook.nnbench_executors.get_hookimpls()
-        for item in _items(implementation, Executor)
+        for item in _items(implementation, Engine)
         if why_faulty("executors", item) is None and getattr(item, "name", None) == name
     ]
     if not found:
         reason = plugin.left_out or "it lists none of that name any more"
         raise PluginError(f"executor {name!r} of plugin {plugin.name!r} is not there: {reason}")
     [wanted, *_] = found
-    assert isinstance(wanted, Executor)  # noqa: S101 - nothing is wrong with it
+    assert isinstance(wanted, Engine)  # noqa: S101 - nothing is wrong with it
     return wanted
 
 
@@ -570,19 +578,24 @@ def _ask_availability(backend: Backend) -> str | None:
         If what the check returns is no reason, nor None.
     """
     try:
-        missing = [name for name in backend.requires if not distributions.is_installed(name)]
-        reason: object = None if missing else backend.unavailable()
+        reason: object = _what_is_missing(backend, Backend) or backend.unavailable()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         return shorten(error)
-    if missing:
-        origins = {plugin.name: plugin.distribution for plugin in _load()[1] if not plugin.left_out}
-        _, owner = _sort(Backend)[0].get(backend.name, (backend, ""))
-        command = distributions.how_to_install(missing, origins.get(owner))
-        reason = f"{missing[0]} is not installed: {command}"
     if not (reason is None or isinstance(reason, str)):
         must = "must return why not, as a text, or None"
         raise PluginError(f"unavailable() returned {faults.show(reason)}, and {must}")
     return in_a_line(reason or "") or None
+
+
+def _what_is_missing(item: Backend | Engine, kind: type[Named]) -> str | None:
+    """Say what is required and not installed, and how to install it; None if all is there."""
+    missing = [name for name in item.requires if not distributions.is_installed(name)]
+    if not missing:
+        return None
+    origins = {plugin.name: plugin.distribution for plugin in _load()[1] if not plugin.left_out}
+    _, owner = _sort(kind)[0].get(item.name, (item, ""))
+    command = distributions.how_to_install(missing, origins.get(owner))
+    return f"{missing[0]} is not installed: {command}"
 
 
 def _items(implementation: pluggy.HookImpl, kind: type) -> list[Any]:

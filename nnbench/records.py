@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
 #: the workers of another one only if both have the same number. A test demands a raise with every
 #: change that an older one would misread (tests/protocol.py); a new field with a default is none.
-PROTOCOL = 3
+PROTOCOL = 4
 
 SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on
@@ -69,6 +69,7 @@ class Kind(Enum):
     MEASURED = "measured"  #: it did what was asked
     WRONG = "wrong"  #: it trained, but not the network that was asked for, or not well enough
     FAILED = "failed"  #: it did not come to its end
+    LOST = "lost"  #: nothing: its machine was lost, or what runs blocks there has failed
     SKIPPED = "skipped"  #: it was not asked to run
 
 
@@ -86,6 +87,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout", Kind.FAILED, False
     OOM = "oom", Kind.FAILED, False
     CRASHED = "crashed", Kind.FAILED, False
+    LOST = "lost", Kind.LOST, False
     SKIPPED = "skipped", Kind.SKIPPED, False
 
     def __new__(cls, name: str, kind: Kind, counts: bool) -> Self:
@@ -94,6 +96,11 @@ class Status(StrEnum):
         member._value_ = name
         member.kind, member.counts = kind, counts
         return member
+
+    @property
+    def ran(self) -> bool:
+        """Whether the backend had its chance."""
+        return self.kind not in {Kind.SKIPPED, Kind.LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +520,7 @@ class Block:
     open_seed: bool = False  #: it was chosen by the user, and may be told
     proof: ProofMode = "sampled"
     keep_states: bool = False  #: beside the run, once its cells are judged
+    is_witnessed: bool = False  #: whether one stretch of it is proved elsewhere, too
     turns: bool = False  #: whether its cells train in turns, part by part; else each trains whole
     baseline: str = ""  #: label of the one that others are compared with
     attempt: int = 0  #: a block that was interrupted, or whose machine was lost, runs again, whole
@@ -945,6 +953,7 @@ class CellStarted(msgspec.Struct, frozen=True, tag=True):
     """A cell is about to start, or to start again."""
 
     spec: CellSpec
+    machine: Name = LOCAL
 
 
 class CellEvent(msgspec.Struct, frozen=True, tag=True):
@@ -954,11 +963,65 @@ class CellEvent(msgspec.Struct, frozen=True, tag=True):
     event: Event
 
 
+class Witness(msgspec.Struct, frozen=True):
+    """The states around one stretch of a cell, between two cuts, with which anyone can prove it again."""
+
+    stretch: Number  #: from 0
+    before: bytes  #: float32, the parameters, then both moments; nothing of the first one, which the seed gives
+    after: bytes
+
+
 class CellFinished(msgspec.Struct, frozen=True, tag=True):
     """A cell, or one attempt at it, has ended and was judged."""
 
     result: CellResult
+    witness: Witness | None = None  #: of one cell of a block that is proved elsewhere, too
+
+
+class MachineJoined(msgspec.Struct, frozen=True, tag=True):
+    """A machine runs a block of a run that did not know it."""
+
+    name: Name
+    machine: Machine
+
+
+class BlockLost(msgspec.Struct, frozen=True, tag=True):
+    """A block has no result: its machine was lost, or could not run it, or what runs blocks there has failed."""
+
+    block: Block
+    message: Line  #: why, in the words of who knows
+    machine: Name  #: where it was
 
 
 #: What an executor says of the blocks that it runs.
-Happening = CellStarted | CellEvent | CellFinished
+Happening = CellStarted | CellEvent | CellFinished | MachineJoined | BlockLost
+
+
+# What a machine is asked through an engine, and what it answers: lines of JSON
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """What is asked of a machine: to be looked at, and to run a block if there is one."""
+
+    entries: list[Entry]  #: of the run
+    threads: int  #: of an entry that has none of its own
+    libraries: list[str] = []  #: whose versions belong into its environment
+    roofline: bool = False  #: whether its ceilings are wanted
+    block: Block | None = None
+
+
+class MachineSeen(msgspec.Struct, frozen=True, tag=True):
+    """The machine that an errand is carried out on."""
+
+    host: Name  #: as it calls itself
+    machine: Machine
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """The last line of an errand."""
+
+    how: Literal["done", "refused", "interrupted", "lost"]
+    message: Line = ""
+
+
+Spoken = MachineSeen | CellStarted | CellEvent | CellFinished | Ended

@@ -1,4 +1,4 @@
-"""Parse what users type for a backend: ``name`` or ``name[key=value,…]``."""
+"""Parse what users type for a backend or an executor: ``name`` or ``name[key=value,…]``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
 from nnbench.contract import faults
+from nnbench.contract.backend import Option
 from nnbench.contract.bounds import Line, Quantity, Whole
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.records import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nnbench.catalog import Plugin
-    from nnbench.contract.backend import Backend, Option, OptionValue
+    from nnbench.contract.backend import Backend, OptionValue
 
 ALL = catalog.ALL
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 BOUNDED: dict[type, Any] = {bool: bool, int: Whole, float: Quantity, str: Line}
+THREADS = Option(1, "CPU threads")  #: every backend takes it; the harness applies it
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -38,8 +40,7 @@ class Selection:
     def label(self) -> str:
         """The name in tables: the backend's, and its parameters in brackets."""
         given = {"threads": self.threads} if self.threads else {}
-        pairs = [f"{key}={spell(value)}" for key, value in {**given, **self.options}.items()]
-        return self.backend.name + (f"[{','.join(pairs)}]" if pairs else "")
+        return spell_name(self.backend.name, {**given, **self.options})
 
     @property
     def entry(self) -> Entry:
@@ -62,6 +63,12 @@ def refuse_unavailable(labels: Collection[str], unavailable: Mapping[str, str]) 
 def spell(value: object) -> str:
     """Write an option's value the way users type it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spell_name(name: str, options: Mapping[str, object]) -> str:
+    """Write a name with its parameters the way users type it."""
+    pairs = [f"{key}={spell(value)}" for key, value in options.items()]
+    return name + (f"[{','.join(pairs)}]" if pairs else "")
 
 
 def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> list[Selection]:
@@ -97,31 +104,63 @@ def _parse_item(
     if item == ALL:
         everyone = (backend for backend in known.values() if not backend.named_only)
         return [Selection(backend, {}, named=False) for backend in everyone]
-    match = PATTERN.fullmatch(item)
-    if not match:
-        raise NnbenchError(f"cannot read backend {item!r}; write name or name[key=value,…]")
-    backend = catalog.find("backend", match["name"], known, among)
-    pairs = [_parse_option(backend, text) for text in (match["options"] or "").split(",") if text]
-    options = dict(sorted(pairs))
-    if len(options) < len(pairs):
-        raise NnbenchError(f"{item} gives a parameter twice")
+    name, given = _split("backend", item)
+    backend = catalog.find("backend", name, known, among)
+    options = _parse_options(name, given, {"threads": THREADS, **backend.options})
     threads = options.pop("threads", None)
+    if threads is not None and int(threads) < 1:
+        raise NnbenchError(f"{name}[threads={threads}]: at least 1 thread is needed")
     return [Selection(backend, options, None if threads is None else int(threads))]
 
 
-def _parse_option(backend: Backend, pair: str) -> tuple[str, OptionValue]:
-    from nnbench.contract.backend import Option
+def parse_executor(
+    text: str, known: Mapping[str, Mapping[str, Option]]
+) -> tuple[str, dict[str, OptionValue]]:
+    """Parse the value of ``--executor``; return its name and its parameters.
 
+    Parameters
+    ----------
+    text
+        What was typed.
+    known
+        The parameters that each executor has, by its name.
+
+    Raises
+    ------
+    NnbenchError
+        If the executor or a parameter is unknown, or a value does not fit its parameter.
+    """
+    name, given = _split("executor", text.strip())
+    return name, _parse_options(name, given, catalog.find("executor", name, known))
+
+
+def _split(kind: str, item: str) -> tuple[str, list[str]]:
+    """Return a name, and the pairs in the brackets behind it."""
+    match = PATTERN.fullmatch(item)
+    if not match:
+        raise NnbenchError(f"cannot read {kind} {item!r}; write name or name[key=value,…]")
+    return match["name"], [pair for pair in (match["options"] or "").split(",") if pair]
+
+
+def _parse_options(
+    name: str, given: Sequence[str], known: Mapping[str, Option]
+) -> dict[str, OptionValue]:
+    """Return the parameters in pairs, sorted by their keys."""
+    pairs = [_parse_option(name, pair, known) for pair in given]
+    options = dict(sorted(pairs))
+    if len(options) < len(pairs):
+        raise NnbenchError(f"{name}[{','.join(given)}] gives a parameter twice")
+    return options
+
+
+def _parse_option(name: str, pair: str, known: Mapping[str, Option]) -> tuple[str, OptionValue]:
     key, equals, text = (part.strip() for part in pair.partition("="))
     if not equals:
-        raise NnbenchError(f"{backend.name}[{pair}]: write {pair}=value")
-    options = {"threads": Option(1, "CPU threads"), **backend.options}
-    if key not in options:
-        raise NnbenchError(f"{backend.name} has no parameter {key!r}; known: {', '.join(options)}")
-    value = _convert(f"{backend.name}[{key}={text}]", options[key], text)
-    if key == "threads" and int(value) < 1:
-        raise NnbenchError(f"{backend.name}[{key}={text}]: at least 1 thread is needed")
-    return key, value
+        raise NnbenchError(f"{name}[{pair}]: write {pair}=value")
+    if key not in known:
+        words = f"known: {', '.join(known)}" if known else "it has none"
+        raise NnbenchError(f"{name} has no parameter {key!r}; {words}")
+    return key, _convert(f"{name}[{key}={text}]", known[key], text)
 
 
 def _convert(where: str, option: Option, text: str) -> OptionValue:

@@ -13,9 +13,10 @@ from nnbench.config.schema import FILES
 from nnbench.texts import one_line, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from nnbench.catalog import BackendItem, Plugin
+    from nnbench.catalog import BackendItem, ExecutorItem, Plugin
 
 
 @click.command("list")
@@ -26,28 +27,35 @@ def list_(*, as_json: bool, plugins: bool) -> None:
 
     A backend that cannot run here says why.
     """
-    from nnbench.catalog import Item
+    from nnbench.catalog import ExecutorItem
     from nnbench.execution import listing
     from nnbench.execution.executor import LocalExecutor
-    from nnbench.selection import spell
 
     with listing.relied_on() as found:
-        local = Item(name=LocalExecutor.name, summary=LocalExecutor.summary)
+        local = ExecutorItem(name=LocalExecutor.name, summary=LocalExecutor.summary)
         everything = replace(found, executors=[*found.executors, local])
     if as_json:
         echo_json(everything)
         return
     backends = everything.backends
     section("Backends", [(b.name, b.unavailable, b.summary + alone(b)) for b in backends])
-    for backend in backends:
-        for key, option in backend.options.items():
-            name = one_line(f"{backend.name}[{key}={spell(option.default)}]")
-            click.echo(f"    {name}  {one_line(option.help)}")
+    parameters(backends)
     section("Workloads", [(w.name, None, w.summary) for w in everything.workloads])
     section("Datasets", [(d.name, None, d.summary) for d in everything.datasets])
-    section("Executors", [(e.name, None, e.summary) for e in everything.executors])
+    section("Executors", [(e.name, e.unavailable, e.summary) for e in everything.executors])
+    parameters(everything.executors)
     if plugins:
         section("Plugins", [(p.name, None, explain(p)) for p in everything.plugins])
+
+
+def parameters(items: Iterable[BackendItem | ExecutorItem]) -> None:
+    """Print what can be set of each item, with the default."""
+    from nnbench.selection import spell
+
+    for item in items:
+        for key, option in item.options.items():
+            name = one_line(f"{item.name}[{key}={spell(option.default)}]")
+            click.echo(f"    {name}  {one_line(option.help)}")
 
 
 def section(title: str, rows: list[tuple[str, str | None, str]]) -> None:

@@ -64,7 +64,7 @@ TEST_S = 300.0  #: for the checks of a backend, as in ``nnbench test``
 @option("backends", help="As in run.")
 @option("workload", help="What to train.")
 @option("rounds", default=None, shown="as many as the limits take, within 10 minutes")
-@options("detect", "seed", "threads", "budget", "timeout", "proof", "require_proof")
+@options("detect", "seed", "threads", "budget", "timeout", "proof", "require_proof", "executor")
 @FAIL
 @STRICT
 @TABLE_FORMAT

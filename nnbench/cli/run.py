@@ -180,6 +180,8 @@ def execute(
         if not runs:
             return interruption
     code = conclude(runs[0])
+    if say_what_was_lost(runs[0]):
+        code = gravest([code, ExitCode.BACKEND_FAILED])
     return interruption or code
 
 
@@ -198,6 +200,17 @@ def conclude(run: Run) -> ExitCode:
     required = info.required if info.require_all else ()
     code = judge.exit_code(run.cells, required, require_proof=info.require_proof)
     return gravest([code, ExitCode.ACCURACY if run.strays else None])
+
+
+def say_what_was_lost(run: Run) -> bool:
+    """Say which blocks were lost for good, and why; tell whether any was."""
+    from nnbench.records import Status
+
+    lost = {cell.round: cell.message for cell in run.cells if cell.status is Status.LOST}
+    for message in dict.fromkeys(lost.values()):
+        rounds = ", ".join(str(number + 1) for number, why in lost.items() if why == message)
+        echo_line(f"nnbench: round {rounds}: lost: {message}", err=True)
+    return bool(lost)
 
 
 def say_what_was_left_out(run: Run) -> None:

@@ -33,6 +33,7 @@ ROUNDS = (3, 6, 10, 30)  #: for which it is said what they find
 @option("seed")
 @option("proof", default="off")
 @option("threads", help="CPU threads of each cell.")
+@option("executor")
 @option("output", shown="results/<time>-selftest")
 @option("progress")
 @without_plugins
@@ -99,8 +100,9 @@ def conclude(run: Run) -> ExitCode:
         text = f"equals were told apart, so the floor is that of the others: {found.kept_floor:.1%}"
         echo_line(f"nnbench: {text}", err=True)
     floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
-    kept = floors.save(run.info.environment, found.kept_floor)
-    if run.info.turns:
-        machine.TURN_SPREADS.save(run.info.environment, found.stdev)
+    for each in run.info.machines.values():
+        kept = floors.save(each.environment, found.kept_floor)
+        if run.info.turns:
+            machine.TURN_SPREADS.save(each.environment, found.stdev)
     echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK

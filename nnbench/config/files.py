@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from nnbench import catalog
+from nnbench import catalog, selection
 from nnbench.config import documents, schema
 from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError, NnbenchError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nnbench.config.documents import Document, KeyPath
 
 SUFFIX = ".toml"
+UNTYPED = re.compile(r"[\[\],]")  # what no parameter can have: dask[jobs=4,memory=8GB]
 CHANGES = re.compile(r"\+(?=[a-z_]+=)")  # mnist+epochs=1+batch_size=8
 CHANGE = re.compile(r",(?=[a-z_]+=)")  # hidden=128,64,epochs=1
 
@@ -87,11 +88,25 @@ def read_run(path: Path) -> dict[str, Any]:
         options["workload"] = _named_workload(source, options["workload"])
     if "dataset" in options:
         options["dataset"] = _locate(source, ("dataset",), options["dataset"])
+    if isinstance(options.get("executor"), dict):
+        options["executor"] = _spell_executor(source, options["executor"])
     if isinstance(options.get("backends"), str):
         options["backends"] = [options["backends"]]
     if "output" in options:
         options["output"] = source.locate(("output",), options["output"])
     return options
+
+
+def _spell_executor(source: Document, table: Mapping[str, Any]) -> str:
+    """Return what a user would type for an executor that a file has as a table."""
+    if not isinstance(table.get("name"), str):
+        raise source.error(("executor",), "missing in [executor]: name, a string")
+    options = {key: value for key, value in table.items() if key != "name"}
+    for key, value in options.items():
+        if found := UNTYPED.search(str(value)):
+            text = f"a parameter of an executor has no {found[0]!r}"
+            raise source.error(("executor", key), text)
+    return selection.spell_name(table["name"], options)
 
 
 def _named_workload(source: Document, given: str | Workload) -> Workload:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
+from nnbench.contract.backend import OptionValue
 from nnbench.contract.bounds import Count, Name, Patience, Positive, Share
 from nnbench.contract.spec import Activation, OptimizerKind
 from nnbench.data.workloads import BRIEF, Workload
@@ -140,8 +141,10 @@ class RunTable:
     roofline: bool | None = option(
         "Measure the machine's ceilings, and each backend's share.", default=False
     )
-    executor: Name | None = option(
-        "Where blocks run.", default="local", in_file="where blocks run: an executor's name"
+    executor: Name | dict[Name, OptionValue] | None = option(
+        "Where blocks run: an executor's name, with parameters as those of a backend.",
+        default="local",
+        in_file="where blocks run: as after --executor, or a table with its name and its parameters",
     )
     output: Name | None = option("Folder of the results.", "-o", shown="results/<time>-<workload>")
     effort: EffortName | None = option("", in_file="as --quick and --rigorous")

@@ -64,6 +64,9 @@ def make(kind: str) -> Node:
         if "description" in table:  # it is a docstring, which python -OO leaves out
             table["description"] = table["description"].partition("\n")[0]
         table["properties"] = {k: _without_null(v) for k, v in table["properties"].items()}
+    if record is RunTable:
+        *_, parameters = tables[RunTable.__name__]["properties"]["executor"]["anyOf"]
+        parameters["required"] = ["name"]
     workload = tables[Workload.__name__]
     size = workload["properties"]["batch_size"]
     number = {key: size.pop(key) for key in ("type", "minimum", "maximum")}

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     INTERNAL = 1, "nnbench itself failed, or the machine: a full disk, no memory"
     USAGE = 2, "usage: one line says what was wrong"
     REGRESSION = 3, "a regression beyond the limit, and significant"
-    BACKEND_FAILED = 4, "a backend failed or timed out"
+    BACKEND_FAILED = 4, "a backend failed or timed out, or a machine was lost"
     NOTHING_MEASURED = 5, "nothing was measured"
     ACCURACY = 6, "a conformance, proof or accuracy failure"
     INCONCLUSIVE = 7, "inconclusive (only with `--strict`)"

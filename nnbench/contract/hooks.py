@@ -12,7 +12,7 @@ known to the catalog, and to ``nnbench list --plugins``.
 A run loads plugins in processes of their own, never in the one that has its clock; so do ``list`` and ``info``. Hooks that list are
 called in one of them, datasets are loaded in another, and backends make networks in their workers. All
 observers are called in a third, off the clock, with copies of the arguments; one that fails is a warning.
-Only an executor that the user has named runs in nnbench's own process.
+Only the engine of an executor that the user has named runs in nnbench's own process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nnbench.contract import hookspec
 from nnbench.contract.backend import Backend
-from nnbench.contract.executor import Executor
+from nnbench.contract.engine import Engine
 from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
 from nnbench.records import CellResult, CellSpec, Event, RunInfo
@@ -47,8 +47,8 @@ def nnbench_datasets() -> Sequence[Dataset]:
 
 
 @hookspec
-def nnbench_executors() -> Sequence[Executor]:
-    """List the executors that this plugin provides, for ``run --executor``.
+def nnbench_executors() -> Sequence[Engine]:
+    """List the executors that this plugin provides, for ``run --executor``: engines, which run blocks elsewhere.
 
     One that is named there runs in nnbench's own process, and has to be trusted with all of it.
     """
@@ -65,8 +65,11 @@ def nnbench_run_started(run: RunInfo, folder: Path) -> None:
 
 
 @hookspec
-def nnbench_cell_started(spec: CellSpec) -> None:
-    """Observe that a cell is about to start, or to start again: disturbed, or as a baseline for others."""
+def nnbench_cell_started(spec: CellSpec, machine: str) -> None:
+    """Observe that a cell is about to start, or to start again: disturbed, or as a baseline for others.
+
+    Its machine is a key of ``machines`` in the run.
+    """
 
 
 @hookspec

@@ -1,4 +1,8 @@
-"""Run blocks on this machine: the executor that is always there."""
+"""What runs the blocks of a run, and the one that is always there: it runs them on this machine.
+
+What goes in and comes out are records (:mod:`nnbench.records`), so that both can be sent to another machine as
+JSON, as :mod:`nnbench.execution.remote` does.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import itertools
 import os
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import catalog, files, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
-from nnbench.contract.executor import Executor, Sizes
 from nnbench.data import arrays
 from nnbench.execution import (
     ceilings,
@@ -26,8 +30,8 @@ from nnbench.execution import (
     process,
     turns,
     variables,
+    witnesses,
 )
-from nnbench.execution.border import Checked
 from nnbench.execution.cell import Assignment, Cell, Spool
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
@@ -35,6 +39,7 @@ from nnbench.execution.memory import Memory
 from nnbench.proof import kept
 from nnbench.records import (
     LOCAL,
+    Block,
     CellEvent,
     CellFinished,
     CellResult,
@@ -44,36 +49,124 @@ from nnbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
     from nnbench.execution.cpus import Held
-    from nnbench.records import Block, Entry, Event, Happening, JudgeCell, StoredSplits
+    from nnbench.records import Entry, Event, Happening, JudgeCell, StoredSplits
 
 
-def find(name: str) -> Executor:
-    """Return an executor by name.
+class Stopped(BaseException):
+    """To be raised in a block that shall end at once, whatever it has trained."""
 
-    One of a plugin is loaded in this process: it is what runs things, so it has to be trusted. What it says is checked.
-    """
-    if (
-        catalog.find("executor", name, {each: each for each in (*catalog.executors(), LOCAL)})
-        == LOCAL
-    ):
-        return LocalExecutor()
-    return Checked(catalog.executor(name))
+
+class Sizes(NamedTuple):
+    """How large a training is."""
+
+    epoch_steps: int
+    parameters: int
+    logits: int  #: numbers, of the whole test split
+    dataset_bytes: int  #: that each worker gets
+
+
+class Blocks(Iterator[Block]):
+    """The blocks of a run. When there was no other one, and then one is lost, there may be another."""
+
+    @abstractmethod
+    def adopt(self, block: Block) -> bool:
+        """Take a block that runs, or has run, for one that was given out; tell whether it is wanted."""
+
+
+class Executor(ABC):
+    """Knows its machines, and runs blocks on them."""
+
+    folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
+    identity: str = ""  #: of that run, also when it is resumed
+
+    @abstractmethod
+    def machines(
+        self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
+    ) -> dict[str, Machine]:
+        """Look at the machines before a run: what they are, and what they cannot run.
+
+        Parameters
+        ----------
+        entries
+            The backends of the run. What of them cannot run on a machine is in its
+            ``unavailable``.
+        threads
+            CPU threads of an entry that has none of its own.
+        libraries
+            Distributions whose versions belong into the environment.
+
+        Returns
+        -------
+            Each machine by its name, without ceilings; one at least.
+
+        Raises
+        ------
+        NnbenchError
+            If no machine can be reached, or none has so many CPUs.
+        """
+
+    @abstractmethod
+    def with_roofs(
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+    ) -> dict[str, Machine]:
+        """Return the machines with their ceilings, for the devices and threads of entries."""
+
+    @abstractmethod
+    def dataset_sha256(self, workload: Workload) -> str:
+        """Load the dataset of a workload, and return the SHA-256 of its content.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be loaded, or does not fit the workload.
+        """
+
+    @abstractmethod
+    def dataset_classes(self, workload: Workload) -> Sequence[int]:
+        """Return what a dataset's source calls each of its classes; nothing where that is 0 to K - 1."""
+
+    @abstractmethod
+    def sizes(self, workload: Workload) -> Sizes:
+        """Return how large the training of a workload is."""
+
+    @abstractmethod
+    def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
+        """Run blocks and yield what happens, each thing when it happens.
+
+        The next block is taken when a machine is free for it, and no sooner: whoever gives the
+        blocks leaves out the backends that have turned out too slow. A block chooses neither its
+        machine nor its CPUs; a result names its machine. Every cell of a block yields a
+        ``CellStarted`` and some ``CellEvent``, and so again if it is repeated; those of a block in turns
+        mingle. Then, when all of
+        them were trained and judged, a ``CellFinished`` for each attempt; or the block is lost as a whole
+        (``BlockLost``). What the backend did is never
+        an exception here. An interruption, thrown into it or not, lets what was trained by then be
+        judged and yielded, and is raised again afterwards. When the iterator is closed, or has raised,
+        nothing that it started is left running.
+        """
 
 
 class LocalExecutor(Executor):
-    """Runs one worker at a time on this machine, on the least busy of the CPUs that it may use."""
+    """Runs one block at a time on this machine, on the least busy of the CPUs that it may use.
+
+    Parameters
+    ----------
+    held
+        CPUs for all of its blocks, if somebody holds them for it.
+    """
 
     name = LOCAL
     summary = "this machine, one block at a time"
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held | None = None) -> None:
+        self._held = held
         self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
         self._release: Callable[[], object] = lambda: None
 
@@ -124,15 +217,15 @@ class LocalExecutor(Executor):
 
     def dataset_sha256(self, workload: Workload) -> str:
         """Load a dataset, once for all blocks."""
-        return self._load(workload).sha256
+        return self.load(workload).sha256
 
     def dataset_classes(self, workload: Workload) -> Sequence[int]:
         """Return what the dataset's source calls its classes."""
-        return self._load(workload).classes
+        return self.load(workload).classes
 
     def sizes(self, workload: Workload) -> Sizes:
         """Return how large a training is, by its dataset."""
-        task = Assignment(workload, 0, self._load(workload))
+        task = Assignment(workload, 0, self.load(workload))
         return Sizes(
             epoch_steps=-(-task.examples // task.batch_size),
             parameters=task.network.parameter_count,
@@ -140,7 +233,8 @@ class LocalExecutor(Executor):
             dataset_bytes=task.dataset_bytes,
         )
 
-    def _load(self, workload: Workload) -> StoredSplits:
+    def load(self, workload: Workload) -> StoredSplits:
+        """Return a dataset, which is kept until another one is wanted."""
         if self._loaded is None or self._loaded[0] != workload:  # a plugin's may have no hash
             self._release()
             splits = loading.load(workload)
@@ -149,13 +243,18 @@ class LocalExecutor(Executor):
             self._release = weakref.finalize(self, arrays.release, used)
         return self._loaded[1]
 
+    def _holder(self) -> Callable[[int], AbstractContextManager[Held]]:
+        """Return what gives each block its CPUs."""
+        held = self._held
+        return Chooser().hold if held is None else lambda _: nullcontext(held)
+
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
         """Run blocks one after the other."""
-        chooser = Chooser()
+        hold = self._holder()
         with closing(Spool(self.folder)) as spool, pauses.heeded(), ExitStack() as stack:
             judges, judged, memory = None, None, None
             for block in blocks:
-                splits = self._load(block.workload)
+                splits = self.load(block.workload)
                 if block.dataset_sha256 not in {"", splits.sha256}:
                     name = block.workload.dataset
                     raise DatasetError(f"{name} is another dataset here than in the run")
@@ -166,7 +265,7 @@ class LocalExecutor(Executor):
                     memory = Memory(task.dataset_bytes)
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
                 keep = self.folder if block.keep_states else None
-                yield from _run_block(block, splits, spool, judges, memory, keep, chooser)
+                yield from _run_block(block, splits, spool, judges, memory, keep, hold)
                 spool.clear()
 
 
@@ -177,28 +276,32 @@ def _run_block(
     judges: Judges,
     memory: Memory,
     keep: Path | None,
-    chooser: Chooser,
+    hold: Callable[[int], AbstractContextManager[Held]],
 ) -> Generator[Happening]:
-    """Train all cells of a block, then have them judged; even if it is interrupted."""
+    """Train all cells of a block, then have them judged; even if it is interrupted, but not if it is stopped."""
     assignment = Assignment(block.workload, block.seed, splits)
     kind = _InTurns if block.turns else _Whole
     training = kind(block, assignment, spool, judges, memory)
     threads = max(entry.threads or block.threads for entry in block.entries)
     interruption = None
     try:
-        with chooser.hold(threads) as held:
+        with hold(threads) as held:
             yield from training.run(held)
     except BaseException as error:
-        if isinstance(error, (Exception, GeneratorExit)):
+        if isinstance(error, (Exception, GeneratorExit, Stopped)):
             raise
         interruption = error  # such as KeyboardInterrupt: what was trained is judged first
     trained = training.trained()
-    for judged, result in zip(trained, judges.judge(trained), strict=True):
+    results = [*zip(trained, judges.judge(trained), strict=True)]
+    chosen, witness = None, None
+    if block.is_witnessed:
+        chosen, witness = witnesses.draw(results, assignment.network, spool.descriptor)
+    for judged, result in results:
         if keep and judged.cuts:
             with files.named(keep / kept.FOLDER):
                 parameters = assignment.network.parameter_count
                 kept.keep(keep, result, judged.cuts, spool.descriptor, parameters)
-        yield CellFinished(disturbance.settle(result))
+        yield CellFinished(disturbance.settle(result), witness if judged is chosen else None)
     if interruption:
         raise interruption
 

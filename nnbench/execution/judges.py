@@ -19,7 +19,17 @@ from nnbench.data import arrays
 from nnbench.execution import machine, process, variables
 from nnbench.proof import inquest
 from nnbench.proof.inquest import Work
-from nnbench.records import Broken, Calibrate, Calibrated, Case, Evaluate, Evaluation, Reply
+from nnbench.records import (
+    Broken,
+    Calibrate,
+    Calibrated,
+    Case,
+    Evaluate,
+    Evaluation,
+    Prove,
+    Proved,
+    Reply,
+)
 from nnbench.texts import recordable
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, JudgeCell, Limits, Question, StoredSplits
+    from nnbench.records import CellResult, Finding, JudgeCell, Limits, Question, StoredSplits
 
 GRACE_S = 10.0  #: for a judge that has nothing to do any more
 CALLS = 10**5  #: multiplications that take as long as what else a step of the reference does
@@ -162,6 +172,11 @@ class Judges:
         """Evaluate the parameters at an offset of the spool."""
         found: Evaluation = self._ask(Evaluate(offset))
         return found
+
+    def prove(self, cell: JudgeCell, stretches: list[int]) -> list[Finding]:
+        """Follow some stretches of a cell, up to one that strays."""
+        found: Proved = self._ask(Prove(cell, stretches))
+        return found.findings
 
     def judge(self, cells: Sequence[JudgeCell]) -> Iterator[CellResult]:
         """Judge the cells of a block, and yield their results in the order given."""

@@ -121,14 +121,12 @@ def merge(
 
 
 def _answer(names: list[str]) -> Listing:
-    from nnbench.contract.executor import Executor
-
     here = {catalog.describe(each).identity for each in distributions.plugins()}
     found = [name for name in names if name in here]  # the folder of a shell is not searched here
     if not found:
         return Listing(backends=[], workloads=[], datasets=[])
     os.environ[catalog.LIMIT] = ",".join(found)
-    return catalog.installed(catalog.listed(Executor).values())  # type: ignore[type-abstract]  # none is made of it
+    return catalog.installed()
 
 
 if __name__ == "__main__":

@@ -100,6 +100,10 @@ def groups(
     for cell in sorted(cells, key=lambda cell: cell.round):
         if cell.backend in by_label:
             by_label[cell.backend].append(cell)
+    for own in (
+        by_label.values()
+    ):  # a block that was lost is as one that nobody has made, if others are there
+        own[:] = [cell for cell in own if cell.status is not Status.LOST] or own
     has_proofs = info.proof is not None or any(c.proof for own in by_label.values() for c in own)
     grouped = {name: _group(own, has_proofs=has_proofs) for name, own in by_label.items() if own}
     ranks = Counter[str]()

@@ -534,7 +534,7 @@ def _code(cell: CellResult, *, is_required: bool, require_proof: bool) -> ExitCo
             return ExitCode.OK
         case Kind.WRONG:
             return ExitCode.ACCURACY
-        case Kind.FAILED:
+        case Kind.FAILED | Kind.LOST:
             return ExitCode.BACKEND_FAILED
         case Kind.SKIPPED:
             return ExitCode.BACKEND_FAILED if is_required else None

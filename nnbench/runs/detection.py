@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnbench.records import Status
-
 if TYPE_CHECKING:
     from nnbench.figures.statistics import Comparison
     from nnbench.runs.run import Run
@@ -15,7 +13,7 @@ MOST_ROUNDS = 100  #: unless the user asks for more, or fewer
 
 def has_begun(run: Run) -> bool:
     """Tell whether a cell ran; those that cannot are known before the first block."""
-    return any(cell.status is not Status.SKIPPED for cell in run.cells)
+    return any(cell.status.ran for cell in run.cells)
 
 
 def is_over(run: Run) -> bool:

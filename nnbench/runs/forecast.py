@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.contract.executor import Sizes
+    from nnbench.execution.executor import Sizes
     from nnbench.records import CellResult, RunInfo
     from nnbench.runs.planning import Plan
 
@@ -291,7 +291,7 @@ class _Cell:
 
 def _short(cells: Iterable[CellResult]) -> Iterator[_Cell]:
     for cell in cells:
-        if cell.status is not Status.SKIPPED:
+        if cell.status.ran:
             parts = [part for epoch in cell.epochs for part in epoch.parts]
             size, cuts = len(msgspec.json.encode(cell)), sum(p.state is not None for p in parts)
             yield _Cell(replace(cell, epochs=[]), size, cuts)

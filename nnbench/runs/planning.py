@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
@@ -11,6 +10,7 @@ from nnbench.config import files
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import workloads
 from nnbench.execution import executor as executors
+from nnbench.execution import remote
 from nnbench.execution.machine import MachineWarning
 from nnbench.records import LOCAL, OWN_NAMES, Point, RunInfo, now, unavailable_on_all
 from nnbench.runs import store
@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from nnbench.contract.executor import Executor
     from nnbench.data.workloads import Workload
+    from nnbench.execution.executor import Executor
     from nnbench.records import Entry, Environment, Machine, ProofMode
     from nnbench.selection import Selection
-
-
-FOREIGN = "the executor is a plugin's: times and proofs from here are its word"
 
 
 class ResumeWarning(UserWarning):
@@ -90,10 +87,10 @@ def make(
     point = Point(workload=workloads.derive(found, overrides), threads=threads)
     entries = [entry for entry, _ in choices]
     libraries = {name for _, selected in choices for name in selected.backend.libraries}
-    chosen = executors.find(executor)
+    chosen = remote.find(executor)
+    if keep_states and executor != LOCAL:
+        raise NnbenchError("--keep-states keeps them where cells run: it needs --executor local")
     machines = chosen.machines(entries, threads, libraries)
-    if executor != LOCAL:
-        machines = {k: replace(m, warnings=[*m.warnings, FOREIGN]) for k, m in machines.items()}
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
     selection.refuse_unavailable(required, unavailable)
@@ -143,7 +140,7 @@ def resume(folder: Path) -> Plan:
     if any("@" in label for label in info.backends):
         raise ResultsError(f"{folder} holds a selftest or a continuous run; start it again")
     entries = [each.entry for each in selection.parse(info.backends)]
-    executor = executors.find(info.executor)
+    executor = remote.find(info.executor)
     machines = executor.machines(entries, info.threads, info.environment.versions)
     for name, machine in machines.items():
         if name in info.machines:
@@ -185,10 +182,11 @@ def _own_version(environment: Environment) -> str:
 
 def warn(machines: Mapping[str, Machine]) -> None:
     """Warn of everything that may spoil times."""
-    for name, machine in machines.items():
-        where = "machine" if name == LOCAL else f"machine {name}"
-        for text in machine.warnings:
-            warnings.warn(f"{where}: {text}", MachineWarning, stacklevel=2)
+    for text in dict.fromkeys(text for machine in machines.values() for text in machine.warnings):
+        names = [name for name, machine in machines.items() if text in machine.warnings]
+        others = f" and {len(names) - 1} more" if names[1:] else ""
+        where = "machine" if names == [LOCAL] else f"machine {names[0]}{others}"
+        warnings.warn(f"{where}: {text}", MachineWarning, stacklevel=2)
 
 
 def choose_baseline(wanted: str | None, labels: Collection[str]) -> str:

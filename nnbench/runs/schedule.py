@@ -1,13 +1,16 @@
 """Run the blocks of a run, write down what comes, and announce it.
 
 In a block every backend runs once, with the same seed, in an order that depends on the seed alone. Its
-cells are written when all of them were judged: until then nobody can read its seed.
+cells are written when all of them were judged: until then nobody can read its seed. A block that is lost
+is given out again, whole.
 All events of a run are announced here, whatever command started it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections import Counter, deque
 from contextlib import closing, suppress
 from dataclasses import replace
 from time import monotonic
@@ -16,7 +19,18 @@ from typing import TYPE_CHECKING, assert_never
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import seeding
-from nnbench.records import Block, CellEvent, CellFinished, CellResult, CellStarted, Status, now
+from nnbench.execution.executor import Blocks
+from nnbench.records import (
+    Block,
+    BlockLost,
+    CellEvent,
+    CellFinished,
+    CellResult,
+    CellStarted,
+    MachineJoined,
+    Status,
+    now,
+)
 from nnbench.runs import observing, store
 from nnbench.runs.run import Run
 
@@ -31,6 +45,7 @@ if TYPE_CHECKING:
     Enough = Callable[[Run], bool]  #: whether a run needs no further block
 
 SEED_BITS = 48  #: of a seed that is drawn
+MORE = 2  #: attempts at a block that is lost, in one run
 SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
 
 
@@ -60,7 +75,7 @@ class TimeLimit:
     def __call__(self, run: Run) -> bool:
         """Tell whether the time is up; asked before each block."""
         now = monotonic()
-        self.rounds = len({cell.round for cell in run.cells if cell.status is not Status.SKIPPED})
+        self.rounds = len({cell.round for cell in run.cells if cell.status.ran})
         if self.rounds:
             self.round_s = now - self._before
             self._longest = max(self._longest, self.round_s)
@@ -107,8 +122,13 @@ def require_same_dataset(folder: Path, info: RunInfo, digest: str) -> None:
         raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
 
 
+def identify(info: RunInfo, folder: Path) -> str:
+    """Return what tells a run from others, and stays the same when it is resumed."""
+    return hashlib.sha256(f"{info.started} {folder.resolve()}".encode()).hexdigest()[:16]
+
+
 def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude, enough: Enough) -> None:
-    plan.executor.folder = folder
+    plan.executor.folder, plan.executor.identity = folder, identify(plan.info, folder)
     with observing.told():
         catalog.notify("nnbench_run_started", run=run.info, folder=folder)
         try:
@@ -135,12 +155,15 @@ class _Schedule:
         self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
         self.kept = finished(run.cells)
         self.ledger = store.Ledger(folder)
+        self.again: deque[int] = deque()  #: rounds whose block was lost
+        self.losses = Counter[int]()  #: blocks of each round
+        self.adopted: set[int] = set()  #: rounds whose block runs already, as the run was killed
 
     def execute(self) -> None:
         for label, reason in self.info.unavailable.items():
             if (0, label) not in self.kept:
-                self.record(self.skipped(label, reason))
-        with closing(self.executor.run(self.blocks())) as happenings:
+                self.record(self.nothing(label, Status.SKIPPED, reason))
+        with closing(self.executor.run(_Blocks(self))) as happenings:
             try:
                 for happening in happenings:
                     self.take_in(happening)
@@ -157,22 +180,28 @@ class _Schedule:
 
     def take_in(self, happening: Happening) -> None:
         match happening:
-            case CellStarted(spec=spec):
-                catalog.notify("nnbench_cell_started", spec=spec)
+            case CellStarted(spec=spec, machine=machine):
+                catalog.notify("nnbench_cell_started", spec=spec, machine=machine)
             case CellEvent(spec=spec, event=event):
                 catalog.notify("nnbench_cell_event", spec=spec, event=event)
             case CellFinished(result=result):
                 self.record(result)
                 self.drop_if_slow(result)
+            case MachineJoined(name=name, machine=machine):
+                if name not in self.run.info.machines:
+                    machines = {**self.run.info.machines, name: machine}
+                    self.run.info = replace(self.run.info, machines=machines)
+                    store.rewrite(self.folder, self.run.info)
+            case BlockLost():
+                self.lose(happening)
             case unknown:
                 assert_never(unknown)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the blocks in which something is left to run, whole; of others, announce what was kept.
+    def rounds(self) -> Iterator[int]:
+        """Yield the rounds in which something is left to run; of others, announce what was kept.
 
         An executor that takes the next block before the last one is over may make one more than enough.
         """
-        labels = [*self.info.backends, *self.info.unavailable]
         for round_ in range(self.info.rounds):
             kept = [cell for label in self.remaining if (cell := self.kept.get((round_, label)))]
             if len(kept) == len(self.remaining):
@@ -180,25 +209,70 @@ class _Schedule:
                     catalog.notify("nnbench_cell_kept", result=cell)
                     self.drop_if_slow(cell)
                 continue
+            if round_ in self.adopted:
+                continue
             if self.enough(self.run):
                 return
-            seed = self.seed(round_)
-            order = seeding.block_order(labels, seed)
-            yield Block(
-                workload=self.info.workload,
-                threads=self.info.threads,
-                dataset_sha256=self.info.dataset_sha256,
-                round=round_,
-                seed=seed,
-                open_seed=self.info.seed is not None,
-                proof=self.info.proof or "off",
-                keep_states=self.info.keep_states,
-                turns=self.info.turns,
-                baseline=self.info.baseline,
-                attempt=self.run.attempted.get((0, round_), -1) + 1,
-                entries=[self.remaining[label] for label in order if label in self.remaining],
-                budget_s=self.info.budget_s,
-                timeout_s=self.info.timeout_s,
+            yield round_
+
+    def adopt(self, block: Block) -> bool:
+        """Take the block of a round that is not finished for its next attempt, if it is that."""
+        labels = {entry.label for entry in block.entries}
+        is_wanted = (
+            block.round < self.info.rounds
+            and block.attempt == self.next_attempt(block.round)
+            and labels <= {*self.info.backends}
+            and not all((block.round, label) in self.kept for label in self.remaining)
+        )
+        if is_wanted:
+            self.adopted.add(block.round)
+        return is_wanted
+
+    def next_attempt(self, round_: int) -> int:
+        return self.run.attempted.get((0, round_), -1) + 1
+
+    def block(self, round_: int) -> Block:
+        """Return a block, all of it."""
+        labels = [*self.info.backends, *self.info.unavailable]
+        seed = self.seed(round_)
+        order = seeding.block_order(labels, seed)
+        return Block(
+            workload=self.info.workload,
+            threads=self.info.threads,
+            dataset_sha256=self.info.dataset_sha256,
+            round=round_,
+            seed=seed,
+            open_seed=self.info.seed is not None,
+            proof=self.info.proof or "off",
+            keep_states=self.info.keep_states,
+            turns=self.info.turns,
+            baseline=self.info.baseline,
+            attempt=self.next_attempt(round_),
+            entries=[self.remaining[label] for label in order if label in self.remaining],
+            budget_s=self.info.budget_s,
+            timeout_s=self.info.timeout_s,
+        )
+
+    def lose(self, lost: BlockLost) -> None:
+        """Write down that a block was lost, in the cells that it would have had; have it run again, if it may."""
+        block = lost.block
+        self.losses[block.round] += 1
+        self.run.attempted[block.point, block.round] = block.attempt
+        runs_again = self.losses[block.round] <= MORE
+        if runs_again:
+            self.again.append(block.round)
+        for position, entry in enumerate(block.entries):
+            nothing = self.nothing(entry.label, Status.LOST, lost.message)
+            self.record(
+                replace(
+                    nothing,
+                    round=block.round,
+                    seed=block.seed,
+                    position=position,
+                    machine=lost.machine,
+                    block_attempt=block.attempt,
+                    final=not runs_again,
+                )
             )
 
     def seed(self, round_: int) -> int:
@@ -223,7 +297,8 @@ class _Schedule:
         self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)
 
-    def skipped(self, label: str, reason: str) -> CellResult:
+    def nothing(self, label: str, status: Status, reason: str) -> CellResult:
+        """Return a cell of which there is nothing but why."""
         return CellResult(
             backend=label,
             workload=self.info.workload.name,
@@ -233,9 +308,24 @@ class _Schedule:
             position=0,
             started=now(),
             wall_s=0.0,
-            status=Status.SKIPPED,
+            status=status,
             message=reason,
         )
+
+
+class _Blocks(Blocks):
+    """The blocks of a run: those that were lost first, then round after round."""
+
+    def __init__(self, schedule: _Schedule) -> None:
+        self._schedule, self._rounds = schedule, schedule.rounds()
+
+    def __next__(self) -> Block:
+        schedule = self._schedule
+        runs_again = schedule.again and schedule.remaining
+        return schedule.block(schedule.again.popleft() if runs_again else next(self._rounds))
+
+    def adopt(self, block: Block) -> bool:
+        return self._schedule.adopt(block)
 
 
 def is_too_slow(result: CellResult) -> bool:
@@ -246,4 +336,8 @@ def is_too_slow(result: CellResult) -> bool:
 
 def finished(cells: Iterable[CellResult]) -> dict[tuple[int, str], CellResult]:
     """Return the cells that need not run again, by round and backend."""
-    return {(cell.round, cell.backend): cell for cell in cells if cell.final}
+    return {
+        (cell.round, cell.backend): cell
+        for cell in cells
+        if cell.final and cell.status is not Status.LOST
+    }

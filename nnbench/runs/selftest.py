@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics, statistics
-from nnbench.records import Handicap
+from nnbench.records import Handicap, Status
 from nnbench.runs import planning, schedule
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def _logs(blocks: Sequence[Block], variant: str, other: str) -> list[float]:
 def _blocks(cells: Iterable[CellResult]) -> list[Block]:
     """Return the cells of each round, by variant."""
     blocks: dict[int, Block] = {}
-    for cell in sorted(cells, key=lambda cell: cell.round):
+    measured = (cell for cell in cells if cell.status is not Status.LOST)
+    for cell in sorted(measured, key=lambda cell: cell.round):
         if not cell.status.counts or metrics.epoch_s(cell) is None:
             raise NnbenchError(f"{cell.backend} was not measured: {cell.status}: {cell.message}")
         blocks.setdefault(cell.round, {})[cell.backend.rpartition("@")[2]] = cell

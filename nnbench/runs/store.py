@@ -60,6 +60,12 @@ def create(folder: Path, info: RunInfo) -> None:
         files.write_whole(folder / RUN, msgspec.json.format(content))
 
 
+def rewrite(folder: Path, info: RunInfo) -> None:
+    """Write ``run.json`` of a run anew: more is known of it."""
+    with files.named(folder):
+        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+
+
 def require_new(folder: Path) -> None:
     """Refuse a folder that already holds a run, or cannot be written; nothing is left there."""
     with files.named(folder):

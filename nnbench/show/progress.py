@@ -21,6 +21,7 @@ from nnbench.contract import hookimpl
 from nnbench.figures import columns, statistics
 from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
+from nnbench.records import Status
 from nnbench.runs.run import Run
 from nnbench.show.terminal import fit, grid, plain, say
 from nnbench.show.text import bytes_text, cell_line, count, duration, sheet
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from nnbench.figures.columns import Column, Row
     from nnbench.figures.frames import Group
-    from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup, Status
+    from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup
 
 LOOK_S = 0.25  #: between two looks at how things stand, at least
 REST = 20  #: times as long as the last look took, likewise
@@ -163,11 +164,11 @@ class Live(Plain):
         self.bar.stop()
 
     @hookimpl
-    def nnbench_cell_started(self, spec: CellSpec) -> None:
+    def nnbench_cell_started(self, spec: CellSpec, machine: str) -> None:
         """Show the cell, or another attempt at it; all are kept of a baseline that comes once more in turns."""
         if spec.round not in self.rounds:
             self.rounds = {number: each for number, each in self.rounds.items() if not each.is_over}
-            self.rounds[spec.round] = Round(spec.round)
+            self.rounds[spec.round] = Round(spec.round, machine)
             self.clock.begin()
         self.latest = self.rounds[spec.round]
         attempts = self.latest.cells.setdefault(spec.label, [])
@@ -191,7 +192,10 @@ class Live(Plain):
         """Replace the cell by a line, and count it in."""
         self.run.add(result)
         self.groups = None
-        if result.final and result.round in self.rounds:
+        if result.status is Status.LOST:
+            self.rounds.pop(result.round, None)  # what runs again begins anew
+            self.over += result.final
+        elif result.final and result.round in self.rounds:
             self.rounds[result.round].judged[result.backend] = result.status
             self.over += 1
         super().nnbench_cell_finished(result)
@@ -220,7 +224,8 @@ class Live(Plain):
             rows: list[Row] = [round_.line(standing) for standing in found]
             shown = fit(live_columns(info), [*rows, WIDEST], self.console.width)
             table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
-            self.bar.below = (table, Text(plain(self.outlook(found, round_), encoding), "dim"))
+            said = filter(None, [self.elsewhere(), self.outlook(found, round_)])
+            self.bar.below = (table, *(Text(plain(each, encoding), "dim") for each in said))
             head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
             self.bar.update(self.task, description=head, state=plain(state, encoding))
         done = self.over + sum(each.unjudged for each in self.rounds.values())
@@ -228,6 +233,15 @@ class Live(Plain):
         end = monotonic()
         self.look_s = end - start
         self.next_look = end + max(LOOK_S, REST * self.look_s)
+
+    def elsewhere(self) -> str:
+        """Say what is done on other machines, if a run has such."""
+        rounds = [each for each in self.rounds.values() if each.machine != records.LOCAL]
+        return "; ".join(
+            f"{each.machine}: round {each.number + 1}, {each.state(self.run.info)}"
+            for each in rounds
+            if not each.is_over
+        )
 
     def outlook(self, found: Iterable[Standing], round_: Round) -> str:
         """Say what is still to come, how long it may take, and what is provisional."""
@@ -249,6 +263,7 @@ class Round:
     """A block that runs."""
 
     number: int
+    machine: str
     cells: dict[str, list[UnderWay]] = field(default_factory=dict)  #: attempts by label
     judged: dict[str, Status] = field(default_factory=dict)
 

@@ -107,7 +107,7 @@ def cell_line(cell: CellResult) -> str:
     """Sum up a finished cell in one line."""
     head = f"round {cell.round + 1} {cell.backend}"
     if not cell.status.counts:
-        return f"{head}: {cell.status}: {cell.message}"
+        return f"{head}: {cell.status}: {cell.message}{'' if cell.final else '; runs again'}"
     accuracy = metrics.accuracy(cell)
     reached = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     trained = f"{cell.images:,} images in {significant(cell.train_s)} s"

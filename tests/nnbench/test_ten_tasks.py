@@ -14,8 +14,8 @@ import pytest
 
 from nnbench import catalog
 from nnbench.cli import signals
+from nnbench.contract.engine import Engine
 from nnbench.contract.errors import GRAVITY, ExitCode
-from nnbench.contract.executor import Executor
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
 from nnbench.figures.columns import COLUMNS, TABLES
 from nnbench.figures.metrics import PHASES
@@ -105,7 +105,7 @@ def test_every_event_is_announced_in_one_place():
 
 
 def test_executor_must_do_all_that_is_asked_of_one():
-    class Half(Executor):
+    class Half(Engine):
         name, summary = "half", "does nothing"
 
     with pytest.raises(TypeError, match="abstract"):

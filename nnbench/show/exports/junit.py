@@ -55,7 +55,7 @@ def outcome_of(run: Run, cell: CellResult) -> str | None:
             return "failure" if failure_of(run, cell) else None
         case Kind.WRONG:
             return "failure"
-        case Kind.FAILED:
+        case Kind.FAILED | Kind.LOST:
             return "error"
         case Kind.SKIPPED:
             return "skipped"

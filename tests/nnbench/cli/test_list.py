@@ -15,7 +15,7 @@ KINDS: dict[str, Any] = {
     "Backends:": catalog.backends,
     "Workloads:": catalog.workloads,
     "Datasets:": catalog.datasets,
-    "Executors:": lambda: {LocalExecutor.name: LocalExecutor},
+    "Executors:": lambda: {**catalog.executors(), LocalExecutor.name: LocalExecutor},
 }
 
 
@@ -48,8 +48,10 @@ def test_every_name_is_listed(listed, title):
 
 @pytest.mark.parametrize("title", ["Workloads:", "Datasets:", "Executors:"])
 def test_names_have_their_summary(listed, title):
-    items = KINDS[title]().values()
-    assert [line.split(maxsplit=1)[1] for line in listed[title]] == [i.summary for i in items]
+    lines = [line.split(maxsplit=1)[1] for line in listed[title] if not line.startswith("    ")]
+    for line, item in zip(lines, KINDS[title]().values(), strict=True):
+        reason = getattr(item, "unavailable", None)
+        assert line == (f"unavailable: {reason}" if reason else item.summary)
 
 
 def test_available_backend_has_its_summary(listed):

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from nnbench import Option
-from nnbench.catalog import BackendItem, Item, Listing, Plugin
+from nnbench.catalog import BackendItem, ExecutorItem, Item, Listing, Plugin
 from nnbench.execution import listing
 from nnbench.show.charts import CHARTS
 from nnbench.show.progress import Plain
@@ -150,8 +150,13 @@ def test_list_reads_it(call, monkeypatch):
     gone = replace(backend, name="gone", unavailable=TEXT, options={})
     plugin = Plugin(name=TEXT, distribution=TEXT, version=TEXT, module=TEXT, left_out=TEXT)
     items = [Item(name=TEXT, summary=TEXT)]
+    executors = [ExecutorItem(name=TEXT, summary=TEXT, options={"key": Option(TEXT, TEXT)})]
     known = Listing(
-        backends=[backend, gone], workloads=[], datasets=items, plugins=[plugin], executors=items
+        backends=[backend, gone],
+        workloads=[],
+        datasets=items,
+        plugins=[plugin],
+        executors=executors,
     )
     monkeypatch.setattr(listing, "relied_on", lambda: nullcontext(known))
     done = call("list", "--plugins")

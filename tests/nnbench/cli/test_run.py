@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nnbench.cli.run import conclude
+from nnbench.cli.run import conclude, say_what_was_lost
 from nnbench.data import seeding
 from nnbench.execution.process import OUTPUT_BYTES
 from nnbench.proof import judge
@@ -407,3 +407,12 @@ def test_accuracy_that_strays_ends_with_6_and_says_so(
     assert conclude(Run.open(write_run(*make_straying(rounds, other=points)))) == code
     shown = " ".join(capsys.readouterr().out.split())
     assert ("other: its accuracy is 2.40 points" in shown) == (code == 6)
+
+
+def test_rounds_that_were_lost_are_said_with_the_reason(make_info, make_cell, make_failed, capsys):
+    lost = [
+        make_failed(status="lost", round=n, message=m) for n, m in ((1, "a"), (3, "a"), (4, "b"))
+    ]
+    assert say_what_was_lost(Run(make_info(), [make_cell(), *lost]))
+    assert capsys.readouterr().err == "nnbench: round 2, 4: lost: a\nnnbench: round 5: lost: b\n"
+    assert not say_what_was_lost(Run(make_info(), [make_cell()]))

@@ -56,6 +56,35 @@ def test_wrong_file_is_told_with_its_line(write, name):
         files.read_run(write(text, "new.toml"))
 
 
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ('executor = "dask[jobs=4]"', "dask[jobs=4]"),
+        ('[executor]\nname = "dask"', "dask"),
+        (
+            '[executor]\nname = "dask"\nslurm = true\njobs = 4\nwalltime = "02:00:00"',
+            "dask[slurm=true,jobs=4,walltime=02:00:00]",
+        ),
+    ],
+)
+def test_executor_may_be_a_table_with_its_parameters(write, text, typed):
+    assert files.read_run(write(text)) == {"executor": typed}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[executor]\njobs = 4", 1, "missing in [executor]: name, a string"),
+        ("[executor]\nname = 4", 1, "missing in [executor]: name, a string"),
+        ('[executor]\nname = "dask"\nssh = "a,b"', 3, "a parameter of an executor has no ','"),
+        ("executor = 4", 1, "executor must be a string"),
+    ],
+)
+def test_executor_that_is_none_is_told_with_its_line(write, text, line, message):
+    with pytest.raises(ConfigError, match=rf"\Anew.toml:{line}: {re.escape(message)}"):
+        files.read_run(write(text, "new.toml"))
+
+
 def test_workload_may_be_in_the_file(write):
     workload = files.read_run(write("[workload]\n" + TOY))["workload"]
     assert (workload.name, workload.dataset, workload.hidden) == ("my", "toy", (4,))

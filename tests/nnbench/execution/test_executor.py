@@ -1,4 +1,4 @@
-"""Executors: the one that is always there, and those of plugins."""
+"""The executor that is always there: it runs blocks on this machine."""
 
 import hashlib
 import os
@@ -8,51 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnbench import catalog, hookimpl
+from nnbench import catalog
 from nnbench.contract.errors import NnbenchError
-from nnbench.contract.executor import Executor
-from nnbench.execution import cpus, executor, loading, machine
+from nnbench.execution import cpus, loading, machine
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor
 from nnbench.proof import kept
 from nnbench.records import LOCAL, Block, CellEvent, CellFinished, CellStarted, Entry
 from tests.cells import TOY
-
-
-class Elsewhere(LocalExecutor):
-    """Runs blocks here, under another name."""
-
-    name = "elsewhere"
-    summary = "as if on another machine"
-
-
-@pytest.fixture
-def plugin():
-    """Register a plugin that lists an executor."""
-
-    class Plugin:
-        @hookimpl
-        def nnbench_executors(self):
-            return [Elsewhere()]
-
-    found = Plugin()
-    catalog.manager().register(found, name="elsewhere")
-    yield found
-    catalog.manager().unregister(found)
-
-
-def test_local_executor_is_always_there():
-    assert isinstance(executor.find(LOCAL), LocalExecutor)
-
-
-@pytest.mark.usefixtures("plugin")
-def test_executor_of_a_plugin_is_there_too():
-    assert isinstance(executor.find("elsewhere"), Elsewhere)
-
-
-def test_executor_must_know_its_machines():
-    with pytest.raises(TypeError, match="abstract"):
-        Executor()  # type: ignore[abstract]  # that is the point
 
 
 def test_machine_says_what_it_cannot_run(monkeypatch):
@@ -110,8 +73,8 @@ def test_dataset_is_given_back_with_its_executor_or_for_another_one():
         return True
 
     local = LocalExecutor()
-    first = local._load(TOY).train.inputs.descriptor
-    second = local._load(replace(TOY, hidden=(3,))).train.inputs.descriptor
+    first = local.load(TOY).train.inputs.descriptor
+    second = local.load(replace(TOY, hidden=(3,))).train.inputs.descriptor
     assert first == second or not is_open(first)
     del local
     assert not is_open(second)

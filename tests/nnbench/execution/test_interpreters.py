@@ -2,11 +2,13 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nnbench import catalog, records
+from nnbench.catalog import ExecutorItem
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process
 from nnbench.execution.executor import LocalExecutor
@@ -31,7 +33,9 @@ def script(tmp_path):
 
 def test_own_interpreter_has_what_is_here():
     found = examine(sys.executable)
-    assert found.listing == catalog.installed([LocalExecutor()])
+    here, local = catalog.installed(), LocalExecutor()
+    item = ExecutorItem(name=local.name, summary=local.summary)
+    assert found.listing == replace(here, executors=[*here.executors, item])
     assert found.environment.versions["numpy"]
 
 
@@ -151,7 +155,7 @@ def test_list_prints_json(call):
     assert [b["name"] for b in found["backends"]] == list(catalog.backends())
     assert [w["name"] for w in found["workloads"]] == list(catalog.workloads())
     assert [d["name"] for d in found["datasets"]] == list(catalog.datasets())
-    assert [e["name"] for e in found["executors"]] == ["local"]
+    assert [e["name"] for e in found["executors"]] == [*catalog.executors(), "local"]
 
 
 def test_command_of_this_interpreter():

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench import catalog
 from nnbench.contract.errors import NnbenchError, PluginWarning
-from nnbench.execution import executor, listing
+from nnbench.execution import listing, remote
 from tests.plugins.helpers import environment, nnbench, variables
 
 RUN = ["run", "-b", "numpy", "-w", "toy-sigmoid", "-r", "1"]
@@ -29,7 +29,7 @@ def rely(monkeypatch):
 
 
 def test_listing_is_what_is_installed(rely):
-    here = catalog.installed([])
+    here = catalog.installed()
     with rely():
         assert catalog.plugins() == here.plugins
         assert catalog.workloads() == {each.name: each for each in here.workloads}
@@ -128,9 +128,9 @@ def test_plugin_whose_import_does_not_end_well_is_left_out(rely, monkeypatch, wh
         with pytest.warns(PluginWarning) as told:
             listed = stack.enter_context(rely("elsewhere"))
         assert [str(each.message) for each in told] == [text]
-        assert (catalog.executors(), "mnist" in catalog.workloads()) == ([], True)
+        assert (catalog.executors(), "mnist" in catalog.workloads()) == ({}, True)
         with pytest.raises(NnbenchError, match=f"^no executor named 'elsewhere': {text}$"):
-            executor.find("elsewhere")
+            remote.find("elsewhere")
     [plugin] = (each for each in listed.plugins if each.name == "elsewhere")
     assert plugin.left_out == reason
 
@@ -138,9 +138,9 @@ def test_plugin_whose_import_does_not_end_well_is_left_out(rely, monkeypatch, wh
 def test_unknown_executor_is_refused(rely):
     with (
         rely("elsewhere"),
-        pytest.raises(NnbenchError, match=r"'nowhere'.*known: elsewhere, local"),
+        pytest.raises(NnbenchError, match=r"'nowhere'.*known: dask, elsewhere, local"),
     ):
-        executor.find("nowhere")
+        remote.find("nowhere")
     assert "nnbench_elsewhere" not in sys.modules
 
 

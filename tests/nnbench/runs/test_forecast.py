@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from nnbench.contract.errors import ResultsError
-from nnbench.contract.executor import Sizes
+from nnbench.execution.executor import Sizes
 from nnbench.execution.memory import COPIES, LIBRARY_BYTES, SLACK
 from nnbench.records import Part
 from nnbench.runs import forecast

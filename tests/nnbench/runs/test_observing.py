@@ -34,7 +34,7 @@ def told(tmp_path, monkeypatch):
     def read():
         return [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
 
-    with catalog.relying_on(replace(catalog.installed([]), plugins=[MEDDLER])):
+    with catalog.relying_on(replace(catalog.installed(), plugins=[MEDDLER])):
         yield read
 
 
@@ -48,7 +48,7 @@ def announce(make_info, make_cell, tmp_path):
         info = make_info("numpy")
         catalog.notify("nnbench_run_started", run=info, folder=tmp_path)
         spec = make_spec()
-        catalog.notify("nnbench_cell_started", spec=spec)
+        catalog.notify("nnbench_cell_started", spec=spec, machine="local")
         for event in (Progress(1, 10, 0.5, 0.25, [part]), EpochFinished(epoch)):
             catalog.notify("nnbench_cell_event", spec=spec, event=event)
         catalog.notify("nnbench_cell_finished", result=make_cell(seed=7))
@@ -134,6 +134,6 @@ def test_http_needs_a_process_only_if_it_has_an_endpoint(monkeypatch, url):
 
     monkeypatch.setenv("NNBENCH_HTTP_OBSERVER", url)
     monkeypatch.setattr(observing, "Observers", Nobody)
-    with catalog.relying_on(catalog.installed([])), observing.told():
+    with catalog.relying_on(catalog.installed()), observing.told():
         pass
     assert [[plugin.name for plugin in plugins] for plugins in asked] == ([["http"]] if url else [])

@@ -42,7 +42,7 @@ def test_size_of_kept_states_is_said_once(make_info, make_cell, mnist, kind, cha
     for is_kept in (True, False):
         display.nnbench_run_started(make_info("a", keep_states=is_kept), Path("run"))
         if kind is Live:
-            display.nnbench_cell_started(spec)
+            display.nnbench_cell_started(spec, "local")
         for _ in range(2):
             display.nnbench_cell_event(spec, Ready(setup))
     if kind is Live:
@@ -118,7 +118,7 @@ def shown(display):
 def train(display, *cells):
     """Show a display how a block trains, one cell after the other."""
     for cell in cells:
-        display.nnbench_cell_started(spec_of(cell))
+        display.nnbench_cell_started(spec_of(cell), "local")
         for event in events_of(cell):
             display.nnbench_cell_event(spec_of(cell), event)
 
@@ -135,11 +135,11 @@ def last_words(display):
 
 def test_set_up_says_what_it_waits_for(begin, make_cell):
     display = begin("a", "b")
-    display.nnbench_cell_started(make_spec(label="b"))
+    display.nnbench_cell_started(make_spec(label="b"), "local")
     assert shown(display)[0] == "round 1 of 1: sets up b"
     assert last_words(display) == {"a": "waits", "b": "sets up"}
     display.nnbench_cell_event(make_spec(label="b"), Ready(make_cell().setup))
-    display.nnbench_cell_started(make_spec(label="a"))
+    display.nnbench_cell_started(make_spec(label="a"), "local")
     assert shown(display)[0] == "round 1 of 1: sets up a"
     assert last_words(display) == {"a": "sets up", "b": "ready"}
 
@@ -149,7 +149,7 @@ def test_trained_cells_wait_for_their_verdict(begin, make_cell, make_failed):
     ended = [Finished(None, None, complete=True), Failed(Status.OOM, "MemoryError")]
     for label, event in zip("ab", ended, strict=True):
         spec = make_spec(label=label)
-        display.nnbench_cell_started(spec)
+        display.nnbench_cell_started(spec, "local")
         display.nnbench_cell_event(spec, Ready(replace(make_cell().setup, epoch_images=100)))
         display.nnbench_cell_event(spec, Progress(1, 50, 0.5, 2.0))
         assert shown(display)[0] == "round 1 of 1: all train in turns"
@@ -171,7 +171,7 @@ def test_trained_cells_wait_for_their_verdict(begin, make_cell, make_failed):
 
 def test_loss_that_is_not_finite_is_told(begin, make_cell):
     display = begin("a")
-    display.nnbench_cell_started(make_spec(label="a"))
+    display.nnbench_cell_started(make_spec(label="a"), "local")
     display.nnbench_cell_event(make_spec(label="a"), Ready(make_cell().setup))
     display.nnbench_cell_event(make_spec(label="a"), Progress(1, 50, 0.5, None))
     assert last_words(display)["a"].endswith(", not finite")
@@ -196,7 +196,7 @@ def test_cells_that_train_whole_are_compared_as_they_go_on(begin, make_cell):
     setup = replace(make_cell().setup, epoch_images=100)
     for label, seconds in {"a": 1.0, "b": 3.0, "a again": 2.0}.items():
         spec = make_spec(label=label[0])
-        display.nnbench_cell_started(spec)
+        display.nnbench_cell_started(spec, "local")
         display.nnbench_cell_event(spec, Ready(setup))
         display.nnbench_cell_event(spec, Progress(1, 50, seconds, 2.0))
         assert shown(display)[0] == f"round 1 of 1: trains {label[0]}"
@@ -247,12 +247,34 @@ def test_cells_of_two_blocks_at_a_time_are_told_apart(begin, make_cell, in_turns
     assert display.bar.tasks[0].completed == 4
 
 
+def test_blocks_on_other_machines_are_told_with_them(begin):
+    display = begin("a", rounds=3)
+    for number, machine in enumerate(["node1", "node2"]):
+        display.nnbench_cell_started(make_spec(label="a", round=number), machine)
+    said = " node1: round 1, sets up a; node2: round 2, sets up a"
+    assert [said] in shown(display)[1]
+
+
+def test_block_that_is_lost_begins_anew_and_counts_once(begin, make_cell, make_failed):
+    display = begin("a", "b", rounds=1)
+    for label in "ab":
+        display.nnbench_cell_started(make_spec(label=label), "node1")
+    for label in "ab":
+        display.nnbench_cell_finished(make_failed(label, "lost", final=False))
+    display.nnbench_cell_started(make_spec(label="a"), "node2")
+    assert [" node2: round 1, sets up a"] in shown(display)[1]
+    for label in "ab":
+        display.nnbench_cell_started(make_spec(label=label), "node2")
+        display.nnbench_cell_finished(make_cell(label))
+    assert display.bar.tasks[0].completed == 2
+
+
 def test_time_left_is_what_rounds_took(begin, make_cell, in_turns, monkeypatch):
     now = 0.0
     monkeypatch.setattr(progress, "monotonic", lambda: now)
     display = begin("a", rounds=3)
     spec, setup = make_spec(label="a"), replace(make_cell().setup, epoch_images=100)
-    display.nnbench_cell_started(spec)
+    display.nnbench_cell_started(spec, "local")
     display.nnbench_cell_event(spec, Ready(setup))
     assert shown(display)[2] == "2 more rounds"
     now = 5.0
@@ -262,7 +284,7 @@ def test_time_left_is_what_rounds_took(begin, make_cell, in_turns, monkeypatch):
     assert shown(display)[2] == "2 more rounds, more than 65 s left"
     now = 200.0
     display.nnbench_cell_finished(in_turns(make_cell("a"), [(1.0, 10)]))
-    display.nnbench_cell_started(replace(spec, round=1))
+    display.nnbench_cell_started(replace(spec, round=1), "local")
     assert shown(display)[2] == "1 more round, about 7 min left"
 
 
@@ -285,7 +307,7 @@ def test_looks_take_a_twentieth_of_the_time(make_info, make_cell, tmp_path, monk
     monkeypatch.setattr(progress, "standings", look_for_a_second)
     display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
     display.nnbench_run_started(make_info("a"), tmp_path / "run")
-    display.nnbench_cell_started(make_spec(label="a"))
+    display.nnbench_cell_started(make_spec(label="a"), "local")
     display.nnbench_cell_event(make_spec(label="a"), Ready(make_cell().setup))
     looks.clear()
     for _ in range(80):

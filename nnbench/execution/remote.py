@@ -1,0 +1,336 @@
+"""Run blocks on other machines, through the engine of a plugin.
+
+Each block is an errand, a line of JSON, which the engine brings to a machine. Lines of JSON come back, and are
+decoded and checked here. An engine may lose what it was given, start it again by itself, or bring it late: of each attempt
+at a block one outcome is taken, whole, or the attempt is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import warnings
+import weakref
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import structs
+
+from nnbench import catalog, selection
+from nnbench.contract.errors import BackendUnavailableError, ExecutorError, NnbenchError
+from nnbench.execution.border import Checked
+from nnbench.execution.executor import Blocks, Executor, LocalExecutor
+from nnbench.execution.machine import FLOORS, TURN_FLOORS
+from nnbench.execution.witnesses import Anew, has_any
+from nnbench.records import (
+    LOCAL,
+    BlockLost,
+    CellEvent,
+    CellFinished,
+    CellStarted,
+    Ended,
+    Errand,
+    MachineJoined,
+    MachineSeen,
+    Spoken,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
+    from nnbench.contract.backend import Option, OptionValue
+    from nnbench.contract.engine import Engine, Report, Session
+    from nnbench.data.workloads import Workload
+    from nnbench.execution.executor import Sizes
+    from nnbench.records import Block, CellResult, Entry, Happening, Machine
+
+FOREIGN = "the executor is a plugin's: times and proofs from here are its word"
+WAIT_S = 0.5  #: for reports, until it is looked again how many errands can be carried out
+AGAIN = "what ran it was lost, and the engine has started it again"
+UNKNOWN = "unknown"  #: a machine of which nothing was heard
+LONGEST = 4000  #: characters of what an engine says
+
+
+class EngineWarning(UserWarning):
+    """An engine has brought what is not taken, or is waited for."""
+
+
+def find(text: str) -> Executor:
+    """Return the executor that a user named, with its parameters.
+
+    The engine of a plugin is loaded in this process: it is what runs things, so it has to be trusted.
+
+    Raises
+    ------
+    NnbenchError
+        If there is none of that name, it has no such parameter, or it cannot run blocks from here.
+    """
+    known = catalog.executors()
+    parameters: dict[str, Mapping[str, Option]] = {n: item.options for n, item in known.items()}
+    name, options = selection.parse_executor(text, {**parameters, LOCAL: {}})
+    if name == LOCAL:
+        return LocalExecutor()
+    if reason := known[name].unavailable:
+        raise BackendUnavailableError(f"executor {name} is unavailable: {reason}")
+    return Remote(catalog.engine(name), options)
+
+
+@dataclass
+class _Job:
+    """An errand that an engine has got."""
+
+    block: Block | None  #: None is a look at a machine
+    run: str = ""  #: which carrying-out of it counts: the first that was heard of
+    machine: str = UNKNOWN  #: that it runs on
+
+
+class Remote(Executor):
+    """Runs blocks through an engine, as many at once as that has room for.
+
+    Parameters
+    ----------
+    engine
+        Of a plugin.
+    options
+        What it is opened with, when it is first needed.
+    """
+
+    def __init__(self, engine: Engine, options: Mapping[str, OptionValue]) -> None:
+        self._engine, self._options = engine, options
+        self._here = LocalExecutor()  # knows the dataset, which must be the same everywhere
+        self._session: Session | None = None
+        self._end: Callable[[], object] = lambda: None
+        self._asked = Errand(entries=[], threads=1)  # of each machine
+        self._anew: Anew | None = None
+        self._jobs: dict[str, _Job] = {}
+        self._known: dict[str, Machine] = {}
+        self._refusals: list[str] = []  # of looks
+        self._looks = itertools.count()
+        self._token = secrets.token_hex(8)  # of what no other session is to find
+
+    def machines(
+        self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
+    ) -> dict[str, Machine]:
+        """Look at the machines that are there by now; others may join."""
+        self._asked = Errand(entries=[*entries], threads=threads, libraries=[*libraries])
+        return self._look()
+
+    def with_roofs(
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+    ) -> dict[str, Machine]:
+        """Look at them once more, and at those that join, with their ceilings."""
+        del machines, entries, threads  # they are those of the first look
+        self._asked = structs.replace(self._asked, roofline=True)
+        return self._look()
+
+    def dataset_sha256(self, workload: Workload) -> str:
+        """Load a dataset here."""
+        return self._here.dataset_sha256(workload)
+
+    def dataset_classes(self, workload: Workload) -> Sequence[int]:
+        """Return what the dataset's source calls its classes."""
+        return self._here.dataset_classes(workload)
+
+    def sizes(self, workload: Workload) -> Sizes:
+        """Return how large a training is, by the dataset here."""
+        return self._here.sizes(workload)
+
+    def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
+        """Run blocks; an interruption leaves those that run time to end, and a second one cancels them."""
+        session, coming = self._open(), iter(blocks)
+        if isinstance(blocks, Blocks):
+            self._adopt(session.found(f"{self._name}-"), blocks)
+        interruption: BaseException | None = None
+        happened: deque[Happening] = deque()
+        try:
+            while True:
+                try:
+                    while happened:
+                        yield happened.popleft()
+                    while not interruption and len(self._jobs) < session.slots():
+                        if (block := next(coming, None)) is None:
+                            break
+                        self._submit(block)
+                    if not self._jobs:
+                        break
+                    for report in session.wait(WAIT_S):
+                        happened.extend(self._take(report))
+                except BaseException as error:
+                    if isinstance(error, (Exception, GeneratorExit)) or interruption:
+                        raise
+                    interruption = error
+                    running = len(self._jobs)
+                    if running:
+                        text = f"blocks that run are waited for: {running}; interrupt again to cancel them"
+                        warnings.warn(text, EngineWarning, stacklevel=2)
+            if interruption:
+                raise interruption
+        except ExecutorError as error:
+            yield from happened
+            for job in self._jobs.values():
+                yield from _lost(job, str(error))
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Cancel what runs, and end the engine's session."""
+        self._jobs.clear()
+        self._end()
+        self._session = None
+        if self._anew:
+            self._anew.close()
+            self._anew = None
+
+    def _open(self) -> Session:
+        if self._session is None:
+            self._session = Checked(self._engine, {**self._options})
+            self._end = weakref.finalize(self, self._session.close)
+        return self._session
+
+    @property
+    def _name(self) -> str:
+        """What the names of a run's errands begin with: the same when it is resumed."""
+        return f"nnbench-{self.identity or self._token}"
+
+    def _adopt(self, found: Mapping[str, bytes], blocks: Blocks) -> None:
+        """Go on with what the same run has submitted before it was killed, as far as it is wanted."""
+        for name, content in found.items():
+            block = msgspec.json.decode(content, type=Errand).block
+            if block and blocks.adopt(block):
+                self._jobs[name] = _Job(block)
+            else:
+                self._open().cancel(name)
+
+    def _submit(self, block: Block | None) -> None:
+        name = f"nnbench-{self._token}-{next(self._looks)}"
+        if block:
+            name = f"{self._name}-{block.point}-{block.round}-{block.attempt}"
+            block = replace(block, is_witnessed=block.proof != "off")
+        errand = structs.replace(self._asked, block=block)
+        self._jobs[name] = _Job(block)
+        self._open().submit(name, msgspec.json.encode(errand))
+
+    def _look(self) -> dict[str, Machine]:
+        """Return what the machines are that there are; each is looked at by as many errands as it takes at once."""
+        session, self._known, self._refusals = self._open(), {}, []
+        for _ in range(session.slots()):
+            self._submit(None)
+        while self._jobs:
+            for report in session.wait(WAIT_S):
+                for _ in self._take(report):
+                    pass  # of a look nothing happens
+        if not self._known:
+            raise NnbenchError("; ".join(dict.fromkeys(self._refusals)))
+        return dict(self._known)
+
+    def _take(self, report: Report) -> Iterator[Happening]:
+        """Yield what has happened by a report."""
+        job = self._jobs.get(report.errand)
+        if job is None:
+            if report.is_over:
+                text = "the outcome of a block came after it was given up, and is dropped"
+                warnings.warn(text, EngineWarning, stacklevel=2)
+            return
+        said, fault = _read(report)
+        job.run = job.run or report.run
+        if report.run not in {"", job.run}:
+            self._open().cancel(report.errand)
+            said, fault = [], AGAIN
+        for each in said:
+            if isinstance(each, MachineSeen):
+                yield from self._see(job, each)
+            elif isinstance(each, CellStarted | CellEvent):
+                if not _is_of(each, job.block):
+                    fault = fault or "its machine has told of another block"
+                elif isinstance(each, CellStarted):
+                    yield CellStarted(each.spec, job.machine)
+                else:
+                    yield each
+        if not (report.is_over or fault):
+            return
+        del self._jobs[report.errand]
+        finished = [each for each in said if isinstance(each, CellFinished)]
+        fault = fault or _why_none(said, finished, job.block)
+        if job.block is None:
+            self._refusals += [fault] if fault else []
+        elif fault:
+            yield from _lost(job, fault)
+        else:
+            for each in finished:
+                yield CellFinished(replace(self._proved_anew(job.block, each), machine=job.machine))
+
+    def _proved_anew(self, block: Block, finished: CellFinished) -> CellResult:
+        """Return a result, as it is here if one of its parts came with it: what is not proved here, either, is invalid."""
+        result, witness = finished.result, finished.witness
+        if witness is None:
+            return result
+        if self._anew is None or self._anew.workload != block.workload:
+            self._anew = Anew(block.workload, self._here.load(block.workload))
+        problem = self._anew.problem(result, witness)
+        return replace(result, status=Status.INVALID, message=problem) if problem else result
+
+    def _see(self, job: _Job, seen: MachineSeen) -> Iterator[MachineJoined]:
+        """Note where a job runs. Of two machines that call themselves alike the second has more of a name."""
+        environment = seen.machine.environment
+        machine = replace(  # floors of a selftest that was started here are kept here
+            seen.machine,
+            noise_floor=FLOORS.load(environment, seen.machine.noise_floor),
+            turn_floor=TURN_FLOORS.load(environment, seen.machine.turn_floor),
+            warnings=[*seen.machine.warnings, FOREIGN],
+        )
+        print_ = environment.fingerprint
+        job.machine = seen.host
+        if print_ != self._known.get(seen.host, machine).environment.fingerprint:
+            job.machine = f"{seen.host}-{print_[:6]}"
+        if job.machine not in self._known:
+            self._known[job.machine] = machine
+            yield MachineJoined(job.machine, machine)
+
+
+def _read(report: Report) -> tuple[list[Spoken], str]:
+    """Return what a report says, and why it says no more, if so."""
+    try:
+        lines = filter(None, report.lines.split(b"\n"))
+        return [msgspec.json.decode(line, type=Spoken) for line in lines], report.fault
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return [], f"its machine has said what is none of this: {error}"
+
+
+def _is_of(told: CellStarted | CellEvent, block: Block | None) -> bool:
+    """Tell whether something happens to a cell of a block."""
+    if block is None:
+        return False
+    labels = [entry.label for entry in block.entries]
+    return told.spec.round == block.round and told.spec.label in labels
+
+
+def _why_none(said: Sequence[Spoken], finished: Sequence[CellFinished], block: Block | None) -> str:
+    """Say why an errand that is over has no outcome that counts; nothing if it has."""
+    match said:
+        case [*_, Ended(how="done")]:
+            pass
+        case [*_, Ended(how=how, message=message)]:
+            return f"{how}: {message}"
+        case _:
+            return "its machine has not said how it ended"
+    if block is None:
+        return ""
+    results = [each.result for each in finished]
+    if block.is_witnessed and any(map(has_any, results)) and not any(e.witness for e in finished):
+        return "its machine has brought no part that can be proved here"
+    places = {(r.point, r.round, r.seed, r.block_attempt, r.workload) for r in results}
+    finals = sorted(r.backend for r in results if r.final)
+    place = block.point, block.round, block.seed, block.attempt, block.workload.name
+    if places == {place} and finals == sorted(entry.label for entry in block.entries):
+        return ""
+    return "its machine has brought the cells of another block"
+
+
+def _lost(job: _Job, why: str) -> Iterator[BlockLost]:
+    """Yield that a job has come to nothing, if it was a block."""
+    if job.block:
+        yield BlockLost(job.block, " ".join(why.split())[:LONGEST], job.machine)
