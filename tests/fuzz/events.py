@@ -20,6 +20,7 @@ from nnbench.contract.errors import PluginWarning
 from nnbench.execution import listing
 from nnbench.proof import judge
 from nnbench.records import (
+    LOCAL,
     Close,
     Dump,
     Failed,
@@ -122,7 +123,7 @@ def play() -> None:
         catalog.manager().register(live)
         try:
             catalog.notify("nnbench_run_started", run=info, folder=Path("run"))
-            catalog.notify("nnbench_cell_started", spec=spec)
+            catalog.notify("nnbench_cell_started", spec=spec, machine=LOCAL)
             result = scripted.run(answer, told, script["seed"])
             catalog.notify("nnbench_cell_finished", result=result)
         finally:
