@@ -136,11 +136,12 @@ def test_folder_without_a_run_is_refused(call, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["--output", "--resume"])
-def test_second_run_at_once_is_refused(call_here, finished_run, way):
-    _, folder = finished_run
-    others = TOY[1:] if way == "--output" else []
-    before = (folder / store.CELLS).read_bytes()
+def test_second_run_at_once_is_refused(call_here, finished_run, tmp_path, way):
+    _, finished = finished_run
+    folder, others = (finished, []) if way == "--resume" else (tmp_path / "new", TOY[1:])
+    before = (finished / store.CELLS).read_bytes()
     with store.hold(folder):
         done = call_here("run", way, folder, *others, "--no-progress")
+        assert [path.name for path in (tmp_path / "new").glob("*")] in ([], [store.LOCK])
     assert done == (2, "", f"{REFUSED}{folder} is in use by another run\n")
-    assert (folder / store.CELLS).read_bytes() == before
+    assert (finished / store.CELLS).read_bytes() == before
