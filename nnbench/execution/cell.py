@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Proto
 import numpy as np
 
 from nnbench import files
+from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import RULES, flatten
 from nnbench.data import arrays, seeding
 from nnbench.execution import pauses, process
@@ -240,7 +241,7 @@ class Assignment:
         whole = self.images if self.spans else self.examples
         left = whole - position % whole
         third = -(-whole // self.batch_size // PARTS)
-        most = max(1, min(limit, third, int(seconds / max(pace_s, 1e-9))))
+        most = max(1, min(limit, third, int(seconds / max(pace_s, SHORTEST_S))))
         return min(left, RANDOM.randint(-(-most // 2), most) * self.batch_size)
 
     def pieces(self, position: int, images: int) -> Iterator[tuple[int, int]]:
