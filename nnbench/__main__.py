@@ -24,11 +24,12 @@ def main() -> None:
 def in_the_way(error: Exception) -> str | None:
     """Return a file that was imported from where Python looks before it looks where its own modules are.
 
-    These folders are those of PYTHONPATH, and with ``python -m`` the current one.
+    These folders are those of PYTHONPATH, and with ``python -m`` the current one. An environment may lie in one of
+    them; so a file is of the innermost folder.
     """
     own = sysconfig.get_path("stdlib")
-    first = sys.path[: sys.path.index(own)] if own in sys.path else []
-    folders = tuple(os.path.join(os.path.abspath(each), "") for each in first)  # noqa: PTH100, PTH118 - as texts
+    folders = [os.path.join(os.path.abspath(each), "") for each in sys.path]  # noqa: PTH100, PTH118 - as texts
+    first = folders[: sys.path.index(own)] if own in sys.path else []
     modules = [
         str(getattr(module, "__file__", None))
         for name, module in [*sys.modules.items()]
@@ -37,8 +38,13 @@ def in_the_way(error: Exception) -> str | None:
     frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
     raised = [str(getattr(error, "filename", None)), *frames[::-1]]
     here = os.path.dirname(__file__)  # noqa: PTH120 - likewise
-    found = (each for each in (*raised, *modules) if each.startswith(folders))
-    return next((each for each in found if not each.startswith(here)), None)
+
+    def is_first(path: str) -> bool:
+        return max(filter(path.startswith, folders), key=len, default="") in first
+
+    return next(
+        (each for each in (*raised, *modules) if is_first(each) and not each.startswith(here)), None
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ Celsius = Annotated[int, Meta(ge=-273, le=LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=1e15)]
 Microseconds = Annotated[float, Meta(ge=0, le=1e15)]
 CallSeconds = Annotated[float, Meta(ge=0, le=1e9)]  #: what a worker says; sums of it are Seconds
-SHORTEST_S = 1e-9  #: of what cannot be done in no time: a clock shows a call of Python, however short
+SHORTEST_S = (
+    1e-9  #: of what cannot be done in no time: a clock shows a call of Python, however short
+)
 Elapsed = Annotated[float, Meta(ge=SHORTEST_S, le=1e9)]  #: likewise, of that
 CallCount = Annotated[int, Meta(ge=0, le=10**9)]  #: likewise; sums of it are Numbers
 

@@ -171,7 +171,11 @@ def test_libraries_that_need_docstrings_are_named(write_run, make_cell):
 def test_module_of_another_in_the_way_is_named(tmp_path, content):
     path = tmp_path / "click.py"
     path.write_text(content)
-    done = nnbench("--version", env=environment(PYTHONPATH=str(tmp_path)))
+    around = Path(pytest.__file__).parents[
+        2
+    ]  # what is installed lies below it, as in a project with its environment
+    folders = os.pathsep.join(map(str, (tmp_path, around)))
+    done = nnbench("--version", env=environment(PYTHONPATH=folders))
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     assert done.stderr.startswith(
         f"nnbench: error: cannot start: {path} takes the place of a module"

@@ -280,9 +280,9 @@ def test_warm_up_of_a_backend_that_does_nothing_ends():
         def train_epoch(self, data, order, batch_size):
             del data
             lengths.append(len(order))
-            return losses[: -(-len(order) // batch_size)]
+            return zeros[: -(-len(order) // batch_size)]
 
-    losses = np.zeros(2 * training.WARM_UP_IMAGES, np.float32)
+    zeros = np.zeros(2 * training.WARM_UP_IMAGES, np.float32)
     pace_s = training.warm_up(make_trainer(Nothing()), 10)
     assert max(lengths) / 2 < training.WARM_UP_IMAGES <= max(lengths)
     assert SHORTEST_S <= pace_s < training.WARM_UP_S / 1000
