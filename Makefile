@@ -14,9 +14,9 @@ install: $(INSTALLED)
 run: $(INSTALLED)
 	$(BIN)/nnbench run --backends all
 
-# three at a time on two cores, since they wait as well as compute
+# three at a time on two cores, since they wait as well as compute; by name, since files with few tests may take longest
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # too slow for the tests: each network takes torch.compile seconds, and each process that torch-ddp starts
 conformance: $(INSTALLED)
