@@ -352,6 +352,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("pages", nargs="*", choices=[*pages(), []])
     parser.add_argument("--patience", type=float, default=1.0)
     asked = parser.parse_args(arguments)
+    # Where this runs in the background Ctrl-C is ignored, and shells would keep to that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen, failed = [pages()[name] for name in asked.pages or pages()], 0
     for page in chosen:
         start = time.monotonic()
