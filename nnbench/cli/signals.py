@@ -40,7 +40,7 @@ def handled() -> Iterator[None]:
     Others say the same once more, as ``timeout`` sends its own twice, and a closed terminal's may follow: they must not
     cut short what is done about the first; Ctrl-C may. One that was ignored before, as by nohup, stays so. All wait for the
     end of an import: half a library can be imported no more, and the tables may need it. Afterwards
-    nothing is left to be kept: then they end this process at once.
+    nothing is left to be kept: then they end this process at once, but for those that only say again why it ends.
     """
     is_ending = False
 
@@ -64,7 +64,8 @@ def handled() -> Iterator[None]:
         yield
     finally:
         for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+            is_said = is_ending and number != signal.SIGINT
+            signal.signal(number, signal.SIG_IGN if is_said else signal.SIG_DFL)
 
 
 def _imports(frame: FrameType | None) -> bool:

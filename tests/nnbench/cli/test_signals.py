@@ -73,3 +73,11 @@ def test_all_end_the_process_at_once_when_nothing_is_left_to_be_kept():
         pass
     handlers = {signal.getsignal(each) for each in (signal.SIGINT, *CODES)}
     assert handlers == {signal.SIG_DFL}
+
+
+def test_what_is_said_again_afterwards_does_not_change_the_code():
+    with pytest.raises(Terminated), handled():
+        signal.raise_signal(signal.SIGTERM)
+    ignored = [each for each in CODES if signal.getsignal(each) is signal.SIG_IGN]
+    assert ignored == [*CODES]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
