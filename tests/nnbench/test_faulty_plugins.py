@@ -76,7 +76,7 @@ def plug(monkeypatch):
             found = catalog.installed()
         return found, [str(each.message) for each in caught]
 
-    list_what.again = listed  # type: ignore[attr-defined]
+    list_what.again = listed  # type: ignore[attr-defined]  # a function may have attributes
     yield list_what
     catalog._load.cache_clear()
 

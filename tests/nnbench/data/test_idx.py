@@ -171,26 +171,26 @@ def bomb(header: bytes, size: int) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-def test_no_more_is_unpacked_than_the_header_promises(path):
-    path.write_bytes(bomb(HEADER, 1 << 25))
+def refuse_in_little_memory(path):
     tracemalloc.start()
     try:
-        assert refuse(path).startswith("longer than its header says: more than 24 items")
+        refused = refuse(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 1 << 24
+    return refused
+
+
+def test_no_more_is_unpacked_than_the_header_promises(path):
+    path.write_bytes(bomb(HEADER, 1 << 25))
+    told = "longer than its header says: more than 24 items"
+    assert refuse_in_little_memory(path).startswith(told)
 
 
 def test_no_more_is_allocated_than_there_is(path):
     path.write_bytes(gzip.compress(HEADER[:4] + b"\xff" * 12 + bytes(1 << 20)))
-    tracemalloc.start()
-    try:
-        assert refuse(path).startswith("truncated: 1,048,576 items, expected 79,")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1 << 24
+    assert refuse_in_little_memory(path).startswith("truncated: 1,048,576 items, expected 79,")
 
 
 def test_file_that_changes_after_its_header_was_read_is_refused(path):
