@@ -72,7 +72,8 @@ def _identity(found: Distribution) -> _Identity:
     version: Any = None
     with suppress(Exception):  # of what is no metadata
         metadata = found.metadata
-        name, version = metadata["Name"], metadata["Version"]
+        # importlib_metadata, which serves this too once somebody imports it, has no default for []
+        name, version = metadata.get("Name"), metadata.get("Version")
     fault = faults.find(name, types.Distribution, "the name in its metadata")
     fault = fault or faults.find(version, types.Version, "the version in its metadata")
     if fault:

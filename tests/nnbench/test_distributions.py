@@ -6,6 +6,9 @@ import re
 import shutil
 import tomllib
 from dataclasses import replace
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,6 +228,23 @@ def test_distribution_without_a_name_or_a_version_is_none(lay, folder, metadata,
     assert entry == ("mine, more", "", folder, None, fault)
     assert distributions.get("nnbench-mine") is None
     assert distributions.versions(["nnbench-mine", "", "mine"]) == {}
+
+
+def test_missing_version_is_said_whoever_reads_the_metadata(lay, monkeypatch):
+    class Strict(Message):
+        """As importlib_metadata has it from 8.0, which takes importlib.metadata's place."""
+
+        def __getitem__(self, name):
+            if name not in self:
+                raise KeyError(name)
+            return super().__getitem__(name)
+
+    def read(found):
+        return message_from_string(found.read_text("METADATA") or "", Strict)
+
+    monkeypatch.setattr(Distribution, "metadata", property(read))
+    [entry] = lay(metadata="Name: mine\n", entry_points=LISTED)
+    assert entry.fault.startswith("the version in its metadata is None, ")
 
 
 def test_what_pip_has_left_is_none_beside_the_distribution(lay):
