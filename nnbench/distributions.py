@@ -71,7 +71,7 @@ def _identity(found: Distribution) -> _Identity:
     name: Any = None
     version: Any = None
     with suppress(Exception):  # of what is no metadata
-        metadata = found.metadata
+        metadata: Any = found.metadata  # its type has no get before Python 3.12
         # importlib_metadata, which serves this too once somebody imports it, has no default for []
         name, version = metadata.get("Name"), metadata.get("Version")
     fault = faults.find(name, types.Distribution, "the name in its metadata")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.catalog import BackendItem, ExecutorItem, Plugin
+    from nnbench.execution.fitness import Finding
 
 
 @click.command("list")
@@ -83,6 +84,9 @@ def explain(plugin: Plugin) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--check", is_flag=True, help="Show instead whether this machine is fit to measure on."
+)
 @click.option("--workload", "-w", help="Print this workload instead, as TOML for run --workload.")
 @click.option(
     "--schema",
@@ -90,10 +94,14 @@ def explain(plugin: Plugin) -> str:
     type=click.Choice(list(FILES)),
     help="Print the JSON Schema of these TOML files instead.",
 )
-def info(*, as_json: bool, workload: str | None, kind: str | None) -> None:
-    """Show the machine, the versions, the threads and the GPUs."""
-    if as_json + (workload is not None) + (kind is not None) > 1:
-        raise click.UsageError("--json, --workload and --schema exclude one another")
+def info(*, as_json: bool, check: bool, workload: str | None, kind: str | None) -> None:
+    """Show the machine, the versions, the threads and the GPUs.
+
+    With --check: what may spoil times here, what that costs, and what mends it. It watches for a
+    second who computes, and ends with 0 whatever it finds.
+    """
+    if (as_json or check) + (workload is not None) + (kind is not None) > 1:
+        raise click.UsageError("--workload, --schema, and --json or --check exclude one another")
     from nnbench.config import files, schema
     from nnbench.execution import listing
 
@@ -103,6 +111,8 @@ def info(*, as_json: bool, workload: str | None, kind: str | None) -> None:
         click.echo(text, nl=False)
     elif kind:
         echo_json(schema.make(kind))
+    elif check:
+        show_fitness(as_json=as_json)
     else:
         show_machine(as_json=as_json)
 
@@ -125,6 +135,47 @@ def show_machine(*, as_json: bool) -> None:
     for key, value in here.items():
         text = one_line("none" if value is None else str(value))
         click.echo(f"{key.replace('_', ' '):15} {text}")
+
+
+def show_fitness(*, as_json: bool) -> None:
+    """Print whether the machine is fit to measure on, and what would make it so."""
+    from nnbench.execution.fitness import State
+    from nnbench.show.terminal import Terminal, print_sheet, say
+    from nnbench.show.text import Sheet
+
+    found = find_fitness()
+    if as_json:
+        echo_json(found)
+        return
+    terminal = Terminal()
+    rows = [[each.subject, str(each.state), each.found] for each in found]
+    print_sheet(
+        terminal, Sheet("Is this machine fit to measure on?", ["what", "fit", "found"], rows)
+    )
+    for each in found:
+        if each.costs or each.mend:
+            say(terminal, ": ".join(filter(None, [each.subject, each.costs, each.mend])))
+    costly = sum(each.state is State.COSTS for each in found)
+    unknown = sum(each.state is State.UNKNOWN for each in found)
+    say(terminal, f"{costly} of {len(found)} cost something, {unknown} unknown")
+
+
+def find_fitness() -> list[Finding]:
+    """Return what is found of this machine, for cells of one thread of any backend."""
+    import os
+
+    from nnbench import catalog
+    from nnbench.execution import fitness, gpu, listing, machine, variables
+
+    with listing.relied_on() as found:
+        libraries = {name for backend in found.backends for name in backend.libraries}
+        named = {name for each in catalog.backends().values() for name in each.environment}
+    place = fitness.Place(
+        cpus=machine.usable_cpus(),
+        uses_gpu=bool(gpu.names()),
+        tuning=variables.tuning(variables.dropped(os.environ, named), libraries),
+    )
+    return fitness.examine(place, machine.examine(libraries))
 
 
 @click.command()

@@ -104,5 +104,6 @@ def conclude(run: Run) -> ExitCode:
         kept = floors.save(each.environment, found.kept_floor)
         if run.info.turns:
             machine.TURN_SPREADS.save(each.environment, found.stdev)
+            machine.MEASURED.save(each.environment, run.info.started)
     echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
     return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK

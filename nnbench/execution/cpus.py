@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path("/tmp")  # noqa: S108 - the machine's own, whatever TMPDIR says: runs have to meet there
 LOOK_S = 0.1  #: of the shortest look at how busy CPUs are
 STAY = 0.1  #: by how much less busy another CPU must be, a share, before a run moves to it
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  #: which follow no link and wait for no pipe
 IDLE = slice(4, 6)  #: columns of a CPU's line in /proc/stat: idle, and idle while a disk works
 
 
@@ -142,11 +143,11 @@ def choose(
 def siblings(root: Path = machine.ROOT) -> dict[int, list[int]]:
     """Return all CPUs of each CPU's physical core; nothing where the system does not say."""
     files = (root / machine.CPUS).glob("cpu[0-9]*/topology/thread_siblings_list")
-    cores = (_numbers(machine.read(file)) for file in files)
+    cores = (numbers(machine.read(file)) for file in files)
     return {cpu: core for core in cores for cpu in core}
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     """Return the numbers of a list such as ``0-2,8``."""
     ranges = (each.split("-") for each in text.split(",") if each)
     return [
@@ -187,9 +188,27 @@ def busy_shares(start: Look, end: Look, held: Sequence[int] = ()) -> dict[int, f
     return found
 
 
+def taken(cpus: Sequence[int]) -> list[int]:
+    """Return those that a running nnbench holds. Who looks for one just then may find it shared with this look."""
+    found = []
+    for cpu in cpus:
+        with suppress(OSError), ExitStack() as stack:
+            lock = os.open(_path(cpu), FLAGS)
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(cpu)
+    return found
+
+
+def _path(cpu: int) -> Path:
+    return FOLDER / f"nnbench-cpu-{cpu}.lock"
+
+
 def _take(cpu: int, locks: ExitStack) -> bool:
     """Take a CPU until the locks are left; tell whether no other nnbench has it, as far as is known."""
-    path = FOLDER / f"nnbench-cpu-{cpu}.lock"
+    path = _path(cpu)
     try:
         lock = _open(path)
         locks.callback(os.close, lock)
@@ -209,11 +228,10 @@ def _open(path: Path) -> int:
     under this name, is not followed, or waited for. Linux may refuse to open another user's file in such a
     folder with ``O_CREAT``.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with suppress(FileNotFoundError):
-        return os.open(path, flags)
+        return os.open(path, FLAGS)
     with suppress(FileExistsError):  # another process was faster
-        made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o444)
+        made = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 0o444)
         os.fchmod(made, 0o444)  # whatever the umask
         return made
-    return os.open(path, flags)
+    return os.open(path, FLAGS)

@@ -22,6 +22,7 @@ from nnbench.execution import (
     ceilings,
     cell,
     disturbance,
+    fitness,
     gpu,
     interpreters,
     loading,
@@ -192,11 +193,13 @@ class LocalExecutor(Executor):
             noise_floor=machine.noise_floor(here),
             turn_floor=machine.noise_floor(here, turns=True),
             warnings=[
-                *machine.check(
-                    cpus,
-                    most,
-                    uses_gpu="cuda" in _devices(able),
-                    tuning=variables.tuning(dropped, here.versions),
+                *fitness.warnings(
+                    fitness.Place(
+                        cpus=cpus,
+                        threads=most,
+                        uses_gpu="cuda" in _devices(able),
+                        tuning=variables.tuning(dropped, here.versions),
+                    )
                 ),
                 *process.not_kept(),
             ],

@@ -115,6 +115,12 @@ def snapshot(nvml: Any) -> GpuSample:
 
 
 @_asks
+def stays_loaded(nvml: Any) -> bool:
+    """Return whether the driver stays loaded while nobody uses the GPU: persistence mode."""
+    return bool(nvml.nvmlDeviceGetPersistenceMode(_device(nvml)))
+
+
+@_asks
 def free_bytes(nvml: Any) -> int:
     """Return how much of the GPU's memory nobody has."""
     return int(nvml.nvmlDeviceGetMemoryInfo(_device(nvml)).free)

@@ -1,10 +1,6 @@
-"""A machine: what it is, what is known of it from earlier runs, and what may spoil times on it.
+"""A machine: what it is, and what is known of it from earlier runs.
 
-The facts come from files below /proc and /sys; where one is missing, as on other systems, there is
-nothing to say.
-
-Sources: the kernel's Documentation/admin-guide/pm/cpufreq.rst and intel_pstate.rst; V. Stinner,
-*pyperf*, "Tune the system for benchmarks".
+What may spoil times on it is in :mod:`nnbench.execution.fitness`.
 """
 
 from __future__ import annotations
@@ -20,27 +16,18 @@ import msgspec
 
 from nnbench import distributions, files, interpreter
 from nnbench.contract import DISTRIBUTION
-from nnbench.contract.bounds import Fraction
+from nnbench.contract.bounds import Fraction, Line
 from nnbench.execution import gpu, process, variables
 from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 ROOT = Path("/")
-LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
-LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it
 CPUS = "sys/devices/system/cpu"
 GROUPS = "sys/fs/cgroup"  #: where control groups are, of both versions
 OTHER_FOLDER = "name another folder in XDG_DATA_HOME"
-TURBO = "turbo is on, times depend on the temperature"
-#: Files below CPUS: what each says where it spoils times, why it does, and what to write to which.
-SWITCHES = (
-    ("intel_pstate/no_turbo", "0", TURBO, "1", "intel_pstate/no_turbo"),
-    ("cpufreq/boost", "1", TURBO, "0", "cpufreq/boost"),
-    ("smt/active", "1", "SMT is on, a busy sibling slows a CPU down", "off", "smt/control"),
-)
 
 
 class MachineWarning(UserWarning):
@@ -195,6 +182,7 @@ class Kept(Generic[T]):
 FLOORS: Kept[float] = Kept("noise-floors.json", Fraction)
 TURN_FLOORS: Kept[float] = Kept("turn-floors.json", Fraction)
 TURN_SPREADS: Kept[float] = Kept("turn-spreads.json", Fraction)
+MEASURED: Kept[str] = Kept("floors-measured.json", Line)  #: when, as records have times
 
 
 def noise_floor(environment: Environment, *, turns: bool = False) -> float:
@@ -202,57 +190,6 @@ def noise_floor(environment: Environment, *, turns: bool = False) -> float:
     if turns:
         return TURN_FLOORS.load(environment, DEFAULT_TURN_FLOOR)
     return FLOORS.load(environment, DEFAULT_FLOOR)
-
-
-def check(
-    cpus: Sequence[int],
-    threads: int,
-    *,
-    uses_gpu: bool = False,
-    tuning: Sequence[str] = (),
-    root: Path = ROOT,
-) -> list[str]:
-    """Return what may spoil a run.
-
-    Parameters
-    ----------
-    cpus
-        That nnbench may use; a run may be pinned to any of them.
-    threads
-        CPU threads of a cell, and how many CPUs it is pinned to.
-    uses_gpu
-        Whether a backend trains on one.
-    tuning
-        Names of variables that are set, that tune something, and that no cell gets.
-    root
-        The folder that stands for ``/``.
-    """
-    found = []
-    governors = [read(root / CPUS / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in cpus]
-    if others := [name for name in governors if name not in {"", "performance"}]:
-        found.append(f"CPU governor is {others[0]}: sudo cpupower frequency-set -g performance")
-    for file, bad, why, value, switch in SWITCHES:
-        if read(root / CPUS / file) == bad:
-            found.append(f"{why}: echo {value} | sudo tee /{CPUS}/{switch}")
-    load = float((read(root / "proc/loadavg") or "0").split()[0])  # of the last minute
-    if cpus and load > len(cpus) - threads + LOAD_SLACK:
-        how = "stop other programs, or wait a minute"
-        found.append(f"load average is {load:.1f} on {len(cpus)} CPUs: {how}")
-    lines = map(str.split, read(root / "proc/meminfo").splitlines())
-    free = next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), LEAST_MEMORY)
-    if free < LEAST_MEMORY:
-        found.append(f"only {free / 2**20:.0f} MiB of memory are free: stop other programs")
-    if uses_gpu and (users := gpu.other_processes()):
-        pids = ", ".join(map(str, users))
-        found.append(f"the GPU is used by process {pids}: stop it (see nvidia-smi)")
-    if (granted := quota(root)) is not None and granted < threads:
-        how = "give the container more"
-        found.append(
-            f"a control group grants {granted:g} CPUs, so that cells are stopped now and then: {how}"
-        )
-    if names := ",".join(tuning):
-        found.append(f"cells run without {names}: {variables.INHERIT}={names} hands them on")
-    return found
 
 
 def read(path: Path) -> str:

@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from nnbench.execution import fitness
+from nnbench.execution.fitness import Finding, State
 from nnbench.records import Environment
 from tests.plugins.helpers import environment, nnbench
 
@@ -43,6 +45,34 @@ def test_memory_has_a_unit(lines):
     number, unit = line.split()[1:]
     assert float(number) > 0
     assert unit == "GiB"
+
+
+def test_check_says_what_is_fit_and_what_would_mend_the_rest(call, monkeypatch):
+    found = [
+        Finding(subject="turbo", state=State.COSTS, found="on", costs="heat", mend="echo 1"),
+        Finding(subject="SMT", state=State.UNKNOWN, found="hidden", mend="look"),
+        Finding(subject="clock", state=State.OK, found="\x1b[2Jtsc"),
+    ]
+    monkeypatch.setattr(fitness, "examine", lambda *_: found)
+    done = call("info", "--check")
+    assert (done.code, done.stderr) == (0, "")
+    words = [line.split() for line in done.stdout.splitlines()]
+    assert ["turbo", "costs", "on"] in words
+    assert ["SMT", "unknown", "hidden"] in words
+    assert "\x1b" not in done.stdout
+    assert done.stdout.splitlines()[-3:] == [
+        "turbo: heat: echo 1",
+        "SMT: look",
+        "1 of 3 cost something, 1 unknown",
+    ]
+    done = call("info", "--check", "--json")
+    assert done.code == 0
+    assert msgspec.json.decode(done.stdout, type=list[Finding]) == found
+
+
+def test_check_goes_with_no_file(call):
+    done = call("info", "--check", "--schema", "config")
+    assert (done.code, done.stderr.count("\n")) == (2, 1)
 
 
 def test_versions_include_the_libraries_of_backends(lines):

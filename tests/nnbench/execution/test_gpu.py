@@ -9,7 +9,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
-from nnbench.execution import gpu, machine
+from nnbench.execution import fitness, gpu
 from nnbench.records import EpochFinished, GpuSample, Progress, Ready, Setup
 
 COOL = GpuSample(clock_mhz=1980, temperature_c=41, throttled=[])
@@ -28,6 +28,7 @@ class Nvml(SimpleNamespace):
     NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
     open = 0
     reasons = 0x01  # idle
+    persistence = 1
     users: tuple[int, ...] = ()
     drawers: Mapping[str, tuple[int, ...]] = MappingProxyType({"GPU 0": (), "GPU 1": ()})
 
@@ -59,6 +60,9 @@ class Nvml(SimpleNamespace):
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, device):  # noqa: N802 - as NVML has it
         return self.reasons
+
+    def nvmlDeviceGetPersistenceMode(self, device):  # noqa: N802 - as NVML has it
+        return self.persistence
 
     def nvmlDeviceGetMemoryInfo(self, device):  # noqa: N802 - as NVML has it
         return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device])
@@ -162,11 +166,32 @@ def test_machine_without_a_driver_or_its_package_has_no_gpus(nvml, monkeypatch):
 
 def test_other_users_of_the_gpu_are_a_warning(nvml, tmp_path):
     def check():
-        return machine.check([0], 1, uses_gpu=True, root=tmp_path)
+        place = fitness.Place(cpus=[0], uses_gpu=True, root=tmp_path)
+        return [text for text in fitness.warnings(place) if text.startswith("GPU")]
 
     assert check() == []
     nvml.users = (4711, 4712)
-    assert check() == ["the GPU is used by process 4711, 4712: stop it (see nvidia-smi)"]
+    assert check() == [
+        "GPU is used by process 4711, 4712, which takes turns with cells: stop it (see nvidia-smi)"
+    ]
+
+
+def test_what_slows_a_gpu_down_is_found(nvml, tmp_path):
+    def found():
+        findings = fitness.graphics(fitness.Place(cpus=[0], uses_gpu=True, root=tmp_path))
+        return {each.subject: (str(each.state), each.found) for each in findings}
+
+    assert found() == {
+        "GPU": ("ok", "used by nobody else"),
+        "GPU persistence mode": ("ok", "on"),
+        "GPU clock": ("ok", "1980 MHz at 41 °C"),
+    }
+    nvml.persistence, nvml.reasons = 0, 0x20
+    assert found() == {
+        "GPU": ("ok", "used by nobody else"),
+        "GPU persistence mode": ("costs", "off"),
+        "GPU clock": ("costs", "1980 MHz at 41 °C, slowed down: temperature"),
+    }
 
 
 @pytest.mark.usefixtures("nvml")

@@ -7,7 +7,7 @@ import pytest
 
 from nnbench import Backend, Option, catalog, records
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
-from nnbench.execution import executor, machine
+from nnbench.execution import executor, fitness, machine
 from nnbench.execution.machine import MachineWarning
 from nnbench.runs import planning, store
 from nnbench.runs.planning import ResumeWarning
@@ -32,7 +32,7 @@ def start(tmp_path, make_info, monkeypatch):
         info = make_info(*backends, workload=TOY, **changes)
         monkeypatch.setattr(machine, "examine", lambda _: info.environment)
         monkeypatch.setattr(machine, "usable_cpus", lambda: [0, 1])
-        monkeypatch.setattr(machine, "check", lambda *_, **__: [])
+        monkeypatch.setattr(fitness, "warnings", lambda _: [])
         store.create(tmp_path / "run", info)
         return tmp_path / "run", info
 
@@ -142,11 +142,11 @@ def test_machine_is_looked_at_again(start, monkeypatch):
     folder, _ = start("numpy[threads=2]")
     seen = []
 
-    def check(*given, uses_gpu, **_):
-        seen.append((*given, uses_gpu))
+    def look(place):
+        seen.append((place.cpus, place.threads, place.uses_gpu))
         return ["too hot"]
 
-    monkeypatch.setattr(machine, "check", check)
+    monkeypatch.setattr(fitness, "warnings", look)
     with pytest.warns(MachineWarning, match="^machine: too hot$"):
         planning.resume(folder)
     assert seen == [([0, 1], 2, False)]
