@@ -77,6 +77,16 @@ class Percentage(Real):
         return super().convert(str(value).removesuffix("%"), param, ctx) / 100
 
 
+class Accuracy(Percentage):
+    """The same of an accuracy, which may also be a fraction below 1: nobody aims at less than one in a hundred."""
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
+        """Convert, or fail with a message."""
+        share = super().convert(value, param, ctx)
+        is_fraction = share < 0.01 and not str(value).endswith("%")
+        return share * 100 if is_fraction else share
+
+
 class Words(click.ParamType[list[str]]):
     """Words with blanks between them, and quotes around some, as a shell takes them."""
 
@@ -124,7 +134,7 @@ FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
 #: Options of ``run`` that are written in another way than in a file.
 SPELLED: dict[str, click.ParamType[Any]] = {
-    "target_accuracy": Percentage(),
+    "target_accuracy": Accuracy(),
     "detect": Percentage(),
     "output": FOLDER,
 }

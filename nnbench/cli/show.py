@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from nnbench import files
-from nnbench.cli.options import FILE, FOLDER, Real, echo_csv, echo_json, echo_line
+from nnbench.cli.options import (
+    FILE,
+    FOLDER,
+    Accuracy,
+    Real,
+    echo_csv,
+    echo_json,
+    echo_line,
+)
 from nnbench.figures.columns import TABLES
 from nnbench.show import charts
 from nnbench.show.exports import BINARY, FORMATS, convert
@@ -18,8 +26,45 @@ from nnbench.show.exports import BINARY, FORMATS, convert
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nnbench.cli.options import Command
+    from nnbench.runs.run import Run
     from nnbench.show.charts import Theme
     from nnbench.show.view import View
+
+
+def looked_at(command: Command) -> Command:
+    """Add the options that look at a run in another way than it was made."""
+    for decorate in (
+        click.option(
+            "--backends",
+            "-b",
+            multiple=True,
+            metavar="NAMES",
+            help="These alone, and the baseline; names with commas, as in the tables. May be repeated.",
+        ),
+        click.option(
+            "--target",
+            type=Accuracy(),
+            help="Accuracy whose time is asked for, in percent: 97, or 0.97.  [default: the workload's]",
+        ),
+        click.option(
+            "--baseline", metavar="NAME", help="The backend whose time is 1.  [default: the run's]"
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def opened(
+    folder: Path, *, baseline: str | None, target: float | None, backends: tuple[str, ...]
+) -> Run:
+    """Open a run, and look at it as the user has asked."""
+    from nnbench import selection
+    from nnbench.runs.run import Run
+
+    return Run.open(folder).seen(
+        baseline=baseline, target=target, backends=selection.names(backends)
+    )
 
 
 def print_table(views: list[View]) -> None:
@@ -68,6 +113,10 @@ PRINTERS: dict[str, Callable[[list[View]], None]] = {
     help="Which table; may be repeated.  [default: all]",
 )
 @click.option(
+    "--pairs", is_flag=True, help="Every backend over each faster one, instead of these tables."
+)
+@looked_at
+@click.option(
     "--columns",
     metavar="NAMES",
     default="",
@@ -86,19 +135,24 @@ def show(
     runs: tuple[Path, ...],
     *,
     tables: tuple[str, ...],
+    pairs: bool,
     columns: str,
     sort: str | None,
     reverse: bool,
     table_format: str,
+    **look: Any,
 ) -> None:
     """Show the tables of the runs in RUN…, and a bar for each round."""
     from nnbench.show import view
 
+    if pairs and tables:
+        raise click.UsageError("--pairs is a table of its own: leave out --table")
     names = [name for text in columns.split(",") if (name := text.strip())]
     descending = sort is not None and sort.startswith("-")
     views = view.choose(
-        runs,
+        [opened(run, **look) for run in runs],
         names=tables,
+        pairs=pairs,
         columns=names,
         sort=sort if sort is None else sort.removeprefix("-"),
         reverse=reverse != descending,
@@ -116,7 +170,6 @@ def show(
 )
 @click.option(
     "--theme",
-    "look",
     type=click.Choice(get_args(charts.Theme)),
     default="light",
     help="On a light or a dark background.",
@@ -127,20 +180,20 @@ def show(
     default=2.0,
     help="Size of a PNG, times that of the screen: from 0.1 to 10.",
 )
-def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> None:
+@looked_at
+def plot(run: Path, *, output: Path, figure: str, theme: Theme, scale: float, **look: Any) -> None:
     """Draw a figure of the run in a folder.
 
     It is the same as on the page of ``nnbench report``.
     """
     charts.require_libraries()
-    from nnbench.runs.run import Run
     from nnbench.show.charts import base
 
     base.check_suffix(output)
-    opened = Run.open(run)
+    seen = opened(run, **look)
     files.check_output(output)  # better an error now than when all is drawn
-    drawn = charts.chart(figure)(opened, base.colors(opened.labels))
-    base.draw(drawn, output, base.subtitle(opened), look, scale)
+    drawn = charts.chart(figure)(seen, base.colors(seen.labels))
+    base.draw(drawn, output, base.subtitle(seen), theme, scale)
     if not files.is_stream(output):
         echo_line(f"Figure: {output}")
 
@@ -148,18 +201,18 @@ def plot(run: Path, *, output: Path, figure: str, look: Theme, scale: float) -> 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
 @click.option("--output", "-o", type=FILE, default=Path("report.html"), help="The page.")
-def report(runs: tuple[Path, ...], *, output: Path) -> None:
+@looked_at
+def report(runs: tuple[Path, ...], *, output: Path, **look: Any) -> None:
     """Write runs as one HTML page: tables, charts, versions.
 
     The page needs nothing else: it can be mailed, opened offline and on a phone, and printed.
     """
     charts.require_libraries()
-    from nnbench.runs.run import Run
     from nnbench.show import page
 
-    opened = [Run.open(run) for run in runs]
+    seen = [opened(run, **look) for run in runs]
     files.check_output(output)  # as above
-    files.write_output(output, page.render(opened).encode())
+    files.write_output(output, page.render(seen).encode())
     if not files.is_stream(output):
         echo_line(f"Report: {output}")
 
@@ -174,15 +227,14 @@ def report(runs: tuple[Path, ...], *, output: Path) -> None:
     help="A file; - is standard output.  [default: standard output; a step-summary is added to "
     "$GITHUB_STEP_SUMMARY if that is set]",
 )
-def export_(run: Path, *, name: str, output: Path | None) -> None:
+@looked_at
+def export_(run: Path, *, name: str, output: Path | None, **look: Any) -> None:
     """Write the run in RUN in a format that another tool reads."""
     if name in BINARY and output in {None, files.STDOUT}:
         raise click.UsageError(f"{name} is no text: name a file with --output")
-    from nnbench.runs.run import Run
-
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     is_added = output is None and name == "step-summary" and bool(summary)
     target = Path(summary or "") if is_added else output or files.STDOUT
-    opened = Run.open(run)
+    seen = opened(run, **look)
     files.check_output(target)  # as above
-    files.write_output(target, convert(opened, name), add=is_added)
+    files.write_output(target, convert(seen, name), add=is_added)

@@ -94,7 +94,7 @@ class RunTable:
     )
     learning_rate: Positive | None = option("Step size of the optimizer.", in_file="step size")
     target_accuracy: Share | None = option(
-        "Accuracy that training must reach, in percent.",
+        "Accuracy that training must reach, in percent: 97, or 0.97.",
         "--target",
         in_file="that training must reach, as a fraction",
     )

@@ -339,6 +339,22 @@ def tables(info: RunInfo) -> dict[str, Table]:
     }
 
 
+def pairs_table(info: RunInfo) -> Table:
+    """Return the table of every two backends: what a row of ``nnbench.figures.frames.pairs`` is written in."""
+    floor = f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}"
+    columns = [
+        *(COLUMNS["backend"], plain("over", "over", wraps=True), COLUMNS["rounds"]),
+        *(
+            plain("ratio", "×"),
+            COLUMNS["interval"],
+            COLUMNS["p_value"],
+            plain("verdict", "verdict"),
+        ),
+    ]
+    title = f"Each backend over every faster one (noise floor {floor}; p adjusted for all pairs)"
+    return Table(title, columns)
+
+
 def _applies(info: RunInfo, name: str) -> bool:
     """Tell whether a run can have a column or a table."""
     if name in OF_TARGET:

@@ -10,10 +10,11 @@ no rank. Of one that failed or is invalid the figures are left out. What it meas
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import fields, replace
-from math import inf
+from math import inf, isfinite
 from statistics import fmean, median, stdev
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -61,6 +62,14 @@ class Group(NamedTuple):
     further: Sequence[CellResult] = ()
 
     @property
+    def attempts(self) -> dict[int, list[CellResult]]:
+        """All that counts of each round: first what counts for everyone."""
+        found = {cell.round: [cell] for cell in self.cells}
+        for cell in self.further:
+            found[cell.round].append(cell)
+        return found
+
+    @property
     def precision(self) -> Precision:
         """The class in which it is ranked."""
         return self.cells[0].precision if self.cells else CLASSES[0]
@@ -92,7 +101,7 @@ def groups(
     info, cells
         What was asked of a run, and the attempt at each cell that counts.
     further
-        The baseline's attempts beside backends that found no room in memory with its first one.
+        Attempts of the run's own baseline beside backends that found no room in memory with its first one.
     """
     by_label: dict[str, list[CellResult]] = {
         name: [] for name in (*info.backends, *info.unavailable)
@@ -113,9 +122,17 @@ def groups(
             ranks[group.precision] += 1
             group = group._replace(rank=ranks[group.precision])
         grouped[name] = group
-    if info.baseline in grouped:
-        beside = [c for c in further if not _obstacle(c, _measured_s(c), has_proofs=has_proofs)]
-        grouped[info.baseline] = grouped[info.baseline]._replace(further=beside)
+    for name in {cell.backend for cell in further} & grouped.keys():
+        # A block that was interrupted, or lost, ran again: what its first attempt left has no part in this one.
+        last = {(cell.round, cell.block_attempt) for cell in grouped[name].cells}
+        beside = [
+            cell
+            for cell in further
+            if cell.backend == name
+            and (cell.round, cell.block_attempt) in last
+            and not _obstacle(cell, _measured_s(cell), has_proofs=has_proofs)
+        ]
+        grouped[name] = grouped[name]._replace(further=beside)
     return grouped
 
 
@@ -266,22 +283,46 @@ def compare(info: RunInfo, group: Group, other: Group) -> Comparison | None:
     return statistics.compare(logs, info.noise_floor, info.detect) if logs else None
 
 
-def paired(group: Group, other: Group) -> list[tuple[CellResult, CellResult]]:
-    """Return each cell of a backend with the one of another that it is held against, if that ranks.
+def pairs(info: RunInfo, groups: dict[str, Group]) -> Frame:
+    """Return one row for each two backends that rank, and that are held against each other: how they compare.
 
-    None if their classes differ.
+    Every one is compared with all those that are faster; Holm's method adjusts the p-values of all of them together.
+    """
+    found = [
+        (name, other, comparison)
+        for (other, faster), (name, group) in itertools.combinations(groups.items(), 2)
+        if not faster.obstacle and (comparison := compare(info, group, faster))
+    ]
+    adjusted = statistics.holm([comparison.p_value for *_, comparison in found])
+    return _frame(
+        [
+            {
+                "backend": name,
+                "over": other,
+                "rounds": c.pairs,
+                "ratio": c.ratio,
+                "ratio_low": c.interval and c.interval.low,
+                "ratio_high": c.interval and c.interval.high,
+                "p_value": p,
+                "verdict": c.verdict,
+            }
+            for (name, other, c), p in zip(found, adjusted, strict=True)
+        ]
+    )
+
+
+def paired(group: Group, other: Group) -> list[tuple[CellResult, CellResult]]:
+    """Return the cells of two backends that are held against each other, round by round, where the other one ranks.
+
+    Where both trained in turns it is those that did so beside each other. None if their classes differ.
     """
     if group.precision != other.precision:
         return []
-    ranking = zip(other.cells, other.obstacles, strict=True)
-    others = {cell.round: [cell] for cell, obstacle in ranking if not obstacle}
-    for cell in other.further:
-        others.get(cell.round, []).append(cell)
-    return [
-        (cell, metrics.TRAINING.beside(cell, others[cell.round]))
-        for cell in group.cells
-        if cell.round in others
+    own, others = group.attempts, other.attempts
+    ranking = [
+        c.round for c, obstacle in zip(other.cells, other.obstacles, strict=True) if not obstacle
     ]
+    return [metrics.TRAINING.beside(own[n], others[n]) for n in sorted(own.keys() & {*ranking})]
 
 
 def _head(info: RunInfo, name: str, group: Group) -> Row:
@@ -356,8 +397,13 @@ def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
     row["final_loss"] = fmean(losses) if losses else None
     row["images"] = median(c.images for c in cells)
     if target is not None:
-        times = _known(c.time_to(target) for c in cells)
-        row |= {"target_reached": len(times), "target_s": median(times) if times else None}
+        # Whoever ended without it would have taken longer: of half of them or more there is no median.
+        times = [inf if (time := c.time_to(target)) is None else time for c in cells]
+        middle = median(times)
+        row |= {
+            "target_reached": sum(map(isfinite, times)),
+            "target_s": middle if middle < inf else None,
+        }
     return row
 
 

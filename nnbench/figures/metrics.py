@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -88,10 +89,15 @@ class Metric:
         own, others = self.turns(cell), self.turns(other)
         return [log(own[turn] / others[turn]) for turn in own.keys() & others.keys()]
 
-    def beside(self, cell: CellResult, attempts: Sequence[CellResult]) -> CellResult:
-        """Return which attempt of another backend had its turns with a cell; the first if none had."""
-        own = self.turns(cell).keys()
-        return next((each for each in attempts if own & self.turns(each).keys()), attempts[0])
+    def beside(
+        self, attempts: Sequence[CellResult], others: Sequence[CellResult]
+    ) -> tuple[CellResult, CellResult]:
+        """Return which attempts of two backends had their turns together; the first ones if none had."""
+        if attempts[1:] or others[1:]:
+            for own, other in itertools.product(attempts, others):
+                if self.turns(own).keys() & self.turns(other).keys():
+                    return own, other
+        return attempts[0], others[0]
 
     def log_ratio(self, cell: CellResult, other: CellResult) -> float | None:
         """Return the logarithm of the ratio of two cells of a block; None if one lacks the figure.

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nnbench.contract.errors import NnbenchError
+from nnbench.figures import metrics
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Run:
         self._warnings: list[str] = []
         #: The last attempt at each block that has a cell, by point and round, of a run that goes on.
         self.attempted: dict[tuple[int, int], int] = {}
+        self._chosen: frozenset[str] | None = None  # labels whose cells are looked at; None is all
 
     def recorded(self, label: str) -> dict[str, str]:
         """Return what a backend wanted to be known of it, as its last cell said that it is."""
@@ -87,6 +90,50 @@ class Run:
         run = cls(store.read_info(folder), cells, folder)
         run._further, run.attempted = further, attempted
         return run
+
+    def seen(
+        self,
+        *,
+        baseline: str | None = None,
+        target: float | None = None,
+        backends: Collection[str] = (),
+    ) -> Self:
+        """Return the same run, looked at in another way. Whether a cell was ok is as it was.
+
+        Parameters
+        ----------
+        baseline
+            The label whose time is 1. None is that of the run.
+        target
+            The accuracy whose time is asked for, a fraction. None is that of the workload.
+        backends
+            Labels; the baseline stays beside them. None at all is all of them.
+
+        Raises
+        ------
+        NnbenchError
+            If the run has no backend of such a name, or no accuracy that could reach a target.
+        """
+        info, point = self.info, self.info.points[0]
+        where, known = self.folder or "this run", [*info.backends]
+        for name in filter(None, (baseline, *backends)):
+            if name not in known:
+                text = f"{where} has no backend {name!r}; known: {', '.join(known)}"
+                raise NnbenchError(text)
+        if target is not None:
+            if self.cells and all(metrics.accuracy(cell) is None for cell in self.cells):
+                raise NnbenchError(f"{where} has no accuracies that could reach a target")
+            point = replace(point, workload=replace(point.workload, target_accuracy=target))
+        info = replace(info, baseline=baseline or info.baseline, points=[point])
+        chosen = type(self)(info, self._cells, self.folder)
+        chosen._further, chosen._warnings = self._further, self._warnings
+        if backends:
+            chosen._chosen = frozenset({*backends, info.baseline})
+            kept = {n: text for n, text in info.backends.items() if n in chosen._chosen}
+            chosen.info = replace(info, backends=kept)
+            if self._cells is not None:
+                chosen._cells = [c for c in self._cells if c.backend in chosen._chosen]
+        return chosen
 
     def add(self, cell: CellResult) -> None:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
@@ -135,9 +182,10 @@ class Run:
     def attempts(self) -> Iterator[CellResult]:
         """Yield every attempt at every cell as it is on disk, with the loss of every step."""
         if self.folder is None:
-            yield from self._cells or ()
+            found: Iterable[CellResult] = self._cells or ()
         else:
-            yield from store.read_cells(self.folder, warn=self._cells is None)
+            found = store.read_cells(self.folder, warn=self._cells is None)
+        yield from (c for c in found if self._chosen is None or c.backend in self._chosen)
 
     def losses(self, backends: Collection[str]) -> Iterator[tuple[str, list[float | None]]]:
         """Yield each backend's losses of all steps, cell by cell, from the disk; None is not finite."""
@@ -176,6 +224,13 @@ class Run:
         from nnbench.figures import frames
 
         return frames.side_by_side(self.accuracy, self.timing)
+
+    @cached_property
+    def pairs(self) -> Frame:
+        """Every backend that ranks over each faster one: one row for each two."""
+        from nnbench.figures import frames
+
+        return frames.pairs(self.info, self.groups)
 
     @cached_property
     def measured(self) -> list[Row]:

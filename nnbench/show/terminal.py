@@ -76,7 +76,7 @@ def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: Fra
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
-    for line in filter(None, [relabelled(run.info), *notes(frame)]):
+    for line in filter(None, [relabelled(run.info), *notes(run.frame)]):
         say(console, line)
     if hidden and run.folder:
         command = shlex.join(["nnbench", "show", str(run.folder), "--columns", ",".join(hidden)])

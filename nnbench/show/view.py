@@ -6,16 +6,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, tables, value
-from nnbench.runs.run import Run
+from nnbench.figures.columns import Table, pairs_table, tables, value
 from nnbench.show.text import caption, markdown_page, notes, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from nnbench.figures.frames import Frame
-
+    from nnbench.runs.run import Run
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
 
@@ -25,10 +23,10 @@ class View(NamedTuple):
 
     run: Run
     tables: list[Table]
-    frame: Frame  #: one row for each backend
+    frame: Frame  #: one row for each backend, or for every two
 
     def records(self) -> list[dict[str, object]]:
-        """Return the chosen columns as numbers, one row for each backend; None is missing."""
+        """Return the chosen columns of each row as numbers; None is missing."""
         columns = [column for table in self.tables for column in table.columns]
         fields = list(dict.fromkeys(field for column in columns for field in column.fields))
         return [{field: value(row, field) for field in fields} for row in self.frame]
@@ -36,25 +34,28 @@ class View(NamedTuple):
     def markdown(self) -> str:
         """Return the tables as Markdown."""
         sheets = [sheet(table, self.frame) for table in self.tables]
-        return markdown_page(caption(self.run.info), sheets, notes(self.frame))
+        return markdown_page(caption(self.run.info), sheets, notes(self.run.frame))
 
 
 def choose(
-    folders: Sequence[Path],
+    runs: Sequence[Run],
     *,
     names: Sequence[str] = (),
+    pairs: bool = False,
     columns: Sequence[str] = (),
     sort: str | None = None,
     reverse: bool = False,
 ) -> list[View]:
-    """Open runs, and choose what to show of them.
+    """Choose what to show of runs.
 
     Parameters
     ----------
-    folders
-        Of the runs.
+    runs
+        What to show something of.
     names, columns
         Of tables and columns; none means all tables, and the columns for which there is room.
+    pairs
+        Whether to show every two backends, instead of tables with a row for each.
     sort
         A column; backends without a figure come last. Without one, the fastest comes first.
     reverse
@@ -63,11 +64,12 @@ def choose(
     Raises
     ------
     NnbenchError
-        If a folder holds no run or not the table, or no run has a column of that name.
+        If a run does not have the table, or no run has a column of that name.
     """
-    runs = [Run.open(folder) for folder in folders]
     chosen = [
-        [table for name, table in tables(run.info).items() if not names or name in names]
+        [pairs_table(run.info)]
+        if pairs
+        else [table for name, table in tables(run.info).items() if not names or name in names]
         for run in runs
     ]
     if not all(chosen):
@@ -83,7 +85,7 @@ def choose(
         View(
             run,
             [table for whole in own if (table := narrow(whole, columns)).columns],
-            arrange(run.frame, field, reverse=reverse),
+            arrange(run.pairs if pairs else run.frame, field, reverse=reverse),
         )
         for run, own in zip(runs, chosen, strict=True)
     ]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -149,3 +150,87 @@ def test_unknown_names_are_one_line(call, run, arguments, message):
     assert (done.code, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+# Looked at in another way
+
+
+@pytest.fixture
+def figures(call, run):
+    """Give a function that returns what is shown of each backend."""
+
+    def ask(*arguments):
+        done = call("show", run, "--format", "json", *arguments)
+        assert (done.code, done.stderr) == (0, "")
+        return {row["backend"]: row for row in json.loads(done.stdout)}
+
+    return ask
+
+
+def test_ratios_are_to_the_baseline_that_is_asked_for(figures):
+    shown = figures("--baseline", "a", "--columns", "ratio,verdict")
+    assert shown["a"]["ratio"] == 1
+    assert shown["numpy"]["ratio"] == pytest.approx(2.01 / 1.01)
+    assert (shown["numpy"]["verdict"], shown["a"]["verdict"]) == ("slower", None)
+
+
+def test_only_the_chosen_backends_and_the_baseline_are_shown(figures, call, run):
+    assert figures("--columns", "backend", "-b", "a").keys() == {"a", "numpy"}
+    assert figures("--columns", "backend", "-b", "a, bad", "--baseline", "a").keys() == {"a", "bad"}
+    rows = call("export", run, "--to", "csv", "--backends", "a").stdout
+    assert {row["backend"] for row in csv.DictReader(io.StringIO(rows))} == {"a", "numpy"}
+
+
+@pytest.mark.parametrize("target", ["96", "96%", "0.96"])
+def test_time_is_that_to_the_target_that_is_asked_for(figures, target):
+    shown = figures("--target", target, "--columns", "target_reached,target_s")
+    assert {name: row["target_reached"] for name, row in shown.items()} == {
+        "numpy": 3,
+        "b": 3,
+        "a": 0,
+        "bad": None,
+    }
+    assert shown["b"]["target_s"] == pytest.approx(3.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--baseline", "nope"], "has no backend 'nope'; known: numpy, a, b, bad"),
+        (["--backends", "a,nope"], "has no backend 'nope'; known: "),
+        (["--target", "0"], "Invalid value for '--target': 0 is not a positive number"),
+        (["--pairs", "--table", "timing"], "--pairs is a table of its own: leave out --table"),
+        (["--pairs", "--columns", "images"], "no column 'images'; known: backend, over, "),
+    ],
+)
+def test_look_at_what_is_not_there_is_refused(call, run, arguments, problem):
+    done = call("show", run, *arguments)
+    assert (done.code, done.stdout) == (2, "")
+    assert problem in done.stderr
+
+
+def test_nothing_reaches_a_target_without_accuracies(call, write_run, make_cell):
+    cell = make_cell()
+    done = call(
+        "show",
+        write_run(replace(cell, epochs=[replace(e, accuracy=None) for e in cell.epochs])),
+        *("--target", "97"),
+    )
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.endswith("has no accuracies that could reach a target\n")
+
+
+def test_every_backend_is_compared_with_all_that_are_faster(call, run):
+    done = call("show", run, "--pairs", "--format", "json")
+    rows = json.loads(done.stdout)
+    assert [(row["backend"], row["over"]) for row in rows] == [
+        *[("numpy", "a"), ("b", "a"), ("b", "numpy")]
+    ]
+    assert rows[1]["ratio"] == pytest.approx(3.01 / 1.01)
+    assert rows[1]["ratio_low"] < rows[1]["ratio"] < rows[1]["ratio_high"]
+    assert {row["verdict"] for row in rows} == {"slower"}
+    table = call("show", run, "--pairs").stdout
+    assert table.startswith("Each backend over every faster one (noise floor 5.0%; ")
+    assert table.endswith("\nbad: crashed: killed\n")
+    names = call("show", run, "--pairs", "--sort=-ratio", "--columns", "over,ratio").stdout.split()
+    assert names[names.index("b") + 1] == "a"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from nnbench.figures import frames, metrics
+from nnbench.figures import frames, metrics, statistics
 from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
 from nnbench.records import Deviations, Status
@@ -184,7 +184,7 @@ def test_deviation_is_the_largest(make_info, make_cell, make_failed):
         ([(0.99, 0.5)], 1, 1.0),  # at the end of the first epoch that did
         ([(0.5, 0.961)], 1, 2.0),
         ([(0.5, 0.9609)], 0, None),
-        ([(0.97,), (0.1,), (0.5, 0.5, 0.98)], 2, 2.0),
+        ([(0.97,), (0.1,), (0.5, 0.5, 0.98)], 2, 3.0),  # who has not is later than all who have
     ],
 )
 def test_time_to_target(make_info, make_cell, accuracies, reached, seconds):
@@ -540,3 +540,42 @@ def test_accuracies_without_classes_or_their_number_have_no_verdict(make_info, m
     for changes in ({"accuracies": (None,), "test_images": 30}, {}):
         cells = [make_cell(name, **changes) for name in ("numpy", "other")]
         assert compared(info, cells) == {"numpy": "", "other": ""}
+
+
+def test_pairs_share_what_may_go_wrong(make_info, rounds):
+    cells = [
+        cell
+        for name, base in (("numpy", 2.0), ("a", 1.0), ("b", 3.0))
+        for cell in rounds(name, *(base + 0.1 * (n % 3 + n) for n in range(6)))
+    ]
+    info = make_info("numpy", "a", "b")
+    groups = frames.groups(info, cells)
+    rows = frames.pairs(info, groups)
+    compared = [frames.compare(info, groups[row.backend], groups[row.over]) for row in rows]
+    alone = [each.p_value for each in compared if each]
+    assert [row.p_value for row in rows] == statistics.holm(alone) != alone
+
+
+def test_half_without_the_target_have_no_median_time_to_it(make_info, make_cell):
+    cells = [make_cell(round=n, accuracies=(0.9, 0.98 if n < 2 else 0.9)) for n in range(4)]
+    row = accuracy(make_info(), cells).iloc[0]
+    assert (row.target_reached, row.target_s) == (2, None)
+    row = accuracy(make_info(), cells[:3]).iloc[0]
+    assert (row.target_reached, row.target_s) == (2, cells[0].train_s)
+
+
+def test_attempt_of_a_block_that_ran_again_is_nobodys_baseline(make_info, make_cell, in_turns):
+    late = in_turns(make_cell("late", block_attempt=1), [(1.0, 100)], first=9)
+    base = in_turns(make_cell("numpy", block_attempt=1), [(2.0, 100)])
+    before, again = (
+        in_turns(make_cell("numpy", attempt=1, final=False, block_attempt=n), [(s, 100)], first=9)
+        for n, s in ((0, 50.0), (1, 4.0))
+    )
+    info = make_info("numpy", "late")
+    groups = frames.groups(info, [base, late], [before, again])
+    assert groups["numpy"].further == [again]
+    for pair in (
+        frames.paired(groups["late"], groups["numpy"]),
+        frames.paired(groups["numpy"], groups["late"]),
+    ):
+        assert sorted(map(id, pair[0])) == sorted(map(id, (late, again)))
