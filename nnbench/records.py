@@ -337,6 +337,11 @@ class CellResult:
     other_optimizer: Line = ""
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from every other cell, whatever run it is in: no two take the same time to the nanosecond."""
+        return self.backend, self.seed, self.started, self.attempt, self.wall_s
+
+    @property
     def is_followed(self) -> bool:
         """Whether some of its steps were proved: without, it has no rank."""
         return self.proof is not None and self.proof.mode != "off" and self.proof.proved > 0

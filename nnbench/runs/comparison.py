@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
-    from nnbench.records import CellResult
+    from nnbench.records import CellResult, RunInfo
     from nnbench.runs.run import Run
 
     Sampler = Callable[[Run, Run, str, Metric], "Samples"]
@@ -196,12 +196,17 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
     """
     one, other = base.info, new.info
     if one.workload != other.workload:
-        names = f"{one.workload.name} and {other.workload.name}"
-        if one.workload.name == other.workload.name:
-            names = f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
+        names = workloads_apart(one, other)
         raise IncomparableError(f"the runs trained different workloads ({names})")
     sample = partial(_independent, divisor=terms(base, new).divisor)
     return find_changes(base, new, gates, floor, sample)
+
+
+def workloads_apart(one: RunInfo, other: RunInfo) -> str:
+    """Name the workloads of two runs, or what differs between two of the same name."""
+    if one.workload.name != other.workload.name:
+        return f"{one.workload.name} and {other.workload.name}"
+    return f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
 
 
 def find_changes(

@@ -32,6 +32,7 @@ READ = [  #: commands that read all of a run
     *(["show", RUN, "--format", name] for name in ("md", "csv", "json")),
     *(["compare", RUN, BASE, "--format", name] for name in ("md", "csv", "json")),
     ["compare", BASE, RUN, *GATES],
+    ["merge", RUN, BASE, "-o", "merged"],
     *(["export", RUN, "--to", name, "-o", "exported"] for name in FORMATS),
 ]
 SLOW = [["report", RUN, BASE], *(["plot", RUN, "-f", name, "-o", "x.svg"] for name in CHARTS)]

@@ -61,7 +61,18 @@ def test_help_names_every_command(call):
     shown = call("--help").stdout.partition("\nCommands:\n")[2]
     names = {line.split()[0] for line in shown.splitlines() if re.match(r"  \w", line)}
     assert names == {
-        *("run", "test", "show", "report", "plot", "export", "compare", "continuous", "prove"),
+        *(
+            "run",
+            "test",
+            "show",
+            "report",
+            "plot",
+            "export",
+            "compare",
+            "merge",
+            "continuous",
+            "prove",
+        ),
         *("selftest", "new", "list", "info", "clean"),
     }
 
