@@ -137,8 +137,9 @@ class Run:
 
     def add(self, cell: CellResult) -> None:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
-        for known in (self.cells, self.further):
-            known[:] = [old for old in known if not store.supersedes(cell, old)]
+        if cell.block_attempt:  # a first attempt comes in the place of no other
+            for known in (self.cells, self.further):
+                known[:] = [old for old in known if not store.supersedes(cell, old)]
         if _is_used(cell):
             epochs = [replace(epoch, losses=[]) for epoch in cell.epochs]
             added = self.cells if cell.final else self.further

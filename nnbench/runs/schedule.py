@@ -157,6 +157,7 @@ class _Schedule:
         self.ledger = store.Ledger(folder)
         self.again: deque[int] = deque()  #: rounds whose block was lost
         self.losses = Counter[int]()  #: blocks of each round
+        self.unwritten: set[str] = set()  #: machines that run.json has not got yet
         self.adopted: set[int] = set()  #: rounds whose block runs already, as the run was killed
 
     def execute(self) -> None:
@@ -191,7 +192,7 @@ class _Schedule:
                 if name not in self.run.info.machines:
                     machines = {**self.run.info.machines, name: machine}
                     self.run.info = replace(self.run.info, machines=machines)
-                    store.rewrite(self.folder, self.run.info)
+                    self.unwritten.add(name)
             case BlockLost():
                 self.lose(happening)
             case unknown:
@@ -293,6 +294,9 @@ class _Schedule:
 
     def record(self, result: CellResult) -> None:
         result = replace(result, recorded=now())
+        if result.machine in self.unwritten:  # all that have joined by now: there may be thousands
+            store.rewrite(self.folder, self.run.info)
+            self.unwritten.clear()
         self.ledger.append(result)
         self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)

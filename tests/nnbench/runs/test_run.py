@@ -158,6 +158,13 @@ def test_cells_are_added_to_a_run_without_their_losses(folder, make_cell):
     assert cell.losses == [2.0, 1.0]  # observers have it, too
 
 
+def test_cell_of_a_first_attempt_is_held_against_no_other(folder, make_cell, monkeypatch):
+    run = Run.go_on(folder)
+    monkeypatch.setattr(store, "supersedes", pytest.fail)  # a run of many would take their square
+    run.add(make_cell("numpy", round=4))
+    assert len(run.cells) == 9
+
+
 def test_torn_line_is_cut_off_before_cells_are_added(folder):
     before = (folder / store.CELLS).read_bytes()
     (folder / store.CELLS).write_bytes(before + b'{"backend"')

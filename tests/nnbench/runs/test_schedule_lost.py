@@ -42,7 +42,8 @@ class Losing(LocalExecutor):
             if self.end and block.round == self.end:
                 yield BlockLost(block, GONE, "node1")
                 raise ExecutorError("the scheduler is gone")
-            yield MachineJoined("node2", self.machine)
+            for name in ("node2", "node3"):
+                yield MachineJoined(name, self.machine)
             for position, entry in enumerate(block.entries):
                 cell = self.make_cell(
                     entry.label,
@@ -102,6 +103,20 @@ def test_lost_block_runs_again_at_once_and_only_its_last_attempt_counts(run):
     assert judge.exit_code(Run.open(run.folder).cells, ()) is ExitCode.OK
 
 
+def test_machines_that_join_at_once_are_written_down_at_once_with_the_first_cell(run, monkeypatch):
+    written, rewrite = [], store.rewrite
+
+    def noting(folder, info):
+        written.append([*info.machines])
+        assert not (folder / store.CELLS).exists()
+        rewrite(folder, info)
+
+    monkeypatch.setattr(store, "rewrite", noting)
+    run()
+    assert written == [["local", "node2", "node3"]]
+    assert [*store.read_info(run.folder).machines] == written[0]
+
+
 def test_block_has_three_attempts_and_is_then_lost_for_good(run):
     cells = run((1, 0), (1, 1), (1, 2))
     assert attempts(cells)[1:5] == [
@@ -159,7 +174,7 @@ def test_run_whose_engine_is_gone_can_be_resumed(run):
 def test_machine_that_joins_is_written_down_once(run):
     run()
     info = store.read_info(run.folder)
-    assert list(info.machines) == ["local", "node2"]
+    assert list(info.machines) == ["local", "node2", "node3"]
 
 
 def test_every_attempt_that_is_lost_is_announced(run, observe):
