@@ -7,6 +7,7 @@ Where the scheduler is not ours, errands are published in it, or dask would forg
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 import uuid
@@ -50,8 +51,11 @@ class DaskSession(Session):
         self._is_kept = place.cluster is None  # what is submitted outlives this process
         self._arrived: queue.SimpleQueue[Report | Future[Any]] = queue.SimpleQueue()
         self._futures: dict[str, Future[Any]] = {}
+        self._published: set[str] = set()
         self._room, self._seen = 0, monotonic()
         self._next_look = self._next_mending = 0.0
+        # It would tell of a scheduler that is gone, by and by, what is said here in a sentence.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = Client(place.address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError) as error:
@@ -93,8 +97,8 @@ class DaskSession(Session):
                 raise ExecutorError(f"{text}: dask worker {address} --resources {RESOURCE}=1")
         return self._room
 
-    def submit(self, name: str, errand: bytes) -> None:
-        """Make a task of an errand."""
+    def submit(self, name: str, errand: bytes, *, outlives: bool) -> None:
+        """Make a task of an errand; of one that is not published dask forgets all when this process is killed."""
         future = self._client.submit(
             carry_out,
             errand,
@@ -104,7 +108,8 @@ class DaskSession(Session):
             pure=False,
             retries=0,
         )
-        if self._is_kept:
+        if self._is_kept and outlives:
+            self._published.add(name)
             self._client.publish_dataset([errand, self._topic, future], name=name)
         self._follow(name, future)
 
@@ -116,6 +121,7 @@ class DaskSession(Session):
             if str(name).startswith(beginning):
                 errands[name], topic, future = self._client.get_dataset(name)
                 topics.add(topic)
+                self._published.add(name)
                 self._follow(name, future)
         for topic in topics:
             self._client.subscribe_topic(topic, self._hear)
@@ -127,10 +133,9 @@ class DaskSession(Session):
 
     def _forget(self, name: str) -> None:
         """Have the scheduler keep an errand no longer than this client does."""
-        if self._is_kept:
-            with suppress(
-                OSError, TimeoutError, KeyError
-            ):  # it is not there, or the scheduler is not
+        if name in self._published:
+            self._published.remove(name)
+            with suppress(OSError, TimeoutError):  # the scheduler is not there
                 self._client.unpublish_dataset(name)
 
     def wait(self, seconds: float) -> list[Report]:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 BLOCK = "nnbench.execution.block"  #: the module that is run for an errand, with the number of its parent
 LOOK_S = 0.5  #: between two looks whether an errand is still wanted
+TELL_S = (
+    2.0  #: between two messages of an errand: a cell may have something to tell every millisecond
+)
 GRACE_S = 20.0  #: for a process that was told to end
 CHUNK = 1 << 20
 
@@ -66,7 +69,7 @@ class Session(ABC):
         """
 
     def found(self, beginning: str) -> dict[str, bytes]:
-        """Return the errands with such names that a session of before has submitted, and that are not forgotten.
+        """Return the errands with such names that a session of before has submitted, and that have outlived it.
 
         They wait, are carried out, or have been; what comes of them is reported as of any other. An engine whose errands
         end with their session has none.
@@ -75,8 +78,12 @@ class Session(ABC):
         return {}
 
     @abstractmethod
-    def submit(self, name: str, errand: bytes) -> None:
-        """Have an errand carried out on some worker that has no other; no name comes twice."""
+    def submit(self, name: str, errand: bytes, *, outlives: bool) -> None:
+        """Have an errand carried out on some worker that has no other; no name comes twice.
+
+        One that ``outlives`` this process is gone on with when that is killed, for another session to come to find, if the
+        engine can do that. Of others nothing may be left then.
+        """
 
     @abstractmethod
     def wait(self, seconds: float) -> Iterable[Report]:
@@ -131,7 +138,7 @@ def carry_out(
     errand
         What was submitted.
     tell
-        Called with each line that says how it goes on, at once.
+        Called with what says how it goes on: the first line at once, and then lines that came within two seconds.
     is_wanted
         Whether it still is; asked now and then.
 
@@ -147,15 +154,23 @@ def carry_out(
         bufsize=0,
         start_new_session=True,  # Ctrl-C is for who submits
     )
-    kept, ended = [], False
+    kept: list[bytes] = []
+    news: list[bytes] = []
+    ended, next_s = False, 0.0
     try:
-        for line in _lines(process, errand, is_wanted):
-            said = msgspec.json.decode(line, type=Spoken)
-            if not isinstance(said, CellFinished | Ended):
-                tell(line)
-            if not isinstance(said, CellStarted | CellEvent):
-                kept.append(line)
-            ended = isinstance(said, Ended)
+        for lines in _lines(process, errand, is_wanted):
+            for line in lines:
+                said = msgspec.json.decode(line, type=Spoken)
+                if not isinstance(said, CellFinished | Ended):
+                    news.append(line)
+                if not isinstance(said, CellStarted | CellEvent):
+                    kept.append(line)
+                ended = isinstance(said, Ended)
+            if news and monotonic() >= next_s:
+                tell(b"\n".join(news))
+                news, next_s = [], monotonic() + TELL_S
+        if news:
+            tell(b"\n".join(news))
         how = _how_it_ended(process.wait())
     except msgspec.MsgspecError as error:
         how, ended = f"said what is no line of a block: {str(error)[:200]}", False
@@ -172,8 +187,8 @@ def carry_out(
 
 def _lines(
     process: subprocess.Popen[bytes], errand: bytes, is_wanted: Callable[[], bool]
-) -> Iterator[bytes]:
-    """Give a process its errand, and yield what it says, line by line; end it if that is not wanted any more."""
+) -> Iterator[list[bytes]]:
+    """Give a process its errand, and yield the lines that it says, or none for a while; end it if that is not wanted any more."""
     assert process.stdin  # noqa: S101 - it was asked for
     assert process.stdout  # noqa: S101 - likewise
     try:
@@ -185,13 +200,14 @@ def _lines(
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
+            lines: list[bytes] = []
             if selector.select(LOOK_S):
                 chunk = os.read(process.stdout.fileno(), CHUNK)
                 if not chunk:
                     return
-                *lines, rest = (pending + chunk).split(b"\n")
-                pending = bytearray(rest)
-                yield from map(bytes, lines)
+                *whole, pending = (pending + chunk).split(b"\n")
+                lines = [*map(bytes, whole)]
+            yield lines
             if deadline is None and not is_wanted():
                 process.terminate()
                 deadline = monotonic() + GRACE_S

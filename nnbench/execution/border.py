@@ -57,9 +57,9 @@ class Checked(Session):
             raise self._error(text)
         return found
 
-    def submit(self, name: str, errand: bytes) -> None:
+    def submit(self, name: str, errand: bytes, *, outlives: bool) -> None:
         """Have an errand carried out."""
-        self._call("submit", partial(self._session.submit, name, errand))
+        self._call("submit", partial(self._session.submit, name, errand, outlives=outlives))
 
     def wait(self, seconds: float) -> Iterable[Report]:
         """Return what has come."""

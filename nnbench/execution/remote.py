@@ -20,6 +20,7 @@ from msgspec import structs
 
 from nnbench import catalog, selection
 from nnbench.contract.errors import BackendUnavailableError, ExecutorError, NnbenchError
+from nnbench.execution import interruptions
 from nnbench.execution.border import Checked
 from nnbench.execution.executor import Blocks, Executor, LocalExecutor
 from nnbench.execution.machine import FLOORS, TURN_FLOORS
@@ -153,11 +154,13 @@ class Remote(Executor):
                     while not interruption and len(self._jobs) < session.slots():
                         if (block := next(coming, None)) is None:
                             break
-                        self._submit(block)
+                        with interruptions.deferred():
+                            self._submit(block)
                     if not self._jobs:
                         break
-                    for report in session.wait(WAIT_S):
-                        happened.extend(self._take(report))
+                    with interruptions.deferred():  # what has come comes once
+                        for report in session.wait(WAIT_S):
+                            happened.extend(self._take(report))
                 except BaseException as error:
                     if isinstance(error, (Exception, GeneratorExit)) or interruption:
                         raise
@@ -212,7 +215,7 @@ class Remote(Executor):
             block = replace(block, is_witnessed=block.proof != "off")
         errand = structs.replace(self._asked, block=block)
         self._jobs[name] = _Job(block)
-        self._open().submit(name, msgspec.json.encode(errand))
+        self._open().submit(name, msgspec.json.encode(errand), outlives=block is not None)
 
     def _look(self) -> dict[str, Machine]:
         """Return what the machines are that there are; each is looked at by as many errands as it takes at once."""

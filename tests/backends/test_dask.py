@@ -4,11 +4,9 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 
-import psutil
 import pytest
 
 from nnbench.contract.errors import ExitCode, NnbenchError
@@ -16,12 +14,12 @@ from nnbench.execution import remote
 from nnbench.records import Status
 from nnbench.runs import store
 from nnbench.testing.subject import required
+from tests.clusters import CELL, RESOURCE, Cluster, running
 from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
 
 pytestmark = pytest.mark.skipif(
     not find_spec("distributed") and "dask" not in required(), reason="dask: not installed"
 )
-BLOCK, CELL = "nnbench.execution.block", "nnbench.worker"
 TOY = ("-w", "toy-sigmoid", "--no-progress")
 
 
@@ -64,63 +62,6 @@ def test_cluster_is_started_here_and_ends_with_the_run(mark, env):
     assert {cell.machine for cell in cells.values()} == info.machines.keys()
 
 
-class Cluster:
-    """A scheduler and workers, each a process."""
-
-    def __init__(self, env, folder):
-        self.env, self.folder = env, folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.workers = []
-        self.start_scheduler()
-
-    def start(self, *arguments):
-        command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
-        with (self.folder / "dask.log").open("ab") as log:
-            return subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
-
-    def start_scheduler(self):
-        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
-        wait_until(self.is_open)
-
-    def is_open(self):
-        with socket.socket() as tried:
-            return tried.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def start_worker(self, *more):
-        own = ["--no-nanny", "--nthreads", "1", "--local-directory", str(self.folder)]
-        self.workers.append(self.start("worker", self.address, *own, *more))
-
-    def busy(self):
-        """Return the workers whose block trains a cell."""
-        return [each for each in self.workers if trains(each.pid)]
-
-    def close(self):
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-
-def runs(module, processes):
-    """Tell whether one of some processes runs a module; they may be ending."""
-    for process in processes:
-        with suppress(psutil.Error):
-            if module in process.cmdline():
-                return True
-    return False
-
-
-def trains(pid):
-    """Tell whether a cell has begun below a process."""
-    try:
-        below = psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return False
-    return runs(BLOCK, below) and runs(CELL, below)
-
-
 @pytest.fixture
 def cluster(mark, env):
     """Give a scheduler that has no worker yet."""
@@ -130,7 +71,7 @@ def cluster(mark, env):
 
 
 @contextmanager
-def running(cluster, *arguments):
+def submitting(cluster, *arguments):
     """Have nnbench run blocks on a cluster."""
     command = [*NNBENCH, *map(str, arguments)]
     with subprocess.Popen(command, env=cluster.env, stderr=subprocess.PIPE, text=True) as process:
@@ -159,8 +100,8 @@ SLOW = ("-b", "slow,steady", "-r", "2", "--budget", "4")
 
 def test_block_of_a_worker_that_is_killed_runs_again_elsewhere(cluster):
     for _ in range(2):
-        cluster.start_worker("--resources", "nnbench=1")
-    with running(cluster, *asked(cluster, *SLOW)) as process:
+        cluster.start_worker(*RESOURCE)
+    with submitting(cluster, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         cluster.busy()[0].kill()
         _, said = process.communicate(timeout=180)
@@ -176,24 +117,25 @@ def test_block_of_a_worker_that_is_killed_runs_again_elsewhere(cluster):
 
 
 def test_run_whose_scheduler_is_killed_can_be_resumed(cluster):
-    cluster.start_worker("--resources", "nnbench=1")
-    with running(cluster, *asked(cluster, *SLOW)) as process:
+    cluster.start_worker(*RESOURCE)
+    with submitting(cluster, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         cluster.scheduler.kill()
         cluster.scheduler.wait()
         _, said = process.communicate(timeout=180)
         assert process.returncode == ExitCode.BACKEND_FAILED, said
         assert f"the scheduler of dask at {cluster.address} is gone; nnbench run --resume" in said
+        assert "Traceback" not in said
     cluster.start_scheduler()
-    cluster.start_worker("--resources", "nnbench=1")
+    cluster.start_worker(*RESOURCE)
     done = nnbench("run", "--resume", cluster.folder / "run", "--no-progress", env=cluster.env)
     assert done.returncode == ExitCode.OK
     assert len(finals(cluster.folder / "run")) == 4
 
 
 def test_block_of_a_run_that_was_killed_goes_on_and_is_found_again(cluster):
-    cluster.start_worker("--resources", "nnbench=1")
-    with running(cluster, *asked(cluster, *SLOW)) as process:
+    cluster.start_worker(*RESOURCE)
+    with submitting(cluster, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         process.kill()
     done = nnbench("run", "--resume", cluster.folder / "run", "--no-progress", env=cluster.env)
@@ -210,7 +152,7 @@ def test_ctrl_c_waits_for_the_blocks_that_run(mark, env):
         command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     with started as process:
-        wait_until(lambda: runs(CELL, survivors(mark)))
+        wait_until(lambda: running(CELL, survivors(mark)))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers, too, get it
         _, said = process.communicate(timeout=180)
     assert process.returncode == ExitCode.INTERRUPTED, said

@@ -27,7 +27,7 @@ class Saying(Session):
     def found(self, _):
         return self.answer("found")
 
-    def submit(self, *_):
+    def submit(self, *_, outlives):
         return self.answer("submit")
 
     def wait(self, _):
@@ -60,7 +60,7 @@ def check(**answers):
 ASKED = {
     "slots": lambda session: session.slots(),
     "found": lambda session: session.found("a"),
-    "submit": lambda session: session.submit("a", b"{}"),
+    "submit": lambda session: session.submit("a", b"{}", outlives=True),
     "wait": lambda session: session.wait(1.0),
     "cancel": lambda session: session.cancel("a"),
 }
@@ -70,7 +70,7 @@ def test_what_is_right_comes_through():
     session = check()
     assert (session.slots(), session.found("a")) == (2, {"a": b"{}"})
     assert session.wait(1.0) == [REPORT]
-    session.submit("a", b"{}")
+    session.submit("a", b"{}", outlives=True)
     session.cancel("a")
     session.close()
 

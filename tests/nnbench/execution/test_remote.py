@@ -1,5 +1,6 @@
 """Blocks on other machines: what an engine brings is taken once, whole, or the block is lost."""
 
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +48,7 @@ class Scripted(Engine, Session):
     def __init__(self, *script, slots=1):
         self.script, self.room = iter(script), slots
         self.errands: dict[str, Errand] = {}
+        self.outliving: dict[str, bool] = {}
         self.reports: list[Any] = []
         self.cancelled: list[str] = []
         self.opened: list[dict[str, object]] = []
@@ -59,7 +61,8 @@ class Scripted(Engine, Session):
     def slots(self):
         return self.room
 
-    def submit(self, name, errand):
+    def submit(self, name, errand, *, outlives):
+        self.outliving[name] = outlives
         self.errands[name] = msgspec.json.decode(errand, type=Errand)
         self.reports += next(self.script)(name, self.errands[name])
 
@@ -238,6 +241,7 @@ def test_every_machine_is_looked_at_and_said_to_be_a_plugins(seen, make_info):
     assert all(machine.warnings[-1] == FOREIGN for machine in found.values())
     asked = {(e.threads, *e.libraries, len(e.entries)) for e in engine.errands.values()}
     assert asked == {(2, "numpy", 2)}
+    assert not any(engine.outliving.values())
 
 
 def test_machines_that_refuse_are_none_unless_all_do(seen):
@@ -286,6 +290,7 @@ def test_as_many_blocks_run_at_once_as_there_is_room_for(well):
     list(happened)
     assert len(taken) == 5
     assert len(set(engine.errands)) == 5
+    assert all(engine.outliving.values())
 
 
 @pytest.mark.parametrize(
@@ -441,6 +446,20 @@ def test_interruption_while_it_waits_is_the_same(well):
         gather(Remote(engine, {}).run(blocks(0, 1)), happened)
     assert sum(isinstance(each, CellFinished) for each in happened) == len(ENTRIES)
     assert len(engine.errands) == 1
+
+
+def test_outcome_that_comes_with_an_interruption_is_taken(well):
+    class Interrupted(Scripted):
+        def wait(self, seconds):
+            report = super().wait(seconds)
+            if len(self.reports) == 0:
+                signal.raise_signal(signal.SIGINT)
+            return report
+
+    happened: list[Any] = []
+    with pytest.raises(KeyboardInterrupt):
+        gather(Remote(Interrupted(well()), {}).run(blocks(0, 1)), happened)
+    assert sum(isinstance(each, CellFinished) for each in happened) == len(ENTRIES)
 
 
 def test_second_interruption_waits_for_nothing(well):

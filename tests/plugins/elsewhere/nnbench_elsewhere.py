@@ -28,7 +28,8 @@ class Threads(Session):
     def slots(self):
         return self.count
 
-    def submit(self, name, errand):
+    def submit(self, name, errand, *, outlives):
+        del outlives  # none does
         self.threads[name] = threading.Thread(target=self.carry_out, args=(name, errand))
         self.threads[name].start()
 
