@@ -254,7 +254,9 @@ def differences(folder: Path, unbroken: Path) -> list[str]:
         one, other = columns(folder, table), columns(unbroken, table)
         names = [str(name) for name in one if name in other and not one[name].equals(other[name])]
         found += [f"{table} differs in {', '.join(names)}"] if names else []
-    cells, others = ([*map(outcome, read_final(f))] for f in (folder, unbroken))
+    cells, others = (
+        sorted(map(outcome, read_final(f)), key=lambda each: each[:2]) for f in (folder, unbroken)
+    )
     found += [f"{store.CELLS} differs"] if cells != others else []
     here, there = ({path.name for path in f.iterdir()} for f in (folder, unbroken))
     return found + [f"{name} was left there" for name in sorted(here - there)]
