@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test conformance cheats example walkthroughs fuzz check check-static documents sanitize mutants benchmark-backends format clean
+.PHONY: install run test conformance engines cheats example walkthroughs fuzz check check-static documents sanitize mutants benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -16,7 +16,7 @@ run: $(INSTALLED)
 
 # three at a time on two cores, since they wait as well as compute; by name, since files with few tests may take longest
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not engines"
 
 # too slow for the tests: each network takes torch.compile seconds, and each process that torch-ddp starts
 conformance: $(INSTALLED)
@@ -24,6 +24,10 @@ conformance: $(INSTALLED)
 	$(BIN)/nnbench test 'torch-ddp[processes=1]' 'torch-ddp[processes=2]' --timeout 600
 	rm -rf build/ddp
 	$(BIN)/nnbench run --backends 'torch-ddp[threads=2]' --rounds 1 --epochs 1 --budget 120 --proof full --require-proof --output build/ddp
+
+# too slow for the tests: runs on machines of engines, which are killed while they work
+engines: $(INSTALLED)
+	NNBENCH_REQUIRE=$(REQUIRED) $(BIN)/python -m pytest -n 2 -m engines tests/backends
 
 # too slow for the tests: real runs of all backends that cheat
 cheats: $(INSTALLED)

@@ -74,7 +74,7 @@ OPTIONS = [
 ]
 WITH_LITTLE_MEMORY = """
 import resource
-resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))  # less than what is drawn first
 from nnbench.cli import main
 main()
 """
