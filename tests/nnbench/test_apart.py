@@ -12,9 +12,7 @@ from tests.plugins.helpers import environment, nnbench
 RUN = ["-b", "numpy", "-w", "toy-sigmoid"]
 CONTINUOUS = ["continuous", "--python", sys.executable, "--python", sys.executable]
 COMMANDS = {
-    "run": ["run", *RUN, "-r", "1"],
-    "quick": ["run", *RUN, "--quick"],
-    "dataset": ["run", *RUN, "-r", "1", "--dataset", "meddled"],
+    "run": ["run", *RUN, "-r", "1", "--dataset", "meddled"],
     "continuous": [*CONTINUOUS, *RUN, "-r", "1"],
 }
 

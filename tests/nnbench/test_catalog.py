@@ -29,32 +29,52 @@ def test_plugin_is_found_without_being_installed():
     assert "\n  steady " in done.stdout
 
 
-def test_plugin_whose_import_fails_is_left_out(without_plugins):
-    done = list_with("unimportable")
-    assert (done.returncode, done.stdout) == (0, without_plugins)
-    assert done.stderr == (
-        "nnbench: warning: plugin 'unimportable' of nnbench-unimportable 1.0 is left out: "
-        "ImportError: libfoo.so.1: cannot open shared object file\n"
-    )
+BROKEN = ("unimportable", "listing", "misspelt", "unmarked")
 
 
-def test_plugin_whose_listing_hook_fails_lists_nothing(without_plugins):
-    done = list_with("listing")
-    assert (done.returncode, done.stdout) == (0, without_plugins)
-    start = "nnbench: warning: {} of plugin 'listing' of nnbench-listing 1.0 are left out: "
+@pytest.fixture(scope="module")
+def with_broken():
+    """List what is installed beside plugins that are broken, each in its way."""
+    return list_with(*BROKEN)
+
+
+def said_of(done, plugin):
+    """Return the warnings of a plugin, without what they all begin with."""
+    lines = [line for line in done.stderr.splitlines() if f"plugin '{plugin}' " in line]
+    return [line.removeprefix("nnbench: warning: ") for line in lines]
+
+
+def test_broken_plugins_change_nothing_else(with_broken, without_plugins):
+    assert (with_broken.returncode, with_broken.stdout) == (0, without_plugins)
+    assert sum(len(said_of(with_broken, name)) for name in BROKEN) == 5
+    assert with_broken.stderr.count("\n") == 5
+
+
+def test_plugin_whose_import_fails_is_left_out(with_broken):
+    [line] = said_of(with_broken, "unimportable")
+    reason = "ImportError: libfoo.so.1: cannot open shared object file"
+    assert line == f"plugin 'unimportable' of nnbench-unimportable 1.0 is left out: {reason}"
+
+
+def test_plugin_whose_listing_hook_fails_lists_nothing(with_broken):
+    start = "{} of plugin 'listing' of nnbench-listing 1.0 are left out: "
     no_list = "the hook returned {'mine': 'no workload'}, and must return a list of Workload"
-    assert done.stderr.splitlines() == [
+    assert said_of(with_broken, "listing") == [
         start.format("backends") + "KeyError: 'no backends'",
         start.format("workloads") + no_list,
     ]
 
 
-def test_plugin_with_a_misspelt_hook_is_left_out(without_plugins):
-    done = list_with("misspelt")
-    assert (done.returncode, done.stdout) == (0, without_plugins)
-    (line,) = done.stderr.splitlines()
-    start = "nnbench: warning: plugin 'misspelt' of nnbench-misspelt 1.0 is left out: "
+def test_plugin_with_a_misspelt_hook_is_left_out(with_broken):
+    [line] = said_of(with_broken, "misspelt")
+    start = "plugin 'misspelt' of nnbench-misspelt 1.0 is left out: "
     assert line.startswith(start + "unknown hook 'nnbench_backend'")
+
+
+def test_a_hook_without_its_marker_is_said(with_broken):
+    reason = "nnbench_backends has no @hookimpl, so nobody calls it"
+    [line] = said_of(with_broken, "unmarked")
+    assert line == f"plugin 'unmarked' of nnbench-unmarked 1.0 is left out: {reason}"
 
 
 def test_what_nobody_could_select_is_left_out():
@@ -129,12 +149,16 @@ def test_second_plugin_of_a_name_is_left_out():
     "limit",
     ["no:numpy@nnbench-harness", "numpy@nnbench-twin,python", "no:numpy@nnbench-harness,no:again"],
 )
-def test_the_other_plugin_of_a_name_can_be_chosen(limit, tmp_path):
+def test_the_other_plugin_of_a_name_can_be_chosen(limit):
     env = environment("twin", NNBENCH_PLUGINS=limit)
     done = nnbench("list", "--json", env=env)
     names = [backend["name"] for backend in json.loads(done.stdout)["backends"]]
     assert "twin" in names
     assert "numpy" not in names
+
+
+def test_backend_of_the_other_plugin_of_a_name_is_run(tmp_path):
+    env = environment("twin", NNBENCH_PLUGINS="no:numpy@nnbench-harness")
     backends = ("-b", "twin", "-b", "python", "-w", "toy-sigmoid", "-r", "1")
     done = nnbench("run", *backends, "-o", tmp_path / "run", env=env)
     assert [cell.status for cell in read_final(tmp_path / "run")] == ["ok", "ok"], done.stderr
@@ -206,9 +230,14 @@ def plugins_with(*plugins, **more):
     return {plugin["name"]: plugin for plugin in json.loads(done.stdout)["plugins"]}
 
 
-def test_plugins_are_listed_with_what_they_bring():
-    found = plugins_with("garden", "observers")
-    assert found["garden"] == {
+@pytest.fixture(scope="module")
+def listed():
+    """List plugins of which some are broken."""
+    return plugins_with("garden", "observers", *BROKEN)
+
+
+def test_plugins_are_listed_with_what_they_bring(listed):
+    assert listed["garden"] == {
         "name": "garden",
         "distribution": "nnbench-garden",
         "version": "1.0",
@@ -216,20 +245,11 @@ def test_plugins_are_listed_with_what_they_bring():
         "left_out": None,
         "brings": {"workloads": ["garden"], "datasets": ["beds"]},
     }
-    assert found["observers"]["brings"] == {
+    assert listed["observers"]["brings"] == {
         "events": ["run_started", "cell_finished", "run_finished"]
     }
-    assert found["numpy"]["brings"] == {"backends": ["numpy"]}
-    assert found["numpy"]["distribution"] == "nnbench-harness"
-
-
-def test_a_hook_without_its_marker_is_said():
-    done = nnbench("list", "--json", env=environment("unmarked"))
-    assert done.returncode == 0
-    reason = "nnbench_backends has no @hookimpl, so nobody calls it"
-    assert f"plugin 'unmarked' of nnbench-unmarked 1.0 is left out: {reason}" in done.stderr
-    listed = {each["name"]: each["left_out"] for each in json.loads(done.stdout)["plugins"]}
-    assert listed["unmarked"] == reason
+    assert listed["numpy"]["brings"] == {"backends": ["numpy"]}
+    assert listed["numpy"]["distribution"] == "nnbench-harness"
 
 
 def test_every_hook_lists_or_observes():
@@ -290,12 +310,12 @@ def test_what_a_hook_brings_is_known_once_the_hook_is_declared(tmp_path):
     assert line.endswith("(nnbench_rainy): events rain_fell; gardens kew")
 
 
-def test_broken_plugins_are_listed_with_their_reason():
-    found = plugins_with("unimportable", "listing")
-    assert found["unimportable"]["left_out"].startswith("ImportError: libfoo.so.1: ")
-    assert found["unimportable"]["brings"] == {}
+def test_broken_plugins_are_listed_with_their_reason(listed):
+    assert listed["unimportable"]["left_out"].startswith("ImportError: libfoo.so.1: ")
+    assert listed["unmarked"]["left_out"].startswith("nnbench_backends has no @hookimpl")
+    assert listed["unimportable"]["brings"] == {}
     reasons = "backends: KeyError: 'no backends'; workloads: the hook returned {'mine': "
-    assert found["listing"]["left_out"].startswith(reasons)
+    assert listed["listing"]["left_out"].startswith(reasons)
 
 
 def test_plugins_are_shown_as_text():
@@ -316,7 +336,7 @@ def test_plugins_that_are_not_named_are_not_even_imported():
     assert found["misspelt"]["left_out"] == "NNBENCH_PLUGINS does not name it"
 
 
-@pytest.mark.parametrize("value", ["", " ", ","])
+@pytest.mark.parametrize("value", ["", " ,"])
 def test_all_plugins_are_loaded_if_none_is_named(value):
     found = plugins_with(NNBENCH_PLUGINS=value)
     assert {"numpy", "python", "torch"} <= found.keys()

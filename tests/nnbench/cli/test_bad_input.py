@@ -191,9 +191,7 @@ def test_folder_without_a_dataset_is_refused(refuse, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-b", "nump"], "no backend named 'nump'; did you mean numpy? known: "),
         (["--hidden", "1,,2"], "Invalid value for '--hidden': '1,,2' is no list of layer sizes"),
-        (["--dataset", "/no/where"], "no dataset or folder named '/no/where'; known: mnist, toy"),
         (["--threads", "10000"], "10000 threads are more than the "),
     ],
 )

@@ -57,7 +57,7 @@ def test_encoding_without_the_signs_is_no_error(write_run, make_cell, form):
     assert done.stdout.isascii()
 
 
-@pytest.mark.parametrize("command", ["list", "list --json", "info --json", "info -w mnist"])
+@pytest.mark.parametrize("command", ["list", "info --json"])
 def test_what_plugins_print_stands_apart(call, command):
     plain = call(*command.split())
     done = nnbench(*command.split(), env=environment("chatty"))

@@ -263,9 +263,11 @@ def test_output_makes_its_folder(call, run, tmp_path, command):
     assert path.read_text().startswith("<")
 
 
-@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
-@pytest.mark.parametrize(("command", "start"), [("report", "<!doctype html>"), ("plot", "<svg")])
-def test_standard_output_has_nothing_else(run, command, start, output):
+@pytest.mark.parametrize(
+    ("command", "output", "start"),
+    [("report", "-", "<!doctype html>"), ("plot", "-", "<svg"), ("plot", "/dev/stdout", "<svg")],
+)
+def test_standard_output_has_nothing_else(run, command, output, start):
     done = nnbench(command, run, "-o", output, env=environment())
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(start)
