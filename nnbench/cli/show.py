@@ -88,6 +88,16 @@ def print_markdown(views: list[View]) -> None:
         click.echo(view.markdown())
 
 
+def print_for_paper(name: str, views: list[View]) -> None:
+    """Print tables for LaTeX or HTML, one after the other."""
+    from nnbench.show import paper, text
+
+    write = {"latex": paper.latex, "html": paper.html}[name]
+    for view in views:
+        for table in view.tables:
+            click.echo(write(text.sheet(table, view.frame)))
+
+
 def print_records(echo: Callable[[list[dict[str, object]]], None], views: list[View]) -> None:
     """Print one record for each backend."""
     from nnbench.show import view
@@ -98,6 +108,8 @@ def print_records(echo: Callable[[list[dict[str, object]]], None], views: list[V
 PRINTERS: dict[str, Callable[[list[View]], None]] = {
     "table": print_table,
     "md": print_markdown,
+    "html": partial(print_for_paper, "html"),
+    "latex": partial(print_for_paper, "latex"),
     "csv": partial(print_records, echo_csv),
     "json": partial(print_records, echo_json),
 }
@@ -129,7 +141,7 @@ PRINTERS: dict[str, Callable[[list[View]], None]] = {
     "table_format",
     type=click.Choice(list(PRINTERS)),
     default="table",
-    help="csv and json hold plain numbers, one row for each backend.",
+    help="html and latex are for papers; csv and json hold plain numbers, one row for each backend.",
 )
 def show(
     runs: tuple[Path, ...],

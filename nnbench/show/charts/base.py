@@ -71,6 +71,12 @@ class Chart:
         drawable: dict[str, Any] = cleaned({**spec, "datasets": self.records})
         return drawable
 
+    def alone(self, subtitle: str) -> dict[str, Any]:
+        """Return the same with a title, as a picture that stands alone needs one."""
+        title = {"text": self.title, "subtitle": subtitle}
+        whole: dict[str, Any] = cleaned({**self.spec(WIDTH), "title": title}, without_halves)
+        return whole
+
 
 def cleaned(value: Any, clean: Callable[[str], str] = safe) -> Any:
     """Return what JSON can hold, with all texts in it as they may be shown."""
@@ -249,14 +255,12 @@ def draw(
     """
     import vl_convert
 
-    title = cleaned({"text": chart.title, "subtitle": subtitle})
-    spec = cleaned({**chart.spec(WIDTH), "title": title}, without_halves)
     options: dict[str, Any] = {
         "vl_version": VEGA_LITE,
         "config": config(INK[look], PAPER[look]) | {"padding": 16},
         "allowed_base_urls": [],
     }
-    picture = vl_convert.vegalite_to_svg(spec, **options)
+    picture = vl_convert.vegalite_to_svg(chart.alone(subtitle), **options)
     content = picture.encode()
     if path.suffix.lower() == ".png":
         require_room(picture, scale)

@@ -234,3 +234,11 @@ def test_every_backend_is_compared_with_all_that_are_faster(call, run):
     assert table.endswith("\nbad: crashed: killed\n")
     names = call("show", run, "--pairs", "--sort=-ratio", "--columns", "over,ratio").stdout.split()
     assert names[names.index("b") + 1] == "a"
+
+
+@pytest.mark.parametrize(("name", "begins"), [("latex", r"\begin{table}"), ("html", "<style")])
+def test_tables_are_written_for_papers(call, run, name, begins):
+    done = call("show", run, "--format", name, "--table", "accuracy", "--table", "timing")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith(begins)
+    assert done.stdout.count(begins) == 2
