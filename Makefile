@@ -27,7 +27,8 @@ conformance: $(INSTALLED)
 
 # too slow for the tests: runs on machines of engines, which are killed while they work
 engines: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED) $(BIN)/python -m pytest -n 2 -m engines tests/backends
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 2 -m engines tests/backends --ignore tests/backends/remote
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 0 -m engines tests/backends/remote
 
 # too slow for the tests: real runs of all backends that cheat
 cheats: $(INSTALLED)

@@ -26,7 +26,8 @@ class Dask(Engine):
         "walltime": Option("", "of a job: 02:00:00"),
         "cores": Option(0, "of a job"),
         "memory": Option("", "of a job: 8GB"),
-        "patience": Option(300, "seconds to wait for a worker when there is none"),
+        "python": Option("", "of workers by SSH or in jobs, if it is not where this one is"),
+        "patience": Option(300, "seconds without a worker; by default longer, if jobs are queued"),
     }
 
     def open(self, **options: OptionValue) -> Session:
@@ -35,8 +36,10 @@ class Dask(Engine):
         from nnbench_dask.session import DaskSession
 
         asked = {key: option.default for key, option in self.options.items()} | options
-        patience = float(asked.pop("patience"))
-        return DaskSession(start(given=options.keys(), **asked), patience)
+        del asked["patience"]
+        patience = options.get("patience")
+        place = start(given=options.keys(), **asked)
+        return DaskSession(place, None if patience is None else float(patience))
 
 
 @hookimpl

@@ -11,6 +11,7 @@ import logging
 import queue
 import time
 import uuid
+import warnings
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,18 +19,19 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 
 from nnbench.contract.engine import Report, Session
-from nnbench.contract.errors import ExecutorError
-from nnbench_dask.clusters import RESOURCE
+from nnbench.contract.errors import ExecutorError, PluginWarning
+from nnbench_dask.places import RESOURCE
 from nnbench_dask.worker import carry_out
 
 if TYPE_CHECKING:
     from distributed import Future
 
-    from nnbench_dask.clusters import Place
+    from nnbench_dask.places import Place
 
 CONNECT_S, CLOSE_S = 30.0, 5.0
 LOOK_S = 1.0  #: between two looks at the workers
-MEND_S = 20.0  #: between two looks whether jobs are missing; dask notices it after 15 s
+MEND_S, SOON_S = 20.0, 5.0  #: between two looks whether workers have ended; if there is none
+PATIENCE_S = 300.0
 RESULT_S = 60.0  #: for a result to come from its worker
 GONE = "nnbench run --resume goes on when there is one again"
 
@@ -42,10 +44,11 @@ class DaskSession(Session):
     place
         Where workers are; it is closed with the session.
     patience_s
-        For how long there may be no worker.
+        For how long there may be no worker; None is for as long as those wait that a job system is to start, or
+        five minutes.
     """
 
-    def __init__(self, place: Place, patience_s: float) -> None:
+    def __init__(self, place: Place, patience_s: float | None) -> None:
         self._place, self._patience_s = place, patience_s
         self._topic = f"nnbench-{uuid.uuid4().hex}"
         self._is_kept = place.cluster is None  # what is submitted outlives this process
@@ -53,7 +56,8 @@ class DaskSession(Session):
         self._futures: dict[str, Future[Any]] = {}
         self._published: set[str] = set()
         self._room, self._seen = 0, monotonic()
-        self._next_look = self._next_mending = 0.0
+        self._came: set[str] = set()  # names of workers
+        self._next_look, self._next_mending = 0.0, self._seen + SOON_S
         # It would tell of a scheduler that is gone, by and by, what is said here in a sentence.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
@@ -69,24 +73,28 @@ class DaskSession(Session):
     def slots(self) -> int:
         """Return how many workers have the resource, as of a moment ago."""
         while not (room := self._look()):
+            awaited, patience_s = self._place.awaited(), self._patience_s
+            if patience_s is None:
+                patience_s = PATIENCE_S
+                if awaited:
+                    warnings.warn(awaited, PluginWarning, stacklevel=2)
+                    self._seen = monotonic()
             waited_s = monotonic() - self._seen
-            if waited_s > self._patience_s:
+            if waited_s > patience_s:
                 text = f"no worker of dask has come to {self._place.address} in {waited_s:.0f} s"
-                raise ExecutorError(f"{text}; {GONE}")
+                raise ExecutorError("; ".join(filter(None, (text, awaited, GONE))))
             time.sleep(LOOK_S)
         return room
 
     def _look(self) -> int:
         now = monotonic()
-        if now >= self._next_mending:
-            self._place.mend()
-            self._next_mending = now + MEND_S
         if now >= self._next_look:
             self._check()
             try:  # by itself it would tell of five workers
                 workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
             except (OSError, TimeoutError) as error:
                 raise self._gone() from error
+            before = self._room
             self._room = int(sum(worker["resources"].get(RESOURCE, 0) for worker in workers))
             self._next_look = now + LOOK_S
             if self._room:
@@ -95,6 +103,10 @@ class DaskSession(Session):
                 address = self._place.address
                 text = f"no worker of dask at {address} has the resource {RESOURCE}, so none takes blocks"
                 raise ExecutorError(f"{text}: dask worker {address} --resources {RESOURCE}=1")
+            self._came |= {str(worker["name"]) for worker in workers}
+            if self._room < before or now >= self._next_mending:
+                self._place.mend(self._came)
+                self._next_mending = now + (MEND_S if self._room else SOON_S)
         return self._room
 
     def submit(self, name: str, errand: bytes, *, outlives: bool) -> None:

@@ -3,8 +3,7 @@
 import os
 import signal
 import socket
-import subprocess
-from contextlib import contextmanager
+from contextlib import suppress
 from importlib.util import find_spec
 
 import pytest
@@ -14,45 +13,25 @@ from nnbench.execution import remote
 from nnbench.records import Status
 from nnbench.runs import store
 from nnbench.testing.subject import required
+from tests.backends.blocks import SLOW, TOY, finals, submitting
 from tests.clusters import CELL, RESOURCE, Cluster, running
-from tests.plugins.helpers import NNBENCH, environment, nnbench, survivors, wait_until
+from tests.plugins.helpers import nnbench, survivors, wait_until
 
 pytestmark = pytest.mark.skipif(
     not find_spec("distributed") and "dask" not in required(), reason="dask: not installed"
 )
-TOY = ("-w", "toy-sigmoid", "--no-progress")
-
-
-@pytest.fixture
-def mark(tmp_path):
-    """Mark all processes that come of this test, and hold that none is left."""
-    yield tmp_path
-    try:
-        wait_until(lambda: not survivors(tmp_path))
-    finally:
-        for process in survivors(tmp_path):
-            process.kill()
-
-
-@pytest.fixture
-def env(mark):
-    """Give an environment for processes that know of backends with faults."""
-    return environment("faulty", mark=mark, NNBENCH_FAULTY_FOLDER=str(mark))
-
-
-def finals(folder):
-    """Return what became of each cell that counts: none is there twice."""
-    cells = [cell for cell in store.read_cells(folder) if cell.final]
-    found = {(cell.round, cell.backend): cell for cell in cells}
-    assert len(found) == len(cells)
-    return found
 
 
 def test_cluster_is_started_here_and_ends_with_the_run(mark, env):
     folder = mark / "run"
     asked = ["-b", "numpy", "-r", "2", "--executor", "dask[workers=2]", "-o", folder]
-    done = nnbench("run", *TOY, *asked, env=env)
+    with socket.socket() as other:
+        with suppress(OSError):  # it is taken all the same
+            other.bind(("127.0.0.1", 8787))  # where dask would serve its dashboard
+            other.listen()
+        done = nnbench("run", *TOY, *asked, env=env)
     assert done.returncode == ExitCode.OK, done.stderr
+    assert "8787" not in done.stderr
     cells = finals(folder)
     assert cells.keys() == {(0, "numpy"), (1, "numpy")}
     assert {cell.status for cell in cells.values()} == {Status.OK}
@@ -70,17 +49,6 @@ def cluster(mark, env):
     made.close()
 
 
-@contextmanager
-def submitting(cluster, *arguments):
-    """Have nnbench run blocks on a cluster."""
-    command = [*NNBENCH, *map(str, arguments)]
-    with subprocess.Popen(command, env=cluster.env, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def asked(cluster, *more):
     executor = f"dask[address={cluster.address},patience=60]"
     return ["run", *TOY, "--executor", executor, "-o", cluster.folder / "run", *more]
@@ -95,14 +63,11 @@ def test_workers_without_the_resource_are_told_of_in_a_sentence(cluster):
     assert f"dask worker {cluster.address} --resources nnbench=1" in done.stderr
 
 
-SLOW = ("-b", "slow,steady", "-r", "2", "--budget", "4")
-
-
 @pytest.mark.engines
 def test_block_of_a_worker_that_is_killed_runs_again_elsewhere(cluster):
     for _ in range(2):
         cluster.start_worker(*RESOURCE)
-    with submitting(cluster, *asked(cluster, *SLOW)) as process:
+    with submitting(cluster.env, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         cluster.busy()[0].kill()
         _, said = process.communicate(timeout=180)
@@ -120,7 +85,7 @@ def test_block_of_a_worker_that_is_killed_runs_again_elsewhere(cluster):
 @pytest.mark.engines
 def test_run_whose_scheduler_is_killed_can_be_resumed(cluster):
     cluster.start_worker(*RESOURCE)
-    with submitting(cluster, *asked(cluster, *SLOW)) as process:
+    with submitting(cluster.env, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         cluster.scheduler.kill()
         cluster.scheduler.wait()
@@ -138,7 +103,7 @@ def test_run_whose_scheduler_is_killed_can_be_resumed(cluster):
 @pytest.mark.engines
 def test_block_of_a_run_that_was_killed_goes_on_and_is_found_again(cluster):
     cluster.start_worker(*RESOURCE)
-    with submitting(cluster, *asked(cluster, *SLOW)) as process:
+    with submitting(cluster.env, *asked(cluster, *SLOW)) as process:
         wait_until(cluster.busy)
         process.kill()
     done = nnbench("run", "--resume", cluster.folder / "run", "--no-progress", env=cluster.env)
@@ -151,11 +116,9 @@ def test_block_of_a_run_that_was_killed_goes_on_and_is_found_again(cluster):
 @pytest.mark.engines
 def test_ctrl_c_waits_for_the_blocks_that_run(mark, env):
     folder = mark / "run"
-    command = [*NNBENCH, "run", *TOY, *SLOW, "--executor", "dask[workers=1]", "-o", str(folder)]
-    started = subprocess.Popen(
-        command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    with started as process:
+    with submitting(
+        env, "run", *TOY, *SLOW, "--executor", "dask[workers=1]", "-o", folder
+    ) as process:
         wait_until(lambda: running(CELL, survivors(mark)))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers, too, get it
         _, said = process.communicate(timeout=180)
