@@ -20,6 +20,7 @@ from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
 from nnbench.cli.merge import merge
 from nnbench.cli.options import echo_line
+from nnbench.cli.profile import profile
 from nnbench.cli.prove import prove
 from nnbench.cli.run import run
 from nnbench.cli.selftest import selftest
@@ -61,7 +62,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(run, test, show, report, plot, export_, compare, merge, continuous, prove, selftest),
-    *(new, list_, info, clean),
+    *(profile, new, list_, info, clean),
 )
 
 for command in COMMANDS:

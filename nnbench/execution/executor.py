@@ -496,11 +496,16 @@ def _spec(block: Block, entry: Entry, held: Held) -> CellSpec:
     asked = {f.name: said[f.name] for f in fields(CellSpec) if f.name in said}
     threads = entry.threads or block.threads
     seed = block.seed if block.open_seed else None
-    more = {"seed": seed, "threads": threads, "cpus": held.cpus(threads), "plugin": _limit(entry)}
+    more = {
+        "seed": seed,
+        "threads": threads,
+        "cpus": held.cpus(threads),
+        "plugin": limit_to_plugin(entry),
+    }
     return CellSpec(**{**asked, **more})
 
 
-def _limit(entry: Entry) -> str | None:
+def limit_to_plugin(entry: Entry) -> str | None:
     """Return the one plugin that the worker has to load: others could meddle with it."""
     with _known_to(entry):
         plugin = catalog.owner("backends", entry.backend)

@@ -70,10 +70,17 @@ class Worker:
         Of the memory that its dataset lies in.
     largest
         Bytes of the longest answer that is an answer.
+    launch
+        What starts it, if it is watched: the temporary folders of all are its own then, for others to read.
     """
 
     def __init__(
-        self, spec: CellSpec, backend: Backend, descriptors: Collection[int], largest: int
+        self,
+        spec: CellSpec,
+        backend: Backend,
+        descriptors: Collection[int],
+        largest: int,
+        launch: Sequence[str] = (),
     ) -> None:
         self.spec, self.largest = spec, largest
         self._started = monotonic()
@@ -88,14 +95,14 @@ class Worker:
         self._kills_before = out_of_memory_kills()
         command_read, self._commands = _pipe()
         self._answers, answer_write = _pipe()
-        self.is_private = grants_privacy()
+        self.is_private = not launch and grants_privacy()
         pipes_of_worker = str(command_read), str(answer_write)
         handed = variables.handed_on(os.environ, backend.environment, spec.python)
         self.variables = variables.noted(handed, backend.environment)  #: for the results
         self._dropped = variables.dropped(os.environ, backend.environment)
         self.process = subprocess.Popen(
             supervised(
-                command(spec.python, "nnbench.worker", *pipes_of_worker),
+                [*(launch or command(spec.python, "nnbench.worker")), *pipes_of_worker],
                 private=self.is_private,
                 hidden=[folder for folder in (calibrations(),) if made(folder)],
             ),

@@ -36,9 +36,14 @@ AGAIN = re.compile(rb'"block_attempt":\s*[1-9]')
 
 def default_folder(info: RunInfo, name: str = "") -> Path:
     """Return ``results/<time>-<name>`` below the working directory; the name is the workload's."""
-    time = re.sub("[-:]", "", info.started)
-    name = re.sub(r"[^\w.=+-]+", "-", name or info.workload.name)
-    return RESULTS / f"{time}-{name}"[:120]
+    return RESULTS / folder_name(info.started, name or info.workload.name)
+
+
+def folder_name(started: str, name: str) -> str:
+    """Return ``<time>-<name>``, of what file names may hold everywhere."""
+    time = re.sub("[-:]", "", started)
+    name = re.sub(r"[^\w.=+-]+", "-", name)
+    return f"{time}-{name}"[:120]
 
 
 def create(folder: Path, info: RunInfo) -> None:

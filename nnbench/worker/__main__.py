@@ -11,6 +11,7 @@ import faulthandler
 import os
 import sys
 import traceback
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from nnbench import pipes
@@ -18,14 +19,20 @@ from nnbench.contract.errors import BackendUnavailableError
 from nnbench.records import PROTOCOL, Close, Closed, Command, Failed, Job, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import BinaryIO
+
+    from nnbench.worker.training import Trainer
+
+    Around = Callable[[Trainer], AbstractContextManager[object]]
 
 MESSAGE_LENGTH = 300
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}  #: the host's, and that of torch and CuPy
 
 
-def main() -> None:
-    """Do what the commands say, up to the last one."""
+def main(around: Around = nullcontext) -> None:
+    """Do what the commands say, up to the last one; what is ``around`` them is entered once all is set up."""
     if sys.argv[1:] == ["--protocol"]:
         sys.stdout.write(f"{PROTOCOL}\n")
         return
@@ -38,10 +45,10 @@ def main() -> None:
             sys.exit("the parent has died before it said what to train")
         if job.cpus and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, job.cpus)
-        work(job, commands, answers)
+        work(job, commands, answers, around)
 
 
-def work(job: Job, commands: BinaryIO, answers: BinaryIO) -> None:
+def work(job: Job, commands: BinaryIO, answers: BinaryIO, around: Around = nullcontext) -> None:
     """Obey commands, and turn whatever that raises into the last answer."""
     from nnbench.worker import training
 
@@ -50,8 +57,9 @@ def work(job: Job, commands: BinaryIO, answers: BinaryIO) -> None:
 
     try:
         trainer = training.prepare(job, send)
-        while not isinstance(command := following(commands), Close):
-            trainer.obey(command, send)
+        with around(trainer):
+            while not isinstance(command := following(commands), Close):
+                trainer.obey(command, send)
         send(Closed(training.peak_memory_bytes()))
     except BackendUnavailableError as error:
         send(Failed(Status.SKIPPED, shorten(str(error))))

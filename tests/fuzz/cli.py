@@ -32,6 +32,7 @@ FITTING = {
     "sort": ["-ratio", "backend"],
     "config": ["run.toml"],
     "name": ["my-backend"],
+    "seconds": ["0.05"],
 }
 PIPE = "pipe.toml"  #: that nobody writes to, or reads: to write to one is to wait for a reader, as everywhere
 NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e999", "", "abc", "1,5", "0x1p", "9" * 5000]
@@ -88,7 +89,11 @@ TEXTS = [  #: of which most are wrong everywhere
     nasty.TEXT.replace("\0", ""),
 ]
 WRONG = "bogus"  #: what no choice, no option and no command is
-SELDOM = {"plot": 0.15, "report": 0.15}  #: how often, of others: each takes a hundred times as long
+SELDOM = {
+    "plot": 0.15,
+    "report": 0.15,
+    "profile": 0.15,
+}  #: how often, of others: each takes a hundred times as long
 LARGEST = 10  #: of a number that fits where any would: the commands are to end soon
 SPECIAL = {  #: what stands in the folder besides runs and files of options
     "folder": lambda path: path.mkdir(),
@@ -198,7 +203,7 @@ def draw(random: Random, param: click.Parameter, *, is_wrong: bool) -> Word:
         case "choice":
             fitting, wrong = choices(kind), [WRONG, *TEXTS]
         case "number" | "percent":
-            fitting, wrong = ["1", "0.5", "2e1", "1e6"], NUMBERS
+            fitting, wrong = FITTING.get(param.name or "", ["1", "0.5", "2e1", "1e6"]), NUMBERS
         case "integer":
             fitting = [str(kind.least), str(min(kind.most or LARGEST, LARGEST))]
             wrong = [*NUMBERS, str(kind.least - 1), "1.5"]

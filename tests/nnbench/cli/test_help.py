@@ -73,7 +73,7 @@ def test_help_names_every_command(call):
             "continuous",
             "prove",
         ),
-        *("selftest", "new", "list", "info", "clean"),
+        *("selftest", "profile", "new", "list", "info", "clean"),
     }
 
 
