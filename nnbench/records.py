@@ -998,8 +998,17 @@ class BlockLost(msgspec.Struct, frozen=True, tag=True):
     machine: Name  #: where it was
 
 
+class Queue(msgspec.Struct, frozen=True, tag=True):
+    """Which blocks were given out and do not train yet, where several may run at once; by their rounds."""
+
+    slots: Number  #: blocks that can run at once, as of now
+    given: list[Number] = []  #: on no machine that is known
+    arrived: dict[Number, Name] = {}  #: on a machine, where they wait for their CPUs
+    is_ending: bool = False  #: whether no more are given out, since the run was interrupted
+
+
 #: What an executor says of the blocks that it runs.
-Happening = CellStarted | CellEvent | CellFinished | MachineJoined | BlockLost
+Happening = CellStarted | CellEvent | CellFinished | MachineJoined | BlockLost | Queue
 
 
 # What a machine is asked through an engine, and what it answers: lines of JSON
@@ -1022,6 +1031,12 @@ class MachineSeen(msgspec.Struct, frozen=True, tag=True):
     machine: Machine
 
 
+class States(msgspec.Struct, frozen=True, tag=True):
+    """A piece of what is kept of the states of a cell, which is told of when all of them were."""
+
+    content: bytes
+
+
 class Ended(msgspec.Struct, frozen=True, tag=True):
     """The last line of an errand."""
 
@@ -1029,4 +1044,4 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     message: Line = ""
 
 
-Spoken = MachineSeen | CellStarted | CellEvent | CellFinished | Ended
+Spoken = MachineSeen | CellStarted | CellEvent | States | CellFinished | Ended

@@ -94,7 +94,7 @@ def continuous(
     """
     from nnbench.execution import interpreters
     from nnbench.figures import metrics
-    from nnbench.runs import continuous, detection, preflight, store
+    from nnbench.runs import continuous, detection, preflight, schedule, store
 
     started = monotonic()
     limits = metrics.parse_gates(gates)  # an error in them should not wait for the end of the run
@@ -118,7 +118,7 @@ def continuous(
     plan = continuous.plan(sides.interpreters, command=command_line(), overrides={}, **asked)
     if wrong := look_ahead(sides, asked["backends"], tests=tests):
         sys.exit(refuse(wrong, limits, **shown))
-    enough = continuous.is_over if plan.info.detect else None
+    enough = schedule.by(continuous.is_over) if plan.info.detect else None
     if is_free:
         plan = continuous.paced(plan, limits)
         left_s = continuous.SECONDS - (monotonic() - started)
@@ -251,13 +251,18 @@ def say_outlook(info: RunInfo, outlook: Outlook) -> None:
     from nnbench.runs.continuous import FEWEST_ROUNDS
     from nnbench.show.text import duration
 
-    least, most = (duration(n * outlook.round_s) for n in (FEWEST_ROUNDS, outlook.fits))
+    slots = outlook.slots
+    least, most = (
+        duration(-(-n // slots) * outlook.round_s) for n in (FEWEST_ROUNDS, outlook.fits)
+    )
     text = f"{FEWEST_ROUNDS} rounds, {least}"
     if outlook.fits > FEWEST_ROUNDS:
         text = f"{FEWEST_ROUNDS} to {outlook.fits} rounds, {least} to {most}"
-    text = f"a round takes {duration(outlook.round_s)}: {text}"
+    at_once = f", and {slots} are made at once" if slots > 1 else ""
+    text = f"a round takes {duration(outlook.round_s)}{at_once}: {text}"
     limit = info.detect
-    stdev = outlook.stdev or machine.TURN_SPREADS.load(info.environment, 0.0)
+    kept = (machine.TURN_SPREADS.load(each.environment, 0.0) for each in info.machines.values())
+    stdev = outlook.stdev or max(kept)
     if limit and stdev:
         needed = max(FEWEST_ROUNDS, statistics.rounds_for(stdev, limit))
         found = statistics.findable_beyond(stdev, outlook.fits, limit)
@@ -276,12 +281,11 @@ def report(
     by_verdict: bool = False,
 ) -> ExitCode:
     """Show how head compares in what was finished, and return the exit code."""
-    from nnbench.execution import machine
     from nnbench.figures import metrics
     from nnbench.proof import judge
     from nnbench.runs import comparison, continuous
 
-    floor = machine.noise_floor(run.info.environment, turns=run.info.turns)
+    floor = run.info.noise_floor
     limits = [*chosen_limits(gates, run.cells)]
     if by_verdict and run.info.detect:
         training = metrics.Gate(metrics.TRAINING, run.info.detect)

@@ -211,8 +211,14 @@ def command_line() -> str:
 
 
 def echo_line(text: str, *, err: bool = False) -> None:
-    """Print a line, whatever is in it."""
-    click.echo(one_line(text), err=err)
+    """Print a line, whatever is in it.
+
+    An error goes to whatever is standard error, which during a run is the display of that. click would look below it.
+    """
+    if err:
+        print(one_line(text), file=sys.stderr, flush=True)  # noqa: T201 - see above
+    else:
+        click.echo(one_line(text))
 
 
 def echo_json(value: object) -> None:

@@ -68,7 +68,7 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 @without_plugins
 def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any) -> NoReturn:
     """Train backends on a workload, prove it, and write tables."""
-    from nnbench.runs import detection, planning, store
+    from nnbench.runs import planning, store
 
     if resume:
         if not given() <= {"resume", "progress", "dry_run"}:
@@ -77,11 +77,7 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
         plan, progress = planning.resume(resume), asked["progress"]
         if dry_run:
             sys.exit(foresee(plan, resume))
-        enough = detection.is_over if plan.info.detect else None
-        ended = execute(
-            *(plan, resume), progress=progress, conclude=conclude, is_resumed=True, enough=enough
-        )
-        sys.exit(ended)
+        sys.exit(execute_until_detected(plan, resume, progress=progress, is_resumed=True))
     asked = combine(asked, config)
     store.require_new(asked["output"] or store.RESULTS)  # better now than when all is planned
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
@@ -94,8 +90,15 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
     folder = output or store.default_folder(plan.info)
     if dry_run:
         sys.exit(foresee(plan, folder))
-    enough = detection.is_over if plan.info.detect else None
-    sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
+    sys.exit(execute_until_detected(plan, folder, progress=progress))
+
+
+def execute_until_detected(plan: Plan, folder: Path, **how: Any) -> ExitCode:
+    """Run the cells; no more, if a difference is looked for, than it takes until each verdict is in."""
+    from nnbench.runs import detection, schedule
+
+    enough = schedule.by(detection.is_over) if plan.info.detect else None
+    return execute(plan, folder, conclude=conclude, enough=enough, **how)
 
 
 def foresee(plan: Plan, folder: Path) -> ExitCode:

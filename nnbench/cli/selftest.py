@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.runs.run import Run
+    from nnbench.runs.selftest import Machines
 
 
 ROUNDS = (3, 6, 10, 30)  #: for which it is said what they find
@@ -69,13 +70,31 @@ def selftest(
 
 
 def conclude(run: Run) -> ExitCode:
-    """Print every comparison, the floor and what it finds; keep the floor."""
+    """Print what was found of each kind of machine, and keep its floor."""
+    from nnbench.runs import selftest
+
+    kinds, is_right = selftest.by_kind(run), True
+    for kind in kinds or [selftest.Machines([], run.info.environment, run.cells)]:
+        names = ", ".join(kind.names)
+        if kind.blocks < selftest.FEWEST_BLOCKS and kind is not kinds[0]:
+            text = f"{names}: no floor, which takes {selftest.FEWEST_BLOCKS} blocks, and it has"
+            echo_line(f"nnbench: {text} {kind.blocks}", err=True)
+            continue
+        if len(kinds) > 1:
+            click.echo(f"{names}:\n")
+        is_right &= report(kind, run.info.started, turns=run.info.turns)
+    echo_line(f"The cells are in {run.folder}.")
+    return ExitCode.OK if is_right else ExitCode.ACCURACY
+
+
+def report(kind: Machines, started: str, *, turns: bool) -> bool:
+    """Print every comparison, the floor and what it finds; keep the floor. Tell whether no equals were told apart."""
     from nnbench.execution import machine
     from nnbench.figures import statistics
     from nnbench.runs import selftest
     from nnbench.show.text import Sheet, markdown
 
-    found = selftest.evaluate(run.cells)
+    found = selftest.evaluate(kind.cells)
     rows = []
     for trial in found.trials:
         c = trial.comparison
@@ -99,11 +118,10 @@ def conclude(run: Run) -> ExitCode:
     if found.false_alarms:
         text = f"equals were told apart, so the floor is that of the others: {found.kept_floor:.1%}"
         echo_line(f"nnbench: {text}", err=True)
-    floors = machine.TURN_FLOORS if run.info.turns else machine.FLOORS
-    for each in run.info.machines.values():
-        kept = floors.save(each.environment, found.kept_floor)
-        if run.info.turns:
-            machine.TURN_SPREADS.save(each.environment, found.stdev)
-            machine.MEASURED.save(each.environment, run.info.started)
-    echo_line(f"The floor is kept in {kept}; the cells are in {run.folder}.")
-    return ExitCode.ACCURACY if found.false_alarms else ExitCode.OK
+    floors = machine.TURN_FLOORS if turns else machine.FLOORS
+    kept = floors.save(kind.environment, found.kept_floor)
+    if turns:
+        machine.TURN_SPREADS.save(kind.environment, found.stdev)
+        machine.MEASURED.save(kind.environment, started)
+    echo_line(f"The floor is kept in {kept}.")
+    return not found.false_alarms

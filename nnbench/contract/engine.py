@@ -27,7 +27,7 @@ import msgspec
 
 from nnbench.contract.backend import Option
 from nnbench.contract.bounds import Distribution, Line, Name, Parameter
-from nnbench.records import CellEvent, CellFinished, CellStarted, Ended, Spoken
+from nnbench.records import CellEvent, CellFinished, CellStarted, Ended, Spoken, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -161,7 +161,7 @@ def carry_out(
         for lines in _lines(process, errand, is_wanted):
             for line in lines:
                 said = msgspec.json.decode(line, type=Spoken)
-                if not isinstance(said, CellFinished | Ended):
+                if not isinstance(said, States | CellFinished | Ended):
                     news.append(line)
                 if not isinstance(said, CellStarted | CellEvent):
                     kept.append(line)

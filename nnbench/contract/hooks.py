@@ -25,7 +25,7 @@ from nnbench.contract.backend import Backend
 from nnbench.contract.engine import Engine
 from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
-from nnbench.records import CellResult, CellSpec, Event, RunInfo
+from nnbench.records import CellResult, CellSpec, Event, Queue, RunInfo
 
 
 @hookspec
@@ -62,6 +62,11 @@ def nnbench_run_started(run: RunInfo, folder: Path) -> None:
     A run that was interrupted starts again with ``--resume``: ``folder`` then holds the cells that
     are finished, and those are not announced again, but by ``nnbench_cell_kept``.
     """
+
+
+@hookspec
+def nnbench_queue_changed(queue: Queue) -> None:
+    """Observe which blocks wait to be trained, where several may run at once: on other machines."""
 
 
 @hookspec

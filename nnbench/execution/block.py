@@ -14,6 +14,7 @@ import sys
 import warnings
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -23,13 +24,14 @@ from nnbench.contract.errors import BackendUnavailableError, NnbenchError, Plugi
 from nnbench.execution import listing
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor, Stopped
-from nnbench.records import CellEvent, Ended, EpochFinished, Errand, MachineSeen
+from nnbench.proof import kept
+from nnbench.records import CellEvent, Ended, EpochFinished, Errand, MachineSeen, States
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import BinaryIO
 
-    from nnbench.records import Block, Happening, Machine
+    from nnbench.records import Block, CellResult, Happening, Machine
 
 
 LONGEST = 4000  #: characters of a message
@@ -49,7 +51,7 @@ def main() -> None:
         try:
             signal.signal(signal.SIGTERM, stop)
             errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
-            with closing(carry_out(errand)) as said:
+            with closing(carry_out(errand, partial(say, answers))) as said:
                 for each in said:
                     say(answers, each)
             ended = Ended("done")
@@ -66,8 +68,13 @@ def say(answers: BinaryIO, said: object) -> None:
     answers.flush()
 
 
-def carry_out(errand: Errand) -> Generator[MachineSeen | Happening]:
-    """Look at the machine, wait for CPUs that no other block has, and run the block on them, if there is one."""
+def carry_out(
+    errand: Errand, bring: Callable[[States], object]
+) -> Generator[MachineSeen | Happening]:
+    """Look at the machine, wait for CPUs that no other block has, and run the block on them, if there is one.
+
+    The states of a cell, if they are to be kept, are brought before it is yielded.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # whoever started the run was told of those
         with listing.relied_on():
@@ -85,9 +92,33 @@ def carry_out(errand: Errand) -> Generator[MachineSeen | Happening]:
             with Chooser(waits=True).hold(threads) as held:
                 if held.order:  # the judges, too: on other CPUs there may be other blocks
                     os.sched_setaffinity(0, held.order)
-                with closing(LocalExecutor(held).run([block])) as happenings:
+                here = LocalExecutor(held, Bringer(bring).keep)
+                with closing(here.run([block])) as happenings:
                     for happening in happenings:
                         yield in_brief(happening)
+
+
+class Bringer:
+    """Brings the states of a block, a bounded line after the other, and in all no more than an engine can hold."""
+
+    def __init__(self, bring: Callable[[States], object]) -> None:
+        self._bring, self._left = bring, kept.MOST_BROUGHT
+
+    def keep(self, _: CellResult, states: kept.States) -> None:
+        """Bring the states of a cell.
+
+        Raises
+        ------
+        NnbenchError
+            If they are too many.
+        """
+        for piece in states.pieces:
+            self._left -= len(piece)
+            if self._left < 0:
+                most = kept.MOST_BROUGHT >> 20
+                text = f"the states of this block have more than {most} MiB"
+                raise NnbenchError(f"{text}: --keep-states needs --executor local for it")
+            self._bring(States(piece))
 
 
 def refuse_unavailable(block: Block, here: Machine) -> None:

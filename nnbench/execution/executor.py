@@ -13,9 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import catalog, files, selection
+from nnbench import catalog, selection
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.data import arrays
 from nnbench.execution import (
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from nnbench.execution.cpus import Held
     from nnbench.records import Entry, Event, Happening, JudgeCell, StoredSplits
 
+    Keep = Callable[[CellResult, kept.States], object]
+
 
 class Stopped(BaseException):
     """To be raised in a block that shall end at once, whatever it has trained."""
@@ -86,6 +89,11 @@ class Executor(ABC):
 
     folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
     identity: str = ""  #: of that run, also when it is resumed
+
+    @property
+    def slots(self) -> int:
+        """How many blocks can run at once, as of now."""
+        return 1
 
     @abstractmethod
     def machines(
@@ -161,13 +169,15 @@ class LocalExecutor(Executor):
     ----------
     held
         CPUs for all of its blocks, if somebody holds them for it.
+    keep
+        Called with the states of each cell, if they are to be kept elsewhere than in the folder of the run.
     """
 
     name = LOCAL
     summary = "this machine, one block at a time"
 
-    def __init__(self, held: Held | None = None) -> None:
-        self._held = held
+    def __init__(self, held: Held | None = None, keep: Keep | None = None) -> None:
+        self._held, self._keep = held, keep
         self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
         self._release: Callable[[], object] = lambda: None
 
@@ -267,7 +277,9 @@ class LocalExecutor(Executor):
                     _ = task.layers  # what is too large ends here
                     memory = Memory(task.dataset_bytes)
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
-                keep = self.folder if block.keep_states else None
+                keep = self._keep
+                if keep is None and self.folder:
+                    keep = partial(kept.keep, self.folder)
                 yield from _run_block(block, splits, spool, judges, memory, keep, hold)
                 spool.clear()
 
@@ -278,7 +290,7 @@ def _run_block(
     spool: Spool,
     judges: Judges,
     memory: Memory,
-    keep: Path | None,
+    keep: Keep | None,
     hold: Callable[[int], AbstractContextManager[Held]],
 ) -> Generator[Happening]:
     """Train all cells of a block, then have them judged; even if it is interrupted, but not if it is stopped."""
@@ -300,10 +312,9 @@ def _run_block(
     if block.is_witnessed:
         chosen, witness = witnesses.draw(results, assignment.network, spool.descriptor)
     for judged, result in results:
-        if keep and judged.cuts:
-            with files.named(keep / kept.FOLDER):
-                parameters = assignment.network.parameter_count
-                kept.keep(keep, result, judged.cuts, spool.descriptor, parameters)
+        if keep and block.keep_states:
+            parameters = assignment.network.parameter_count
+            keep(result, kept.in_spool(judged.cuts, spool.descriptor, parameters))
         yield CellFinished(disturbance.settle(result), witness if judged is chosen else None)
     if interruption:
         raise interruption

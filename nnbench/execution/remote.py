@@ -19,12 +19,18 @@ import msgspec
 from msgspec import structs
 
 from nnbench import catalog, selection
-from nnbench.contract.errors import BackendUnavailableError, ExecutorError, NnbenchError
+from nnbench.contract.errors import (
+    BackendUnavailableError,
+    ExecutorError,
+    NnbenchError,
+    ResultsError,
+)
 from nnbench.execution import interruptions
 from nnbench.execution.border import Checked
 from nnbench.execution.executor import Blocks, Executor, LocalExecutor
 from nnbench.execution.machine import FLOORS, TURN_FLOORS
 from nnbench.execution.witnesses import Anew, has_any
+from nnbench.proof import kept
 from nnbench.records import (
     LOCAL,
     BlockLost,
@@ -35,7 +41,9 @@ from nnbench.records import (
     Errand,
     MachineJoined,
     MachineSeen,
+    Queue,
     Spoken,
+    States,
     Status,
 )
 
@@ -86,6 +94,7 @@ class _Job:
     block: Block | None  #: None is a look at a machine
     run: str = ""  #: which carrying-out of it counts: the first that was heard of
     machine: str = UNKNOWN  #: that it runs on
+    has_begun: bool = False  #: to train; before that it waits for CPUs
 
 
 class Remote(Executor):
@@ -111,6 +120,11 @@ class Remote(Executor):
         self._refusals: list[str] = []  # of looks
         self._looks = itertools.count()
         self._token = secrets.token_hex(8)  # of what no other session is to find
+
+    @property
+    def slots(self) -> int:
+        """As many as the engine has workers."""
+        return self._open().slots()
 
     def machines(
         self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
@@ -146,16 +160,20 @@ class Remote(Executor):
             self._adopt(session.found(f"{self._name}-"), blocks)
         interruption: BaseException | None = None
         happened: deque[Happening] = deque()
+        queue, slots = None, 0
         try:
             while True:
                 try:
                     while happened:
                         yield happened.popleft()
-                    while not interruption and len(self._jobs) < session.slots():
-                        if (block := next(coming, None)) is None:
-                            break
-                        with interruptions.deferred():
-                            self._submit(block)
+                    if not interruption:
+                        slots = session.slots()
+                        while len(self._jobs) < slots and (block := next(coming, None)):
+                            with interruptions.deferred():
+                                self._submit(block)
+                    if (now := self._queue(slots, is_ending=bool(interruption))) != queue:
+                        queue = now
+                        yield queue
                     if not self._jobs:
                         break
                     with interruptions.deferred():  # what has come comes once
@@ -165,9 +183,8 @@ class Remote(Executor):
                     if isinstance(error, (Exception, GeneratorExit)) or interruption:
                         raise
                     interruption = error
-                    running = len(self._jobs)
-                    if running:
-                        text = f"blocks that run are waited for: {running}; interrupt again to cancel them"
+                    if running := len(self._jobs):
+                        text = f"no further block is begun; those that run are waited for: {running}; Ctrl-C now cancels them"
                         warnings.warn(text, EngineWarning, stacklevel=2)
             if interruption:
                 raise interruption
@@ -217,6 +234,18 @@ class Remote(Executor):
         self._jobs[name] = _Job(block)
         self._open().submit(name, msgspec.json.encode(errand), outlives=block is not None)
 
+    def _queue(self, slots: int, *, is_ending: bool) -> Queue:
+        """Return which blocks have not begun to train."""
+        waiting = [
+            (job, job.block.round) for job in self._jobs.values() if job.block and not job.has_begun
+        ]
+        return Queue(
+            slots=slots,
+            given=[round_ for job, round_ in waiting if job.machine == UNKNOWN],
+            arrived={round_: job.machine for job, round_ in waiting if job.machine != UNKNOWN},
+            is_ending=is_ending,
+        )
+
     def _look(self) -> dict[str, Machine]:
         """Return what the machines are that there are; each is looked at by as many errands as it takes at once."""
         session, self._known, self._refusals = self._open(), {}, []
@@ -224,20 +253,20 @@ class Remote(Executor):
             self._submit(None)
         while self._jobs:
             for report in session.wait(WAIT_S):
-                for _ in self._take(report):
-                    pass  # of a look nothing happens
+                self._take(report)  # of a look nothing happens
         if not self._known:
             raise NnbenchError("; ".join(dict.fromkeys(self._refusals)))
         return dict(self._known)
 
-    def _take(self, report: Report) -> Iterator[Happening]:
-        """Yield what has happened by a report."""
+    def _take(self, report: Report) -> list[Happening]:
+        """Return what has happened by a report."""
         job = self._jobs.get(report.errand)
         if job is None:
             if report.is_over:
                 text = "the outcome of a block came after it was given up, and is dropped"
                 warnings.warn(text, EngineWarning, stacklevel=2)
-            return
+            return []
+        happened: list[Happening] = []
         said, fault = _read(report)
         job.run = job.run or report.run
         if report.run not in {"", job.run}:
@@ -245,26 +274,50 @@ class Remote(Executor):
             said, fault = [], AGAIN
         for each in said:
             if isinstance(each, MachineSeen):
-                yield from self._see(job, each)
+                happened += self._see(job, each)
             elif isinstance(each, CellStarted | CellEvent):
                 if not _is_of(each, job.block):
                     fault = fault or "its machine has told of another block"
-                elif isinstance(each, CellStarted):
-                    yield CellStarted(each.spec, job.machine)
-                else:
-                    yield each
+                    continue
+                job.has_begun = True
+                is_start = isinstance(each, CellStarted)
+                happened.append(CellStarted(each.spec, job.machine) if is_start else each)
         if not (report.is_over or fault):
-            return
-        del self._jobs[report.errand]
+            return happened
         finished = [each for each in said if isinstance(each, CellFinished)]
         fault = fault or _why_none(said, finished, job.block)
         if job.block is None:
             self._refusals += [fault] if fault else []
+        elif not fault:
+            fault = self._keep(job.block, said)
+        if job.block and not fault:
+            happened += [
+                CellFinished(replace(self._proved_anew(job.block, each), machine=job.machine))
+                for each in finished
+            ]
         elif fault:
-            yield from _lost(job, fault)
-        else:
-            for each in finished:
-                yield CellFinished(replace(self._proved_anew(job.block, each), machine=job.machine))
+            happened += _lost(job, fault)
+        del self._jobs[report.errand]
+        return happened
+
+    def _keep(self, block: Block, said: Sequence[Spoken]) -> str:
+        """Write the states beside the run that came with a block; say why there are none that belong to it, if so."""
+        if not (block.keep_states and self.folder):
+            return ""
+        parameters, pieces = self._here.sizes(block.workload).parameters, list[bytes]()
+        found: list[tuple[CellResult, kept.States]] = []
+        try:
+            for each in said:
+                if isinstance(each, States):
+                    pieces.append(each.content)
+                elif isinstance(each, CellFinished):
+                    found.append((each.result, kept.brought(each.result, pieces, parameters)))
+                    pieces = []
+        except ResultsError as error:
+            return f"its machine has brought other states than those of its cells: {error}"
+        for cell, states in found:
+            kept.keep(self.folder, cell, states)
+        return ""
 
     def _proved_anew(self, block: Block, finished: CellFinished) -> CellResult:
         """Return a result, as it is here if one of its parts came with it: what is not proved here, either, is invalid."""

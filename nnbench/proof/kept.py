@@ -12,7 +12,7 @@ import re
 import shutil
 from math import ceil, prod
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,7 +22,7 @@ from nnbench.contract.errors import ResultsError
 from nnbench.records import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nnbench.records import CellResult, Limits
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 FLOAT = np.dtype("<f4")
 FOLDER = "states"
 CHUNK = 1 << 24  #: bytes that are copied at once
+PIECE = 1 << 18  #: likewise, out of a spool: what a line of a block has at most
+MOST_BROUGHT = (
+    1 << 29
+)  #: bytes of a block that come from another machine: engines have all of it in memory
 EPOCH_PARTS = 3  #: that an epoch has at least
 
 
@@ -54,32 +58,70 @@ def least_cuts(epochs: int, epoch_steps: int, limits: Limits | None = None) -> i
     return epochs * max(min(EPOCH_PARTS, epoch_steps), ceil(epoch_steps / steps))
 
 
-def keep(run: Path, cell: CellResult, cuts: Sequence[Cut], spool: int, parameters: int) -> None:
-    """Copy the states of a cell out of the spool.
+class States(NamedTuple):
+    """The states of a cell, as they are kept."""
+
+    cuts: int
+    values: int  #: of each: parameters, or these and their moments
+    pieces: Iterable[bytes]  #: all values, one cut after the other
+
+
+def in_spool(cuts: Sequence[Cut], spool: int, parameters: int) -> States:
+    """Return the states of a cell that lie in a spool."""
+    values = parameters * (3 if any(cut.has_moments for cut in cuts) else 1)
+
+    def pieces() -> Iterator[bytes]:
+        for cut in cuts:
+            has = parameters * (3 if cut.has_moments else 1)
+            yield from _read(spool, cut.offset, has * FLOAT.itemsize)
+            if has < values:
+                yield bytes((values - has) * FLOAT.itemsize)  # where others have moments
+
+    return States(len(cuts), values, pieces())
+
+
+def brought(cell: CellResult, pieces: Sequence[bytes], parameters: int) -> States:
+    """Return the states of a cell that came from another machine.
 
     Raises
     ------
-    OSError
+    ResultsError
+        If they are not as many, or not as large, as the cell has been cut.
+    """
+    cuts = sum(part.state is not None for epoch in cell.epochs for part in epoch.parts)
+    size = sum(map(len, pieces))
+    sizes = {cut_size(parameters, has_moments=has_moments) * cuts for has_moments in (False, True)}
+    if size not in sizes:
+        raise ResultsError(f"it has {cuts:,} cuts, and {size:,} bytes of states")
+    return States(cuts, size // FLOAT.itemsize // cuts if cuts else 0, pieces)
+
+
+def keep(run: Path, cell: CellResult, states: States) -> None:
+    """Write the states of a cell beside its run; nothing of one that has none.
+
+    Raises
+    ------
+    ResultsError
         If they cannot be written; then there is no file.
     """
+    if not states.cuts:
+        return
     target = path(run, cell)
-    target.parent.mkdir(exist_ok=True)
-    values = parameters * (3 if any(cut.has_moments for cut in cuts) else 1)
-    with files.writing(target) as file:
-        head = {"descr": FLOAT.str, "fortran_order": False, "shape": (len(cuts), values)}
-        npy.write_array_header_1_0(file, head)
-        for cut in cuts:
-            has = parameters * (3 if cut.has_moments else 1)
-            _copy(spool, cut.offset, has * FLOAT.itemsize, file)
-            file.write(bytes((values - has) * FLOAT.itemsize))  # where others have moments
+    with files.named(target.parent):
+        target.parent.mkdir(exist_ok=True)
+        with files.writing(target) as file:
+            shape = states.cuts, states.values
+            head = {"descr": FLOAT.str, "fortran_order": False, "shape": shape}
+            npy.write_array_header_1_0(file, head)
+            file.writelines(states.pieces)
 
 
-def _copy(spool: int, offset: int, count: int, file: BinaryIO) -> None:
+def _read(spool: int, offset: int, count: int) -> Iterator[bytes]:
     while count:
-        content = os.pread(spool, min(count, CHUNK), offset)
+        content = os.pread(spool, min(count, PIECE), offset)
         if not content:
             raise OSError(errno.EIO, "the states are shorter than they were")
-        file.write(content)
+        yield content
         offset, count = offset + len(content), count - len(content)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nnbench.records import CellResult, Environment
     from nnbench.runs.comparison import Change
     from nnbench.runs.planning import Plan
+    from nnbench.runs.times import Times
 
 BASE, HEAD = "base", "head"
 FEWEST_ROUNDS = 4  #: that an interval takes which always holds
@@ -123,8 +124,9 @@ class Outlook(NamedTuple):
     """What a run that goes on knows of the rounds that are to come."""
 
     rounds: int  #: that are made
-    round_s: float  #: the last of them took
+    round_s: float  #: one takes
     fits: int  #: in all
+    slots: int  #: rounds that are made at once
     #: of the logarithm of a pair's ratio, for the backend whose varies most; of four pairs on
     stdev: float | None
 
@@ -148,20 +150,18 @@ class Pace:
     ) -> None:
         self.gates, self.tell = _ratios(gates), tell
         self.time = schedule.TimeLimit(seconds, FEWEST_ROUNDS)
+        self._to_tell = [1, FEWEST_ROUNDS]  # after how many rounds
 
-    def __call__(self, run: Run) -> bool:
+    def __call__(self, run: Run, times: Times) -> bool:
         """Tell whether there are enough rounds; asked before each."""
-        is_up, rounds = self.time(run), self.time.rounds
-        if not rounds:
-            return False
-        if is_up or (self.gates and self._is_decided(run)):
+        rounds = len({cell.round for cell in run.cells if cell.status.ran})
+        if self.time(run, times) or (rounds and self.gates and self._is_decided(run)):
             return True
-        if rounds in {1, FEWEST_ROUNDS}:
-            self.tell(Outlook(rounds, self.time.round_s, self._fits(run), spread(run)))
+        if self._to_tell and rounds >= self._to_tell[0] and times.block_s:
+            self._to_tell = [each for each in self._to_tell if each > rounds]
+            fits = min(self.time.fits(times), run.info.rounds)
+            self.tell(Outlook(rounds, times.block_s, fits, times.slots, spread(run)))
         return False
-
-    def _fits(self, run: Run) -> int:
-        return min(self.time.fits, run.info.rounds)
 
     def _is_decided(self, run: Run) -> bool:
         changes = compare(run, self.gates, run.info.noise_floor)

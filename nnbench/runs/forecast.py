@@ -68,6 +68,8 @@ class Forecast:
         Of what is trained, if the executor knows them.
     known
         What is known of backends, by their labels.
+    slots
+        Blocks that run at once.
     """
 
     info: RunInfo
@@ -76,11 +78,16 @@ class Forecast:
     rounds: int
     sizes: Sizes | None
     known: dict[str, Known] = field(default_factory=dict)
+    slots: int = 1
 
     def cells(self, label: str) -> int:
-        """Return how many cells a backend gets: fewer if the budget stopped it before."""
+        """Return how many cells a backend gets: fewer if the budget stopped it before.
+
+        Blocks that run when it is left out have it.
+        """
         known = self.known.get(label)
-        return min(self.rounds, schedule.SLOW_ROUNDS) if known and known.is_slow else self.rounds
+        is_slow = known and known.is_slow
+        return min(self.rounds, schedule.SLOW_ROUNDS + self.slots - 1) if is_slow else self.rounds
 
     @property
     def most_cells(self) -> int:
@@ -107,7 +114,8 @@ class Forecast:
         """About how long all will take that is known; None if nothing is."""
         if not self.known:
             return None
-        return sum(self.cells(e) * self.cell_s(e) for e in self.labels if e in self.known)
+        one_by_one = sum(self.cells(e) * self.cell_s(e) for e in self.labels if e in self.known)
+        return one_by_one * math.ceil(self.rounds / self.slots) / max(1, self.rounds)
 
     def cell_s(self, label: str) -> float:
         """Return about how long a cell of a backend that is known takes, with its share of the rest."""
@@ -209,20 +217,17 @@ def foresee(plan: Plan, folder: Path) -> Forecast:
         schedule.require_same_dataset(folder, info, digest)
         labels, rounds = _left(info, store.read_cells(folder, warn=False))
     sizes = plan.executor.sizes(info.workload)
-    return Forecast(info, folder, labels, rounds, sizes, _look_up(info, folder, labels))
+    known, slots = _look_up(info, folder, labels), max(1, plan.executor.slots)
+    return Forecast(info, folder, labels, rounds, sizes, known, slots)
 
 
 def _left(info: RunInfo, cells: Iterable[CellResult]) -> tuple[list[str], int]:
     """Return which backends a run still trains, and in how many rounds; a round is made whole."""
     finished = schedule.finished(cells)
-    dropped = {
-        label
-        for (_, label), cell in finished.items()
-        if cell.status is Status.SKIPPED or schedule.is_too_slow(cell)
-    }
-    labels = [label for label in info.backends if label not in dropped]
+    going, _ = schedule.going_on(info, finished)
     begun = {round_ for round_, _ in finished}
-    made = sum(all((round_, label) in finished for label in labels) for round_ in begun)
+    made = sum(all((round_, label) in finished for label in going) for round_ in begun)
+    labels = [label for label in info.backends if label in going]
     return labels, info.rounds - made if labels else 0
 
 

@@ -12,6 +12,7 @@ from nnbench.data import workloads
 from nnbench.execution import executor as executors
 from nnbench.execution import remote
 from nnbench.execution.machine import MachineWarning
+from nnbench.proof import kept
 from nnbench.records import LOCAL, OWN_NAMES, Point, RunInfo, now, unavailable_on_all
 from nnbench.runs import store
 
@@ -88,8 +89,6 @@ def make(
     entries = [entry for entry, _ in choices]
     libraries = {name for _, selected in choices for name in selected.backend.libraries}
     chosen = remote.find(executor)
-    if keep_states and executor != LOCAL:
-        raise NnbenchError("--keep-states keeps them where cells run: it needs --executor local")
     machines = chosen.machines(entries, threads, libraries)
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
@@ -97,6 +96,8 @@ def make(
     summaries = {entry.label: selected.backend.summary for entry, selected in choices}
     labels = {label: text for label, text in summaries.items() if label not in unavailable}
     baseline = choose_baseline(baseline, labels)
+    if keep_states and executor != LOCAL:
+        refuse_states(chosen, point.workload, len(labels))
     warn(machines)
     if roofline:
         machines = chosen.with_roofs(machines, entries, threads)
@@ -125,6 +126,19 @@ def make(
         floor = f"the noise floor of this machine is {info.noise_floor:.1%}"
         raise NnbenchError(f"--detect must be above it: {floor}, as nnbench selftest measures it")
     return Plan(info, entries, chosen)
+
+
+def refuse_states(executor: Executor, workload: Workload, backends: int) -> None:
+    """Refuse to keep states that are too large to be brought from other machines, by the least that they can be."""
+    sizes, has_moments = executor.sizes(workload), workload.optimizer.keeps_moments
+    size = kept.cut_size(sizes.parameters, has_moments=has_moments)
+    least = backends * size * kept.least_cuts(workload.epochs, sizes.epoch_steps)
+    if least > kept.MOST_BROUGHT:
+        text = f"the states of a block have {least >> 20:,} MiB or more"
+        most = f"{kept.MOST_BROUGHT >> 20} MiB at most come from other machines"
+        raise NnbenchError(
+            f"--keep-states: {text}, and {most}: use --executor local, or fewer backends"
+        )
 
 
 def resume(folder: Path) -> Plan:

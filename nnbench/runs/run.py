@@ -145,6 +145,12 @@ class Run:
             added = self.cells if cell.final else self.further
             added.append(replace(cell, epochs=epochs))
 
+    def before(self, round_: int) -> Run:
+        """Return what there is of the rounds before one."""
+        early = Run(self.info, [cell for cell in self.cells if cell.round < round_], self.folder)
+        early._further = [cell for cell in self.further if cell.round < round_]
+        return early
+
     @property
     def name(self) -> str:
         """The name of the folder."""

@@ -2,7 +2,7 @@
 
 In a block every backend runs once, with the same seed, in an order that depends on the seed alone. Its
 cells are written when all of them were judged: until then nobody can read its seed. A block that is lost
-is given out again, whole.
+is given out again, whole. Several may run at once, and come in out of order.
 All events of a run are announced here, whatever command started it.
 """
 
@@ -28,30 +28,39 @@ from nnbench.records import (
     CellResult,
     CellStarted,
     MachineJoined,
+    Queue,
     Status,
     now,
 )
 from nnbench.runs import observing, store
 from nnbench.runs.run import Run
+from nnbench.runs.times import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nnbench.records import Happening, RunInfo
     from nnbench.runs.planning import Plan
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run
-    Enough = Callable[[Run], bool]  #: whether a run needs no further block
+    #: Whether a run needs no further block, by all rounds before the first one that is not in. Blocks that come
+    #: in early are those of fast machines, or of short trainings: who stopped when they look well would choose by them.
+    Enough = Callable[[Run, Times], bool]
 
 SEED_BITS = 48  #: of a seed that is drawn
 MORE = 2  #: attempts at a block that is lost, in one run
-SLOW_ROUNDS = 3  #: blocks of a backend that the budget stops before its training is complete
+SLOW_ROUNDS = 3  #: blocks in which the budget stops a backend that further ones are made without
 
 
-def never(_: Run) -> bool:
+def never(_: Run, __: Times) -> bool:
     """Have a run make all of its rounds."""
     return False
+
+
+def by(is_over: Callable[[Run], bool]) -> Enough:
+    """End a run by what its rounds have shown."""
+    return lambda run, _: is_over(run)
 
 
 class TimeLimit:
@@ -67,26 +76,15 @@ class TimeLimit:
 
     def __init__(self, seconds: float, fewest: int) -> None:
         self.fewest = fewest
-        self.rounds = 0  #: that are made
-        self.round_s = self._longest = 0.0  #: the last one took
-        self._before = monotonic()
-        self._end = self._before + seconds
+        self._end = monotonic() + seconds
 
-    def __call__(self, run: Run) -> bool:
+    def __call__(self, _: Run, times: Times) -> bool:
         """Tell whether the time is up; asked before each block."""
-        now = monotonic()
-        self.rounds = len({cell.round for cell in run.cells if cell.status.ran})
-        if self.rounds:
-            self.round_s = now - self._before
-            self._longest = max(self._longest, self.round_s)
-        self._before = now
-        return self.rounds >= self.fewest and now + self._longest > self._end
+        return times.given >= self.fewest and monotonic() + times.longest_s > self._end
 
-    @property
-    def fits(self) -> int:
-        """Rounds in all that will be made, if each takes as long as the last one."""
-        left_s = max(0.0, self._end - self._before)
-        return max(self.fewest, self.rounds + int(left_s / self.round_s))
+    def fits(self, times: Times) -> int:
+        """Return how many rounds in all will be made, if each takes as long as those before."""
+        return max(self.fewest, times.given + times.fitting(self._end - monotonic()))
 
 
 def run(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) -> None:
@@ -152,13 +150,19 @@ class _Schedule:
         self.info, self.folder, self.executor = plan.info, folder, plan.executor
         self.run, self.enough = run, enough
         unavailable = self.info.unavailable
-        self.remaining = {e.label: e for e in plan.entries if e.label not in unavailable}
         self.kept = finished(run.cells)
+        going, self.stops = going_on(self.info, self.kept)
+        self.remaining = {e.label: e for e in plan.entries if e.label in going - {*unavailable}}
         self.ledger = store.Ledger(folder)
         self.again: deque[int] = deque()  #: rounds whose block was lost
         self.losses = Counter[int]()  #: blocks of each round
         self.unwritten: set[str] = set()  #: machines that run.json has not got yet
-        self.adopted: set[int] = set()  #: rounds whose block runs already, as the run was killed
+        self.adopted: set[int] = set()  #: rounds whose block ran already, as the run was killed
+        self.next_round = 0  #: that is to be given out, if it is not kept
+        #: labels of which a round that was given out has no cell
+        self.missing: dict[int, set[str]] = {}
+        self.times = Times()
+        self.is_told = False  #: that there is enough, by all that has come in
 
     def execute(self) -> None:
         for label, reason in self.info.unavailable.items():
@@ -188,6 +192,7 @@ class _Schedule:
             case CellFinished(result=result):
                 self.record(result)
                 self.drop_if_slow(result)
+                self.note_in(result)
             case MachineJoined(name=name, machine=machine):
                 if name not in self.run.info.machines:
                     machines = {**self.run.info.machines, name: machine}
@@ -195,26 +200,51 @@ class _Schedule:
                     self.unwritten.add(name)
             case BlockLost():
                 self.lose(happening)
+            case Queue():
+                self.times.slots = happening.slots
+                catalog.notify("nnbench_queue_changed", queue=happening)
             case unknown:
                 assert_never(unknown)
 
-    def rounds(self) -> Iterator[int]:
-        """Yield the rounds in which something is left to run; of others, announce what was kept.
+    def rounds(self) -> Iterator[int | None]:
+        """Yield the rounds in which something is left to run, and None for as long as there is enough; announce what was kept.
 
-        An executor that takes the next block before the last one is over may make one more than enough.
+        An executor that takes the next block before the last one is over may make some more than enough.
         """
         for round_ in range(self.info.rounds):
-            kept = [cell for label in self.remaining if (cell := self.kept.get((round_, label)))]
-            if len(kept) == len(self.remaining):
-                for cell in kept:
+            self.next_round = round_
+            kept = {
+                label: self.kept[key]
+                for label in self.info.backends
+                if (key := (round_, label)) in self.kept
+            }
+            if self.remaining.keys() <= kept.keys():
+                for cell in kept.values():
                     catalog.notify("nnbench_cell_kept", result=cell)
-                    self.drop_if_slow(cell)
                 continue
             if round_ in self.adopted:
                 continue
-            if self.enough(self.run):
-                return
+            while self.is_enough():
+                yield None
             yield round_
+        self.next_round = self.info.rounds
+
+    def is_enough(self) -> bool:
+        """Tell whether no further block is needed: asked again when one has come in, since then it may be."""
+        if self.enough is not never and not self.is_told:
+            first_out = min([self.next_round, *self.missing])
+            self.is_told = self.enough(self.run.before(first_out), self.times)
+        return self.is_told
+
+    def note_in(self, result: CellResult) -> None:
+        """Note that a cell is here, and with the last one its block."""
+        missing = self.missing.get(result.round)
+        if missing and result.final:
+            missing.discard(result.backend)
+            if not missing:
+                del self.missing[result.round]
+                self.times.end(result.round)
+                self.is_told = False
 
     def adopt(self, block: Block) -> bool:
         """Take the block of a round that is not finished for its next attempt, if it is that."""
@@ -227,17 +257,23 @@ class _Schedule:
         )
         if is_wanted:
             self.adopted.add(block.round)
+            self.note_out(block)
         return is_wanted
+
+    def note_out(self, block: Block) -> None:
+        """Note that a block runs."""
+        self.missing[block.round] = {entry.label for entry in block.entries}
+        self.times.begin(block.round)
 
     def next_attempt(self, round_: int) -> int:
         return self.run.attempted.get((0, round_), -1) + 1
 
     def block(self, round_: int) -> Block:
-        """Return a block, all of it."""
+        """Return a block to be given out, all of it."""
         labels = [*self.info.backends, *self.info.unavailable]
         seed = self.seed(round_)
         order = seeding.block_order(labels, seed)
-        return Block(
+        block = Block(
             workload=self.info.workload,
             threads=self.info.threads,
             dataset_sha256=self.info.dataset_sha256,
@@ -253,6 +289,8 @@ class _Schedule:
             budget_s=self.info.budget_s,
             timeout_s=self.info.timeout_s,
         )
+        self.note_out(block)
+        return block
 
     def lose(self, lost: BlockLost) -> None:
         """Write down that a block was lost, in the cells that it would have had; have it run again, if it may."""
@@ -260,8 +298,12 @@ class _Schedule:
         self.losses[block.round] += 1
         self.run.attempted[block.point, block.round] = block.attempt
         runs_again = self.losses[block.round] <= MORE
+        self.times.drop(block.round)
+        self.is_told = False
         if runs_again:
             self.again.append(block.round)
+        else:
+            self.missing.pop(block.round, None)
         for position, entry in enumerate(block.entries):
             nothing = self.nothing(entry.label, Status.LOST, lost.message)
             self.record(
@@ -288,8 +330,9 @@ class _Schedule:
         Variants of one backend are there to be compared, and need all their pairs.
         """
         entry = self.remaining.get(result.backend)
-        has_had_enough = is_too_slow(result)
-        if entry and (result.status is Status.SKIPPED or (has_had_enough and not entry.variant)):
+        self.stops[result.backend] += is_stopped(result)
+        is_slow = self.stops[result.backend] >= SLOW_ROUNDS
+        if entry and (result.status is Status.SKIPPED or (is_slow and not entry.variant)):
             del self.remaining[result.backend]
 
     def record(self, result: CellResult) -> None:
@@ -326,16 +369,47 @@ class _Blocks(Blocks):
     def __next__(self) -> Block:
         schedule = self._schedule
         runs_again = schedule.again and schedule.remaining
-        return schedule.block(schedule.again.popleft() if runs_again else next(self._rounds))
+        round_ = schedule.again.popleft() if runs_again else next(self._rounds)
+        if round_ is None:
+            raise StopIteration
+        return schedule.block(round_)
 
     def adopt(self, block: Block) -> bool:
         return self._schedule.adopt(block)
 
 
-def is_too_slow(result: CellResult) -> bool:
-    """Tell whether the budget has stopped a backend in so many blocks that it is left out of others."""
-    is_slow = result.status is Status.BUDGET and result.final
-    return is_slow and result.round + 1 >= SLOW_ROUNDS
+def is_stopped(result: CellResult) -> bool:
+    """Tell whether the budget has stopped a backend in a block."""
+    return result.status is Status.BUDGET and result.final
+
+
+def going_on(
+    info: RunInfo, kept: Mapping[tuple[int, str], CellResult]
+) -> tuple[set[str], Counter[str]]:
+    """Return the backends that further blocks have, and in how many blocks the budget has stopped each.
+
+    Parameters
+    ----------
+    info
+        Of a run that goes on.
+    kept
+        Its finished cells. Those of a block that was torn do not count, as it runs again: a block is whole if it has
+        all backends that were not left out by others.
+    """
+    rounds: dict[int, dict[str, CellResult]] = {}
+    for (round_, label), cell in kept.items():
+        rounds.setdefault(round_, {})[label] = cell
+    going = {*info.backends}
+    while True:
+        whole = [
+            cell for cells in rounds.values() if going <= cells.keys() for cell in cells.values()
+        ]
+        stops = Counter(cell.backend for cell in whole if is_stopped(cell))
+        left = {cell.backend for cell in whole if cell.status is Status.SKIPPED}
+        left |= {label for label, count in stops.items() if count >= SLOW_ROUNDS}
+        if not left & going:
+            return going, stops
+        going -= left
 
 
 def finished(cells: Iterable[CellResult]) -> dict[tuple[int, str], CellResult]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, takewhile
 from math import exp, log, sqrt
 from statistics import fmean, variance
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics, statistics
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult
+    from nnbench.records import CellResult, Environment
     from nnbench.runs.planning import Plan
+    from nnbench.runs.run import Run
 
     Block = dict[str, CellResult]  # by variant
 
@@ -96,6 +97,31 @@ def plan(backend: str, **asked: Any) -> Plan:
     labels = {each.label: summary for each in entries}
     info = replace(plan.info, backends=labels, baseline=entries[0].label)
     return plan._replace(info=info, entries=entries)
+
+
+class Machines(NamedTuple):
+    """Machines of one hardware and system, which have one floor: it is kept by these."""
+
+    names: list[str]
+    environment: Environment
+    cells: list[CellResult]
+
+    @property
+    def blocks(self) -> int:
+        """How many they have made."""
+        return len({cell.round for cell in self.cells if cell.status.ran})
+
+
+def by_kind(run: Run) -> list[Machines]:
+    """Return the machines that cells ran on, kind by kind, those with the most blocks first."""
+    kinds: dict[str, Machines] = {}
+    for name, machine in run.info.machines.items():
+        environment = machine.environment
+        new = Machines([], environment, [])
+        kind = kinds.setdefault(environment.machine_fingerprint, new)
+        kind.names.append(name)
+        kind.cells.extend(cell for cell in run.cells if cell.machine == name)
+    return sorted((kind for kind in kinds.values() if kind.blocks), key=lambda kind: -kind.blocks)
 
 
 def evaluate(cells: Iterable[CellResult]) -> Findings:

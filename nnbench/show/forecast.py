@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnbench.execution import memory
 from nnbench.figures.columns import MISSING
+from nnbench.records import LOCAL
 from nnbench.show.text import Sheet, bytes_text, count, duration
 
 if TYPE_CHECKING:
@@ -65,20 +66,26 @@ def _time(found: Forecast) -> str:
         return f"what set-up, evaluation and proof take is not known: {what}"
     runs = dict.fromkeys(each.run.name for each in found.known.values())
     proof = "proof included" if found.has_proof else "without the proof"
-    text = f"about {duration(found.seconds)} for all rounds, {proof}, as in {', '.join(runs)}"
+    at_once = f", {found.slots} at once" if found.slots > 1 else ""
+    text = (
+        f"about {duration(found.seconds)} for all rounds{at_once}, {proof}, as in {', '.join(runs)}"
+    )
     return f"{text}; not in there: {', '.join(found.unknown)}" if found.unknown else text
 
 
 def _memory(found: Forecast) -> str:
     if found.memory_bytes is None:
         return f"not known of the executor {found.info.executor}"
-    free = memory.available()
     who = (
         f"{count(len(found.labels), 'worker')} side by side"
         if found.info.turns
         else "the largest worker"
     )
-    text = f"about {bytes_text(found.memory_bytes)} for {who}, of {bytes_text(free)} that are free"
+    text = f"about {bytes_text(found.memory_bytes)} for {who}"
+    if found.info.executor != LOCAL:
+        return f"{text}, of each block where it runs"
+    free = memory.available()
+    text = f"{text}, of {bytes_text(free)} that are free"
     if found.memory_bytes <= free:
         return text
     return f"{text}: {'a round goes in groups' if found.info.turns else 'it may not fit'}"
@@ -90,7 +97,8 @@ def _disk(found: Forecast) -> str:
     about = "at least" if found.unknown else "about"
     kept = f", {_bytes(found.states_bytes)} of states" if found.info.keep_states else ""
     text = f"{about} {_bytes(found.results_bytes)} of results{kept} in {found.folder}"
-    passing = f"{_bytes(found.spool_bytes)} more while a round lasts"
+    where = "" if found.info.executor == LOCAL else " where it runs"
+    passing = f"{_bytes(found.spool_bytes)} more while a round lasts{where}"
     return f"{text}, and {passing}; {bytes_text(found.free_bytes)} are free"
 
 

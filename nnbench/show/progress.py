@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from nnbench import catalog, records
@@ -23,22 +24,25 @@ from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
 from nnbench.records import Status
 from nnbench.runs.run import Run
+from nnbench.runs.times import Times
+from nnbench.show.machines import GAP, Machines, in_rows
 from nnbench.show.terminal import fit, grid, plain, say
 from nnbench.show.text import bytes_text, cell_line, count, duration, sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console, RenderableType
     from rich.progress import TaskID
 
-    from nnbench.figures.columns import Column, Row
+    from nnbench.figures.columns import Column
     from nnbench.figures.frames import Group
-    from nnbench.records import CellResult, CellSpec, Event, RunInfo, Setup
+    from nnbench.records import CellResult, CellSpec, Event, Queue, RunInfo, Setup
 
 LOOK_S = 0.25  #: between two looks at how things stand, at least
 REST = 20  #: times as long as the last look took, likewise
+REST_LINES = 6  #: of a terminal, beside rows of backends and lines of machines
 LONG_S = 0.1  #: of a look, as after hundreds of rounds: from then on no event is worth one that is not due
 
 
@@ -139,10 +143,12 @@ class Live(Plain):
             refresh_per_second=4,
         )
         self.task = self.bar.add_task("run", state="starts")
-        self.rounds: dict[int, Round] = {}  # under way: an executor may have several
-        self.latest: Round | None = None  # which is shown
+        self.rounds: dict[int, Round] = {}  # that were given out: an executor may have several
+        self.latest: Round | None = None  # of which something was heard
         self.over = 0  # cells
-        self.clock = Clock()
+        self.done: set[int] = set()  # rounds
+        self.machines = Machines()
+        self.times = Times()
         self.groups: dict[str, Group] | None = None  # None is to be made anew
         self.look_s = 0.0  # that the last one took
         self.next_look = 0.0
@@ -164,13 +170,19 @@ class Live(Plain):
         self.bar.stop()
 
     @hookimpl
+    def nnbench_queue_changed(self, queue: Queue) -> None:
+        """Show what waits."""
+        self.machines.queue = queue
+        self.times.slots = queue.slots
+        for number in (*queue.given, *queue.arrived):
+            self.round(number)
+        self.look()
+
+    @hookimpl
     def nnbench_cell_started(self, spec: CellSpec, machine: str) -> None:
         """Show the cell, or another attempt at it; all are kept of a baseline that comes once more in turns."""
-        if spec.round not in self.rounds:
-            self.rounds = {number: each for number, each in self.rounds.items() if not each.is_over}
-            self.rounds[spec.round] = Round(spec.round, machine)
-            self.clock.begin()
-        self.latest = self.rounds[spec.round]
+        self.latest = self.round(spec.round)
+        self.latest.machine = machine
         attempts = self.latest.cells.setdefault(spec.label, [])
         if not (self.run.info.turns and spec.label == self.run.info.baseline):
             attempts.clear()
@@ -179,12 +191,13 @@ class Live(Plain):
 
     @hookimpl
     def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
-        """Show what it tells; of what comes often, now and then."""
+        """Show what it tells; of what comes often, now and then. Of a cell that began before a kill its start is not told."""
         super().nnbench_cell_event(spec, event)
-        self.rounds[spec.round].cells[spec.label][-1].take_in(event)
+        round_ = self.round(spec.round)
+        round_.cells.setdefault(spec.label, [UnderWay(spec)])[-1].take_in(event)
         is_often = isinstance(event, records.Progress)
-        if is_often:
-            self.clock.train()
+        if is_often and round_.trains is None:
+            round_.trains = monotonic()
         self.look(is_often=is_often)
 
     @hookimpl
@@ -192,20 +205,45 @@ class Live(Plain):
         """Replace the cell by a line, and count it in."""
         self.run.add(result)
         self.groups = None
+        number, label = result.round, result.backend
+        round_ = self.rounds.get(number)
         if result.status is Status.LOST:
-            self.rounds.pop(result.round, None)  # what runs again begins anew
+            if round_:  # with its first cell; what runs again begins anew
+                self.machines.lost[result.machine] += 1
+                self.times.drop(number)
+                del self.rounds[number]
+            if result.final:
+                self.done.add(number)
             self.over += result.final
-        elif result.final and result.round in self.rounds:
-            self.rounds[result.round].judged[result.backend] = result.status
+        elif result.final and round_:
+            round_.judged[label] = result.status
             self.over += 1
+            if round_.is_over and number not in self.done:
+                self.machines.done[result.machine] += 1
+                self.times.end(number)
+                self.done.add(number)
         super().nnbench_cell_finished(result)
         self.look()
 
     @hookimpl
-    def nnbench_cell_kept(self) -> None:
+    def nnbench_cell_kept(self, result: CellResult) -> None:
         """Move the bar."""
         self.over += 1
+        self.done.add(result.round)
         self.look()
+
+    def round(self, number: int) -> Round:
+        """Return the block of a round, which begins with it."""
+        if number not in self.rounds:
+            self.rounds = {number: each for number, each in self.rounds.items() if not each.is_over}
+            self.rounds[number] = Round(number)
+            self.times.begin(number)
+        return self.rounds[number]
+
+    @property
+    def running(self) -> list[Round]:
+        """The blocks that train, or are judged."""
+        return [each for each in self.rounds.values() if each.cells and not each.is_over]
 
     def look(self, *, is_often: bool = False) -> None:
         """Find out how things stand, and show it; then rest from it.
@@ -214,48 +252,86 @@ class Live(Plain):
         """
         from nnbench.figures import frames
 
-        start, info, encoding = monotonic(), self.run.info, self.console.encoding
+        start, info = monotonic(), self.run.info
         if start < self.next_look and (is_often or self.look_s > LONG_S):
             return
-        if round_ := self.latest:
+        is_here = info.executor == records.LOCAL
+        round_ = (
+            self.latest
+            if is_here
+            else min(self.running, default=None, key=lambda each: each.number)
+        )
+        if round_ or not is_here:
             if self.groups is None:
                 self.groups = frames.groups(info, self.run.cells, self.run.further)
-            found = standings(info, self.groups, round_.results)
-            rows: list[Row] = [round_.line(standing) for standing in found]
-            shown = fit(live_columns(info), [*rows, WIDEST], self.console.width)
-            table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
-            said = filter(None, [self.elsewhere(), self.outlook(found, round_)])
-            self.bar.below = (table, *(Text(plain(each, encoding), "dim") for each in said))
-            head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
-            self.bar.update(self.task, description=head, state=plain(state, encoding))
+            found = standings(info, self.groups, round_.results if round_ else {})
+            if is_here and round_:
+                head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
+                rows = [round_.line(standing) for standing in found]
+            else:
+                head = f"{len(self.done)} of {count(info.rounds, 'round')}"
+                state = self.machines.counts(len(self.running))
+                rows = [Line(standing, basis(standing)) for standing in found]
+            self.show(head, state, rows, self.outlook(found))
         done = self.over + sum(each.unjudged for each in self.rounds.values())
         self.bar.update(self.task, completed=done)
         end = monotonic()
         self.look_s = end - start
         self.next_look = end + max(LOOK_S, REST * self.look_s)
 
-    def elsewhere(self) -> str:
-        """Say what is done on other machines, if a run has such."""
-        rounds = [each for each in self.rounds.values() if each.machine != records.LOCAL]
-        return "; ".join(
-            f"{each.machine}: round {each.number + 1}, {each.state(self.run.info)}"
-            for each in rounds
-            if not each.is_over
-        )
+    def show(self, head: str, state: str, rows: Sequence[Line], *lines: str) -> None:
+        """Show the bar with its words, and below it the table, what other machines do, and some lines."""
+        info, encoding, size = self.run.info, self.console.encoding, self.console.size
 
-    def outlook(self, found: Iterable[Standing], round_: Round) -> str:
+        def text(said: str) -> Text:
+            return Text(plain(said, encoding), "dim")
+
+        shown = fit(live_columns(info), [*rows, WIDEST], size.width)
+        table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
+        machines = Table.grid(padding=(0, GAP, 0, 0))
+        if info.executor != records.LOCAL:
+            backends = len(info.backends)
+            running = [(each.machine, each.in_brief(backends)) for each in self.running]
+            texts = self.machines.texts(running)
+            room = max(1, size.height - len(rows) - REST_LINES)
+            for row in in_rows(texts, size.width, room):
+                machines.add_row(*(text(each) for each in row))
+        self.bar.below = (table, machines, *map(text, filter(None, lines)))
+        self.bar.update(self.task, description=head, state=plain(state, encoding))
+
+    def outlook(self, found: Iterable[Standing]) -> str:
         """Say what is still to come, how long it may take, and what is provisional."""
-        info = self.run.info
-        to_come = info.rounds - round_.number - 1
+        info, queue = self.run.info, self.machines.queue
+        if queue.is_ending:
+            return "interrupted: no further block is begun, and Ctrl-C cancels those that run"
+        begun = sum(not each.is_over for each in self.rounds.values())
+        to_come = max(0, info.rounds - len(self.done) - begun)
         said = count(to_come, "more round") if to_come else "the last round"
+        said += "s" if not to_come and begun > 1 else ""
         said += " at most" if info.detect and to_come else ""
-        left_s = self.clock.left_s(to_come, round_)
+        left_s = self.left_s(to_come)
         if left_s is not None and left_s >= 1:
-            said += f", {'about' if self.clock.blocks else 'more than'} {duration(left_s)} left"
+            said += f", {'about' if self.times.took_s else 'more than'} {duration(left_s)} left"
         others = [each for each in found if each.backend != info.baseline]
         if any(each.ratio is not None and each.rounds < 2 for each in others):
             said += "; ratios of one round are provisional"
-        return said
+        return "; ".join(filter(None, [self.machines.waits(), said]))
+
+    def left_s(self, to_come: int) -> float | None:
+        """Return seconds until the blocks that run, and so many more, are over; None if nothing is known.
+
+        They will take what those before took. Of the first ones there is only what is left of the
+        trainings that were begun, so it is the least that it can be.
+        """
+        block_s = self.times.block_s
+        if block_s is None:
+            spent = self.times.began
+            known = [(spent[each.number], each.left_s) for each in self.running]
+            now = monotonic()
+            block_s = max(
+                (now - since + left for since, left in known if left is not None), default=None
+            )
+        return None if block_s is None else self.times.needed_s(to_come, block_s)
 
 
 @dataclass
@@ -263,14 +339,15 @@ class Round:
     """A block that runs."""
 
     number: int
-    machine: str
+    machine: str = records.LOCAL
+    trains: float | None = None  #: since when
     cells: dict[str, list[UnderWay]] = field(default_factory=dict)  #: attempts by label
     judged: dict[str, Status] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
         """Whether all that has begun is judged."""
-        return self.judged.keys() >= self.cells.keys()
+        return bool(self.judged) and self.judged.keys() >= self.cells.keys()
 
     @property
     def unjudged(self) -> float:
@@ -281,6 +358,26 @@ class Round:
     def results(self) -> dict[str, list[CellResult]]:
         """What there is of its cells so far."""
         return {label: [each.result for each in own] for label, own in self.cells.items()}
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the trainings that were begun are over, at their pace so far; None if none has one."""
+        last = [own[-1] for own in self.cells.values()]
+        known = [(each.latest.train_s, each.share) for each in last if each.latest]
+        if not known or self.trains is None:
+            return None
+        trained = sum(train_s for train_s, _ in known)
+        rest = sum(train_s * (1 - share) / share for train_s, share in known if share)
+        return (monotonic() - self.trains) * rest / trained if trained else 0.0
+
+    def in_brief(self, backends: int) -> str:
+        """Say how far so many backends have trained, or what else is done."""
+        last = [own[-1] for own in self.cells.values()]
+        if self.judged or (last and all(each.ended for each in last)):
+            return "judges"
+        if not any(each.latest for each in last):
+            return "sets up"
+        return f"{sum(each.share for each in last) / max(backends, len(last)):.0%}"
 
     def line(self, standing: Standing) -> Line:
         """Return what the table says of a backend."""
@@ -329,9 +426,9 @@ class Line(NamedTuple):
 
     standing: Standing
     of: str
-    images_per_s: float | None
-    loss: float | None
-    now: str
+    images_per_s: float | None = None
+    loss: float | None = None
+    now: str = ""
 
 
 #: A row that needs as much room as others may, so that columns do not come and go.
@@ -340,58 +437,20 @@ WIDEST = Line(
 )
 
 
-class Clock:
-    """Estimates how long a run will take."""
-
-    def __init__(self) -> None:
-        self.blocks = 0  # that are over
-        self.began: float | None = None  # the first one
-        self.block = 0.0  # when the one that runs began
-        self.trains: float | None = None  # since when
-
-    def begin(self) -> None:
-        """Note that a block begins."""
-        self.block, self.trains = monotonic(), None
-        if self.began is None:
-            self.began = self.block
-        else:
-            self.blocks += 1
-
-    def train(self) -> None:
-        """Note that its cells train."""
-        if self.trains is None:
-            self.trains = monotonic()
-
-    def left_s(self, to_come: int, round_: Round) -> float | None:
-        """Return seconds until a block, and so many more, are over; None if nothing is known.
-
-        They will take what those before took. Of the first one there is only what is left of the
-        trainings that were begun, so it is the least that it can be.
-        """
-        now = monotonic()
-        spent = now - self.block
-        if self.blocks and self.began is not None:
-            took = (self.block - self.began) / self.blocks
-            return max(0.0, took - spent) + to_come * took
-        last = [own[-1] for own in round_.cells.values()]
-        known = [(each.latest.train_s, each.share) for each in last if each.latest]
-        if not known or self.trains is None:
-            return None
-        trained = sum(train_s for train_s, _ in known)
-        rest = sum(train_s * (1 - share) / share for train_s, share in known if share)
-        left = (now - self.trains) * rest / trained if trained else 0.0
-        return left + to_come * (spent + left)
-
-
 def live_columns(info: RunInfo) -> list[Column]:
-    """Return the columns of the table while a run goes on, those of the tables among them."""
+    """Return the columns of the table while a run goes on, those of the tables among them; of several blocks no more."""
 
     def of(standing_column: Column) -> Column:
         return standing_column._replace(text=lambda row: standing_column.text(row.standing))
 
-    return [
+    shown = [
         *(of(columns.column(info, name)) for name in ("backend", "ratio", "interval")),
         columns.plain("of", "of"),
+    ]
+    if info.executor != records.LOCAL:
+        return shown
+    return [
+        *shown,
         columns.plain("images_per_s", "images/s", ",.0f")._replace(drop=2),
         columns.plain("loss", "loss", ".4f")._replace(drop=1),
         columns.plain("now", "now", wraps=True),

@@ -297,7 +297,13 @@ def test_what_was_not_measured_is_data_too(pretend):
 def test_outlook_has_what_is_known(make_info, monkeypatch, capsys, fits, stdev, kept, text):
     monkeypatch.setattr(machine, "TURN_SPREADS", SimpleNamespace(load=lambda *_: kept))
     info = make_info("one@base", detect=0.05)
-    cli.say_outlook(info, continuous.Outlook(4, 30.0, fits, stdev))
+    cli.say_outlook(info, continuous.Outlook(4, 30.0, fits, 1, stdev))
+    assert text in capsys.readouterr().err
+
+
+def test_outlook_of_rounds_that_are_made_at_once_is_shorter(make_info, capsys):
+    cli.say_outlook(make_info("one@base", detect=0.05), continuous.Outlook(5, 30.0, 14, 5, 0.01))
+    text = "a round takes 30 s, and 5 are made at once: 4 to 14 rounds, 30 s to 90 s; pairs vary"
     assert text in capsys.readouterr().err
 
 

@@ -32,7 +32,7 @@ def run(workload, make_info, tmp_path):
             cell = train(spool, seed=round_, mode=mode)
             result = replace(judged(spool, cell), round=round_)
             parameters = spool.judge.network.parameter_count
-            kept.keep(where, result, cell.cuts, spool.file.fileno(), parameters)
+            kept.keep(where, result, kept.in_spool(cell.cuts, spool.file.fileno(), parameters))
             store.append(where, result)
     return where
 

@@ -1,5 +1,6 @@
 """An errand in a process of its own: what it says, how it ends, and what ends with it."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,8 +13,11 @@ import pytest
 
 from nnbench.contract import engine
 from nnbench.contract.engine import carry_out
+from nnbench.contract.errors import NnbenchError
 from nnbench.execution import machine
+from nnbench.execution.block import Bringer
 from nnbench.execution.cpus import Chooser
+from nnbench.proof import kept
 from nnbench.records import (
     Block,
     CellEvent,
@@ -25,6 +29,7 @@ from nnbench.records import (
     Errand,
     MachineSeen,
     Spoken,
+    States,
 )
 from tests.cells import TOY
 from tests.plugins.helpers import survivors, variables, wait_until
@@ -64,7 +69,8 @@ def mark(tmp_path, monkeypatch):
 
 def test_block_is_run_and_its_outcome_is_what_counts():
     told: list[bytes] = []
-    seen, finished, ended = read(carry_out(ask(block=BLOCK), told.append).split(b"\n"))
+    block = replace(BLOCK, keep_states=True)
+    seen, *states, finished, ended = read(carry_out(ask(block=block), told.append).split(b"\n"))
     assert isinstance(seen, MachineSeen)
     assert seen.machine.environment.versions.keys() >= {"numpy"}
     assert isinstance(finished, CellFinished)
@@ -74,6 +80,11 @@ def test_block_is_run_and_its_outcome_is_what_counts():
     assert result.proof.proved
     assert len(result.losses) == result.steps > 0
     assert ended == Ended("done")
+    rows = b"".join(each.content for each in states)
+    digests = [part.state for epoch in result.epochs for part in epoch.parts if part.state]
+    size = len(rows) // len(digests)
+    cut = [rows[start : start + size] for start in range(0, len(rows), size)]
+    assert [hashlib.sha256(row).hexdigest() for row in cut] == digests
     progress = read(b"\n".join(told).split(b"\n"))
     assert len(told) < len(progress)  # what comes at once is told at once
     assert [type(each) for each in progress[:2]] == [MachineSeen, CellStarted]
@@ -81,6 +92,17 @@ def test_block_is_run_and_its_outcome_is_what_counts():
     epochs = [e.event.epoch for e in progress[2:] if isinstance(e.event, EpochFinished)]
     assert [(epoch.number, epoch.losses) for epoch in epochs] == [(1, []), (2, [])]
     assert all(epoch.steps for epoch in epochs)
+
+
+def test_states_of_a_block_are_pieces_and_no_more_than_an_engine_can_hold(monkeypatch):
+    monkeypatch.setattr(kept, "MOST_BROUGHT", 1 << 20)
+    brought: list[States] = []
+    keep = Bringer(brought.append).keep
+    keep(None, kept.States(1, 3, [bytes(1 << 19)] * 2))
+    text = r"^the states of this block have more than 1 MiB: --keep-states needs --executor local"
+    with pytest.raises(NnbenchError, match=text):
+        keep(None, kept.States(1, 3, [b"x"]))
+    assert len(brought) == 2
 
 
 def test_machine_is_looked_at_alone():

@@ -2,9 +2,12 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from nnbench import catalog, hookimpl
@@ -25,6 +28,10 @@ from nnbench.records import (
     Errand,
     MachineJoined,
     MachineSeen,
+    Part,
+    Queue,
+    Spoken,
+    States,
     Witness,
 )
 from tests.cells import TOY, make_spec
@@ -158,10 +165,10 @@ def gather(happenings, into):
 
 
 def run(engine, given):
-    """Return what happens, machines that join apart."""
+    """Return what happens to blocks, and machines that join apart."""
     happened = list(Remote(engine, {}).run(given))
     joined = [each for each in happened if isinstance(each, MachineJoined)]
-    return [each for each in happened if each not in joined], joined
+    return [each for each in happened if not isinstance(each, MachineJoined | Queue)], joined
 
 
 def test_local_is_always_there():
@@ -427,7 +434,7 @@ def test_interruption_begins_no_block_and_waits_for_those_that_run(well):
     engine = Scripted(well(), well(), well(), slots=2)
     running = Remote(engine, {}).run(blocks(*range(9)))
     next(running)
-    text = r"^blocks that run are waited for: 2; interrupt again to cancel them$"
+    text = r"^no further block is begun; those that run are waited for: 2; Ctrl-C now cancels them$"
     with pytest.warns(EngineWarning, match=text):
         rest = [running.throw(KeyboardInterrupt)]
     with pytest.raises(KeyboardInterrupt):
@@ -460,6 +467,83 @@ def test_outcome_that_comes_with_an_interruption_is_taken(well):
     with pytest.raises(KeyboardInterrupt):
         gather(Remote(Interrupted(well()), {}).run(blocks(0, 1)), happened)
     assert sum(isinstance(each, CellFinished) for each in happened) == len(ENTRIES)
+
+
+def test_blocks_that_wait_are_told_of_until_they_train(seen, well):
+    def in_pieces(name, errand):
+        here = [Report(errand=name, run="run", lines=lines(seen))]
+        return [*here, *well()(name, errand)]
+
+    engine = Scripted(in_pieces, in_pieces, slots=2)
+    queues = [each for each in Remote(engine, {}).run(blocks(0, 1)) if isinstance(each, Queue)]
+    assert queues == [
+        Queue(slots=2, given=[0, 1]),
+        Queue(slots=2, given=[1], arrived={0: "node1"}),
+        Queue(slots=2, given=[1]),
+        Queue(slots=2, arrived={1: "node1"}),
+        Queue(slots=2),
+    ]
+
+
+def test_interruption_is_told_of_with_those_that_wait(well):
+    running = Remote(Scripted(well(), slots=1), {}).run(blocks(0, 1))
+    assert next(running) == Queue(slots=1, given=[0])
+    with pytest.warns(EngineWarning):
+        assert running.throw(KeyboardInterrupt) == Queue(slots=1, given=[0], is_ending=True)
+    running.close()
+
+
+def with_states(outcome, *pieces):
+    """Answer with states before each cell that goes well."""
+
+    def answer(name, errand):
+        assert errand.block.keep_states
+        said = [msgspec.json.decode(line, type=Spoken) for line in outcome(errand).split(b"\n")]
+        more = [States(piece) for piece in pieces]
+        whole = [
+            each
+            for one in said
+            for each in ([*more, one] if isinstance(one, CellFinished) else [one])
+        ]
+        return [Report(errand=name, run="1", lines=lines(*whole), is_over=True)]
+
+    return answer
+
+
+@pytest.fixture
+def kept_of(outcome, make_cell, tmp_path):
+    """Give a function that runs a block whose cells have two cuts; it returns what happens, and the folder."""
+    parameters = LocalExecutor().sizes(TOY).parameters
+    parts = [Part(images=1, train_s=0.1, state="x")] * 2
+    epochs = [replace(make_cell().epochs[0], parts=parts)]
+
+    def go(*pieces):
+        executor = Remote(Scripted(with_states(partial(outcome, epochs=epochs), *pieces)), {})
+        executor.folder = tmp_path
+        [block] = blocks(0)
+        happened = list(executor.run([replace(block, keep_states=True)]))
+        return [each for each in happened if isinstance(each, CellFinished | BlockLost)], tmp_path
+
+    return SimpleNamespace(run=go, parameters=parameters)
+
+
+def test_states_that_come_with_a_block_are_kept_beside_the_run(kept_of):
+    size = 4 * kept_of.parameters
+    rows = [bytes([number]) * size for number in (1, 2)]
+    whole = b"".join(rows)
+    finished, folder = kept_of.run(whole[:7], whole[7:])
+    assert [type(each) for each in finished] == [CellFinished] * 2
+    for name in ("numpy", "python"):
+        values = np.load(folder / "states" / f"0-{name}-0.npy")
+        assert [row.tobytes() for row in values] == rows
+
+
+@pytest.mark.parametrize("pieces", [(), (b"",), (b"abc",)])
+def test_block_whose_states_are_not_those_of_its_cells_is_lost(kept_of, pieces):
+    [lost], folder = kept_of.run(*pieces)
+    text = "its machine has brought other states than those of its cells: it has 2 cuts, and"
+    assert lost.message.startswith(text)
+    assert not (folder / "states").exists()
 
 
 def test_second_interruption_waits_for_nothing(well):

@@ -42,7 +42,8 @@ def written_down(mnist, write_folder, tmp_path_factory):
 def keep(spool, cell, folder):
     """Keep the states of a cell in a folder."""
     parameters = spool.judge.network.parameter_count
-    kept.keep(folder, cell.result, cell.cuts, spool.file.fileno(), parameters)
+    states = kept.in_spool(cell.cuts, spool.file.fileno(), parameters)
+    kept.keep(folder, cell.result, states)
     return kept.path(folder, cell.result)
 
 
@@ -201,7 +202,7 @@ def test_file_is_named_after_the_cell(spool, tmp_path, changes, name):
 def test_file_that_cannot_be_written_is_not_there(spool, tmp_path):
     cell = train(spool)
     spool.file.truncate(100)
-    with pytest.raises(OSError, match="shorter"):
+    with pytest.raises(ResultsError, match="shorter"):
         keep(spool, cell, tmp_path)
     assert list((tmp_path / "states").iterdir()) == []
 

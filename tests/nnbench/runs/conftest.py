@@ -81,6 +81,15 @@ def answer(monkeypatch):
 
 
 @pytest.fixture
+def clock(monkeypatch):
+    """Give the clock by which runs are paced; its time is set by hand."""
+    set_by_hand = SimpleNamespace(now=0.0)
+    for module in ("schedule", "times"):
+        monkeypatch.setattr(f"nnbench.runs.{module}.monotonic", lambda: set_by_hand.now)
+    return set_by_hand
+
+
+@pytest.fixture
 def observe():
     """Give a function that registers an observer for the test."""
     registered = []

@@ -14,6 +14,7 @@ from nnbench.runs import continuous
 from nnbench.runs.comparison import compare
 from nnbench.runs.planning import Plan
 from nnbench.runs.run import Run
+from nnbench.runs.times import Times
 
 TRAIN, ACCURACY = parse_gate("train_s_per_epoch:5%"), parse_gate("accuracy:0.5pp")
 ASKED = {
@@ -212,20 +213,24 @@ def test_limits_that_are_looked_at_have_intervals_that_always_hold(make_run):
 
 
 @pytest.fixture
-def pace(monkeypatch, make_run, make_info):
+def pace(clock, make_run, make_info):
     """Give a function that makes rounds of 10 s until they are enough; it returns how many, and what was told."""
 
-    def make_rounds(head, gates=(TRAIN, ACCURACY), seconds=1000.0, base=1.0):
-        clock = iter(10.0 * number for number in range(1000))
-        monkeypatch.setattr("nnbench.runs.schedule.monotonic", lambda: next(clock))
+    def make_rounds(head, gates=(TRAIN, ACCURACY), seconds=1000.0, base=1.0, at_once=1):
         plan = Plan(make_info("one@base", "one@head", rounds=30), [], None)
         info = continuous.paced(plan, gates).info
         told: list[continuous.Outlook] = []
-        enough = continuous.Pace(gates, seconds, told.append)
-        for made in range(31):
-            cells = make_run([base] * made, head[:made]).cells
-            if enough(Run(info, cells)):
-                return made, told
+        enough, times = continuous.Pace(gates, seconds, told.append), Times()
+        times.slots = at_once
+        for made in range(0, 31, at_once):
+            run = Run(info, make_run([base] * made, head[:made]).cells)
+            for number in range(made, made + at_once):
+                if enough(run, times):
+                    return made, told
+                times.begin(number)
+            clock.now += 10.0
+            for number in range(made, made + at_once):
+                times.end(number)
         raise AssertionError("it goes on and on")
 
     return make_rounds
@@ -238,34 +243,40 @@ NOISE = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0] * 6
     ("factor", "rounds"), [(1.0, 4), (1.2, 4), (1.05, 30)], ids=["kept", "broken", "near"]
 )
 def test_rounds_end_when_each_limit_is_known_to_be_kept_or_broken(pace, factor, rounds):
-    seconds = 1000.0 if rounds < 30 else 310.0
+    seconds = 1000.0 if rounds < 30 else 300.0
     made, _ = pace([factor * noise for noise in NOISE], seconds=seconds)
     assert made == rounds
 
 
 def test_rounds_end_in_time_but_for_the_fewest(pace):
     slower = [1.05 * noise for noise in NOISE]
-    assert pace(slower, seconds=105.0)[0] == 9
+    assert pace(slower, seconds=95.0)[0] == 9
     assert pace(slower, seconds=1.0)[0] == continuous.FEWEST_ROUNDS
 
 
 def test_rounds_of_a_limit_on_accuracies_alone_take_the_time(pace):
-    assert pace(NOISE, gates=[ACCURACY], seconds=105.0)[0] == 9
+    assert pace(NOISE, gates=[ACCURACY], seconds=95.0)[0] == 9
     assert continuous.most_rounds([ACCURACY]) == continuous.ROUNDS
     assert continuous.most_rounds([ACCURACY, TRAIN]) == continuous.MOST_ROUNDS
 
 
 def test_what_is_to_come_is_told_after_the_first_round_and_the_fewest(pace):
     _, (first, second) = pace([1.05 * noise for noise in NOISE], seconds=125.0)
-    assert first == (1, 10.0, 11, None)
-    assert second[:3] == (4, 10.0, 11)
+    assert first == (1, 10.0, 12, 1, None)
+    assert second[:4] == (4, 10.0, 12, 1)
     assert second.stdev == pytest.approx(0.0085, rel=0.02)
 
 
 def test_failed_backend_needs_no_further_round(make_run, make_failed):
     run = make_run([1.0], [])
     run = Run(replace(run.info, detect=0.05), [*run.cells, make_failed("one@head")])
-    assert continuous.Pace([TRAIN], 100.0, print)(run)
+    assert continuous.Pace([TRAIN], 100.0, print)(run, Times())
+
+
+def test_rounds_that_are_made_at_once_take_less_time_and_are_told_of_once(pace):
+    made, told = pace([1.05 * noise for noise in NOISE], seconds=65.0, at_once=5)
+    assert made == 30
+    assert [(each.rounds, each.fits, each.slots) for each in told] == [(5, 30, 5)]
 
 
 @pytest.mark.parametrize(

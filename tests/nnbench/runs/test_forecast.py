@@ -21,8 +21,10 @@ AT = "2026-01-02T03:04:"
 def foresee(tmp_path, make_plan):
     """Give a function that says what a run will take; its executor knows the sizes."""
 
-    def foresee(info, name="new", sizes=SIZES):
-        executor = SimpleNamespace(dataset_sha256=lambda _: "the same", sizes=lambda _: sizes)
+    def foresee(info, name="new", sizes=SIZES, slots=1):
+        executor = SimpleNamespace(
+            dataset_sha256=lambda _: "the same", sizes=lambda _: sizes, slots=slots
+        )
         return forecast.foresee(make_plan(info)._replace(executor=executor), tmp_path / name)
 
     return foresee
@@ -169,6 +171,18 @@ def test_executor_that_knows_no_sizes_says_so(foresee, make_info):
     lines = written.lines(found)
     assert "memory: not known of the executor elsewhere" in lines
     assert "disk: not known of the executor elsewhere" in lines
+
+
+def test_blocks_side_by_side_take_less_time_and_say_where(foresee, write_run, make_cell, make_info):
+    slow = [timed(make_cell("slow", status="budget"), 6.0), timed(make_cell("numpy"), 2.0)]
+    write_run(*slow, name="before", rounds=1, dataset_sha256="the same")
+    asked = {"rounds": 10, "executor": "elsewhere", "dataset_sha256": "the same"}
+    found = foresee(make_info("numpy", "slow", **asked), slots=4)
+    assert found.cells("slow") == 6  # three that it is stopped in, and those that run then
+    assert found.seconds == pytest.approx((10 * 2.0 + 6 * 6.0) * 3 / 10)
+    lines = written.lines(found)
+    assert any("for all rounds, 4 at once, " in line for line in lines)
+    assert any(line.endswith(", of each block where it runs") for line in lines)
 
 
 def test_what_is_left_out_stands_last_with_its_reason(foresee, make_info):

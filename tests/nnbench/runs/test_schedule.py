@@ -213,9 +213,10 @@ def test_no_cell_is_written_before_all_of_its_block_were_trained(
 
 def test_no_block_is_begun_when_there_is_enough(tmp_path, make_info, make_plan, answer):
     answer(lambda _: CRASHED)
-    folder, asked = tmp_path / "run", []
+    folder, asked = tmp_path / "run", list[int]()
 
-    def enough(run):
+    def enough(run, times):
+        assert times.given == len(asked)
         asked.append(len(run.cells))
         return len(asked) > 2
 

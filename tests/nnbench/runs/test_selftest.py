@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from nnbench import catalog
-from nnbench.contract.errors import NnbenchError
+from nnbench.cli.selftest import conclude
+from nnbench.contract.errors import ExitCode, NnbenchError
+from nnbench.execution.machine import TURN_FLOORS
 from nnbench.records import Handicap
-from nnbench.runs import schedule, selftest
+from nnbench.runs import selftest
 from nnbench.runs.run import Run
+from nnbench.runs.times import Times
 from nnbench.worker.training import slow_down
 from tests.problems import KINDS, make_examples, make_layers, make_spec
 
@@ -75,15 +78,49 @@ def test_too_few_blocks_are_refused(cells):
         selftest.evaluate(few)
 
 
-def test_no_block_is_begun_that_would_end_late(cells, make_info, monkeypatch):
-    clock = iter([0.0, *range(1, 1000, 10)])
-    monkeypatch.setattr(schedule, "monotonic", lambda: next(clock))
+def test_no_block_is_begun_that_would_end_late(make_info, clock, monkeypatch):
     monkeypatch.setattr(selftest, "SECONDS", 65.0)
-    enough = selftest.time_is_up()
-    made = 0
-    while not enough(Run(make_info(), [c for c in cells if c.round < made])):
-        made += 1
-    assert made == selftest.FEWEST_BLOCKS  # at 61 s, and each takes 10
+    enough, times, run = selftest.time_is_up(), Times(), Run(make_info(), [])
+    while not enough(run, times):
+        times.begin(times.given)
+        clock.now += 10.0
+        times.end(times.given - 1)
+    assert times.given == selftest.FEWEST_BLOCKS  # at 60 s, and each takes 10
+
+
+def test_blocks_that_run_count_among_the_fewest(make_info, clock, monkeypatch):
+    monkeypatch.setattr(selftest, "SECONDS", 5.0)
+    enough, times, run = selftest.time_is_up(), Times(), Run(make_info(), [])
+    for number in range(selftest.FEWEST_BLOCKS):
+        assert not enough(run, times)
+        times.begin(number)
+    clock.now += 4.0  # none is over, but each takes 4 s or longer
+    assert enough(run, times)
+    times.drop(0)
+    assert not enough(run, times)
+
+
+def test_machines_of_a_kind_share_a_floor(cells, make_info):
+    machine = make_info().machine
+    other = replace(machine, environment=replace(machine.environment, cpu="another"))
+    machines = {"a1": machine, "b1": other, "b2": other, "idle": machine}
+    places = ["a1", "b1", "b2"]
+    spread = [replace(cell, machine=places[cell.round % 3]) for cell in cells]
+    first, second = selftest.by_kind(Run(replace(make_info(), machines=machines), spread))
+    assert (first.names, first.environment.cpu, first.blocks) == (["b1", "b2"], "another", 6)
+    assert (second.names, second.blocks) == (["a1", "idle"], 4)
+
+
+@pytest.mark.usefixtures("home")
+def test_floors_are_kept_of_each_kind_that_has_enough_blocks(cells, make_info, capsys, tmp_path):
+    machine = make_info().machine
+    other = replace(machine, environment=replace(machine.environment, cpu="another"))
+    info = replace(make_info(turns=True), machines={"a": machine, "b": other})
+    spread = [replace(cell, machine="b" if cell.round % 4 else "a") for cell in cells]
+    assert conclude(Run(info, spread, tmp_path)) == ExitCode.OK
+    assert "nnbench: a: no floor, which takes 6 blocks, and it has 3" in capsys.readouterr().err
+    assert TURN_FLOORS.load(other.environment, 0.0) > 0
+    assert TURN_FLOORS.load(machine.environment, 0.0) == 0.0
 
 
 def test_failed_cell_ends_the_selftest(cells, make_failed):

@@ -2,18 +2,37 @@
 
 import io
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from nnbench.records import Failed, Finished, Progress, Ready, Status
+from nnbench.cli import show_warning
+from nnbench.records import Failed, Finished, Progress, Queue, Ready, Status
+from nnbench.runs import times
 from nnbench.runs.run import Run
 from nnbench.show import progress
+from nnbench.show.machines import Machines
 from nnbench.show.progress import Live, Plain
 from tests.cells import make_spec
 from tests.nnbench.events import events_of, spec_of
+
+ENDED = Finished(None, None, complete=True)
+
+
+@pytest.mark.parametrize("word", ["lost", "[bold]"])
+def test_warning_stands_above_the_display(begin, monkeypatch, word):
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stderr", file)
+    display = begin("a", file=file)
+    display.nnbench_cell_started(make_spec(label="a"), "local")
+    show_warning(f"a block is {word}")
+    display.nnbench_run_finished()
+    before, _, _ = raw.getvalue().partition(f"nnbench: warning: a block is {word}".encode())
+    assert before.endswith(b"\x1b[2K")  # the display was erased before
 
 
 def test_finished_cell_is_one_harmless_line_in_any_encoding(make_failed):
@@ -87,8 +106,9 @@ def begin(make_info, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "REST", 0.0)
     displays = []
 
-    def start(*backends, width=120, **changes):
-        display = Live(Console(file=io.StringIO(), force_terminal=True, width=width))
+    def start(*backends, width=120, file=None, **changes):
+        console = Console(file=file or io.StringIO(), force_terminal=True, width=width, height=24)
+        display = Live(console)
         displays.append(display)
         info = make_info(*backends, **{"baseline": backends[0], "turns": True, **changes})
         display.nnbench_run_started(info, tmp_path / "run")
@@ -247,31 +267,141 @@ def test_cells_of_two_blocks_at_a_time_are_told_apart(begin, make_cell, in_turns
     assert display.bar.tasks[0].completed == 4
 
 
-def test_blocks_on_other_machines_are_told_with_them(begin):
-    display = begin("a", rounds=3)
-    for number, machine in enumerate(["node1", "node2"]):
-        display.nnbench_cell_started(make_spec(label="a", round=number), machine)
-    said = " node1: round 1, sets up a; node2: round 2, sets up a"
-    assert [said] in shown(display)[1]
+@pytest.fixture
+def elsewhere(begin):
+    """Give a function that starts a run on other machines, and one that returns all that is shown, line by line."""
+
+    def start(*backends, **changes):
+        return begin(*backends, executor="engine", **changes)
+
+    return start
 
 
-def test_block_that_is_lost_begins_anew_and_counts_once(begin, make_cell, make_failed):
-    display = begin("a", "b", rounds=1)
+def picture(display):
+    """Return what stands on the terminal, as it is."""
+    file = io.StringIO()
+    console = Console(file=file, width=display.console.width)
+    for each in display.bar.get_renderables():
+        console.print(each)
+    return [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+
+
+def test_blocks_that_wait_run_or_are_lost_are_told_by_machine(elsewhere, make_cell, make_failed):
+    display = elsewhere("a", "b", rounds=9)
+    display.nnbench_queue_changed(Queue(slots=4, given=[0, 1, 2, 3]))
+    assert shown(display)[0] == "0 of 9 rounds: 4 wait"
+    assert shown(display)[2] == "waiting: 4 blocks for a machine; 5 more rounds"
+    display.nnbench_queue_changed(Queue(slots=4, given=[3], arrived={0: "node1", 1: "node2"}))
+    assert picture(display)[-2:] == [
+        "node1: waits   node2: waits",
+        "waiting: 2 blocks for CPUs, 1 block for a machine; 5 more rounds",
+    ]
+    display.nnbench_queue_changed(Queue(slots=4, given=[3]))
+    setup = replace(make_cell().setup, epoch_images=100)
+    for number, machine in enumerate(["node1", "node2", "node2"]):
+        for label in "ab":
+            display.nnbench_cell_started(make_spec(label=label, round=number), machine)
     for label in "ab":
-        display.nnbench_cell_started(make_spec(label=label), "node1")
+        spec = make_spec(label=label, round=1)
+        display.nnbench_cell_event(spec, Ready(setup))
+        display.nnbench_cell_event(spec, Progress(1, 250, 0.5, 2.0))
+        display.nnbench_cell_finished(make_failed(label, "lost", machine="node1", final=False))
+    state, _, _ = shown(display)
+    assert state == "0 of 9 rounds: 2 run, 1 waits"
+    assert picture(display)[-2] == "node1: 1 lost   node2: 10%, sets up"
     for label in "ab":
-        display.nnbench_cell_finished(make_failed(label, "lost", final=False))
-    display.nnbench_cell_started(make_spec(label="a"), "node2")
-    assert [" node2: round 1, sets up a"] in shown(display)[1]
+        display.nnbench_cell_event(make_spec(label=label, round=1), ENDED)
+    assert picture(display)[-2] == "node1: 1 lost   node2: judges, sets up"
     for label in "ab":
-        display.nnbench_cell_started(make_spec(label=label), "node2")
-        display.nnbench_cell_finished(make_cell(label))
-    assert display.bar.tasks[0].completed == 2
+        display.nnbench_cell_finished(make_cell(label, round=1, machine="node2"))
+    assert shown(display)[0] == "1 of 9 rounds: 1 runs, 1 waits"
+    assert picture(display)[-2] == "node1: 1 lost   node2: 1 done, sets up"
+    assert shown(display)[2].startswith("waiting: 1 block for a machine; 6 more rounds")
+
+
+def test_interruption_says_what_it_waits_for(elsewhere):
+    display = elsewhere("a", rounds=9)
+    display.nnbench_cell_started(make_spec(label="a"), "node1")
+    display.nnbench_queue_changed(Queue(slots=2, is_ending=True))
+    assert shown(display)[0] == "0 of 9 rounds: 1 runs"
+    text = "interrupted: no further block is begun, and Ctrl-C cancels those that run"
+    assert shown(display)[2] == text
+
+
+@pytest.mark.parametrize(("count", "lines"), [(20, 7), (200, 16)])
+def test_many_machines_find_room_on_a_small_terminal(elsewhere, make_cell, count, lines):
+    display = elsewhere("a", "b", rounds=1000, width=80)
+    display.nnbench_queue_changed(Queue(slots=count, given=[*range(count)]))
+    display.nnbench_queue_changed(Queue(slots=count))
+    for number in range(count):
+        where = f"node{number + 1:02}.cluster.example.org"
+        for label in "ab":
+            display.nnbench_cell_started(make_spec(label=label, round=number), where)
+            display.nnbench_cell_finished(make_cell(label, round=number, machine=where))
+            spec = make_spec(label=label, round=count + number)
+            display.nnbench_cell_started(spec, where)
+    seen = picture(display)
+    assert all(len(line) <= 80 for line in seen)
+    assert len(seen) <= 24
+    machines = [line for line in seen if "node" in line or "more" in line][:-1]
+    assert len(machines) == lines
+    assert machines[0].split("  ")[0] == "node01: 1 done, sets up"
+    assert machines[-1].endswith(" more") == (count > 20)
+
+
+def test_time_left_is_that_of_blocks_side_by_side(elsewhere, make_cell, monkeypatch):
+    now = 0.0
+    for module in (progress, times):
+        monkeypatch.setattr(module, "monotonic", lambda: now)
+    display = elsewhere("a", rounds=21)
+    display.nnbench_queue_changed(Queue(slots=4, given=[0, 1, 2, 3]))
+    for number in range(4):
+        display.nnbench_cell_started(make_spec(label="a", round=number), "node1")
+    display.nnbench_queue_changed(Queue(slots=4))
+    now = 120.0
+    display.nnbench_cell_finished(make_cell("a", round=0, machine="node1"))
+    assert shown(display)[2].startswith("17 more rounds, about 10 min left")  # 5 times 2 min
+    display.nnbench_queue_changed(Queue(slots=20, given=[4]))
+    assert "16 more rounds, about 2 min left" in shown(display)[2]
+
+
+def test_cell_whose_start_nobody_told_of_is_shown_all_the_same(elsewhere, make_cell):
+    display = elsewhere("a", rounds=2)
+    display.nnbench_queue_changed(Queue(slots=1, given=[1]))
+    display.nnbench_cell_event(make_spec(label="a", round=1), Ready(make_cell().setup))
+    assert shown(display)[0] == "0 of 2 rounds: 1 runs, 1 waits"
+    display.nnbench_queue_changed(Queue(slots=1))
+    display.nnbench_cell_finished(make_cell("a", round=1, machine="node1"))
+    assert display.bar.tasks[0].completed == 1
+    display.nnbench_queue_changed(Queue(slots=1, given=[0]))
+    display.nnbench_cell_finished(make_cell("a", machine="node1"))  # of which nothing was heard
+    assert (display.bar.tasks[0].completed, display.machines.done) == (2, {"node1": 2})
+
+
+def test_rounds_of_before_are_done(elsewhere, make_cell):
+    display = elsewhere("a", rounds=3)
+    display.nnbench_cell_kept(make_cell("a", round=1))
+    assert shown(display)[0] == "1 of 3 rounds: 0 run"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a.x.org", "b.y.org"], ["a", "b"]),
+        (["a.x.org", "a.y.org"], ["a.x.org", "a.y.org"]),
+        (["10.0.0.1", "10.0.0.2"], ["10.0.0.1", "10.0.0.2"]),
+        (["n" * 40, "b"], ["b", "n" * 22 + ".."]),
+    ],
+)
+def test_machines_have_short_names_if_these_tell_them_apart(names, said):
+    texts = Machines(done=Counter(dict.fromkeys(names, 2))).texts([])
+    assert texts == [f"{name}: 2 done" for name in said]
 
 
 def test_time_left_is_what_rounds_took(begin, make_cell, in_turns, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(progress, "monotonic", lambda: now)
+    for module in (progress, times):
+        monkeypatch.setattr(module, "monotonic", lambda: now)
     display = begin("a", rounds=3)
     spec, setup = make_spec(label="a"), replace(make_cell().setup, epoch_images=100)
     display.nnbench_cell_started(spec, "local")
