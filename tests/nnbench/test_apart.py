@@ -19,9 +19,9 @@ COMMANDS = {
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def ran(request, tmp_path_factory):
-    """Run a command beside a plugin that meddles; return its folder, and how it ended."""
+    """Run a command beside plugins that meddle, or bring an executor; return its folder, and how it ended."""
     folder = tmp_path_factory.mktemp(request.param)
-    env = environment("meddler", NNBENCH_FAULTY_FOLDER=str(folder))
+    env = environment("meddler", "elsewhere", NNBENCH_FAULTY_FOLDER=str(folder))
     done = nnbench(*COMMANDS[request.param], "-o", folder / "run", env=env, tells=True)
     return folder, done
 

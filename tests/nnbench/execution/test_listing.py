@@ -144,15 +144,15 @@ def test_unknown_executor_is_refused(rely):
     assert "nnbench_elsewhere" not in sys.modules
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_executor_of_a_plugin_is_loaded_only_if_it_is_named(tmp_path, named):
+def test_executor_of_a_plugin_is_loaded_if_it_is_named(tmp_path):
+    """If it is not, no plugin is: ``tests/nnbench/test_apart.py``."""
     env = environment("elsewhere", "meddler", NNBENCH_FAULTY_FOLDER=str(tmp_path))
-    more = ["--executor", "elsewhere"] if named else []
-    done = nnbench(*RUN, *more, "-o", tmp_path / "run", env=env, tells=True)
+    command = [*RUN, "--executor", "elsewhere", "-o", tmp_path / "run"]
+    done = nnbench(*command, env=env, tells=True)
     assert done.returncode == 0, done.stderr
     modules = json.loads((tmp_path / "parent").read_text())["modules"]
     strangers = [name for name in modules if name.startswith("nnbench_")]
-    assert strangers == (["nnbench_elsewhere"] if named else [])
+    assert strangers == ["nnbench_elsewhere"]
     [machine] = json.loads((tmp_path / "run" / "run.json").read_text())["machines"].values()
     remark = "the executor is a plugin's: times and proofs from here are its word"
-    assert (remark in machine["warnings"]) is named
+    assert remark in machine["warnings"]
