@@ -163,9 +163,10 @@ def test_what_was_dropped_is_named_and_what_passed_is_recorded(ran):
     [machine] = info.machines.values()
     assert {*machine.dropped} >= dropped
     assert not {*machine.dropped} & {"MALLOC_ARENA_MAX", "CC", "HOME", *SET_BY_NNBENCH}
-    [remark] = (text for text in machine.warnings if text.startswith("cells run without "))
+    start = "cells' environment is without "
+    [remark] = (text for text in machine.warnings if text.startswith(start))
     assert remark in " ".join(said.split())
-    assert {*remark.removeprefix("cells run without ").partition(": ")[0].split(",")} >= dropped
+    assert {*remark.removeprefix(start).partition(", ")[0].split(",")} >= dropped
     for cell in cells.values():
         assert (cell.variables["CC"], cell.variables["MALLOC_ARENA_MAX"]) == ("cc", "1")
         assert not cell.variables.keys() & dropped
