@@ -2,12 +2,15 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from nnbench import Backend, Option, catalog, records
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
 from nnbench.execution import executor, fitness, machine
+from nnbench.execution.executor import Sizes
 from nnbench.execution.machine import MachineWarning
 from nnbench.runs import planning, store
 from nnbench.runs.planning import ResumeWarning
@@ -227,3 +230,20 @@ def test_plan_says_how_much_is_to_be_proved(asked, monkeypatch, make_info):
 def test_proof_that_is_required_must_be_made():
     with pytest.raises(NnbenchError, match="--require-proof needs a proof"):
         plan(proof="off", require_proof=True)
+
+
+@pytest.mark.parametrize(("parameters", "is_refused"), [(39_760, False), (700_000, True)])
+def test_states_are_refused_that_are_too_large_to_come_from_elsewhere(
+    mnist, parameters, is_refused
+):
+    sizes = Sizes(epoch_steps=938, parameters=parameters, logits=1, dataset_bytes=1)
+    executor: Any = SimpleNamespace(sizes=lambda _: sizes)
+    if not is_refused:
+        planning.refuse_states(executor, mnist, backends=10)
+        return
+    text = (
+        "^--keep-states: the states of a block have 1,201 MiB or more, and 512 MiB at most come "
+        "from other machines: use --executor local, or fewer backends$"
+    )
+    with pytest.raises(NnbenchError, match=text):
+        planning.refuse_states(executor, mnist, backends=10)
