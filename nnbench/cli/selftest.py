@@ -73,8 +73,9 @@ def conclude(run: Run) -> ExitCode:
     """Print what was found of each kind of machine, and keep its floor."""
     from nnbench.runs import selftest
 
-    kinds, is_right = selftest.by_kind(run), True
-    for kind in kinds or [selftest.Machines([], run.info.environment, run.cells)]:
+    nothing = selftest.Machines([], run.info.environment, run.cells)
+    kinds, is_right = selftest.by_kind(run) or [nothing], True
+    for kind in kinds:
         names = ", ".join(kind.names)
         if kind.blocks < selftest.FEWEST_BLOCKS and kind is not kinds[0]:
             text = f"{names}: no floor, which takes {selftest.FEWEST_BLOCKS} blocks, and it has"
