@@ -1,38 +1,37 @@
 """How long a part may be, and how far rounding alone may bring it from the reference.
 
-Measured on each workload by the reference itself, in float32, its inputs and hidden units in another order: so
-every sum is added up in another order, which is all that right backends differ in.
+Measured on each workload by the reference itself (``nnbench.proof.rounding``).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from nnbench import files
-from nnbench.contract.spec import Layer, OptimizerState, minibatches
-from nnbench.proof.parts import compare, losses_off
-from nnbench.proof.training import State, Training, Unit, fresh
+from nnbench.contract.spec import minibatches
+from nnbench.proof.deviations import losses_leeway, losses_off
+from nnbench.proof.rounding import Rounded
+from nnbench.proof.training import Training, fresh
 from nnbench.records import Deviations, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Precision
-    from nnbench.contract.spec import Examples, NetworkSpec
+    from nnbench.contract.spec import Examples, Layer, NetworkSpec
     from nnbench.proof.training import Suspect
 
-VERSION = 6  #: of what follows, for the cache
+VERSION = 7  #: of what follows, for the cache
 LENGTHS = (300, 200, 100, 50, 20, 10, 5, 2, 1)  #: of parts, in steps
 #: What parts of up to so many steps are held against at least. Late in a training of ``mnist``, right parts of
 #: 300 steps stray by up to 7e-6 in their losses.
@@ -193,25 +192,26 @@ def _measure(
     longest = min(bases[-1].steps, OPERATIONS / (batch_size * spec.operations))
     lengths = [length for length in LENGTHS if length <= longest] or [1]
     exact = Training(spec, examples, precision=precision)
-    other = _Permuted(spec, examples, dtype=np.float32, precision=precision)
-    other.load(other.permuted(fresh(spec, layers)))
+    pair, start = Rounded(exact), fresh(spec, layers)
     batches = _batches(len(examples.inputs), batch_size)
     found: dict[int, list[Deviations]] = {length: [] for length in lengths}
     undecided = 0
     with np.errstate(all="ignore"):  # a training may diverge
         for _ in range(STRETCHES):
-            start = other.straight()
+            stretch = [next(batches) for _ in range(lengths[0])]
             exact.load(start)
+            roundings = exact.roundings(stretch)
+            pair.load(start)
             losses: list[tuple[float, float]] = []
-            for step in range(1, lengths[0] + 1):
-                index = next(batches)
+            for step, index in enumerate(stretch, start=1):
                 suspects: list[Suspect] = []
-                expected = exact.step(index, _Active(other.active(index)), suspects)
-                losses.append((other.step(index[::-1]), expected))
+                losses.append(pair.step(index, suspects))
                 undecided += len(suspects)
                 if step in found:
-                    off = losses_off(*np.array(losses).T)
-                    found[step].append(compare(start, other.straight(), exact.state(), off))
+                    given, expected = np.array(losses).T
+                    leeway = losses_leeway(expected, roundings[:step], bases[0].tolerance.loss or 0)
+                    found[step].append(pair.deviations(start, losses_off(given, expected, leeway)))
+            start = pair.other.straight()
     rate = undecided / (STRETCHES * lengths[0])
     is_searched = precision == "float32" and rate > 0
     longest = MOST_SUSPECTS / rate if is_searched else lengths[0]
@@ -244,59 +244,3 @@ def _batches(count: int, batch_size: int) -> Iterator[NDArray[np.int64]]:
     rng = np.random.default_rng(VERSION)
     while True:
         yield from minibatches(rng.permutation(count), batch_size)
-
-
-class _Permuted(Training):
-    """The same training, with inputs and hidden units in another order."""
-
-    def __init__(self, spec: NetworkSpec, *args: Any, **options: Any) -> None:
-        super().__init__(spec, *args, **options)
-        rng = np.random.default_rng(VERSION)
-        self.orders = [rng.permutation(size) for size in spec.sizes[:-1]]
-        self.orders.append(np.arange(spec.sizes[-1]))
-
-    def _batch(self, index: NDArray[np.int64]) -> Examples:
-        batch = super()._batch(index)
-        return batch._replace(inputs=batch.inputs[:, self.orders[0]])
-
-    def permuted(self, state: State) -> State:
-        """Return a state in this order."""
-        return self._moved(state, self.orders)
-
-    def straight(self) -> State:
-        """Return where it is, in the usual order."""
-        return self._moved(self.state(), [np.argsort(order) for order in self.orders])
-
-    def _moved(self, state: State, orders: Sequence[NDArray[np.int64]]) -> State:
-        def move(layers: list[Layer]) -> list[Layer]:
-            return [
-                Layer(weight[rows][:, columns], None if bias is None else bias[columns])
-                for (weight, bias), rows, columns in zip(layers, orders, orders[1:], strict=False)
-            ]
-
-        known = state.optimizer
-        moments = known and OptimizerState(known.steps, move(known.first), move(known.second))
-        return State(move(state.layers), moments)
-
-    def active(self, index: NDArray[np.int64]) -> list[NDArray[np.bool]]:
-        """Tell of each hidden unit whether it is active, in the usual order of rows and units."""
-        places = map(np.argsort, self.orders[1:-1])
-        values = self.hidden(index[::-1])
-        return [(z > 0)[::-1, place] for z, place in zip(values, places, strict=True)]
-
-
-class _Active(Mapping[Unit, bool]):
-    """The sides of all units."""
-
-    def __init__(self, layers: list[NDArray[np.bool]]) -> None:
-        self.layers = layers
-
-    def __getitem__(self, unit: Unit) -> bool:
-        return bool(self.layers[unit.layer][unit.row, unit.unit])
-
-    def __iter__(self) -> Iterator[Unit]:
-        for layer, active in enumerate(self.layers):
-            yield from (Unit(layer, *place) for place in np.ndindex(active.shape))
-
-    def __len__(self) -> int:
-        return sum(active.size for active in self.layers)

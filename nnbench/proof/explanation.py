@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nnbench.contract.spec import minibatches
+from nnbench.proof.deviations import compare, losses_leeway, losses_off
 from nnbench.proof.mistakes import MISTAKES, Problem, Variant
-from nnbench.proof.parts import Part, compare, losses_off
 from nnbench.proof.training import MANTISSA, State, Training, rounded
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.contract.spec import Optimizer
+    from nnbench.proof.parts import Part
     from nnbench.proof.training import Array
     from nnbench.records import Deviations, Limits
 
@@ -114,7 +115,10 @@ class _Search:
         self.batches = list(minibatches(part.order, part.batch_size))
         self.given = np.asarray(part.losses, np.float64)
         self.right = self.run(training)
-        late = np.flatnonzero(~(losses_off(self.given, np.array(self.right.losses)) <= self.seen))
+        expected = np.array(self.right.losses)
+        training.load(part.start)
+        leeway = losses_leeway(expected, training.roundings(self.batches), self.seen)
+        late = np.flatnonzero(~(losses_off(self.given, expected, leeway) <= self.seen))
         self.first = int(late[0]) if len(late) else None
         if self.first is not None:  # the rest of the part says nothing more
             self.batches = self.batches[: self.first + LATER]

@@ -18,7 +18,15 @@ from nnbench.contract.errors import ExitCode, gravest
 from nnbench.contract.spec import flatten, minibatches
 from nnbench.data import seeding
 from nnbench.data.task import draw_task
-from nnbench.proof import calibration, courses, explanation, guards, parts, sampling
+from nnbench.proof import (
+    calibration,
+    courses,
+    deviations,
+    explanation,
+    guards,
+    parts,
+    sampling,
+)
 from nnbench.proof.evidence import InconsistentError, Spool, States, stretches
 from nnbench.proof.training import State, Training, fresh
 from nnbench.records import (
@@ -59,7 +67,6 @@ if TYPE_CHECKING:
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.
 GRADIENT: dict[Precision, float] = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2, "float16": 1e-2}
-NOISE = 10.0  #: times what rounding does to the reference's, gradients may be off in any case
 #: Of logits, by the size of their terms: some hundred roundings of what the products take.
 LOGITS: dict[Precision, float] = {"float32": 1e-4, "tf32": 2e-2, "bf16": 2e-1, "float16": 2e-2}
 CALIBRATION_SEED = 0
@@ -138,8 +145,8 @@ class Judge:
         drawn = inputs if logits.images is None else inputs[np.frombuffer(logits.images, np.int64)]
         given = self.spool.read(logits.offset, len(drawn) * outputs).reshape(-1, outputs)
         with np.errstate(all="ignore"):
-            off = parts.logits_deviation(
-                self.training(precision), layers, drawn, given, sized=inputs[: parts.SIZED]
+            off = deviations.logits_deviation(
+                self.training(precision), layers, drawn, given, sized=inputs[: deviations.SIZED]
             )
         return Evaluation(found.test_loss, found.accuracy, off)
 
@@ -277,25 +284,30 @@ class Judge:
         given = np.array(stretch.losses, np.float64)  # None becomes NaN
         known = np.isfinite(given) & np.isfinite(exact) & np.isfinite(rounded)
         count = len(known) if known.all() else int(known.argmin())
+        training = self.training(cell.result.precision)
+        training.load(start)
+        with np.errstate(all="ignore"):
+            roundings = training.roundings(self._batches(stretch)[:count])
+        usual = cell.limits.tolerance.loss or 0.0
+        leeway = deviations.losses_leeway(exact[:count], roundings, usual)
         off, by_rounding = (
-            float(parts.losses_off(one[:count], exact[:count]).max(initial=0.0))
-            for one in (given, rounded)
+            deviations.losses_off(one[:count], exact[:count], leeway) for one in (given, rounded)
         )
-        tolerance = max(cell.limits.tolerance.loss or 0.0, CHAOS * by_rounding)
+        tolerance = max(usual, CHAOS * float(by_rounding.max(initial=0.0)))
+        furthest = float(off.max(initial=0.0))
         problem = remark = other = None
         if any(np.isnan(each).any() for each in flatten(start.layers)) and np.isfinite(given[0]):
             step = stretch.steps_before + 1
             problem = f"in step {step} the loss is finite, though the parameters before it are NaN"
-        elif not off <= tolerance:
-            problem = _strays(stretch, 0, "loss", off, tolerance)
-            if _declares_other(cell) and parts.losses_off(given[:1], exact[:1])[0] <= tolerance:
+        elif not furthest <= tolerance:
+            problem = _strays(stretch, 0, "loss", furthest, tolerance)
+            if _declares_other(cell) and off[0] <= tolerance:
                 problem, other = None, problem
         elif np.isfinite(rounded).all():
             remark = "that of the reference is"
-        deviations = replace(NO_DEVIATIONS, loss=off)
         return Finding(
             stretch.number,
-            deviations,
+            replace(NO_DEVIATIONS, loss=furthest),
             problem=problem,
             remark=remark,
             other=other,
@@ -308,8 +320,10 @@ class Judge:
         training = Training(self.network, self._task.train, dtype=dtype, precision=precision)
         training.load(start)
         with np.errstate(all="ignore"):
-            batches = minibatches(stretch.order, self._task.batch_size)
-            return np.array([training.step(index) for index in batches])
+            return np.array(training.follow(self._batches(stretch)))
+
+    def _batches(self, stretch: Stretch) -> list[NDArray[np.int64]]:
+        return [*minibatches(stretch.order, self._task.batch_size)]
 
     def _inner(
         self, training: Training, stretch: Stretch, start: State, own: State | None
@@ -363,7 +377,7 @@ class Judge:
             mode=cell.mode,
             proved=sum(each.steps for each in findings),
             trained=result.steps,
-            deviations=_largest([each.deviations for each in findings]),
+            deviations=deviations.largest([each.deviations for each in findings]),
             tolerance=tolerance,
             flips=sum(each.flips for each in findings),
             from_parameters=_is_followed_alone(cell, self.network),
@@ -382,9 +396,9 @@ class Judge:
         layers = self.spool.layers(cell.cuts[-1].offset)
         index, given = np.frombuffer(order, np.int64), self.spool.layers(offset)
         with np.errstate(all="ignore"):
-            return parts.gradient_deviation(
+            return deviations.gradient_deviation(
                 *(self.training(precision), rounded, layers, index, given),
-                noise=NOISE / GRADIENT[precision],
+                noise=deviations.NOISE / GRADIENT[precision],
             )
 
 
@@ -488,21 +502,6 @@ def _measured(result: CellResult, target: float | None, remark: str | None) -> t
         best = max(epoch.accuracy or 0 for epoch in result.epochs)
         return Status.TARGET_MISSED, f"reached {best:.2%}, not {target:.2%}"
     return Status.OK if result.complete else Status.BUDGET, ""
-
-
-def _largest(found: Sequence[Deviations]) -> Deviations:
-    """Return the largest of each deviation; what is not finite is larger than all."""
-
-    def most(values: Iterable[float | None]) -> float | None:
-        known = list(values)
-        return None if None in known else max([0.0, *filter(None, known)])
-
-    return Deviations(
-        loss=most(each.loss for each in found),
-        displacement=most(each.displacement for each in found),
-        first=most(each.first for each in found),
-        second=most(each.second for each in found),
-    )
 
 
 def exit_code(

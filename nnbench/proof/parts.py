@@ -6,22 +6,24 @@ steps is far smaller than what a wrong one does in one. If every part is proved,
 
 What makes right trainings differ by more than rounding is one thing, a ReLU whose input is smaller
 than float32 can tell from zero. There the reference takes the backend's side, if that explains what
-it sees: see :func:`prove`.
+it sees: see :func:`prove`. And where a part deviates by more than the tolerance, what rounding may do to just this one is taken off: that
+is more where errors nearly cancel out, as they do in a network that fits its examples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil, inf, isfinite, sqrt
+from math import ceil, inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nnbench import reference
 from nnbench.contract.spec import minibatches
-from nnbench.proof.training import EPSILON, UNDECIDED, State, Unit, flat
+from nnbench.proof.deviations import compare, largest, leeway, less, losses_leeway, losses_off
+from nnbench.proof.rounding import Rounded
+from nnbench.proof.training import UNDECIDED, State, Unit, flat
 from nnbench.records import Deviations
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.contract.spec import Layer
-    from nnbench.proof.training import Array, Snapshot, Suspect, Training
+    from nnbench.proof.training import Snapshot, Suspect, Training
     from nnbench.records import Limits
 
 SEEN = 5e-7  #: a larger deviation of a loss may be more than rounding
@@ -49,7 +50,7 @@ MOST_OPTIONS = 6  #: of the combinations whose end is looked at
 LEAST_EFFECT = 0.2  #: by the tolerance, of a flip that matters
 SOFTENING = 0.2  #: added to margins: the very smallest are no more likely than small ones
 ALONE = 20  #: times as near to zero a unit may be, where the optimizer's state is not shown
-SIZED = 1000  #: examples, of which the sizes of logits are taken
+ORDERS = range(4)  #: of summing up, in which it is measured what rounding does to a part
 MEMORY = 1 << 28  #: bytes of snapshots of one part
 
 
@@ -172,6 +173,8 @@ class _Search:
         training.contrary = 0.0
         self.batches = list(minibatches(part.order, part.batch_size))
         self.given = np.asarray(part.losses, np.float64)
+        self.losses_leeway = np.zeros_like(self.given)
+        self.leeway = Deviations(loss=0.0, displacement=0.0)
 
     def best(self) -> _Path:
         """Return the way that comes nearest to what the backend gave."""
@@ -179,6 +182,9 @@ class _Search:
         if self.excess(path) <= 1 or not self.is_comparable():
             return path
         self.scales = self.scale(path)
+        self.training.load(self.start)
+        roundings = self.training.roundings(self.batches)
+        self.losses_leeway = losses_leeway(path.losses, roundings, self.tolerance.loss or 0)
         for other in self.ways():
             path = min(path, other, key=self.excess)
             if self.excess(path) <= 1:
@@ -187,6 +193,9 @@ class _Search:
 
     def ways(self) -> Iterator[_Path]:
         """Yield ways that may come nearer, the cheapest first."""
+        yield self.walk()
+        self.measure(ORDERS[:1])
+        yield self.walk()
         undecided = self.training.most
         for share in CONTRARY:
             self.training.contrary = share * undecided
@@ -197,6 +206,23 @@ class _Search:
             yield self.search()
         self.training.most = undecided
         yield from self.pairs()
+        self.measure(ORDERS[1:])
+        yield self.walk()
+
+    def measure(self, orders: Iterable[int]) -> None:
+        """Allow for what rounding does here, which is more than the tolerance where little else is left.
+
+        Where steps take the signs of gradients, the tolerance has that already.
+        """
+        if self.training.spec.optimizer.kind == "adam-fresh":
+            return
+        for order in orders:
+            pair = Rounded(self.training, order)
+            pair.load(self.start)
+            given, expected = np.array([pair.step(index) for index in self.batches]).T
+            off = losses_off(given, expected, self.losses_leeway)
+            found = leeway(pair.deviations(self.start, off), self.tolerance)
+            self.leeway = largest((self.leeway, found))
 
     def pairs(self) -> Iterator[_Path]:
         """Yield ways with two changes: the first may take the end further away, if it makes the second one undecided."""
@@ -267,14 +293,16 @@ class _Search:
             losses.append(self.training.step(index, sides.get(step, {}), found))
             step += 1
         end, expected = self.training.state(), np.array(losses)
-        off = losses_off(self.given, expected)
+        off = losses_off(self.given, expected, self.losses_leeway)
+        off = np.maximum(off - (self.leeway.loss or 0), 0)
+        deviations = compare(self.start, self.part.end, end, off, moments=self.compares_moments)
         return _Path(
             expected,
             suspects,
             snapshots,
             end,
             off,
-            compare(self.start, self.part.end, end, off, moments=self.compares_moments),
+            less(deviations, replace(self.leeway, loss=0.0)),
         )
 
     def losses(self, before: _Path, flips: Sequence[_Flip], until: int) -> NDArray[np.float64]:
@@ -404,68 +432,8 @@ class _Search:
         )
 
 
-def compare(
-    start: State, given: State, right: State, off: NDArray[np.float64], *, moments: bool = True
-) -> Deviations:
-    """Return how far the backend's end of a part is from the reference's.
-
-    Parameters
-    ----------
-    start, given, right
-        Where the part starts, what the backend came to, and what the reference came to.
-    off
-        How far each loss is off, see :func:`losses_off`.
-    moments
-        Whether the optimizer's state is compared; a wrong count of steps makes all of it wrong.
-    """
-    before, after, there = flat(start.layers), flat(given.layers), flat(right.layers)
-    stored = EPSILON * sqrt(len(off)) * float(np.linalg.norm(before))
-    moved, wrong = there - before, after - there
-    if right.leeway:
-        wrong = np.maximum(np.abs(wrong) - flat(right.leeway), 0)
-    first = second = 0.0
-    if moments and right.optimizer:
-        if given.optimizer is None or given.optimizer.steps != right.optimizer.steps:
-            first = second = inf
-        else:
-            first = _relative(flat(given.optimizer.first), flat(right.optimizer.first))
-            second = _relative(flat(given.optimizer.second), flat(right.optimizer.second))
-    return Deviations(
-        loss=_finite(float(off.max(initial=0.0))),
-        displacement=_finite(_relative(moved + wrong, moved, stored)),
-        first=_finite(first),
-        second=_finite(second),
-    )
-
-
-def losses_off(given: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far each loss is off, by the mean of those so far."""
-    if given.shape != expected.shape:
-        return np.full(expected.shape, inf)
-    means = np.cumsum(expected) / np.arange(1, len(expected) + 1)
-    off = np.abs(given - expected) / np.maximum(means, np.finfo(float).tiny)
-    return np.where(np.isfinite(off), off, inf)
-
-
-def _relative(
-    given: NDArray[np.floating], right: NDArray[np.floating], allowed: float = 0.0
-) -> float:
-    """Return the norm of a difference by the norm of what is right, but for what is allowed."""
-    off = float(np.linalg.norm(given - right)) - allowed
-    size = float(np.linalg.norm(right))
-    if not (isfinite(off) and isfinite(size)):
-        return inf
-    if off <= 0:
-        return 0.0
-    return off / size if size else inf
-
-
 def _square(values: NDArray[np.float32]) -> float:
     return float(values @ values)
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
 
 
 def _shares(deviations: Deviations, tolerance: Deviations) -> list[float]:
@@ -477,61 +445,3 @@ def _shares(deviations: Deviations, tolerance: Deviations) -> list[float]:
         (deviations.second, tolerance.second),
     )
     return [inf if one is None or not limit else one / limit for one, limit in pairs]
-
-
-def gradient_deviation(
-    training: Training,
-    rounded: Training,
-    layers: list[Layer],
-    index: NDArray[np.int64],
-    gradients: list[Layer],
-    noise: float,
-) -> float:
-    """Return how far the gradients of one batch are off: the largest relative norm of a layer's.
-
-    What the other side of undecided units explains is taken off. Where the examples of a batch nearly cancel out, little but
-    rounding is left of a layer's: then it is not by that, but by so many times the ``noise`` that ``rounded``,
-    a training in float32, has there.
-    """
-    training.load(State(layers, None))
-    rounded.load(State(layers, None))
-    suspects: list[Suspect] = []
-    right = training.gradients(index, {}, suspects)
-    off = flat(gradients) - flat(right)
-    for suspect in suspects:
-        effect = flat(training.gradients(index, {suspect.unit: not suspect.active})) - flat(right)
-        if np.linalg.norm(off - effect) < np.linalg.norm(off):
-            off -= effect
-    sides = {suspect.unit: suspect.active for suspect in suspects}
-    by_rounding = flat(rounded.gradients(index, sides)) - flat(right)
-    norms, sizes, noises = (
-        [float(np.linalg.norm(flat([one]))) for one in training.spec.view(each)]  # type: ignore[arg-type]  # float64
-        for each in (off, flat(right), by_rounding)
-    )
-    if not all(map(isfinite, norms)):
-        return inf
-    sizes = [max(size, noise * each) for size, each in zip(sizes, noises, strict=True)]
-    return max(
-        norm / size if size else (inf if norm else 0.0)
-        for norm, size in zip(norms, sizes, strict=True)
-    )
-
-
-def logits_deviation(
-    training: Training, layers: list[Layer], inputs: Array, logits: Array, *, sized: Array
-) -> float:
-    """Return how far logits are off those of the parameters.
-
-    It is the largest difference, by the largest sum of the sizes of what a logit is the sum of: they may
-    cancel out, and all logits may be alike, but rounding is by those sizes. They are those of
-    ``sized``, so that it makes no difference which inputs were drawn.
-    """
-    right = training.logits(layers, inputs)
-    if right.shape != logits.shape or not np.isfinite(logits).all():
-        return inf
-    some = sized.astype(np.float64)
-    last, weight = reference.feedforward(training.spec, layers, some)[-2], layers[-1].weight
-    bias = 0.0 if layers[-1].bias is None else np.abs(layers[-1].bias)
-    size = float((np.abs(last) @ np.abs(weight) + bias).max(initial=0.0)) or 1.0
-    off = float(np.abs(logits - right).max(initial=0.0)) / size
-    return off if isfinite(off) else inf

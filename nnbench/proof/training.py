@@ -10,6 +10,7 @@ bias last, or (D, K) in a network without biases.
 
 from __future__ import annotations
 
+from math import sqrt
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
@@ -118,6 +119,7 @@ class Training:
         self._sizes: list[Array] = []  # of what was added up in the last gradients
         self._steps = 0
         self.most = UNDECIDED[precision]
+        self._roundings: list[float] | None = None  # of the losses so far, where they are asked for
         self.contrary = 0.0  #: units nearer to zero than that are taken on their other side, by what float32 rounds
 
     def load(self, state: State) -> None:
@@ -212,6 +214,19 @@ class Training:
         """Train some batches and return their losses."""
         return [self.step(index) for index in batches]
 
+    def roundings(self, batches: Iterable[NDArray[np.int64]]) -> NDArray[np.float64]:
+        """Train some batches and return how far float32 may round the loss of each.
+
+        What a sum of products is rounded by is a few ε of the size of its terms, and to the loss it does that times
+        its gradient. Such roundings are independent of one another, so their squares add up; and so it is with those of the parameters,
+        once for each step so far. The loss itself is rounded by the size of what it is the difference of.
+        """
+        self._roundings = []
+        for index in batches:
+            self.step(index)
+        found, self._roundings = np.array(self._roundings), None
+        return found
+
     def evaluate(self, layers: list[Layer], test: Examples) -> tuple[float, float | None]:
         """Return the loss of parameters on other examples, and their accuracy if there are labels.
 
@@ -280,6 +295,8 @@ class Training:
             values.append(self._rounded(z))
         logits = self._multiply(values[-1], matrices[-1])
         loss, delta = reference.output_loss(spec, logits, batch)
+        if self._roundings is not None:
+            self._roundings.append(self._rounding(batch, values, logits, slopes, delta))
         gradients: list[Array] = []
         self._sizes = [np.zeros_like(matrix) for matrix in self._leeway]
         for depth in reversed(range(len(matrices))):
@@ -304,6 +321,30 @@ class Training:
                     suspects += self._weigh(undecided, depth - 1, values[depth - 1], delta)
                 delta *= slopes[depth - 1]
         return loss, gradients[::-1]
+
+    def _rounding(
+        self,
+        batch: Examples,
+        values: Sequence[Array],
+        logits: Array,
+        slopes: Sequence[NDArray[Any]],
+        delta: Array,
+    ) -> float:
+        """Return how far float32 may round the loss of a step."""
+        unit = UNDECIDED[self.precision] * EPSILON
+        sums = own = 0.0
+        for depth in reversed(range(len(values))):
+            matrix, value = self._matrices[depth], values[depth]
+            fan_in = value.shape[1]
+            weight = self._rounded(matrix[:fan_in])
+            sizes = np.abs(value) @ np.abs(weight) + np.abs(matrix[fan_in:]).sum(axis=0)
+            sums += float(np.square(delta * sizes).sum())
+            if value is values[-1]:
+                own = _difference(self.spec, logits, batch, sizes, unit)
+            if depth:
+                delta = (delta @ weight.T) * slopes[depth - 1]
+        steps = len(self._roundings or ()) + 1
+        return unit * (sqrt(steps * sums) + own)
 
     def _weigh(
         self, undecided: list[Suspect], layer: int, value: Array, delta: Array
@@ -384,6 +425,21 @@ class Training:
                     _adam(p, g, m, v, constants)
             case _:
                 assert_never(o.kind)
+
+
+def _difference(
+    spec: NetworkSpec, logits: Array, batch: Examples, sizes: Array, unit: float
+) -> float:
+    """Return the size of what a loss is the difference of, by units of which it is rounded."""
+    match spec.loss:
+        case "cross_entropy":  # log Σ exp, where the largest term is 1, and a logit
+            return 1 + float(np.abs(logits[np.arange(len(logits)), batch.labels]).mean())
+        case "squared_error":  # (|error| + unit · size)² but for error²
+            y = reference.sigmoid(logits)
+            error, size = np.abs(y - np.asarray(batch.targets)), 1 + y * (1 - y) * sizes
+            return float((2 * error * size + unit * size**2).mean())
+        case _:
+            assert_never(spec.loss)
 
 
 def _adam(p: Array, g: Array, m: Array, v: Array, constants: tuple[float, ...]) -> None:

@@ -12,7 +12,8 @@ from nnbench import catalog, reference
 from nnbench.contract.spec import flatten, minibatches
 from nnbench.data import datasets, seeding
 from nnbench.proof.calibration import BASES
-from nnbench.proof.parts import Part, gradient_deviation, prove
+from nnbench.proof.deviations import gradient_deviation
+from nnbench.proof.parts import Part, prove
 from nnbench.proof.training import EPSILON, Suspect, Training, Unit, fresh, rounded
 from nnbench.testing.networks import NETWORKS, SPECS
 from nnbench.testing.problems import make_problem
