@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 #: Of what crosses the pipe, and of ``nnbench list --json`` and ``info --json``: an nnbench can run
 #: the workers of another one only if both have the same number. A test demands a raise with every
 #: change that an older one would misread (tests/protocol.py); a new field with a default is none.
-PROTOCOL = 4
+PROTOCOL = 5
 
 SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
 LOCAL = "local"  #: the name of the machine that nnbench itself runs on

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog
+from nnbench.catalog.names import ALL
 from nnbench.contract import faults
 from nnbench.contract.backend import Option
 from nnbench.contract.bounds import Line, Quantity, Whole
@@ -16,10 +17,9 @@ from nnbench.records import Entry
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from nnbench.catalog import Plugin
+    from nnbench.catalog.listings import Plugin
     from nnbench.contract.backend import Backend, OptionValue
 
-ALL = catalog.ALL
 PATTERN = re.compile(r"(?P<name>[^\[\],=\s]+)(?:\[(?P<options>[^\[\]]*)\])?")
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 BOUNDED: dict[type, Any] = {bool: bool, int: Whole, float: Quantity, str: Line}

@@ -11,7 +11,7 @@ import inspect
 import re
 from pathlib import Path
 
-from nnbench import catalog
+from nnbench.catalog import listings
 from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.contract.spec import RULES
@@ -55,14 +55,14 @@ def observing_hooks():
             ", ".join(f"`{argument}`" for argument in inspect.signature(hook).parameters),
             purpose(hook),
         )
-        for hook in specifications(catalog.events())
+        for hook in specifications(listings.events())
     )
     return table(("hook", "arguments", "what it is for"), *rows)
 
 
 def listing_hooks():
     """Return the table of the hooks that list."""
-    rows = ((f"`{hook.__name__}`", purpose(hook)) for hook in specifications(catalog.kinds()))
+    rows = ((f"`{hook.__name__}`", purpose(hook)) for hook in specifications(listings.kinds()))
     return table(("hook", "what it is for"), *rows)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from nnbench.catalog import Listing
+from nnbench.catalog.listings import Listing
 from nnbench.records import PROTOCOL, Answer, Command, Environment
 
 RECORD = Path(__file__).with_name("protocol.json")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from nnbench.catalog import BackendItem, ExecutorItem, Plugin
+    from nnbench.catalog.listings import BackendItem, ExecutorItem, Plugin
     from nnbench.execution.fitness import Finding
 
 
@@ -28,7 +28,7 @@ def list_(*, as_json: bool, plugins: bool) -> None:
 
     A backend that cannot run here says why.
     """
-    from nnbench.catalog import ExecutorItem
+    from nnbench.catalog.listings import ExecutorItem
     from nnbench.execution import listing
     from nnbench.execution.executor import LocalExecutor
 
@@ -78,7 +78,7 @@ def explain(plugin: Plugin) -> str:
     """Say where a plugin comes from, what it brings, and what is wrong with it."""
     parts = [f"{kind} {', '.join(names)}" for kind, names in plugin.brings.items()]
     if plugin.left_out:
-        parts.append(f"left out: {plugin.left_out}")
+        parts.append(f"left out: {plugin.why_left_out}")
     return f"{plugin.origin} ({plugin.module}): {'; '.join(parts) or 'brings nothing'}"
 
 

@@ -93,7 +93,7 @@ def test(
     follows -- goes to pytest, as in: nnbench test numpy -- -k gradients
     """
     require_pytest()
-    from nnbench import catalog
+    from nnbench.catalog.listings import sound
     from nnbench.execution import listing
     from nnbench.testing import execution
 
@@ -117,7 +117,7 @@ def test(
                 timeout_s=timeout,
                 show=verbose or benchmark,
                 python=None,
-                plugins=catalog.sound(known.plugins),
+                plugins=sound(known.plugins),
             )
             report(done)
             tested.append(done)
@@ -141,9 +141,10 @@ def require_pytest() -> None:
 def select(names: Sequence[str]) -> tuple[list[Selection], dict[str, str]]:
     """Return the backends that are tested, and why others are not, by label."""
     from nnbench import catalog, selection
+    from nnbench.catalog.names import ALL
     from nnbench.testing.subject import required
 
-    selections = selection.parse(names or [selection.ALL])
+    selections = selection.parse(names or [ALL])
     unavailable = {
         each.label: reason
         for each in selections

@@ -11,7 +11,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nnbench.catalog import shorten
+from nnbench.catalog.flaws import shorten
 from nnbench.contract import faults
 from nnbench.contract.bounds import Count
 from nnbench.contract.engine import Engine, Report, Session

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from nnbench import catalog, pipes
+from nnbench import pipes
+from nnbench.catalog.flaws import shorten
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import pauses, process
 from nnbench.execution.supervisor import KNOWN, supervised
@@ -268,7 +269,7 @@ def _reply(answer: Callable[[T], object], line: bytes, kind: type[T]) -> Reply:
         except NnbenchError as problem:
             error, name = str(problem), type(problem).__name__
         except BaseException as problem:  # noqa: BLE001 - a plugin may raise anything, and nobody presses Ctrl-C here
-            error = catalog.shorten(problem)
+            error = shorten(problem)
     said = [
         Warned(recordable(str(w.message)), issubclass(w.category, PluginWarning)) for w in caught
     ]

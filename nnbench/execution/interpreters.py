@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from nnbench.catalog import Listing
+from nnbench.catalog.listings import Listing
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import probing, process, variables
 from nnbench.execution.probing import Probe

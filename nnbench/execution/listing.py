@@ -15,7 +15,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from nnbench import catalog, distributions
-from nnbench.catalog import Item, Listing, clash
+from nnbench.catalog import loading
+from nnbench.catalog.flaws import LIMIT, clash
+from nnbench.catalog.listings import Item, Listing, in_order, without
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.data.datasets import nnbench_datasets
@@ -26,7 +28,7 @@ from nnbench.records import OWN_NAMES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.catalog import Plugin
+    from nnbench.catalog.listings import Plugin
 
 OWN_S = 120.0  #: for what ships, on the slowest machine
 LIMIT_S = 20.0  #: for all else that runs beside it, once that is known: they have imported most of the same
@@ -52,7 +54,7 @@ def relied_on(meanwhile: Callable[[], object] = lambda: None) -> Iterator[Listin
     PluginError
         If the environment names one that is not installed.
     """
-    plugins = [plugin for _, plugin in catalog.sift()]
+    plugins = [plugin for _, plugin in loading.sift()]
     groups = group(plugins)
     with ExitStack() as stack:
         asked = [stack.enter_context(children.Child(__name__)) for _ in groups]
@@ -75,7 +77,7 @@ def _receive(asked: Iterable[children.Child], groups: Iterable[Sequence[Plugin]]
             found.append(child.receive(Listing, limit_s))
         except (children.ChildError, NnbenchError) as error:
             child.kill()
-            lost = [catalog.leave_out(plugin, str(error)) for plugin in together]
+            lost = [loading.leave_out(plugin, str(error)) for plugin in together]
             found.append(Listing(backends=[], workloads=[], datasets=[], plugins=lost))
         if is_own:
             until = monotonic() + LIMIT_S
@@ -112,20 +114,20 @@ def merge(
                 for item in (each for each in getattr(listing, kind) if each.name in brought):
                     if (kind, item.name) in owners:
                         problems.append(clash(kind, item.name, plugin, owners[kind, item.name]))
-                        warnings.warn(problems[-1].text, PluginWarning, stacklevel=3)
+                        warnings.warn(problems[-1].of(plugin), PluginWarning, stacklevel=3)
                     else:
                         those[item.name], owners[kind, item.name] = item, plugin
-            known[plugin.identity] = catalog.without(plugin, problems)
+            known[plugin.identity] = without(plugin, problems)
     lists = {kind: [those[name] for name in sorted(those)] for kind, those in items.items()}
-    return Listing(**lists, plugins=catalog.in_order(known.values()))
+    return Listing(**lists, plugins=in_order(known.values()))
 
 
 def _answer(names: list[str]) -> Listing:
-    here = {catalog.describe(each).identity for each in distributions.plugins()}
+    here = {loading.describe(each).identity for each in distributions.plugins()}
     found = [name for name in names if name in here]  # the folder of a shell is not searched here
     if not found:
         return Listing(backends=[], workloads=[], datasets=[])
-    os.environ[catalog.LIMIT] = ",".join(found)
+    os.environ[LIMIT] = ",".join(found)
     return catalog.installed()
 
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from nnbench import catalog
-from nnbench.catalog import shorten
+from nnbench.catalog.flaws import LIMIT, shorten
 from nnbench.contract.bounds import Number
 from nnbench.contract.errors import DatasetError, NnbenchError, PluginWarning
 from nnbench.contract.spec import Examples
@@ -209,7 +209,7 @@ def _known(plugin: str | None) -> dict[str, Dataset] | None:
     if plugin == "":
         return {dataset.name: dataset for dataset in datasets.nnbench_datasets()}
     if plugin:
-        os.environ[catalog.LIMIT] = plugin
+        os.environ[LIMIT] = plugin
     return None
 
 

@@ -15,6 +15,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from nnbench import catalog, distributions, pipes
+from nnbench.catalog.flaws import shorten
 from nnbench.texts import encode
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def why_not_importable(backend: Backend) -> str | None:
     try:
         resolve_name(backend.create)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-        return catalog.shorten(error)
+        return shorten(error)
     return None
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec.structs import replace
 
 from nnbench import files, pipes
-from nnbench.catalog import LIMIT
+from nnbench.catalog.flaws import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
 from nnbench.execution import pauses, variables
 from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised

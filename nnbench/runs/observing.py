@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from nnbench import catalog
-from nnbench.catalog import PREFIX
+from nnbench.catalog.flaws import LIMIT
+from nnbench.catalog.listings import PREFIX
 from nnbench.contract import hooks
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import children
@@ -26,7 +27,7 @@ from nnbench.texts import encode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from nnbench.catalog import Plugin
+    from nnbench.catalog.listings import Plugin
 
 START_S = 60.0  #: for the imports of all plugins that observe
 LIMIT_S = 5.0  #: for all observers of one event
@@ -116,7 +117,7 @@ def fit_for_others(value: Any) -> Any:
 
 def _answer(announced: Announced) -> None:
     if not announced.hook:
-        os.environ[catalog.LIMIT] = ",".join(announced.plugins)
+        os.environ[LIMIT] = ",".join(announced.plugins)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PluginWarning)  # of plugins left out, which is known
             catalog.manager()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench import catalog, selection
+from nnbench import selection
+from nnbench.catalog.names import ALL, suspects
 from nnbench.runs.comparison import Change, Outcome
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Sides(NamedTuple):
         """Return the names of the backends that are to be compared, known or not."""
         names = selection.names(texts)
         known = self.base.backends.keys() | self.head.backends.keys()
-        return sorted(names - {catalog.ALL} | (known if catalog.ALL in names else set()))
+        return sorted(names - {ALL} | (known if ALL in names else set()))
 
 
 class Finding(NamedTuple):
@@ -70,10 +71,10 @@ def broken_plugins(sides: Sides, texts: Sequence[str]) -> Iterator[Finding]:
 
 def _why_lost(name: str, side: Interpreter, other: Interpreter) -> str | None:
     """Return what is wrong with the plugin that should bring a backend: the one that does so elsewhere, if any."""
-    lost = catalog.suspects("backends", side.listing.plugins)
-    suspects = {plugin.name: plugin.left_out for plugin in lost}
+    lost = suspects("backends", side.listing.plugins)
+    reasons = {plugin.name: plugin.why_left_out for plugin in lost}
     owner = next((p for p in other.listing.plugins if name in p.brings.get("backends", ())), None)
-    return suspects.get(owner.name) if owner else next(iter(suspects.values()), None)
+    return reasons.get(owner.name) if owner else next(iter(reasons.values()), None)
 
 
 def broken_imports(sides: Sides, probes: Sequence[Probe | None]) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from string import Template
 
 from nnbench import catalog, distributions
+from nnbench.catalog.names import ALL
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError
 from nnbench.files import named
-from nnbench.selection import ALL
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SUFFIX = ".in"  #: of the template's files, which are no Python until they are filled in

@@ -89,7 +89,7 @@ def test(
     python
         The interpreter, which has nnbench and what the suite is built on; None is this one.
     plugins
-        Those that are loaded, as :data:`nnbench.catalog.LIMIT` names them; none are all.
+        Those that are loaded, as :data:`nnbench.catalog.flaws.LIMIT` names them; none are all.
 
     Returns
     -------

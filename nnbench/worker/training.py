@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import numpy as np
 
 from nnbench import catalog, interpreter
+from nnbench.catalog.flaws import shorten
 from nnbench.contract.backend import Network
 from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import Examples, flatten, map_arrays, minibatches
@@ -293,7 +294,7 @@ def recorded(backend: Backend, network: Model[Any, Any]) -> dict[str, str]:
     try:
         found = [*backend.record(network).items()][:RECORDED]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is no reason not to train
-        found = [("not recorded", catalog.shorten(error))]
+        found = [("not recorded", shorten(error))]
     return {
         " ".join(f"{name}".split()): " ".join(f"{text}".split())[:LENGTH] for name, text in found
     }

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from nnbench import catalog, distributions
+from nnbench.catalog.loading import load, sift
 from nnbench.data import datasets
 from nnbench.execution import ceilings, children, listing, loading, machine
 from nnbench.execution.executor import LocalExecutor
@@ -100,7 +101,7 @@ def replied(module: str, line: bytes) -> bytes:
 @cache
 def own_questions() -> set[bytes]:
     """Return how nnbench's own plugins are asked for."""
-    own, *_ = listing.group(plugin for _, plugin in catalog.sift())
+    own, *_ = listing.group(plugin for _, plugin in sift())
     return {msgspec.json.encode([plugin.identity for plugin in own])}
 
 
@@ -117,7 +118,7 @@ def as_another(*, afresh: bool) -> Iterator[None]:
     variables, relied = dict(os.environ), [*catalog._listings]
     catalog._listings.clear()
     if afresh:
-        catalog._load.cache_clear()
+        load.cache_clear()
     try:
         yield
     finally:
@@ -125,7 +126,7 @@ def as_another(*, afresh: bool) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(variables)
         if afresh:
-            catalog._load.cache_clear()
+            load.cache_clear()
 
 
 class Judges:

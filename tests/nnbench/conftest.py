@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench import Workload
-    from nnbench.catalog import Listing
+    from nnbench.catalog.listings import Listing
 
 PIXELS = (4, 5)
 CLASSES = 3

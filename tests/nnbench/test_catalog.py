@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnbench import Backend, NnbenchError, catalog, selection
+from nnbench.catalog import listings, names
 from nnbench.contract import hooks
 from tests.cells import read_final
 from tests.plugins.helpers import environment, nnbench
@@ -16,6 +17,15 @@ from tests.plugins.helpers import environment, nnbench
 
 def list_with(*plugins) -> subprocess.CompletedProcess[str]:
     return nnbench("list", env=environment(*plugins))
+
+
+def reasons(plugin) -> list[str]:
+    """Why it is left out, or what of it, as the list says in JSON."""
+    return [each["reason"] for each in plugin["left_out"]]
+
+
+def unwanted(how):
+    return {"thing": "", "reason": f"NNBENCH_PLUGINS {how}", "wanted": True}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +113,7 @@ def test_what_nobody_could_select_is_left_out():
 
 @given(st.text(st.characters(codec="utf-8"), max_size=4))
 def test_name_that_is_listed_can_be_selected(name):
-    if catalog.why_unselectable("backends", name) is None:
+    if names.why_unselectable("backends", name) is None:
         backend = Backend(name=name, summary="", create="a:b")
         assert [each.label for each in selection.parse([name], {name: backend})] == [name]
 
@@ -126,7 +136,11 @@ def test_second_thing_of_a_name_is_left_out(without_plugins):
     assert added.split(maxsplit=1) == ["single", "the only one"]
     duplicate = plugins_with("duplicate")["duplicate"]
     assert duplicate["brings"] == {"backends": ["single"]}
-    assert duplicate["left_out"].count("; ") == 3  # three reasons, one with how to choose
+    assert [(each["thing"], each["reason"]) for each in duplicate["left_out"]] == [
+        ("backend 'single'", "it is listed twice"),
+        ("workload 'mnist'", "one of this name ships with nnbench"),
+        ("backend 'numpy'", TAKEN),
+    ]
 
 
 def test_the_other_thing_of_a_name_can_be_chosen():
@@ -166,8 +180,8 @@ def test_backend_of_the_other_plugin_of_a_name_is_run(tmp_path):
 
 def test_plugin_can_be_left_out():
     found = plugins_with("garden", NNBENCH_PLUGINS="no:garden, no:nowhere")
-    assert found["garden"]["left_out"] == "NNBENCH_PLUGINS leaves it out"
-    assert found["numpy"]["left_out"] is None
+    assert found["garden"]["left_out"] == [unwanted("leaves it out")]
+    assert found["numpy"]["left_out"] == []
 
 
 def test_one_module_is_one_plugin():
@@ -242,7 +256,7 @@ def test_plugins_are_listed_with_what_they_bring(listed):
         "distribution": "nnbench-garden",
         "version": "1.0",
         "module": "nnbench_garden",
-        "left_out": None,
+        "left_out": [],
         "brings": {"workloads": ["garden"], "datasets": ["beds"]},
     }
     assert listed["observers"]["brings"] == {
@@ -254,10 +268,10 @@ def test_plugins_are_listed_with_what_they_bring(listed):
 
 def test_every_hook_lists_or_observes():
     declared = {name for name in vars(hooks) if name.startswith("nnbench_")}
-    known = [*catalog.kinds(), *catalog.events()]
+    known = [*listings.kinds(), *listings.events()]
     assert sorted(f"nnbench_{name}" for name in known) == sorted(declared)
-    assert catalog.kinds()["backends"] is Backend
-    assert "run_started" in catalog.events()
+    assert listings.kinds()["backends"] is Backend
+    assert "run_started" in listings.events()
 
 
 MORE_HOOKS = """
@@ -311,11 +325,13 @@ def test_what_a_hook_brings_is_known_once_the_hook_is_declared(tmp_path):
 
 
 def test_broken_plugins_are_listed_with_their_reason(listed):
-    assert listed["unimportable"]["left_out"].startswith("ImportError: libfoo.so.1: ")
-    assert listed["unmarked"]["left_out"].startswith("nnbench_backends has no @hookimpl")
+    assert reasons(listed["unimportable"])[0].startswith("ImportError: libfoo.so.1: ")
+    assert reasons(listed["unmarked"])[0].startswith("nnbench_backends has no @hookimpl")
     assert listed["unimportable"]["brings"] == {}
-    reasons = "backends: KeyError: 'no backends'; workloads: the hook returned {'mine': "
-    assert listed["listing"]["left_out"].startswith(reasons)
+    [backends, workloads] = listed["listing"]["left_out"]
+    assert (backends["thing"], backends["reason"]) == ("backends", "KeyError: 'no backends'")
+    assert workloads["thing"] == "workloads"
+    assert workloads["reason"].startswith("the hook returned {'mine': ")
 
 
 def test_plugins_are_shown_as_text():
@@ -332,8 +348,8 @@ def test_plugins_that_are_not_named_are_not_even_imported():
     found = plugins_with("unimportable", "misspelt", "garden", NNBENCH_PLUGINS=" numpy, garden,")
     loaded = {name for name, plugin in found.items() if not plugin["left_out"]}
     assert loaded == {"numpy", "garden"}
-    assert found["unimportable"]["left_out"] == "NNBENCH_PLUGINS does not name it"
-    assert found["misspelt"]["left_out"] == "NNBENCH_PLUGINS does not name it"
+    assert found["unimportable"]["left_out"] == [unwanted("does not name it")]
+    assert found["misspelt"]["left_out"] == [unwanted("does not name it")]
 
 
 @pytest.mark.parametrize("value", ["", " ,"])

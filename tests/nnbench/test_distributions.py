@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nnbench import catalog, distributions
+from nnbench import distributions
+from nnbench.catalog import loading
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.errors import install_hint
 from tests.plugins.helpers import environment, nnbench
@@ -254,7 +255,7 @@ def test_what_pip_has_left_is_none_beside_the_distribution(lay):
         left, right = right, left
     assert (left.distribution, right.distribution) == ("~nbench_mine-0.9.dist-info", "nnbench-mine")
     assert (bool(left.fault), right.fault) == (True, None)
-    listed = [each.identity for each in map(catalog.describe, (left, right))]
+    listed = [each.identity for each in map(loading.describe, (left, right))]
     assert len(set(listed)) == 2
 
 

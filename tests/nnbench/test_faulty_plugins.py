@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnbench import Backend, Dataset, NnbenchError, Option, catalog, distributions, hookimpl
-from nnbench.catalog import BackendItem
+from nnbench.catalog import flaws, listings, loading
+from nnbench.catalog.listings import BackendItem
 from nnbench.contract import faults
 from nnbench.contract.engine import Engine
 from nnbench.data import datasets, workloads
@@ -50,7 +51,7 @@ RIGHT: dict[str, Any] = {
 }
 FIELDS = [
     (kind, name, hint)
-    for kind, each in catalog.kinds().items()
+    for kind, each in listings.kinds().items()
     for name, hint in faults.hints(each).items()
 ]
 
@@ -70,7 +71,7 @@ def plug(monkeypatch):
     def listed(name="mine", module=NAME):
         entry = Entry(name, module, f"nnbench-{name}", "1.0", None)
         monkeypatch.setattr(distributions, "plugins", lambda: [entry])
-        catalog._load.cache_clear()
+        loading.load.cache_clear()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = catalog.installed()
@@ -78,7 +79,7 @@ def plug(monkeypatch):
 
     list_what.again = listed  # type: ignore[attr-defined]  # a function may have attributes
     yield list_what
-    catalog._load.cache_clear()
+    loading.load.cache_clear()
 
 
 def changed(item: Any, name: str, value: object) -> Any:
@@ -96,8 +97,8 @@ def brought(listing):
 def test_what_is_right_is_listed(plug):
     listing, told = plug(**{kind: [item] for kind, item in RIGHT.items()})
     assert told == []
-    assert brought(listing) == {kind: ["mine"] for kind in catalog.kinds()}
-    assert listing.plugins[0].left_out is None
+    assert brought(listing) == {kind: ["mine"] for kind in listings.kinds()}
+    assert listing.plugins[0].left_out == ()
 
 
 @pytest.mark.parametrize(("kind", "name", "hint"), FIELDS, ids=lambda each: str(each)[:20])
@@ -109,7 +110,7 @@ def test_every_field_is_checked(plug, kind, name, hint):
     thing = f"{kind.removesuffix('s')} {what}"
     assert told == [f"{thing} of plugin 'mine' of nnbench-mine 1.0 is left out: {fault}"]
     assert brought(listing) == {kind: ["right"]}
-    assert listing.plugins[0].left_out == f"{thing}: {fault}"
+    assert listing.plugins[0].why_left_out == f"{thing}: {fault}"
 
 
 def wrong(hint: Any) -> Any:
@@ -150,7 +151,7 @@ VALUES: dict[Any, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("kind", "name", "hint"), FIELDS, ids=lambda each: str(each)[:20])
 def test_every_field_has_bounds(kind, name, hint):
     for value in wrong(hint):
-        found = catalog.why_faulty(kind, changed(RIGHT[kind], name, value))
+        found = flaws.why_faulty(kind, changed(RIGHT[kind], name, value))
         assert found is not None, faults.show(value)
         assert name in found
         assert len(found) < 500
@@ -204,7 +205,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "fault"), FAULTS, ids=[str(each)[:40] for each, _ in FAULTS])
 def test_fault_is_told_with_what_it_must_be(changes, fault):
     [(name, value)] = changes.items()
-    assert catalog.why_faulty("backends", changed(BACKEND, name, value)) == fault
+    assert flaws.why_faulty("backends", changed(BACKEND, name, value)) == fault
 
 
 def test_a_list_is_as_good_as_a_tuple(plug):
@@ -259,7 +260,7 @@ def test_hook_that_lists_nothing_is_told(plug, returned, fault):
     assert told.startswith(f"backends of plugin 'mine' of nnbench-mine 1.0 are left out: {fault}")
     assert len(told) < 300
     assert brought(listing) == {"workloads": ["mine"]}
-    assert listing.plugins[0].left_out.startswith(f"backends: {fault}")
+    assert listing.plugins[0].why_left_out.startswith(f"backends: {fault}")
 
 
 def test_hook_may_be_a_generator(plug):
@@ -288,7 +289,7 @@ def test_many_faults_are_counted(plug):
     listing, told = plug(backends=[3] * 500)
     assert len(told) == catalog.MOST_TOLD + 1
     assert told[-1] == "480 more backends of plugin 'mine' are left out"
-    assert listing.plugins[0].left_out.endswith("; 480 more backends")
+    assert listing.plugins[0].why_left_out.endswith("; 480 more backends")
 
 
 @pytest.mark.parametrize("answer", [True, 0, ("no driver",)])
@@ -313,7 +314,7 @@ def test_what_the_check_raises_is_the_reason(plug):
 
 def test_reason_is_a_line_of_bearable_length(plug):
     listing, _ = plug(backends=[changed(BACKEND, "unavailable", lambda: "no\n" * 10_000_000)])
-    assert len(listing.backends[0].unavailable) == catalog.LONGEST + 1
+    assert len(listing.backends[0].unavailable) == flaws.LONGEST + 1
 
 
 class UnspeakableError(Exception):
@@ -322,8 +323,8 @@ class UnspeakableError(Exception):
 
 
 def test_error_without_a_text_has_its_name():
-    assert catalog.shorten(KeyboardInterrupt()) == "KeyboardInterrupt"
-    assert catalog.shorten(UnspeakableError()) == "UnspeakableError"
+    assert flaws.shorten(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert flaws.shorten(UnspeakableError()) == "UnspeakableError"
 
 
 # Import
@@ -463,6 +464,6 @@ def test_backend_without_a_fault_crosses_a_pipe(data):
     name = data.draw(st.sampled_from([*faults.hints(Backend)]))
     value = data.draw(st.one_of(ANYTHING, PROBABLE.get(name, ANYTHING)))
     backend = changed(BACKEND, name, value)
-    if catalog.why_faulty("backends", backend) is None and not callable(value):
+    if flaws.why_faulty("backends", backend) is None and not callable(value):
         item = catalog._item(backend)
         assert msgspec.json.decode(msgspec.json.encode(item), type=BackendItem) == item

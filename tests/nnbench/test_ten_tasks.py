@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from nnbench import catalog
+from nnbench.catalog import listings
 from nnbench.cli import signals
 from nnbench.contract.engine import Engine
 from nnbench.contract.errors import GRAVITY, ExitCode
@@ -38,7 +39,7 @@ NAMED = {
     "docs/conformance.md": get_args(OptimizerKind),
     "docs/exports.md": [*FORMATS, *(phase.field for phase in PHASES)],
     "docs/measurement.md": Status,
-    "docs/observers.md": [f"nnbench_{event}" for event in catalog.events()],
+    "docs/observers.md": [f"nnbench_{event}" for event in listings.events()],
     "docs/report.md": CHARTS,
     "docs/workloads.md": [*get_args(OptimizerKind), *catalog.datasets()],
 }
@@ -101,7 +102,7 @@ def test_every_event_is_announced_in_one_place():
     }
     [(path, events)] = [(path, events) for path, events in announced.items() if events]
     assert path.relative_to(ROOT).as_posix() == "nnbench/runs/schedule.py"
-    assert set(events) == set(catalog.events())
+    assert set(events) == set(listings.events())
 
 
 def test_executor_must_do_all_that_is_asked_of_one():

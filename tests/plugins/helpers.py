@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from nnbench.catalog import LIMIT
+from nnbench.catalog.flaws import LIMIT
 from nnbench.execution import supervisor
 
 if TYPE_CHECKING:

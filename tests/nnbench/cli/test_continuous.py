@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nnbench.catalog import BackendItem, Listing
+from nnbench.catalog.listings import BackendItem, Listing
 from nnbench.cli.continuous import build, report
 from nnbench.contract.errors import ExitCode
 from nnbench.execution import environments, interpreters, machine

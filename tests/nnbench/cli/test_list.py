@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nnbench import Option, catalog
-from nnbench.catalog import BackendItem, Listing
+from nnbench.catalog.listings import BackendItem, Listing
 from nnbench.execution import listing
 from nnbench.execution.executor import LocalExecutor
 from tests.plugins.helpers import environment, nnbench

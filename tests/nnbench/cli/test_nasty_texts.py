@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from nnbench import Option
-from nnbench.catalog import BackendItem, ExecutorItem, Item, Listing, Plugin
+from nnbench.catalog.listings import BackendItem, ExecutorItem, Item, Listing, Plugin, Problem
 from nnbench.execution import listing
 from nnbench.show.charts import CHARTS
 from nnbench.show.progress import Plain
@@ -148,7 +148,13 @@ def test_list_reads_it(call, monkeypatch):
         options={"key": Option(TEXT, TEXT)},
     )
     gone = replace(backend, name="gone", unavailable=TEXT, options={})
-    plugin = Plugin(name=TEXT, distribution=TEXT, version=TEXT, module=TEXT, left_out=TEXT)
+    plugin = Plugin(
+        name=TEXT,
+        distribution=TEXT,
+        version=TEXT,
+        module=TEXT,
+        left_out=(Problem(reason=TEXT, thing=TEXT),),
+    )
     items = [Item(name=TEXT, summary=TEXT)]
     executors = [ExecutorItem(name=TEXT, summary=TEXT, options={"key": Option(TEXT, TEXT)})]
     known = Listing(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec import Meta, inspect
 
-from nnbench.catalog import Listing
+from nnbench.catalog.listings import Listing
 from nnbench.contract import bounds
 from nnbench.records import Answer, CellResult, Environment, Limits, Roof, RunInfo
 

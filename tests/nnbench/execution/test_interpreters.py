@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnbench import catalog, records
-from nnbench.catalog import ExecutorItem
+from nnbench.catalog.listings import ExecutorItem
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process
 from nnbench.execution.executor import LocalExecutor

@@ -132,7 +132,7 @@ def test_plugin_whose_import_does_not_end_well_is_left_out(rely, monkeypatch, wh
         with pytest.raises(NnbenchError, match=f"^no executor named 'elsewhere': {text}$"):
             remote.find("elsewhere")
     [plugin] = (each for each in listed.plugins if each.name == "elsewhere")
-    assert plugin.left_out == reason
+    assert plugin.why_left_out == reason
 
 
 def test_unknown_executor_is_refused(rely):

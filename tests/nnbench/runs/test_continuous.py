@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench import Option
-from nnbench.catalog import BackendItem, Listing
+from nnbench.catalog.listings import BackendItem, Listing
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
 from nnbench.execution import interpreters
 from nnbench.execution.interpreters import Interpreter

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from nnbench import catalog, hookimpl
-from nnbench.catalog import Plugin
+from nnbench.catalog.listings import Plugin
 from nnbench.contract.errors import PluginWarning
 from nnbench.records import EpochFinished, Part, Progress
 from nnbench.runs import observing

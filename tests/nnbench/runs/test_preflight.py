@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnbench.catalog import BackendItem, Listing, Plugin
+from nnbench.catalog.listings import BackendItem, Listing, Plugin, Problem
 from nnbench.contract.errors import ExitCode
 from nnbench.execution.interpreters import Interpreter
 from nnbench.execution.probing import Probe, Probed
@@ -14,14 +14,14 @@ from nnbench.runs.preflight import Finding, Sides
 ERROR = "ModuleNotFoundError: No module named 'x'"
 
 
-def plugin(name, *, left_out=None, backends=()):
+def plugin(name, *, left_out=None, wanted=False, backends=()):
     brings = {"backends": [*backends]} if backends else {}
     return Plugin(
         name=name,
         distribution=f"nnbench-{name}",
         version="1",
         module=name,
-        left_out=left_out,
+        left_out=() if left_out is None else (Problem(reason=left_out, wanted=wanted),),
         brings=brings,
     )
 
@@ -82,7 +82,7 @@ def test_plugin_that_is_broken_on_both_sides_is_named_for_a_backend_that_nobody_
     [
         ([WHOLE], [WHOLE, plugin("strange", left_out=ERROR)]),
         ([WHOLE], []),
-        ([WHOLE], [plugin("mine", left_out="NNBENCH_PLUGINS leaves it out")]),
+        ([WHOLE], [plugin("mine", left_out="NNBENCH_PLUGINS leaves it out", wanted=True)]),
         ([WHOLE], [plugin("strange", left_out=ERROR)]),
         ([], [WHOLE]),
     ],
