@@ -15,6 +15,7 @@ import pytest
 from nnbench import files
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.files import TornLineWarning
+from tests.no_files import NO_FILES
 
 LINES = [b'{"a": 1}', b'["b c", null]', b'"\xc3\xa4"']
 FULL = Path("/dev/full")  # a disk without room, that cannot be truncated either
@@ -70,17 +71,7 @@ def test_file_that_hides_its_size_is_read_no_further():
     assert refuse(Path("/proc/self/maps"), 1000) == "it has more than 1,000 bytes"
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda _: None, "No such file or directory"),
-        (os.mkdir, "Is a directory"),
-        (os.mkfifo, "it is no regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
-        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
-    ],
-    ids=["nothing", "folder", "pipe", "device", "loop"],
-)
+@pytest.mark.parametrize(("make", "reason"), NO_FILES.values(), ids=NO_FILES)
 def test_what_is_no_regular_file_is_refused(path, make, reason):
     make(path)
     assert refuse(path, 100) == reason

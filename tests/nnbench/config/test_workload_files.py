@@ -17,6 +17,7 @@ from nnbench.data.datasets import load_folder
 from nnbench.data.workloads import ADAM, derive
 from tests import nasty
 from tests.nnbench.config.examples import BAD_WORKLOADS, NO_TOML, NOT_FINITE, TOY
+from tests.no_files import NO_FILES
 
 WRONG = {**BAD_WORKLOADS, **NOT_FINITE, **NO_TOML}
 ODD = "a \"b\" 'c' \\ \n\t\x7f ü 🙂 [x] = # 3"
@@ -97,16 +98,8 @@ def test_file_that_is_no_text_is_told_with_its_line(tmp_path):
         files.read_workload(tmp_path / "my.toml")
 
 
-def test_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*/my.toml: No such file or directory"):
-        files.read_workload(tmp_path / "my.toml")
-
-
-NO_FILES = {
-    "folder": (Path.mkdir, "Is a directory"),
-    "pipe": (os.mkfifo, "it is no regular file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
-    "loop": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+BAD_FILES = {
+    **NO_FILES,
     "long": (lambda path: path.write_text("#" * 300_000), "it has more than 262,144 bytes"),
     "endless": (
         lambda path: os.truncate(os.open(path, os.O_WRONLY | os.O_CREAT), 1 << 40),
@@ -116,9 +109,9 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize("read", [files.read_workload, files.read_run])
-@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("kind", BAD_FILES)
 def test_what_is_no_file_is_told(tmp_path, read, kind):
-    make, reason = NO_FILES[kind]
+    make, reason = BAD_FILES[kind]
     path = tmp_path / "my.toml"
     make(path)
     with pytest.raises(ConfigError, match=rf"\Acannot read {re.escape(str(path))}: {reason}\Z"):

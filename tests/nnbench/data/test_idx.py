@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import struct
 import tracemalloc
 import zlib
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from nnbench.contract.errors import DatasetError
 from nnbench.data import idx
 from tests import nasty
+from tests.no_files import NO_FILES
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 HEADER = b"\0\0\x08\x03" + b"\0\0\0\x02" + b"\0\0\0\x03" + b"\0\0\0\x04"
@@ -201,21 +201,7 @@ def test_file_that_changes_after_its_header_was_read_is_refused(path):
         idx.read_items(header)
 
 
-def link_to_itself(path):
-    path.symlink_to(path)
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda _: None, "No such file or directory"),
-        (os.mkdir, "Is a directory"),
-        (os.mkfifo, "it is no regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
-        (link_to_itself, "Too many levels of symbolic links"),
-    ],
-    ids=["nothing", "folder", "pipe", "device", "loop"],
-)
+@pytest.mark.parametrize(("make", "reason"), NO_FILES.values(), ids=NO_FILES)
 def test_what_is_no_file_is_refused(path, make, reason):
     make(path)
     assert refuse(path) == reason
