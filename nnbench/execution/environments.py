@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from nnbench import files
 from nnbench.config import documents
 from nnbench.contract import FORMER
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.distributions import SUITE, own_record, own_requirement
 from nnbench.execution import process, variables
 from nnbench.execution.interpreters import run
@@ -268,6 +268,38 @@ class Steps:
             raise BuildError("it was stopped")
 
 
+def beside(folder: Path) -> tuple[Path, Path]:
+    """Return the log and the lock of an environment, whether it is there or not."""
+    return folder.with_suffix(".log"), folder.with_suffix(".lock")
+
+
+def remove(folder: Path) -> None:
+    """Remove an environment with its log and its lock, as far as they are there.
+
+    Raises
+    ------
+    ResultsError
+        If it is being built.
+    """
+    log, lock_file = beside(folder)
+    with lock_file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResultsError(f"{folder} is being built by another nnbench") from error
+        if folder.exists():
+            shutil.rmtree(folder)
+        log.unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Tell whether an open file still is what lies at a path."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
+
+
 def _build(revision: Revision, steps: Steps, tell: Tell) -> Path:
     """Return the interpreter of a revision's environment."""
     started = monotonic()
@@ -298,12 +330,14 @@ class _Build:
         ResultsError
             If the folder of all environments cannot be written to.
         """
-        log, lock_file = folder.with_suffix(".log"), folder.with_suffix(".lock")
+        log, lock_file = beside(folder)
         with files.named(folder.parent, instead=process.OTHER_CACHE):
             folder.parent.mkdir(parents=True, exist_ok=True)
             lock_file.touch()
         with lock_file.open("w") as lock:
             self.steps.take(lock, self.tell)
+            if not _is_at(lock_file, lock):  # it was removed while we waited, with the environment
+                return self.provide(folder, install)
             if (folder / STAMP).exists() and _python(folder).exists():
                 return False
             shutil.rmtree(folder, ignore_errors=True)

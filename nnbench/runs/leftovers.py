@@ -19,6 +19,8 @@ from nnbench.runs import store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+ENVIRONMENT = "environment"  #: the kind of one that ``nnbench continuous`` has built, or begun
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -31,13 +33,19 @@ class Leftover:
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(path.lstat().st_size for path in _files(self.path))
+        return sum(path.lstat().st_size for each in self._paths for path in _files(each))
 
     @property
     def changed(self) -> datetime:
         """When anything in it was last written."""
-        times = (path.lstat().st_mtime for path in (self.path, *_files(self.path)))
-        return datetime.fromtimestamp(max(times), UTC)
+        paths = [path for each in self._paths for path in (each, *_files(each))]
+        return datetime.fromtimestamp(max(path.lstat().st_mtime for path in paths), UTC)
+
+    @property
+    def _paths(self) -> list[Path]:
+        """What goes with it, as far as that is there: of an environment its log and its lock, too."""
+        those = environments.beside(self.path) if self.kind == ENVIRONMENT else ()
+        return [path for path in (self.path, *those) if path.exists() or path.is_symlink()]
 
     def remove(self) -> None:
         """Remove it.
@@ -45,8 +53,12 @@ class Leftover:
         Raises
         ------
         ResultsError
-            If a run is writing states to it, or the system does not let us.
+            If a run is writing states to it, if it is being built, or the system does not let us.
         """
+        if self.kind == ENVIRONMENT:
+            with files.named(self.path, "remove"):
+                environments.remove(self.path)
+            return
         with store.hold(self.run) if self.run else nullcontext(), files.named(self.path, "remove"):
             if self.path.is_dir() and not self.path.is_symlink():
                 shutil.rmtree(self.path)
@@ -63,9 +75,8 @@ def find(runs: Iterable[Path]) -> Iterator[Leftover]:
         If a folder holds no run.
     """
     built = environments.cache_folder()
-    for path in _children(built):
-        if path.is_dir():
-            yield Leftover("environment", path)
+    for path in sorted({p if p.is_dir() else p.with_suffix("") for p in _children(built)}):
+        yield Leftover(ENVIRONMENT, path)
     for path in _children(process.cache()):
         if path != built:
             yield Leftover(f"cache: {path.name}", path)

@@ -1,5 +1,7 @@
 """``nnbench clean``: what is listed is what goes, and nothing else."""
 
+import fcntl
+
 import pytest
 
 from nnbench.contract.errors import ExitCode
@@ -15,7 +17,8 @@ def cache(tmp_path, monkeypatch):
     for name in ("environments/abc-1", "environments/def-2", "inductor", "native"):
         (folder / name).mkdir(parents=True)
         (folder / name / "file").write_bytes(bytes(2048))
-    (folder / "environments" / "abc-1.lock").touch()
+    for name in ("abc-1.lock", "abc-1.log", "failed-3.lock", "failed-3.log"):
+        (folder / "environments" / name).write_bytes(bytes(1024))
     return folder
 
 
@@ -33,7 +36,9 @@ def test_everything_is_listed_and_nothing_removed(call, cache, run):
     done = call("clean", str(run))
     assert (done.code, done.stderr) == (0, "")
     assert "3.00 MiB" in done.stdout
-    for name in ("abc-1", "def-2", "inductor", "native", str(run / kept.FOLDER)):
+    assert done.stdout.count("abc-1") == 1
+    assert "4.00 KiB" in done.stdout  # with its log and its lock
+    for name in ("abc-1", "def-2", "failed-3", "inductor", "native", str(run / kept.FOLDER)):
         assert name in done.stdout
     assert "the same with --remove" in done.stdout
     assert (cache / "native" / "file").exists()
@@ -46,10 +51,19 @@ def test_what_is_listed_goes_and_results_stay(call, cache, run, tmp_path):
     (cache / "native" / "link").symlink_to(outside)
     done = call("clean", "--remove", str(run))
     assert (done.code, done.stderr) == (0, "")
-    assert [path.name for path in cache.rglob("*") if path.is_file()] == ["abc-1.lock"]
+    assert [path.name for path in cache.rglob("*") if path.is_file()] == []
     assert not (run / kept.FOLDER).exists()
     assert (run / store.RUN).exists()
     assert outside.read_text() == "mine"
+
+
+def test_an_environment_that_is_being_built_stays(call, cache):
+    with (cache / "environments" / "abc-1.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = call("clean", "--remove")
+    assert done.code == ExitCode.USAGE
+    assert done.stderr.endswith("abc-1 is being built by another nnbench\n")
+    assert (cache / "environments" / "abc-1" / "file").exists()
 
 
 def test_nothing_left_is_said(call, tmp_path, monkeypatch):
