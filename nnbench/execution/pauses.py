@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ class _State:
 
     is_timed = False
     is_due = False
+    terminal: int | None = None  #: the descriptor of one whose cursor is hidden
 
 
 _STATE = _State()
+SHOW, HIDE = b"\x1b[?25h", b"\x1b[?25l"  #: the cursor (DECTCEM)
 AWAY_S = 1.0  #: whoever waits looks several times as often
 
 
@@ -52,6 +54,30 @@ def heeded() -> Iterator[None]:
         end_call()
 
 
+@contextmanager
+def without_cursor(terminal: int) -> Iterator[None]:
+    """Within this context a terminal's cursor is hidden, which a shell needs while nnbench is stopped.
+
+    Parameters
+    ----------
+    terminal
+        Its descriptor. Who hides the cursor there is another.
+    """
+    _STATE.terminal = terminal
+    try:
+        yield
+    finally:
+        _STATE.terminal = None
+        _tell(terminal, SHOW)
+
+
+def _tell(terminal: int | None, sequence: bytes) -> None:
+    """Write to a terminal past all buffers, which a signal may have come in the midst of."""
+    if terminal is not None:
+        with suppress(OSError):  # it may be closed
+            os.write(terminal, sequence)
+
+
 def begin_call() -> None:
     """Note that a call is timed from now on."""
     _STATE.is_timed = True
@@ -70,5 +96,7 @@ def _stop(number: int, _: object) -> None:
         _STATE.is_due = True
         return
     signal.signal(number, signal.SIG_DFL)
+    _tell(_STATE.terminal, SHOW)
     signal.raise_signal(number)  # it goes on here
+    _tell(_STATE.terminal, HIDE)
     signal.signal(number, _stop)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from nnbench import catalog, records
 from nnbench.contract import hookimpl
+from nnbench.execution import pauses
 from nnbench.figures import columns, statistics
 from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
@@ -57,9 +58,18 @@ def shown(console: Console) -> Iterator[None]:
     observer = Live(console) if can_redraw(console) else Plain(console)
     catalog.manager().register(observer, name=__name__)
     try:
-        yield
+        with _cursor_hidden(console):
+            yield
     finally:
         catalog.manager().unregister(observer)
+
+
+def _cursor_hidden(console: Console) -> AbstractContextManager[None]:
+    """Have the cursor back for as long as Ctrl-Z stops nnbench, on a terminal where a live display hides it."""
+    if can_redraw(console):
+        with suppress(OSError):  # it pretends to be one
+            return pauses.without_cursor(console.file.fileno())
+    return nullcontext()
 
 
 @contextmanager
@@ -77,6 +87,7 @@ def steps(console: Console, *, is_live: bool) -> Iterator[Callable[[str, str], N
         if is_live and can_redraw(console):
             text = TextColumn("{task.description}", markup=False)
             columns = SpinnerColumn(), text, TimeElapsedColumn()
+            stack.enter_context(_cursor_hidden(console))
             bar = stack.enter_context(Progress(*columns, console=console, transient=True))
 
         def tell(name: str, step: str) -> None:

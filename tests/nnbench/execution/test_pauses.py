@@ -46,5 +46,32 @@ def test_ctrl_z_waits_for_the_end_of_a_timed_call():
     assert (process.returncode, rest) == (0, b"went on\n")
 
 
+HIDDEN = """
+import os, signal
+from nnbench.execution import pauses
+
+with pauses.heeded():
+    with pauses.without_cursor(1):
+        os.kill(os.getpid(), signal.SIGTSTP)
+        os.write(1, b"went on")
+    os.kill(os.getpid(), signal.SIGTSTP)
+"""
+
+
+def test_the_cursor_is_there_while_nnbench_is_stopped():
+    command = [sys.executable, "-c", HIDDEN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as process:
+        assert process.stdout
+        seen = []
+        for _ in range(2):
+            wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+            seen.append(os.read(process.stdout.fileno(), 100))
+            process.send_signal(signal.SIGCONT)
+        rest, _ = process.communicate(timeout=60)
+    show, hide = b"\x1b[?25h", b"\x1b[?25l"
+    assert seen == [show, hide + b"went on" + show]
+    assert (process.returncode, rest) == (0, b"")
+
+
 def test_long_time_without_a_look_is_time_away():
     assert [pauses.away_s(5.0, now) for now in (5.1, 6.0, 65.0)] == [0.0, 0.0, 60.0]
