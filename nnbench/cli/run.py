@@ -200,6 +200,7 @@ def conclude(run: Run) -> ExitCode:
     if info.detect:
         say_what_is_undecided(run)
     say_what_was_left_out(run)
+    say_what_was_found(run)
     required = info.required if info.require_all else ()
     code = judge.exit_code(run.cells, required, require_proof=info.require_proof)
     return gravest([code, ExitCode.ACCURACY if run.strays else None])
@@ -224,6 +225,20 @@ def say_what_was_left_out(run: Run) -> None:
         skipped = (cell for cell in run.of(name) if cell.status is Status.SKIPPED)
         if cell := next(skipped, None):
             echo_line(f"nnbench: note: {name} was left out: {cell.message}", err=True)
+
+
+def say_what_was_found(run: Run) -> None:
+    """Say what was found of all cells of a backend together: each of them was well."""
+    from nnbench.records import Kind
+    from nnbench.show.text import count, strays
+
+    for name, row in run.strays.items():
+        echo_line(f"nnbench: {name}: {strays(row)}", err=True)
+    for name in run.info.backends if run.info.require_proof else ():
+        measured = [cell for cell in run.of(name) if cell.status.kind is Kind.MEASURED]
+        if less := sum(not (cell.proof and cell.proof.is_whole) for cell in measured):
+            text = f"{less} of {count(len(measured), 'round')} not proved in full, as is required"
+            echo_line(f"nnbench: {name}: {text}", err=True)
 
 
 def say_what_is_undecided(run: Run) -> None:

@@ -402,8 +402,21 @@ def test_accuracy_that_strays_ends_with_6_and_says_so(
     write_run, make_straying, capsys, points, code, rounds
 ):
     assert conclude(Run.open(write_run(*make_straying(rounds, other=points)))) == code
-    shown = " ".join(capsys.readouterr().out.split())
-    assert ("other: its accuracy is 2.40 points" in shown) == (code == 6)
+    shown, said = capsys.readouterr()
+    told = "other: its accuracy is 2.40 points"
+    assert (told in " ".join(shown.split())) == (code == 6)
+    assert said.startswith(f"nnbench: {told}") if code else not said
+
+
+def test_what_is_not_proved_in_full_though_required_is_said(
+    write_run, make_cell, make_proof, capsys
+):
+    proofs = [make_proof(proved=proved) for proved in (9, 10, 0)]
+    cells = [make_cell(round=number, proof=proof) for number, proof in enumerate(proofs)]
+    run = write_run(*cells, require_proof=True)
+    assert conclude(Run.open(run)) == 6
+    text = "nnbench: numpy: 2 of 3 rounds not proved in full, as is required\n"
+    assert capsys.readouterr().err == text
 
 
 def test_rounds_that_were_lost_are_said_with_the_reason(make_info, make_cell, make_failed, capsys):
