@@ -276,7 +276,8 @@ def _ask_availability(backend: Backend) -> str | None:
     """
     try:
         reason: object = _what_is_missing(backend, Backend) or backend.unavailable()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+        flaws.let_through(error)
         return flaws.shorten(error)
     if not (reason is None or isinstance(reason, str)):
         must = "must return why not, as a text, or None"
@@ -310,7 +311,8 @@ def _items(implementation: pluggy.HookImpl, kind: type) -> list[Any]:
         returned: Any = implementation.function()
         is_list = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Mapping)
         items: list[Any] = list(islice(returned, MOST_LISTED + 1)) if is_list else []
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        flaws.let_through(error)
         raise PluginError(flaws.shorten(error)) from error
     if not is_list:
         raise PluginError(f"the hook returned {faults.show(returned)}, and {expected}")
@@ -347,7 +349,8 @@ def notify(hook: str, **arguments: object) -> None:
     for implementation in _implementations(hook.removeprefix(PREFIX)):
         try:
             implementation.function(*(arguments[name] for name in implementation.argnames))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+            flaws.let_through(error)
             text = f"{hook} of plugin {implementation.plugin_name!r} failed: {error!r}"
             warnings.warn(text, PluginWarning, stacklevel=2)
     for tell in _forwarding:

@@ -8,6 +8,7 @@ warning, which says what is at fault and what it must be; the same is said to wh
 from __future__ import annotations
 
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nnbench.catalog.listings import Problem, describe, kinds
@@ -15,6 +16,8 @@ from nnbench.catalog.names import NOT, why_unselectable
 from nnbench.contract import faults
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nnbench.catalog.listings import Plugin
 
 #: Environment variable: names of the plugins to load, or after ``no:`` of those not to load, with commas.
@@ -29,7 +32,8 @@ def why_faulty(kind: str, item: object) -> str | None:
         if not isinstance(item, expected):
             return f"it is {faults.show(item)}, and must be {faults.words(expected)}"
         return faults.of(item, expected) or why_unselectable(kind, item.name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a property of a plugin raises
+    except BaseException as error:  # noqa: BLE001 - whatever a property of a plugin raises
+        let_through(error)
         return f"a field cannot be read: {shorten(error)}"
 
 
@@ -37,7 +41,8 @@ def name_of(item: object) -> object:
     """Return the name of something that a plugin lists; None if it has none."""
     try:
         return getattr(item, "name", None)
-    except (Exception, SystemExit):  # noqa: BLE001 - as above
+    except BaseException as error:  # noqa: BLE001 - as above
+        let_through(error)
         return None
 
 
@@ -61,6 +66,25 @@ def taken(first: Plugin) -> str:
     """Say that a plugin has a name, and how to have another one's instead."""
     how = f"{LIMIT}={shlex.quote(NOT + first.identity)} leaves out that one instead"
     return f"{first.origin} has one of this name; {how}"
+
+
+def let_through(error: BaseException) -> None:
+    """Raise again what may not be a plugin's fault: an interruption, where there may be one."""
+    if not (_uninterrupted or isinstance(error, Exception | SystemExit)):
+        raise error
+
+
+_uninterrupted: list[None] = []  # holds one for each context
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within this context take whatever is raised for a plugin's fault: nobody stops this process by an exception."""
+    _uninterrupted.append(None)
+    try:
+        yield
+    finally:
+        _uninterrupted.pop()
 
 
 def shorten(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import pluggy
 
 from nnbench import contract, distributions
 from nnbench.catalog import flaws
-from nnbench.catalog.flaws import LIMIT, in_a_line, shorten
+from nnbench.catalog.flaws import LIMIT, in_a_line, let_through, shorten
 from nnbench.catalog.listings import PREFIX, Plugin, Problem
 from nnbench.catalog.names import NOT, find, why_unselectable
 from nnbench.contract import hooks
@@ -111,7 +111,8 @@ def load_plugin(loader: pluggy.PluginManager, entry: Entry, plugin: Plugin) -> P
             return leave_out(plugin, f"{', '.join(unmarked)} has no @hookimpl, so nobody calls it")
         loader.register(module, name=plugin.name)
         loader.check_pending()  # a misspelt hook would be called by nobody
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+        let_through(error)
         if loader.has_plugin(plugin.name):
             loader.unregister(name=plugin.name)
         return leave_out(plugin, _why_not_loaded(error, plugin))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import msgspec
 
 from nnbench import pipes
-from nnbench.catalog.flaws import shorten
+from nnbench.catalog.flaws import shorten, uninterrupted
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import pauses, process
 from nnbench.execution.supervisor import KNOWN, supervised
@@ -251,7 +251,11 @@ def serve(kind: type[T], answer: Callable[[T], object]) -> None:
     and whoever reads finds nothing.
     """
     faulthandler.enable()
-    with os.fdopen(os.dup(0), "rb") as questions, pipes.own_output() as answers:
+    with (
+        os.fdopen(os.dup(0), "rb") as questions,
+        pipes.own_output() as answers,
+        uninterrupted(),  # nobody presses Ctrl-C here
+    ):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for line in questions:
             reply = _reply(answer, line, kind)
@@ -268,7 +272,7 @@ def _reply(answer: Callable[[T], object], line: bytes, kind: type[T]) -> Reply:
             value = msgspec.Raw(encode(answer(msgspec.json.decode(line, type=kind))))
         except NnbenchError as problem:
             error, name = str(problem), type(problem).__name__
-        except BaseException as problem:  # noqa: BLE001 - a plugin may raise anything, and nobody presses Ctrl-C here
+        except BaseException as problem:  # noqa: BLE001 - a plugin may raise anything
             error = shorten(problem)
     said = [
         Warned(recordable(str(w.message)), issubclass(w.category, PluginWarning)) for w in caught

@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from nnbench import catalog, distributions, pipes
-from nnbench.catalog.flaws import shorten
+from nnbench.catalog.flaws import let_through, shorten, uninterrupted
 from nnbench.texts import encode
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Probe:
 def main() -> None:
     """Probe the backends of the arguments, as far as there are such, and write the answer."""
     warnings.simplefilter("ignore")  # whoever lists plugins has warned
-    with pipes.own_output() as answers:
+    with pipes.own_output() as answers, uninterrupted():
         known = catalog.backends()
         found = {name: probe(known[name]) for name in sys.argv[1:] if name in known}
         lacks = [name for name in distributions.SUITE if not distributions.is_installed(name)]
@@ -59,7 +59,8 @@ def why_not_importable(backend: Backend) -> str | None:
         return None
     try:
         resolve_name(backend.create)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+        let_through(error)
         return shorten(error)
     return None
 

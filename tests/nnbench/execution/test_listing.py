@@ -135,6 +135,27 @@ def test_plugin_whose_import_does_not_end_well_is_left_out(rely, monkeypatch, wh
     assert plugin.why_left_out == reason
 
 
+@pytest.mark.parametrize(
+    "raised", ["KeyboardInterrupt", "GeneratorExit", "type('Skip', (BaseException,), {})"]
+)
+def test_whatever_an_import_raises_harms_no_neighbour(tmp_path, monkeypatch, raised):
+    (tmp_path / "nnbench_bad.py").write_text(f"raise {raised}\n")
+    (tmp_path / "nnbench_good.py").write_text(
+        "from nnbench import Dataset, hookimpl\n\n@hookimpl\ndef nnbench_datasets():\n"
+        "    return [Dataset(name='good', summary='', load=print)]\n"
+    )
+    info = tmp_path / "nnbench_both-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nnbench-both\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nnbench]\nbad = nnbench_bad\ngood = nnbench_good\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.warns(PluginWarning) as told, listing.relied_on():
+        assert "good" in catalog.datasets()
+    [warning] = told
+    assert str(warning.message).startswith("plugin 'bad' of nnbench-both 1.0 is left out: ")
+
+
 def test_unknown_executor_is_refused(rely):
     with (
         rely("elsewhere"),
