@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench import kernel
 from nnbench.contract import hookimpl
 from nnbench.contract.bounds import Line, Name
 from nnbench.contract.errors import DatasetError
@@ -246,8 +247,8 @@ def load_folder(folder: Path, sums: Mapping[str, str] | None = None) -> Splits:
 
 
 def beyond_memory(size: int) -> str:
-    """Say that so many bytes are more than this machine has; nothing if they are not."""
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Say that so many bytes are more than this machine, or its container, has; nothing if they are not."""
+    here = kernel.memory_bytes()
     if size <= here:
         return ""
     return f"{size / 2**30:,.0f} GiB of memory, and this machine has {here / 2**30:,.1f} GiB"

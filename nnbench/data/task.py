@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 FLOAT64 = 8  #: bytes, of what parameters are drawn as
+MOST_HIDDEN = 1000  #: layers; what a step does beside products grows with them
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ def check_fit(workload: Workload, splits: Splits) -> None:
         raise DatasetError(
             f"{workload.dataset}: {len(splits.train.inputs):,} training examples are too few "
             f"to hold out {workload.validation:,}"
+        )
+    if (hidden := len(workload.hidden)) > MOST_HIDDEN:
+        raise NnbenchError(
+            f"the network has {hidden:,} hidden layers; take at most {MOST_HIDDEN:,}"
         )
     count = workload.network(splits.train.inputs.shape[1], splits.outputs).parameter_count
     if beyond := beyond_memory(count * FLOAT64):

@@ -23,7 +23,8 @@ from nnbench import distributions, pipes
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine, process, variables
 from nnbench.execution.cpus import Chooser
-from nnbench.execution.machine import Kept, read
+from nnbench.execution.machine import Kept
+from nnbench.kernel import read
 from nnbench.proof.guards import SLACK
 from nnbench.records import Roof, Status
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nnbench import kernel
 from nnbench.execution import machine
 from nnbench.execution.machine import MachineWarning
 from nnbench.worker.counters import TICK_S
@@ -140,10 +141,10 @@ def choose(
     return Held((*chosen, *shared), shared)
 
 
-def siblings(root: Path = machine.ROOT) -> dict[int, list[int]]:
+def siblings(root: Path = kernel.ROOT) -> dict[int, list[int]]:
     """Return all CPUs of each CPU's physical core; nothing where the system does not say."""
     files = (root / machine.CPUS).glob("cpu[0-9]*/topology/thread_siblings_list")
-    cores = (numbers(machine.read(file)) for file in files)
+    cores = (numbers(kernel.read(file)) for file in files)
     return {cpu: core for core in cores for cpu in core}
 
 
@@ -155,13 +156,13 @@ def numbers(text: str) -> list[int]:
     ]
 
 
-def look(root: Path = machine.ROOT) -> Look:
+def look(root: Path = kernel.ROOT) -> Look:
     """Read what is counted so far.
 
     ``psutil.cpu_times(percpu=True)`` has the same figures, but not the numbers of the CPUs, which
     are not those of the lines where one is switched off.
     """
-    lines = (line.split() for line in machine.read(root / "proc/stat").splitlines())
+    lines = (line.split() for line in kernel.read(root / "proc/stat").splitlines())
     idle_s = {
         int(line[0][3:]): sum(map(int, line[IDLE])) * TICK_S
         for line in lines

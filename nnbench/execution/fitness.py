@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from nnbench import kernel
 from nnbench.contract.errors import install_hint
 from nnbench.execution import cpus, gpu, machine, variables
 from nnbench.execution.disturbance import LOST_SHARE
@@ -91,11 +92,11 @@ class Place:
     threads: int = 1
     uses_gpu: bool = False
     tuning: Sequence[str] = ()
-    root: Path = machine.ROOT
+    root: Path = kernel.ROOT
 
     def read(self, path: str) -> str:
         """Return what a file of the kernel's says; nothing if it is not there."""
-        return machine.read(self.root / path)
+        return kernel.read(self.root / path)
 
     def of_cpus(self, path: str) -> list[str]:
         """Return what a file of each CPU says, of those that have it."""
@@ -184,7 +185,7 @@ def isolation(place: Place) -> Iterator[Finding]:
     if not path.exists():
         yield _unknown("isolation", SILENT)
         return
-    isolated = {*cpus.numbers(machine.read(path))}
+    isolated = {*cpus.numbers(kernel.read(path))}
     usable = sorted(isolated & {*place.cpus})
     rest = ",".join(map(str, sorted({*place.cpus} - isolated)))
     away = f"taskset --cpu-list {rest} nnbench …" if rest else "boot without isolcpus"

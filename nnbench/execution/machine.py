@@ -9,24 +9,23 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from nnbench import distributions, files, interpreter
+from nnbench import distributions, files, interpreter, kernel
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.bounds import Fraction, Line
 from nnbench.execution import gpu, process, variables
+from nnbench.kernel import ROOT, read
 from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
 T = TypeVar("T")
-ROOT = Path("/")
 CPUS = "sys/devices/system/cpu"
-GROUPS = "sys/fs/cgroup"  #: where control groups are, of both versions
 OTHER_FOLDER = "name another folder in XDG_DATA_HOME"
 
 
@@ -71,28 +70,8 @@ def usable_cpus() -> list[int]:
 
 
 def quota(root: Path = ROOT) -> float | None:
-    """Return how many CPUs' time the control groups of this process grant it; None where there is no limit.
-
-    One group lies in another, and the tightest counts. Where a container sees no more than its own groups, those
-    of the host are not there, and the container's own is the uppermost.
-    """
-    return min(_quotas(root), default=None)
-
-
-def _quotas(root: Path) -> Iterator[float]:
-    for line in read(root / "proc/self/cgroup").splitlines():
-        _, controllers, name = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = root / GROUPS / controllers  # of version 2 there is one hierarchy, of no name
-        own = top / name.strip("/")
-        for group in (own, *(each for each in own.parents if top in (each, *each.parents))):
-            limit = read(group / "cpu.max").split() or [
-                read(group / f"cpu.cfs_{each}_us") for each in ("quota", "period")
-            ]
-            if all(each.isdigit() for each in limit):  # neither "max", nor -1, nor nothing
-                granted_us, of_us = map(int, limit)
-                yield granted_us / of_us
+    """Return how many CPUs' time the control groups of this process grant it; None where there is no limit."""
+    return min(kernel.quotas(root), default=None)
 
 
 def most_threads() -> int:
@@ -190,11 +169,3 @@ def noise_floor(environment: Environment, *, turns: bool = False) -> float:
     if turns:
         return TURN_FLOORS.load(environment, DEFAULT_TURN_FLOOR)
     return FLOORS.load(environment, DEFAULT_FLOOR)
-
-
-def read(path: Path) -> str:
-    """Return what a file of the kernel's says; nothing if it is not there."""
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

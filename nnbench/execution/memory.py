@@ -3,18 +3,18 @@
 It is counted before a worker starts: what it was seen to need in an earlier block, or an estimate, against what the
 system, the control groups above this process and the GPU still have. What they do not say is no limit.
 
-Sources: ``man 5 proc`` (MemAvailable), the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+Source: ``man 5 proc`` (MemAvailable).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nnbench import kernel
 from nnbench.execution import gpu
-from nnbench.execution.machine import ROOT, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nnbench.execution.tree import Tree
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SLACK = 1.25  #: times what was seen: training may need a little more than the warm-up did
 LIBRARY_BYTES = 1 << 29  #: of a worker that nobody has seen yet, its data apart
 COPIES = 2  #: of the dataset in such a worker: its own, and what the backend makes of it
-V2, V1 = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 class Memory:
@@ -77,32 +76,9 @@ class Memory:
             self._on_gpu[label] = max(before - now, self._on_gpu.get(label, 0))
 
 
-def available(root: Path = ROOT) -> int:
+def available(root: Path = kernel.ROOT) -> int:
     """Return how many bytes processes can still have here; ``root`` stands for ``/``."""
     import psutil
 
-    return min([psutil.virtual_memory().available, *_left_by_groups(root)])
-
-
-def _left_by_groups(root: Path) -> Iterator[int]:
-    """Yield what each control group that limits this process leaves; caches can be given back."""
-    for line in read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            top, names = root / "sys/fs/cgroup", V2
-        elif "memory" in controllers.split(","):
-            top, names = root / "sys/fs/cgroup/memory", V1
-        else:
-            continue
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):  # in a container only the topmost may be there
-            limit, used = (read(folder / name) for name in names)
-            if limit.isdigit() and used.isdigit():
-                yield max(0, int(limit) - int(used) + _cached(folder))
-            if folder == top:
-                break
-
-
-def _cached(folder: Path) -> int:
-    lines = map(str.split, read(folder / "memory.stat").splitlines())
-    return sum(int(line[1]) for line in lines if line[0] in {"active_file", "inactive_file"})
+    left = (max(0, each.limit - each.used + each.cached) for each in kernel.memories(root))
+    return min([psutil.virtual_memory().available, *left])

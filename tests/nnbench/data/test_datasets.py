@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnbench import catalog
+from nnbench import catalog, kernel
 from nnbench.contract.errors import DatasetError, NnbenchError
 from nnbench.data.datasets import (
     MNIST_FOLDER,
@@ -441,6 +441,21 @@ def test_network_that_no_memory_holds_is_refused_undrawn(mnist, folder, hidden):
         NnbenchError, match=r"^wide: the [\d,]+ parameters of its network take [\d,]+ GiB"
     ):
         load_splits(workload)
+
+
+def test_network_that_a_container_does_not_hold_is_refused(mnist, folder, monkeypatch):
+    monkeypatch.setattr(kernel, "memory_bytes", lambda: 1 << 20)
+    with pytest.raises(
+        NnbenchError, match=r" GiB of memory, and this machine has 0\.0 GiB; take fewer"
+    ):
+        load_splits(replace(mnist, dataset=str(folder), hidden=(10_000,)))
+
+
+def test_network_of_more_layers_than_make_sense_is_refused_in_a_line(mnist, folder):
+    load_splits(replace(mnist, dataset=str(folder), hidden=(1,) * 1000))
+    with pytest.raises(NnbenchError) as refused:
+        load_splits(replace(mnist, dataset=str(folder), hidden=(1,) * 100_000))
+    assert str(refused.value) == "the network has 100,000 hidden layers; take at most 1,000"
 
 
 @pytest.mark.parametrize("held_out", [60, 10_000])

@@ -8,6 +8,7 @@ import pytest
 from nnbench.execution import gpu, memory
 from nnbench.execution.memory import COPIES, LIBRARY_BYTES, SLACK, Memory, available
 from nnbench.execution.tree import Taken
+from nnbench.kernel import memory_bytes
 
 GIB = 1 << 30
 
@@ -123,6 +124,12 @@ def root(tmp_path, monkeypatch):
 )
 def test_control_groups_limit_what_is_there(root, files, gibibytes):
     assert available(root({"proc/self/cgroup": "0::/a/b", **files})) == gibibytes * GIB
+
+
+def test_whatever_else_is_used_a_group_has_no_more_than_its_limit(root):
+    assert memory_bytes(root({})) > 4096
+    files = {"sys/fs/cgroup/a/memory.max": 4096, "sys/fs/cgroup/a/memory.current": 4095}
+    assert memory_bytes(root({"proc/self/cgroup": "0::/a/b", **files})) == 4096
 
 
 def test_memory_of_this_machine_is_known():
