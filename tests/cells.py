@@ -14,7 +14,8 @@ from msgspec import structs
 
 from nnbench import Backend, Examples, catalog
 from nnbench.execution import cell
-from nnbench.execution.cell import Assignment, Spool
+from nnbench.execution.assignment import Assignment
+from nnbench.execution.cell import Spool
 from nnbench.execution.loading import load
 from nnbench.records import CellSpec, Deviations, Evaluation, Limits, Stored, StoredExamples
 from nnbench.runs import store

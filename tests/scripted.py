@@ -15,7 +15,8 @@ import pytest
 
 from nnbench import Backend, pipes
 from nnbench.execution import ceilings, cell, disturbance, process
-from nnbench.execution.cell import Assignment, Spool
+from nnbench.execution.assignment import Assignment
+from nnbench.execution.cell import Spool
 from nnbench.execution.tree import Count
 from nnbench.records import (
     CellResult,

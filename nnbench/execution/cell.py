@@ -1,33 +1,27 @@
 """One cell, as its parent drives it: what its worker is told, when, and what is made of its answers.
 
-The parent draws where parts end, and keeps what the worker must not know: the seed, the orders to
-come, the test split's labels. At each cut the worker's state goes into a spool, for the judges.
+At each cut the worker's state goes into a spool, for the judges.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce, wraps
-from operator import add
+from functools import wraps
 from pathlib import Path
-from random import SystemRandom
 from tempfile import TemporaryFile, gettempdir
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 
 from nnbench import files
-from nnbench.contract.bounds import SHORTEST_S
-from nnbench.contract.spec import RULES, flatten
-from nnbench.data import arrays, seeding
-from nnbench.execution import pauses, process
+from nnbench.contract.spec import RULES
+from nnbench.execution import process
+from nnbench.execution.assignment import FLOAT_BYTES, draw
+from nnbench.execution.calls import Call, Course, Meter, Sample, Used, after, share_out
 from nnbench.execution.evaluations import Evaluations
-from nnbench.execution.tree import own_wait_s
 from nnbench.records import (
     Close,
     Closed,
@@ -41,11 +35,9 @@ from nnbench.records import (
     Finished,
     Inspect,
     Inspected,
-    Job,
     JudgeCell,
     Limits,
     Logits,
-    Part,
     Predict,
     Predicted,
     Progress,
@@ -58,27 +50,21 @@ from nnbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from numpy.typing import NDArray
 
     from nnbench.contract.backend import Backend, Precision
-    from nnbench.contract.spec import NetworkSpec
-    from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, CellSpec, Event, ProofMode, Setup, StoredSplits
+    from nnbench.execution.assignment import Assignment
+    from nnbench.records import CellResult, CellSpec, Event, ProofMode, Setup
 
 P = ParamSpec("P")  # of what a cell is asked
 PART_S = 1.0  #: how long one call of train_epoch should take at most
-PARTS = 3  #: of an epoch, at least
 LEAD_S = 2.5e-3  #: of a part in turn: others have filled the caches (tests/studies/cold_parts.py)
-FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart
-FLOAT_BYTES = 4
 TAIL = 4  #: the share of a time-out that is left for what follows training
 PHASES_S = 4.0  #: that the phases may take
 PHASES_STEPS = 4  #: that these are at least, with what finds out how often to repeat each
-PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work
-RANDOM = SystemRandom()
 #: Of a cell that came to nothing before it was known how it shall be judged.
 UNKNOWN = Limits(steps=1, tolerance=Deviations(loss=None, displacement=None))
 
@@ -129,329 +115,6 @@ class Spool:
     def close(self) -> None:
         """Close it here."""
         self._file.close()
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What all cells of a block train. A worker is told as much of it as it needs, and when it does."""
-
-    workload: Workload
-    seed: int
-    splits: StoredSplits
-
-    @cached_property
-    def examples(self) -> int:
-        """Of the training split."""
-        return self.splits.train.inputs.shape[0]
-
-    @cached_property
-    def network(self) -> NetworkSpec:
-        """The network for this dataset."""
-        return self.workload.network(self.splits.train.inputs.shape[1], self.splits.outputs)
-
-    @cached_property
-    def batch_size(self) -> int:
-        """Examples in a full batch."""
-        return min(self.workload.batch_size or self.examples, self.examples)
-
-    @cached_property
-    def layers(self) -> bytes:
-        """The initial parameters."""
-        drawn = seeding.initial_layers(self.network, self.workload.initial, self.seed)
-        return b"".join(array.tobytes() for array in flatten(drawn))
-
-    @property
-    def images(self) -> int:
-        """Training examples of all epochs."""
-        return self.examples * self.workload.epochs
-
-    def orders(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the order of the training examples, epoch after epoch."""
-        return seeding.epoch_orders(self.workload, self.examples, self.seed)
-
-    @cached_property
-    def spans(self) -> bool:
-        """Whether a part goes on over the end of an epoch, which is too short to be cut."""
-        steps = -(-self.examples // self.batch_size)
-        return steps < PARTS and self.examples % self.batch_size == 0
-
-    @property
-    def is_foreseen(self) -> bool:
-        """Whether each batch can be known before it is asked for: then a worker gets no time off the clock to train on."""
-        return not self.workload.shuffle or self.batch_size == self.examples
-
-    @cached_property
-    def descriptors(self) -> list[int]:
-        """Of the arrays that a worker gets."""
-        train, test = self.splits.train, self.splits.test
-        given = (train.inputs, train.labels, train.targets, test.inputs)
-        return [array.descriptor for array in given if array]
-
-    @property
-    def dataset_bytes(self) -> int:
-        """Of these arrays."""
-        return sum(os.fstat(each).st_size for each in self.descriptors)
-
-    def job(self, spec: CellSpec) -> Job:
-        """Return what a worker is told before it trains."""
-        return Job(
-            backend=spec.backend,
-            options=spec.options,
-            handicap=spec.handicap,
-            network=self.network,
-            batch_size=self.batch_size,
-            cpus=spec.cpus,
-            train=self.splits.train,
-            test=self.splits.test.inputs,
-        )
-
-    @cached_property
-    def nonzero_share(self) -> float:
-        """Of all training inputs."""
-        inputs = arrays.view(self.splits.train.inputs)
-        return float(np.count_nonzero(inputs) / inputs.size)
-
-    def told(self, setup: Setup, backend: Backend) -> Setup:
-        """Return what a worker says of its set-up, with what guards rely on: that is not a worker's to say."""
-        network = self.network
-        return replace(
-            setup,
-            epoch_images=self.examples,
-            parameters=network.parameter_count,
-            device=backend.device,
-            operations=network.operations,
-            traffic_bytes=network.traffic(self.batch_size) / self.batch_size,
-            nonzero_share=self.nonzero_share if backend.skips_zeros else 1.0,
-        )
-
-    @cached_property
-    def largest(self) -> int:
-        """Bytes of the longest answer: parameters and moments, the logits, or losses."""
-        state = 3 * self.network.parameter_count
-        logits = self.splits.test.inputs.shape[0] * self.splits.outputs
-        steps = self.images // self.batch_size + self.workload.epochs
-        return FRAME_BYTES + FLOAT_BYTES * max(state, logits, steps)
-
-    def draw(self, position: int, limit: int, seconds: float, pace_s: float) -> int:
-        """Draw how many examples the next part has.
-
-        Between half and all of what may be: of ``limit`` steps, of those that fit into so many
-        seconds at the latest pace, and of a third of an epoch, or of all epochs if it ``spans`` them.
-        """
-        whole = self.images if self.spans else self.examples
-        left = whole - position % whole
-        third = -(-whole // self.batch_size // PARTS)
-        most = max(1, min(limit, third, int(seconds / max(pace_s, SHORTEST_S))))
-        return min(left, RANDOM.randint(-(-most // 2), most) * self.batch_size)
-
-    def pieces(self, position: int, images: int) -> Iterator[tuple[int, int]]:
-        """Yield the epochs that a part lies in, and how many of its examples each has."""
-        while images:
-            number, done = divmod(position, self.examples)
-            taken = min(images, self.examples - done)
-            yield number + 1, taken
-            position, images = position + taken, images - taken
-
-
-class Piece(NamedTuple):
-    """What a timed call did in one epoch: fields of an epoch, which has their sums."""
-
-    images: int
-    train_s: float
-    losses: list[float | None]
-    calls: int
-    cpu_s: float
-    involuntary_switches: int
-    waited_s: float | None
-    steal_s: float
-    compilations: int
-    device_s: float | None  #: by the device's own clock
-
-
-def share_out(trained: Trained, images: Sequence[int], batch_size: int) -> list[Piece]:
-    """Share a timed call out among its epochs: times by images, what can't be shared to the last."""
-    losses = [finite_or_none(loss) for loss in np.frombuffer(trained.losses, np.float32).tolist()]
-    pieces = []
-    for number, count in enumerate(images, start=1):
-        share, is_last = count / sum(images), number == len(images)
-        steps = -(-count // batch_size)
-        pieces.append(
-            Piece(
-                images=count,
-                train_s=trained.train_s * share,
-                losses=losses[:steps],
-                calls=int(is_last),
-                cpu_s=trained.cpu_s * share,
-                involuntary_switches=trained.involuntary_switches if is_last else 0,
-                waited_s=_times(trained.waited_s, share),
-                steal_s=trained.steal_s * share,
-                compilations=trained.compilations if is_last else 0,
-                device_s=_times(trained.device_s, share),
-            )
-        )
-        losses = losses[steps:]
-    return pieces
-
-
-def _times(value: float | None, share: float) -> float | None:
-    return None if value is None else value * share
-
-
-def _plus(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value + other
-
-
-def after(lead: Trained, rest: Trained) -> Trained:
-    """Return what a lead-in and the rest of its part come to, as one call."""
-    return Trained(
-        train_s=lead.train_s + rest.train_s,
-        load_s=lead.load_s,
-        losses=lead.losses + rest.losses,
-        cpu_s=lead.cpu_s + rest.cpu_s,
-        involuntary_switches=lead.involuntary_switches + rest.involuntary_switches,
-        waited_s=_plus(lead.waited_s, rest.waited_s),
-        steal_s=lead.steal_s + rest.steal_s,
-        compilations=lead.compilations + rest.compilations,
-        device_s=_plus(lead.device_s, rest.device_s),
-    )
-
-
-def _since(before: float | None, now: float | None) -> float | None:
-    return None if before is None or now is None else max(0.0, now - before)
-
-
-def draw(whole: int, count: int) -> bytes:
-    """Draw examples that nobody could know before."""
-    return np.array(RANDOM.sample(range(whole), count), np.int64).tobytes()
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return a Python float of nine digits, all that float32 has; None for NaN and infinity."""
-    return float(f"{value:.9g}") if math.isfinite(value) else None
-
-
-class Used(NamedTuple):
-    """What a worker used while it did what it was asked, as it is seen from outside."""
-
-    wall_s: float  #: the way there and back included
-    late_s: float | None  #: nnbench itself waited for a CPU, until the worker was stopped
-    waited_s: float | None  #: all threads of the worker did
-    cpu_s: float | None  #: of all its processes
-    threads: int | None  #: that have computed, as far as that was seen
-
-    @property
-    def alone_s(self) -> float | None:
-        """How long it would have taken if nobody had waited for a CPU, for longer than one does in passing."""
-        if self.late_s is None or self.waited_s is None:
-            return None
-        return max(0.0, self.wall_s - self.late_s - min(self.waited_s, PASSING_S))
-
-
-class Meter:
-    """Measures what a worker uses, from the moment it is let go on until it is stopped again."""
-
-    def __init__(self, worker: process.Worker) -> None:
-        worker.stop()
-        self._worker, self._before = worker, worker.tree.count()
-        worker.watch.counts.clear()
-        pauses.begin_call()
-        worker.go_on()
-        self._own_wait_s, self._start = own_wait_s(), perf_counter()
-
-    def stop(self) -> Used:
-        """Stop the worker, and return what it has used."""
-        wall_s = perf_counter() - self._start
-        self._worker.stop()
-        before, after = self._before, self._worker.tree.count()
-        # Threads that end with a call are seen by whoever looked during it.
-        seen = (count.computing(before) for count in (after, *self._worker.watch.counts))
-        return Used(
-            wall_s=wall_s,
-            late_s=_since(self._own_wait_s, own_wait_s()),
-            waited_s=_since(before.waited_s, after.waited_s),
-            cpu_s=_since(before.cpu_s, after.cpu_s),
-            threads=next(filter(None, seen), None),
-        )
-
-
-class Call(NamedTuple):
-    """A timed call, and the state after it."""
-
-    counts: list[tuple[int, int]]  #: epochs that it lies in, and how many of its images each has
-    trained: Trained
-    lead_images: int
-    lead_s: float
-    state: State
-    used: Used
-    dump: Used
-
-    def parts(self, sha256: str, turn: int | None) -> list[Part]:
-        """Return what each epoch has of it, in a turn of its block; the last one ends at the cut."""
-        images = [count for _, count in self.counts]
-        parts = []
-        for count in images:
-            share = count / sum(images)
-            parts.append(
-                Part(
-                    images=count,
-                    train_s=self.trained.train_s * share,
-                    turn=turn,
-                    wall_s=self.used.wall_s * share,
-                    late_s=_times(self.used.late_s, share),
-                    waited_s=_times(self.used.waited_s, share),
-                    cpu_s=_times(self.used.cpu_s, share),
-                    threads=self.used.threads,
-                )
-            )
-        parts[-1] = replace(
-            parts[-1],
-            lead_images=self.lead_images,
-            lead_s=self.lead_s,
-            state=sha256,
-            optimizer_steps=self.state.steps,
-            dump_s=self.dump.alone_s,
-            dump_cpu_s=self.dump.cpu_s,
-        )
-        return parts
-
-
-class Sample(NamedTuple):
-    """Images of the test split, and what ``predict`` gave for them."""
-
-    images: bytes | None  #: int64, as they were drawn; None is the whole split
-    size: int
-    logits: bytes
-    evaluate_s: float  #: of the whole split, at their pace
-
-
-@dataclass
-class Course:
-    """An epoch under way."""
-
-    number: int
-    pieces: list[Piece] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-
-    def add(self, piece: Piece, part: Part) -> None:
-        """Take in what a timed call did in it."""
-        self.pieces.append(piece)
-        self.parts.append(part)
-
-    def epoch(self, evaluation: Evaluation, sample: Sample | None) -> Epoch:
-        """Join the pieces of an epoch and its evaluation; what one does not know is unknown."""
-        columns = zip(Piece._fields, zip(*self.pieces, strict=True), strict=True)
-        sums: dict[str, Any] = {
-            n: None if None in each else reduce(add, each) for n, each in columns
-        }
-        return Epoch(
-            number=self.number,
-            parts=self.parts,
-            test_loss=evaluation.test_loss,
-            accuracy=evaluation.accuracy,
-            evaluate_s=sample and sample.evaluate_s,
-            predicted_images=sample and sample.size,
-            **sums,
-        )
 
 
 def ends(

@@ -34,7 +34,8 @@ from nnbench.execution import (
     variables,
     witnesses,
 )
-from nnbench.execution.cell import Assignment, Cell, Spool
+from nnbench.execution.assignment import Assignment
+from nnbench.execution.cell import Cell, Spool
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
 from nnbench.execution.memory import Memory

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
-from nnbench import files, selection
+from nnbench import files, kernel, selection
 from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError, install_hint
-from nnbench.execution import machine, process
-from nnbench.execution.cell import Assignment
+from nnbench.execution import process
+from nnbench.execution.assignment import Assignment
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor, limit_to_plugin
 from nnbench.execution.supervisor import KNOWN
@@ -379,20 +379,20 @@ def find_program(name: str, hint: str) -> str:
     raise NnbenchError(f"{name} is not installed: {hint}")
 
 
-def may_not_look(said: bytes, root: Path = machine.ROOT) -> str:
+def may_not_look(said: bytes, root: Path = kernel.ROOT) -> str:
     """Say why py-spy has not begun."""
     if not re.search(rb"permission|not permitted", said, re.IGNORECASE):
         return _last("py-spy", said)
-    scope = machine.read(root / YAMA)
+    scope = kernel.read(root / YAMA)
     how = "as root it may, and in a container with --cap-add SYS_PTRACE"
     if scope in {"2", "3"}:
         how = "sudo sysctl kernel.yama.ptrace_scope=1"
     return f"py-spy may not look at other processes here: {how}"
 
 
-def may_not_record(said: bytes, root: Path = machine.ROOT) -> str:
+def may_not_record(said: bytes, root: Path = kernel.ROOT) -> str:
     """Say why perf has not begun."""
-    level = machine.read(root / PARANOID)
+    level = kernel.read(root / PARANOID)
     if level.isdigit() and int(level) > 2 and os.geteuid():
         text = f"perf may not record here, as kernel.perf_event_paranoid is {level}"
         return f"{text}: sudo sysctl kernel.perf_event_paranoid=2"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nnbench.contract.errors import DatasetError, ExitCode, ResultsError, gravest
 from nnbench.data import arrays
 from nnbench.execution import loading
-from nnbench.execution.cell import Assignment
+from nnbench.execution.assignment import Assignment
 from nnbench.execution.judges import Judges
 from nnbench.proof import anew, kept
 from nnbench.records import JudgeCell, Kind, Status

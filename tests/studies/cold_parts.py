@@ -19,7 +19,7 @@ from unittest import mock
 
 from nnbench import catalog
 from nnbench.execution import cell, turns
-from nnbench.execution.cell import Assignment
+from nnbench.execution.assignment import Assignment
 from nnbench.figures import statistics
 from nnbench.runs import schedule, store
 from tests.studies import conditions, proofs

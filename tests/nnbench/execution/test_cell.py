@@ -14,17 +14,10 @@ from msgspec import structs
 from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import cell
-from nnbench.execution.cell import (
-    Assignment,
-    Cell,
-    Course,
-    Piece,
-    Sample,
-    Spool,
-    finite_or_none,
-    share_out,
-)
+from nnbench.execution import calls, cell
+from nnbench.execution.assignment import Assignment
+from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
+from nnbench.execution.cell import Cell, Spool
 from nnbench.records import Evaluation, Progress, Trained
 from tests.cells import TOY, Lenient, make_spec, stored
 from tests.plugins import helpers
@@ -187,7 +180,7 @@ def test_what_guards_rely_on_is_no_word_of_the_workers(make_cell, skips_zeros):
     assert told.setup_s == 0.25
 
 
-USED = cell.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3, threads=1)
+USED = calls.Used(wall_s=1.0, late_s=0.1, waited_s=0.5, cpu_s=0.3, threads=1)
 
 
 def test_dump_may_have_waited_in_passing_alone():
@@ -215,7 +208,7 @@ def test_call_of_one_epoch_is_all_of_it():
 
 def test_lead_in_and_the_rest_are_one_call():
     rest = structs.replace(TRAINED, train_s=1.0, waited_s=None, losses=b"rest")
-    found = cell.after(structs.replace(TRAINED, load_s=0.1), rest)
+    found = calls.after(structs.replace(TRAINED, load_s=0.1), rest)
     assert (found.train_s, found.load_s, found.losses) == (3.0, 0.1, TRAINED.losses + b"rest")
     assert (found.cpu_s, found.waited_s, found.device_s) == (2.0, None, 3.0)
     assert (found.involuntary_switches, found.steal_s, found.compilations) == (6, 0.5, 2)

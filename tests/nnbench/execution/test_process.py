@@ -15,7 +15,7 @@ import pytest
 
 from nnbench import Backend
 from nnbench.execution import machine, pauses, process, supervisor, variables
-from nnbench.execution.cell import Meter
+from nnbench.execution.calls import Meter
 from nnbench.records import (
     CellResult,
     EpochFinished,

@@ -10,7 +10,7 @@ import pytest
 
 from nnbench import BackendUnavailableError, pipes
 from nnbench.data.workloads import Workload
-from nnbench.execution.cell import Assignment
+from nnbench.execution.assignment import Assignment
 from nnbench.records import (
     Answer,
     Close,

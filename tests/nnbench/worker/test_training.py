@@ -13,7 +13,7 @@ import pytest
 from nnbench import Layer, Network, Optimizer, OptimizerState
 from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import NetworkSpec
-from nnbench.execution.cell import Assignment
+from nnbench.execution.assignment import Assignment
 from nnbench.records import (
     Dump,
     Inspect,
