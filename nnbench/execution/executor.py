@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import catalog, selection
@@ -49,10 +50,11 @@ from nnbench.records import (
     CellSpec,
     CellStarted,
     Machine,
+    MachineJoined,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -90,6 +92,7 @@ class Executor(ABC):
 
     folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
     identity: str = ""  #: of that run, also when it is resumed
+    known: Mapping[str, Machine] = MappingProxyType({})  #: machines of that run, when it is resumed
 
     @property
     def slots(self) -> int:
@@ -163,6 +166,14 @@ class Executor(ABC):
         """
 
 
+def name_apart(name: str, machine: Machine, known: Mapping[str, Machine]) -> str:
+    """Return what a machine is called beside others: if another one has its name, more of it."""
+    print_ = machine.environment.fingerprint
+    if name in known and known[name].environment.fingerprint != print_:
+        return f"{name}-{print_[:6]}"
+    return name
+
+
 class LocalExecutor(Executor):
     """Runs one block at a time on this machine, on the least busy of the CPUs that it may use.
 
@@ -181,6 +192,7 @@ class LocalExecutor(Executor):
         self._held, self._keep = held, keep
         self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
         self._release: Callable[[], object] = lambda: None
+        self._seen: Machine | None = None
 
     def machines(
         self, entries: Sequence[Entry], threads: int, libraries: Iterable[str] = ()
@@ -217,6 +229,7 @@ class LocalExecutor(Executor):
             unavailable=unavailable,
             dropped=dropped,
         )
+        self._seen = found
         return {LOCAL: found}
 
     def with_roofs(
@@ -263,8 +276,10 @@ class LocalExecutor(Executor):
         return Chooser().hold if held is None else lambda _: nullcontext(held)
 
     def run(self, blocks: Iterable[Block]) -> Generator[Happening]:
-        """Run blocks one after the other."""
-        hold = self._holder()
+        """Run blocks one after the other; if others of the run were made on another machine, this one joins."""
+        hold, where = self._holder(), LOCAL
+        if self._seen and (where := name_apart(LOCAL, self._seen, self.known)) != LOCAL:
+            yield MachineJoined(where, self._seen)
         with closing(Spool(self.folder)) as spool, pauses.heeded(), ExitStack() as stack:
             judges, judged, memory = None, None, None
             for block in blocks:
@@ -281,7 +296,7 @@ class LocalExecutor(Executor):
                 keep = self._keep
                 if keep is None and self.folder:
                     keep = partial(kept.keep, self.folder)
-                yield from _run_block(block, splits, spool, judges, memory, keep, hold)
+                yield from _run_block(block, splits, spool, judges, memory, keep, hold, where)
                 spool.clear()
 
 
@@ -293,6 +308,7 @@ def _run_block(
     memory: Memory,
     keep: Keep | None,
     hold: Callable[[int], AbstractContextManager[Held]],
+    where: str,
 ) -> Generator[Happening]:
     """Train all cells of a block, then have them judged; even if it is interrupted, but not if it is stopped."""
     assignment = Assignment(block.workload, block.seed, splits)
@@ -316,7 +332,8 @@ def _run_block(
         if keep and block.keep_states:
             parameters = assignment.network.parameter_count
             keep(result, kept.in_spool(judged.cuts, spool.descriptor, parameters))
-        yield CellFinished(disturbance.settle(result), witness if judged is chosen else None)
+        settled = replace(disturbance.settle(result), machine=where)
+        yield CellFinished(settled, witness if judged is chosen else None)
     if interruption:
         raise interruption
 

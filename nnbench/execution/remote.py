@@ -27,7 +27,7 @@ from nnbench.contract.errors import (
 )
 from nnbench.execution import interruptions
 from nnbench.execution.border import Checked
-from nnbench.execution.executor import Blocks, Executor, LocalExecutor
+from nnbench.execution.executor import Blocks, Executor, LocalExecutor, name_apart
 from nnbench.execution.machine import FLOORS, TURN_FLOORS
 from nnbench.execution.witnesses import Anew, has_any
 from nnbench.proof import kept
@@ -286,6 +286,8 @@ class Remote(Executor):
             return happened
         finished = [each for each in said if isinstance(each, CellFinished)]
         fault = fault or _why_none(said, finished, job.block)
+        if not fault and job.machine == UNKNOWN:
+            fault = "its machine has not said what it is"
         if job.block is None:
             self._refusals += [fault] if fault else []
         elif not fault:
@@ -338,12 +340,10 @@ class Remote(Executor):
             turn_floor=TURN_FLOORS.load(environment, seen.machine.turn_floor),
             warnings=[*seen.machine.warnings, FOREIGN],
         )
-        print_ = environment.fingerprint
-        job.machine = seen.host
-        if print_ != self._known.get(seen.host, machine).environment.fingerprint:
-            job.machine = f"{seen.host}-{print_[:6]}"
-        if job.machine not in self._known:
-            self._known[job.machine] = machine
+        job.machine = name_apart(seen.host, machine, {**self._known, **self.known})
+        self._known.setdefault(job.machine, machine)
+        if job.machine not in self.known:
+            self.known = {**self.known, job.machine: machine}
             yield MachineJoined(job.machine, machine)
 
 

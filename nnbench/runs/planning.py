@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
 from nnbench.config import files
+from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import workloads
 from nnbench.execution import executor as executors
@@ -142,13 +143,12 @@ def refuse_states(executor: Executor, workload: Workload, backends: int) -> None
 
 
 def resume(folder: Path) -> Plan:
-    """Return the run that ``folder`` holds, to go on exactly as it was planned.
+    """Return the run that ``folder`` holds, to go on exactly as it was planned, if need be on another machine.
 
     Raises
     ------
     NnbenchError
-        If there is none, or it cannot go on here, because the machine, a version or the
-        availability of a backend has changed.
+        If there is none, or it cannot go on here, because a version or the availability of a backend has changed.
     """
     info = store.read_info(folder)
     if any("@" in label for label in info.backends):
@@ -159,6 +159,7 @@ def resume(folder: Path) -> Plan:
     for name, machine in machines.items():
         if name in info.machines:
             check_environment(folder, info.machines[name].environment, machine.environment)
+    executor.known = info.machines
     selection.refuse_unavailable(info.backends, unavailable_on_all(machines))
     for label, here in _origins(entries).items():
         before = info.plugins.get(label, here)
@@ -176,12 +177,17 @@ def _origins(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def check_environment(folder: Path, before: Environment, here: Environment) -> None:
-    """Refuse another machine or other versions; warn of another nnbench."""
-    if here.fingerprint != before.fingerprint:
-        hardware, software = before.differences(here)
-        changed = ", ".join([*hardware, *software])
-        text = f"the machine or the versions changed, {changed}; times must not mix"
+    """Refuse other versions, which ratios are of; warn of another machine, and of another nnbench."""
+    hardware, software = before.differences(here)
+    system = [text for text in software if text.startswith("system (")]
+    own = (text for text in software if text.startswith(f"{DISTRIBUTION} ("))
+    if versions := [text for text in software if text not in {*system, *own}]:
+        text = f"versions changed, {', '.join(versions)}; ratios must not mix"
         raise ResultsError(f"{folder} cannot be resumed: {text}")
+    if hardware or system:
+        changed = ", ".join([*hardware, *system])
+        text = f"{folder} goes on on another machine, {changed}: its times are kept apart"
+        warnings.warn(text, ResumeWarning, stacklevel=2)
     was, is_now = _own_version(before), _own_version(here)
     if was != is_now:
         text = f"{folder} was started with {was}, and goes on with {is_now}"

@@ -348,6 +348,36 @@ def test_cells_of_another_block_are_not_taken(well, changes):
     assert happened[-1].message == "its machine has brought the cells of another block"
 
 
+def test_machine_that_has_not_said_what_it_is_has_no_outcome(outcome):
+    def silent(name, errand):
+        _, *rest = outcome(errand).split(b"\n")
+        return [Report(errand=name, run="1", lines=b"\n".join(rest), is_over=True)]
+
+    [lost], joined = run(Scripted(silent), blocks(0))
+    assert (lost.message, lost.machine) == ("its machine has not said what it is", "unknown")
+    assert joined == []
+
+
+def test_machine_of_a_resumed_run_that_is_another_now_joins_under_another_name(seen, well):
+    before = replace(seen.machine, environment=replace(seen.machine.environment, cpu="before"))
+    executor = Remote(Scripted(look("node1", seen.machine), well(), well()), {})
+    executor.machines(ENTRIES, 1)
+    executor.known = {"node1": before}
+    happened = list(executor.run(blocks(0, 1)))
+    name = f"node1-{seen.machine.environment.fingerprint[:6]}"
+    assert [each.name for each in happened if isinstance(each, MachineJoined)] == [name]
+    finished = [each.result for each in happened if isinstance(each, CellFinished)]
+    assert {result.machine for result in finished} == {name}
+
+
+def test_machine_that_was_looked_at_before_a_run_went_on_joins_it(seen, well):
+    executor = Remote(Scripted(look("node1", seen.machine), well()), {})
+    executor.machines(ENTRIES, 1)
+    executor.known = {"node9": seen.machine}
+    joined = [each for each in executor.run(blocks(0)) if isinstance(each, MachineJoined)]
+    assert [each.name for each in joined] == ["node1"]
+
+
 def test_outcome_without_a_part_to_prove_is_none(well):
     happened, _ = run(Scripted(well()), blocks(0, proof="sampled"))
     assert happened[-1].message == "its machine has brought no part that can be proved here"

@@ -74,18 +74,41 @@ def check_refused(folder, message, error: type[NnbenchError] = ResultsError):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"python": "CPython 3.12"}, "Python (CPython 3.11, CPython 3.12)"),
+        ({"versions": {"nnbench": "0.1", "numpy": "2.1"}}, "numpy (2.0, 2.1)"),
+        (
+            {"cpu": "Another CPU", "versions": {"nnbench": "0.2", "numpy": "2.1"}},
+            "numpy (2.0, 2.1)",
+        ),
+    ],
+)
+def test_other_version_is_refused(start, monkeypatch, changes, named):
+    folder, info = start()
+    monkeypatch.setattr(machine, "examine", lambda _: replace(info.environment, **changes))
+    reason = f"versions changed, {named}; ratios must not mix"
+    check_refused(folder, f"{folder} cannot be resumed: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
         ({"cpu": "Another CPU"}, "CPU (A CPU, Another CPU)"),
         ({"gpus": []}, "GPUs (A GPU, none)"),
         ({"system": "Linux 7"}, "system (Linux, Linux 7)"),
-        ({"python": "CPython 3.12"}, "Python (CPython 3.11, CPython 3.12)"),
-        ({"versions": {"nnbench": "0.1", "numpy": "2.1"}}, "numpy (2.0, 2.1)"),
     ],
 )
-def test_other_machine_or_version_is_refused(start, monkeypatch, changes, named):
+def test_run_goes_on_on_another_machine_with_a_warning(start, monkeypatch, changes, named):
     folder, info = start()
-    monkeypatch.setattr(machine, "examine", lambda _: replace(info.environment, **changes))
-    reason = f"the machine or the versions changed, {named}; times must not mix"
-    check_refused(folder, f"{folder} cannot be resumed: {reason}")
+    there = replace(info.environment, **changes)
+    monkeypatch.setattr(machine, "examine", lambda _: there)
+    with pytest.warns(ResumeWarning) as caught:
+        plan = planning.resume(folder)
+    text = f"{folder} goes on on another machine, {named}: its times are kept apart"
+    assert [str(warning.message) for warning in caught] == [text]
+    assert plan.info == info
+    [joined] = plan.executor.run([])
+    assert joined.name == f"local-{there.fingerprint[:6]}"
+    assert joined.machine.environment == there
 
 
 @pytest.mark.parametrize(

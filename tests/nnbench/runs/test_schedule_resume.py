@@ -230,3 +230,27 @@ def test_run_in_another_dataset_is_refused(make_run):
     path.write_text(path.read_text().replace('"dataset": "toy"', '"dataset": "mnist"'))
     with pytest.raises(ResultsError, match="the dataset mnist has changed"):
         run.go(schedule.resume)
+
+
+def test_run_that_goes_on_on_another_machine_names_it_in_whole_blocks(make_run, monkeypatch):
+    run = make_run("moved")
+    assert run.go(interrupted_at=len(NAMES) + 1) == len(NAMES) + 1  # in the second block
+    before = run.cells()
+    there = replace(run.info.machine, environment=replace(run.info.environment, cpu="another"))
+    make_plan = run.make_plan
+
+    def plan_there(info):
+        plan = make_plan(info)
+        monkeypatch.setattr(plan.executor, "_seen", there)
+        plan.executor.known = info.machines
+        return plan
+
+    run.make_plan = plan_there
+    assert run.go(schedule.resume) == (ROUNDS - 1) * len(NAMES)
+    name = f"local-{there.environment.fingerprint[:6]}"
+    assert store.read_info(run.folder).machines == {**run.info.machines, name: there}
+    assert [c for c in run.cells() if c.round == 0] == [c for c in before if c.round == 0]
+    where = {
+        round_: {c.machine for c in run.cells() if c.round == round_} for round_ in range(ROUNDS)
+    }
+    assert where == {0: {"local"}, 1: {name}, 2: {name}, 3: {name}}
