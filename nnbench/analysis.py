@@ -99,7 +99,7 @@ class Results:
 
     def accuracy(self) -> DataFrame:
         """Return the accuracy table: a row for each backend, the columns of ``accuracy.csv``."""
-        return _of(self._run.accuracy)
+        return _of(self._run.every("accuracy"))
 
     def timing(self, baseline: str | None = None) -> DataFrame:
         """Return the timing table: a row for each backend, the columns of ``timing.csv``.
@@ -109,7 +109,7 @@ class Results:
         baseline
             The backend whose time is 1; None is the run's.
         """
-        return _of(self._run.seen(baseline=baseline).timing)
+        return _of(self._run.seen(baseline=baseline).every("timing"))
 
     def pairs(self) -> DataFrame:
         """Return every backend over each faster one: ratio, interval, p-value (Holm), verdict."""

@@ -8,6 +8,7 @@ be, its type says (:mod:`nnbench.contract.bounds`), and whoever decodes it check
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -421,6 +422,22 @@ class Environment:
             for name, text in self.versions.items()
         }
 
+    @property
+    def traits(self) -> dict[str, object]:
+        """What decides how long a training takes, by name.
+
+        Of Linux that is no kernel: what is timed computes in memory that it has, with no more threads than it is pinned to CPUs, and
+        nodes of one cluster differ in their kernel's release after each reboot. libc counts, and so does nnbench's
+        own version, since it brings backends. How many CPUs may be used does not: a cell has as many as its threads.
+        """
+        system = re.sub("^Linux-.*(?=-with-)", "Linux", self.system)
+        return {**self.hardware, **self.software, "system": system}
+
+    @property
+    def kind(self) -> str:
+        """Identify what decides times: where machines agree in it, their absolute times can stand in one figure."""
+        return _digest(*sorted(self.traits.items()))
+
     def differences(self, other: Environment) -> tuple[list[str], list[str]]:
         """Name what differs in the hardware and in the software, with both values."""
         sides = (self.hardware, other.hardware), (self.software, other.software)
@@ -611,8 +628,8 @@ class RunInfo:
 
     @property
     def roofs(self) -> list[Roof]:
-        """Ceilings of the machine."""
-        return self.machine.roofs
+        """Ceilings of all machines, one after the other."""
+        return [roof for machine in self.machines.values() for roof in machine.roofs]
 
     @property
     def unavailable(self) -> dict[str, str]:

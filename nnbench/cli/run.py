@@ -190,11 +190,10 @@ def execute(
 
 def conclude(run: Run) -> ExitCode:
     """Show the tables of what was finished, and return the exit code."""
-    from nnbench.figures import columns
     from nnbench.proof import judge
     from nnbench.show.terminal import Terminal, print_tables
 
-    print_tables(Terminal(), columns.tables(run.info).values(), run, run.frame)
+    print_tables(Terminal(), run.tables, run)
     echo_line(f"Results: {run.folder}")
     info = run.info
     if info.detect:
@@ -208,12 +207,11 @@ def conclude(run: Run) -> ExitCode:
 
 def say_what_was_lost(run: Run) -> bool:
     """Say which blocks were lost for good, and why; tell whether any was."""
-    from nnbench.records import Status
+    from nnbench.show import text
 
-    lost = {cell.round: cell.message for cell in run.cells if cell.status is Status.LOST}
-    for message in dict.fromkeys(lost.values()):
-        rounds = ", ".join(str(number + 1) for number, why in lost.items() if why == message)
-        echo_line(f"nnbench: round {rounds}: lost: {message}", err=True)
+    lost = text.losses(run)
+    for line in lost:
+        echo_line(f"nnbench: {line}", err=True)
     return bool(lost)
 
 

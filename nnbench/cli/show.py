@@ -75,7 +75,7 @@ def print_table(views: list[View]) -> None:
     for view in views:
         if views[1:]:
             print_heading(terminal, str(view.run.folder))
-        print_tables(terminal, view.tables, view.run, view.frame)
+        print_tables(terminal, view.tables, view.run)
 
 
 def print_markdown(views: list[View]) -> None:
@@ -95,7 +95,7 @@ def print_for_paper(name: str, views: list[View]) -> None:
     write = {"latex": paper.latex, "html": paper.html}[name]
     for view in views:
         for table in view.tables:
-            click.echo(write(text.sheet(table, view.frame)))
+            click.echo(write(text.sheet(table)))
 
 
 def print_records(echo: Callable[[list[dict[str, object]]], None], views: list[View]) -> None:
@@ -192,8 +192,22 @@ def show(
     default=2.0,
     help="Size of a PNG, times that of the screen: from 0.1 to 10.",
 )
+@click.option(
+    "--machine",
+    metavar="NAME",
+    help="Draw what ran on machines of the same kind as this one, where a run has several.",
+)
 @looked_at
-def plot(run: Path, *, output: Path, figure: str, theme: Theme, scale: float, **look: Any) -> None:
+def plot(
+    run: Path,
+    *,
+    output: Path,
+    figure: str,
+    theme: Theme,
+    scale: float,
+    machine: str | None,
+    **look: Any,
+) -> None:
     """Draw a figure of the run in a folder.
 
     It is the same as on the page of ``nnbench report``.
@@ -204,8 +218,10 @@ def plot(run: Path, *, output: Path, figure: str, theme: Theme, scale: float, **
     base.check_suffix(output)
     seen = opened(run, **look)
     files.check_output(output)  # better an error now than when all is drawn
-    drawn = charts.chart(figure)(seen, base.colors(seen.labels))
-    base.draw(drawn, output, base.subtitle(seen), theme, scale)
+    part = seen if machine is None else seen.like(machine)
+    base.refuse_unlike(part, figure)
+    drawn = charts.chart(figure)(part, base.colors(seen.labels))
+    base.draw(drawn, output, base.subtitle(part), theme, scale)
     if not files.is_stream(output):
         echo_line(f"Figure: {output}")
 

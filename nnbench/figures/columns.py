@@ -16,7 +16,7 @@ from nnbench.figures.metrics import PHASES
 from nnbench.records import Deviations, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nnbench.contract.backend import Precision
     from nnbench.records import ProofMode, Roof, RunInfo
@@ -42,10 +42,13 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table of some run: what stands above it, and its columns."""
+    """A table of some run: what stands above it, its columns, and its rows."""
 
     title: str
     columns: list[Column]
+    name: str = ""  #: as users type it
+    rows: Sequence[Row] = ()  #: of a frame
+    kind: str = ""  #: of machines, if it is of those alone
 
 
 class Layout(NamedTuple):
@@ -311,32 +314,81 @@ TABLES = {
         ("gb_per_s", "gb_per_s_share"),
     ),
 }
+#: Columns, and tables, of what is a machine's own: unlike machines are not in one.
+COLUMNS_OF_A_KIND = {"target_s", "train_s_per_epoch", "images_per_s"}
+TABLES_OF_A_KIND = {"rounds", "parts", "phases", "ceilings"}
+#: Of the table of times of one kind, where there are several.
+OF_ONE_KIND = Layout(
+    "Times against {baseline}, noise floor {floor}",
+    (
+        *("backend", "rounds", "train_s_per_epoch", "images_per_s", "target_s", "ratio"),
+        "interval",
+    ),
+    ("target_s", "images_per_s", "rounds", "interval"),
+)
 OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
 #: Columns, and a table, that runs do not have of which so much was to be proved; None was made before.
 OF_PROOF: dict[str, set[ProofMode | None]] = {
     "proof": {None, "off"},
     **{name: {None} for name in ("load_s", "difference", "accuracy_verdict")},
 }
+MOST_NAMED = 6  #: machines that a title names
 
 
-def tables(info: RunInfo) -> dict[str, Table]:
-    """Return every table of a run by the name that users type."""
+def tables(info: RunInfo, rows: Sequence[Row] = ()) -> list[Table]:
+    """Return every table of a run, with its rows."""
+    return _made(info, TABLES, rows)
+
+
+def pooled(info: RunInfo, rows: Sequence[Row]) -> list[Table]:
+    """Return the tables of all kinds of machines together, without what is a machine's own."""
+    layouts = {
+        name: layout._replace(names=tuple(n for n in layout.names if n not in COLUMNS_OF_A_KIND))
+        for name, layout in TABLES.items()
+        if name not in TABLES_OF_A_KIND
+    }
+    return _made(info, layouts, rows)
+
+
+def of_kind(info: RunInfo, rows: Sequence[Row], kind: str) -> list[Table]:
+    """Return the tables of what is a machine's own, of the machines of one kind."""
+    layouts = {"timing": OF_ONE_KIND}
+    layouts |= {name: own for name, own in TABLES.items() if name in TABLES_OF_A_KIND}
+    made = _made(info, layouts, rows)
+    heads = {"timing": f"{kind} ({machine_names([*info.machines])})"}
+    return [
+        table._replace(title=f"{heads.get(table.name, kind)}: {table.title}", kind=kind)
+        for table in made
+    ]
+
+
+def machine_names(names: Sequence[str]) -> str:
+    """Name machines, or the first of many."""
+    if len(names) > MOST_NAMED + 1:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _made(info: RunInfo, layouts: Mapping[str, Layout], rows: Sequence[Row]) -> list[Table]:
+    """Return tables as a run has them."""
     named = {
         "baseline": info.baseline,
         "detect": f"; same within {info.detect:.1%}" if info.detect else "",
         "floor": f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}",
         "bars": BARS,
         "load": "" if info.proof is None else "; load is on it",
-        "roofs": "; ".join(map(roof_text, info.roofs)),
+        "roofs": roofs_text(info.roofs),
     }
-    return {
-        name: Table(
+    return [
+        Table(
             layout.title.format(**named),
             [column(info, each, layout.drops) for each in layout.names if _applies(info, each)],
+            name,
+            rows,
         )
-        for name, layout in TABLES.items()
+        for name, layout in layouts.items()
         if (name != "ceilings" or info.roofs) and _applies(info, name)
-    }
+    ]
 
 
 def pairs_table(info: RunInfo) -> Table:
@@ -372,8 +424,21 @@ def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:
     )
 
 
-def roof_text(roof: Roof) -> str:
-    """Write a roof in a few words."""
-    where = "GPU" if roof.device != "cpu" else f"{roof.threads} thread{'s' * (roof.threads > 1)}"
-    reached = [(roof.gflops, "GFLOP/s"), (roof.gb_per_s, "GB/s")]
-    return f"{where} " + ", ".join(f"{value:.0f} {unit}" for value, unit in reached if value)
+def roofs_text(roofs: Sequence[Roof]) -> str:
+    """Write ceilings in a few words: those of several machines from the lowest to the highest."""
+    alike: dict[tuple[str, int], list[Roof]] = {}
+    for roof in roofs:
+        alike.setdefault((roof.device, roof.threads), []).append(roof)
+    texts = []
+    for (device, threads), own in alike.items():
+        where = "GPU" if device != "cpu" else f"{threads} thread{'s' * (threads > 1)}"
+        figures = _ends(own, "gflops", "GFLOP/s"), _ends(own, "gb_per_s", "GB/s")
+        texts.append(f"{where} {', '.join(filter(None, figures))}")
+    return "; ".join(texts)
+
+
+def _ends(roofs: Sequence[Roof], field: str, unit: str) -> str:
+    """Write the lowest and the highest of what some roofs have of a figure; nothing if none has any."""
+    found = sorted(value for roof in roofs if (value := getattr(roof, field)))
+    ends = dict.fromkeys(f"{end:.0f}" for end in (*found[:1], *found[-1:]))
+    return f"{' to '.join(ends)} {unit}" if ends else ""

@@ -6,6 +6,9 @@ sample, among those whose products are as precise. One that missed its target, t
 stopped, that was not proved or has another optimizer is listed below, with its figures and why it has
 no rank. Of one that failed or is invalid the figures are left out. What it measured stays in
 ``cells.jsonl``.
+
+Where the cells are of machines of several kinds, a frame has no absolute times, nor other sizes that are a machine's: they are in the frames of
+the cells of each kind (:attr:`nnbench.runs.run.Run.kinds`). Ratios are taken within a block, on one machine, and pool.
 """
 
 from __future__ import annotations
@@ -20,16 +23,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from nnbench.contract.backend import Precision
-from nnbench.figures import accuracies, metrics, statistics
+from nnbench.figures import accuracies, machines, metrics, statistics
 from nnbench.figures.metrics import LOST, PARTS, PHASES, PHASES_WORD
 from nnbench.records import Deviations, Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records import CellResult, Roof, RunInfo
 
     Frame = list[SimpleNamespace]
     Row = dict[str, object]  # that has what is known alone
@@ -115,8 +118,8 @@ def groups(
         own[:] = [cell for cell in own if cell.status is not Status.LOST] or own
     has_proofs = info.proof is not None or any(c.proof for own in by_label.values() for c in own)
     grouped = {name: _group(own, has_proofs=has_proofs) for name, own in by_label.items() if own}
-    ranks = Counter[str]()
-    for name in sorted(grouped, key=lambda name: _place(grouped[name])):
+    ranks, units = Counter[str](), _units(info, grouped)
+    for name in sorted(grouped, key=lambda name: _place(grouped[name], units)):
         group = grouped.pop(name)
         if not group.obstacle:
             ranks[group.precision] += 1
@@ -136,11 +139,36 @@ def groups(
     return grouped
 
 
-def _place(group: Group) -> tuple[bool, int, float]:
+def _units(info: RunInfo, groups: Mapping[str, Group]) -> dict[str, float]:
+    """Return by what the times on each machine are divided before backends are put in order.
+
+    Of one kind they are as they are, which is what an empty dictionary says. Of several they are divided by the median of the
+    baseline's on that kind, or of everybody's where it has none.
+    """
+    if not _is_mixed(info, groups):
+        return {}
+    kinds = machines.by_machine(info)
+    times: dict[str, dict[bool, list[float]]] = {}
+    for name, group in groups.items():
+        for cell, seconds in zip(group.cells, group.seconds, strict=True):
+            if seconds is not None:
+                own = times.setdefault(kinds.get(cell.machine, cell.machine), {})
+                own.setdefault(name == info.baseline, []).append(seconds)
+    middle = {kind: median(own.get(True) or own[False]) for kind, own in times.items()}
+    return {name: middle[kind] for name, kind in kinds.items() if kind in middle}
+
+
+def _place(group: Group, units: Mapping[str, float]) -> tuple[bool, int, float]:
     """Return what a backend's place in the tables depends on."""
     is_listed = bool(group.obstacle)
     class_ = 0 if is_listed else CLASSES.index(group.precision)
-    return is_listed, class_, median(group.times or [inf])
+    if not (units and group.times):
+        return is_listed, class_, median(group.times or [inf])
+    in_units = (
+        seconds / units.get(cell.machine, 1.0)
+        for cell, seconds in zip(group.cells, group.times, strict=True)
+    )
+    return is_listed, class_, median(in_units)
 
 
 def _group(cells: list[CellResult], *, has_proofs: bool) -> Group:
@@ -190,10 +218,16 @@ def accuracy(info: RunInfo, groups: dict[str, Group]) -> Frame:
     Accuracies are compared seed by seed, also of backends without a rank. Only within a class of
     precision, and of what has the same optimizer, is there a verdict.
     """
-    rows = [_accuracy_row(info, name, group) for name, group in groups.items()]
+    is_mixed = _is_mixed(info, groups)
+    rows = [_accuracy_row(info, name, group, is_mixed=is_mixed) for name, group in groups.items()]
     for row, found in zip(rows, _differences(groups, info.baseline), strict=True):
         row |= _against(found)
     return _frame(rows)
+
+
+def _is_mixed(info: RunInfo, groups: Mapping[str, Group]) -> bool:
+    """Tell whether the cells are of several kinds of machines."""
+    return machines.are_several(info, (c for group in groups.values() for c in group.cells))
 
 
 def _differences(groups: dict[str, Group], baseline: str) -> list[Difference | None]:
@@ -262,7 +296,13 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> Frame:
         strict=True,
     )
     shared = _shared([group.remarks for group in groups.values() if group.times])
-    frame = _frame([_timing_row(info, name, group, shared) for name, group in groups.items()])
+    is_mixed = _is_mixed(info, groups)
+    frame = _frame(
+        [
+            _timing_row(info, name, group, shared, is_mixed=is_mixed)
+            for name, group in groups.items()
+        ]
+    )
     return side_by_side(frame, _frame([dict(zip(AGAINST, each, strict=True)) for each in against]))
 
 
@@ -381,7 +421,7 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
+def _accuracy_row(info: RunInfo, name: str, group: Group, *, is_mixed: bool) -> Row:
     cells, target = group.cells, info.workload.target_accuracy
     row = _head(info, name, group) | {
         "deviation": max(_known(c.deviation for c in cells), default=None),
@@ -402,20 +442,25 @@ def _accuracy_row(info: RunInfo, name: str, group: Group) -> Row:
         middle = median(times)
         row |= {
             "target_reached": sum(map(isfinite, times)),
-            "target_s": middle if middle < inf else None,
+            "target_s": middle if middle < inf and not is_mixed else None,
         }
     return row
 
 
-def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -> Row:
+def _timing_row(
+    info: RunInfo, name: str, group: Group, shared: Sequence[str], *, is_mixed: bool
+) -> Row:
     cells, times = group.cells, group.times
     row = _head(info, name, group)
     if not times:
         return row
+    if is_mixed:
+        own = [text for text in group.remarks if text not in shared]
+        return row | {"remarks": ", ".join(own), "shared_remarks": ", ".join(shared)}
     unstable = ["unstable"] if statistics.is_unstable(times) else []
     lost = [LOST.format(phase.heading) for phase in PHASES if phase.is_lost(*cells)]
     remarks = dict.fromkeys([*unstable, *lost, *group.remarks])
-    reached = [shares for c in cells if (shares := metrics.shares(c, info.roofs))]
+    reached = [shares for c in cells if (shares := metrics.shares(c, _roofs(info, c)))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
     measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
@@ -435,6 +480,11 @@ def _timing_row(info: RunInfo, name: str, group: Group, shared: Sequence[str]) -
         "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
+
+
+def _roofs(info: RunInfo, cell: CellResult) -> list[Roof]:
+    """Return the ceilings of the machine that a cell ran on."""
+    return info.machines[cell.machine].roofs if cell.machine in info.machines else []
 
 
 def _remarks(cell: CellResult) -> Iterable[str]:

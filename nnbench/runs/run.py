@@ -6,19 +6,22 @@ import gc
 import warnings
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import chain
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
 from nnbench.runs import store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
-    from nnbench.figures.columns import Row
+    from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame, Group
+    from nnbench.figures.outliers import Odd
     from nnbench.records import CellResult, RunInfo
 
 
@@ -212,6 +215,64 @@ class Run:
         return self.groups[backend].cells if backend in self.groups else []
 
     @cached_property
+    def kinds(self) -> dict[str, Run]:
+        """The run on each kind of machines that has figures, by the kind's name; where there is one, the run itself."""
+        from nnbench.figures import machines
+
+        found = machines.kinds(self.info, self.cells)
+        if not machines.are_several(self.info, self.cells):
+            return dict.fromkeys(found, self)
+        return {kind: self.on(names) for kind, names in found.items()}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its figures are of several kinds of machines."""
+        return len(self.kinds) > 1
+
+    @cached_property
+    def used(self) -> RunInfo:
+        """What was asked, with those machines alone that have figures; with all if none has."""
+        from nnbench.figures import machines
+
+        named = chain.from_iterable(machines.kinds(self.info, self.cells).values())
+        own = {name: self.info.machines[name] for name in named}
+        return replace(self.info, machines=own or self.info.machines)
+
+    def like(self, machine: str) -> Run:
+        """Return the run on machines of the same kind as one of them.
+
+        Raises
+        ------
+        NnbenchError
+            If that has no figures.
+        """
+        parts = [
+            part for part in self.kinds.values() if any(c.machine == machine for c in part.cells)
+        ]
+        if not parts:
+            known = ", ".join(dict.fromkeys(c.machine for c in self.cells if c.status.counts))
+            text = f"{self.folder} has no figures of a machine {machine!r}; there are: {known or 'none'}"
+            raise NnbenchError(text)
+        return parts[0]
+
+    def on(self, machines: Sequence[str]) -> Run:
+        """Return what ran on some machines."""
+        info = replace(self.info, machines={name: self.info.machines[name] for name in machines})
+        part = Run(info, (c for c in self.cells if c.machine in machines and c.status.ran))
+        part._further = [c for c in self.further if c.machine in machines]
+        return part
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """Every table: of several kinds of machines, what is a machine's own stands in tables of each kind."""
+        from nnbench.figures import columns
+
+        if not self.is_mixed:
+            return columns.tables(self.info, self.frame)
+        own = (columns.of_kind(part.info, part.frame, kind) for kind, part in self.kinds.items())
+        return [*columns.pooled(self.info, self.frame), *chain.from_iterable(own)]
+
+    @cached_property
     def accuracy(self) -> Frame:
         """The accuracy table: one row for each backend."""
         from nnbench.figures import frames
@@ -232,6 +293,16 @@ class Run:
 
         return frames.side_by_side(self.accuracy, self.timing)
 
+    def every(self, name: Literal["accuracy", "timing"]) -> Frame:
+        """Return a table; of several kinds of machines that of all, and of each, which its ``machine_kind`` names."""
+        if not self.is_mixed:
+            return self.accuracy if name == "accuracy" else self.timing
+        return [
+            SimpleNamespace(**vars(row), machine_kind=kind)
+            for kind, part in {"": self, **self.kinds}.items()
+            for row in (part.accuracy if name == "accuracy" else part.timing)
+        ]
+
     @cached_property
     def pairs(self) -> Frame:
         """Every backend that ranks over each faster one: one row for each two."""
@@ -248,6 +319,13 @@ class Run:
     def ranked(self) -> list[Row]:
         """Rows of both tables that rank, the fastest first, one class of precision after the other."""
         return [row for row in self.measured if not self.groups[row.backend].obstacle]
+
+    @cached_property
+    def odd_machines(self) -> list[Odd]:
+        """Machines whose blocks lie apart from those of their equals."""
+        from nnbench.figures import outliers
+
+        return outliers.find(self.info, self.groups)
 
     @cached_property
     def strays(self) -> dict[str, Row]:

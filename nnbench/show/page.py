@@ -15,18 +15,20 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from nnbench.figures import frames
-from nnbench.figures.columns import MISSING, Table, column, significant, tables, value
-from nnbench.show.charts import CHARTS, base, chart
+from nnbench.figures.columns import MISSING, Table, column, machine_names, significant, value
+from nnbench.show.charts import CHARTS, OF_A_KIND, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
-from nnbench.show.text import Sheet, count, notes, relabelled, sheet, sheets
+from nnbench.show.text import Sheet, count, notes, places, relabelled, sheet, sheets
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from nnbench.figures.columns import Row
     from nnbench.figures.statistics import Comparison
+    from nnbench.records import RunInfo
     from nnbench.runs.run import Run
+    from nnbench.show.charts.base import Chart
 
 TEMPLATES = "templates"
 
@@ -73,14 +75,18 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
+class Figures(NamedTuple):
+    """Charts of a run, or of its part on machines of one kind."""
+
+    title: str  #: empty of a run
+    where: str
+    times: Sheet | None  #: the table of those, of a part
+    charts: dict[str, Chart]
+    missing: dict[str, str]  #: why there is none
+
+
 def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
     """Return what the template shows of a run: its charts, and what there is to say."""
-    drawn, missing = {}, {}  # charts, and why there is none
-    for name in CHARTS:
-        try:
-            drawn[name] = chart(name)(run, colors)
-        except NothingToDrawError as error:
-            missing[name] = str(error)
     remarked: dict[str, list[str]] = {}
     for row in run.measured:
         if row.remarks:
@@ -90,12 +96,33 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
         "run": run,
         "headline": headline(run),
         "summary": summary(run),
-        "charts": drawn,
-        "missing": missing,
+        "where": places(run),
+        "figures": figures(run, colors),
         "sheets": [sheet for sheet in sheets(run).values() if sheet.rows],
-        "problems": [*notes(run.frame), *remarks],
+        "problems": [*notes(run), *remarks],
         "facts": facts(run),
     }
+
+
+def figures(run: Run, colors: dict[str, str]) -> list[Figures]:
+    """Draw a run: of several kinds of machines, what is a machine's own is drawn of each."""
+    parts: list[tuple[str, Run, Collection[str]]] = [("", run, CHARTS)]
+    if run.is_mixed:
+        own = [name for name in CHARTS if name in OF_A_KIND]
+        parts = [("", run, [name for name in CHARTS if name not in own])]
+        parts += [(kind, part, own) for kind, part in run.kinds.items()]
+    found = []
+    for title, part, names in parts:
+        drawn, missing = {}, {}
+        for name in names:
+            try:
+                drawn[name] = chart(name)(part, colors)
+            except NothingToDrawError as error:
+                missing[name] = str(error)
+        where = machine_names([*part.info.machines]) if title else ""
+        tables = (t for t in run.tables if title and (t.name, t.kind) == ("timing", title))
+        found.append(Figures(title, where, next(map(sheet, tables), None), drawn, missing))
+    return found
 
 
 @cache
@@ -112,7 +139,7 @@ def _read(name: str) -> str:
 
 def summary(run: Run) -> Sheet:
     """Return the columns that matter most of all tables, a row for each backend."""
-    kept = {c.name for table in tables(run.info).values() for c in table.columns}
+    kept = {c.name for table in run.tables if not table.kind for c in table.columns}
     columns = {name: column(run.info, name) for name in SUMMARY if name in kept}
     ratio, interval = columns["ratio"], column(run.info, "interval")
 
@@ -131,7 +158,10 @@ def headline(run: Run) -> Headline:
     if not run.ranked:
         return Headline("Nothing to compare", f"In this run {run.why_nothing()}.")
     best, *others = run.ranked
-    pace = f"{best.backend} trains an epoch in {significant(best.train_s_per_epoch)} s"
+    if run.is_mixed:
+        pace = f"On {len(run.kinds)} kinds of machines {best.backend} is ahead"
+    else:
+        pace = f"{best.backend} trains an epoch in {significant(best.train_s_per_epoch)} s"
     others = [row for row in others if row.precision == best.precision]
     if not others:
         return Headline(
@@ -181,11 +211,13 @@ def _times(comparison: Comparison) -> str:
 
 def facts(run: Run) -> dict[str, dict[str, str]]:
     """Return what was asked of a run, what was trained, and where, on which versions."""
-    info, e = run.info, run.info.environment
+    info = run.info
     workload = asdict(info.workload)
     optimizer = workload.pop("optimizer")
     workload |= {"optimizer": optimizer.pop("kind"), **optimizer}
-    cores = {"usable": e.usable_cores, "physical": e.physical_cores, "logical": e.logical_cores}
+    machines = {"Machine and versions": _machine(run.used)}
+    if run.is_mixed:
+        machines = {kind: _machine(part.info) for kind, part in run.kinds.items()}
     return {
         "Arguments": {
             "command": info.command,
@@ -202,19 +234,27 @@ def facts(run: Run) -> dict[str, dict[str, str]]:
             **({"classes": classes} if (classes := relabelled(info)) else {}),
         },
         "Workload": {key.replace("_", " "): _spell(value) for key, value in workload.items()},
-        "Machine and versions": {
-            "CPU": e.cpu,
-            "cores": ", ".join(f"{_spell(number)} {kind}" for kind, number in cores.items()),
-            "memory": f"{e.memory_bytes / 2**30:.1f} GiB",
-            "GPUs": _spell(e.gpus),
-            "system": e.system,
-            "Python": e.python,
-            **info.versions,
-            "commit": _spell(e.git),
-            "fingerprint": e.fingerprint,
-        },
+        **machines,
         **({"Environment variables": named} if (named := _variables(run)) else {}),
         **({"What backends say of themselves": said} if (said := _recorded(run)) else {}),
+    }
+
+
+def _machine(info: RunInfo) -> dict[str, str]:
+    """Return what a machine is: of several, the first, and what all are called."""
+    e = info.environment
+    cores = {"usable": e.usable_cores, "physical": e.physical_cores, "logical": e.logical_cores}
+    return {
+        **({"machines": ", ".join(info.machines)} if len(info.machines) > 1 else {}),
+        "CPU": e.cpu,
+        "cores": ", ".join(f"{_spell(number)} {kind}" for kind, number in cores.items()),
+        "memory": f"{e.memory_bytes / 2**30:.1f} GiB",
+        "GPUs": _spell(e.gpus),
+        "system": e.system,
+        "Python": e.python,
+        **info.versions,
+        "commit": _spell(e.git),
+        "fingerprint": e.fingerprint,
     }
 
 
@@ -224,7 +264,8 @@ def _variables(run: Run) -> dict[str, str]:
         {(n, text) for cell in run.cells for n, text in cell.variables.items() if text is not None}
     )
     found = {name: " or ".join(text for n, text in handed if n == name) for name, _ in handed}
-    dropped = ", ".join(run.info.machine.dropped)
+    machines = run.info.machines.values()
+    dropped = ", ".join(dict.fromkeys(name for each in machines for name in each.dropped))
     return {**found, **({"set, and not handed on": dropped} if dropped else {})}
 
 

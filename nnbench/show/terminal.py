@@ -14,15 +14,14 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from nnbench.figures.columns import BARS, Table
+from nnbench.figures.columns import BARS
 from nnbench.show.text import Sheet, notes, relabelled, sheet
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nnbench.figures.columns import Column, Row
-    from nnbench.figures.frames import Frame
+    from nnbench.figures.columns import Column, Row, Table
     from nnbench.runs.run import Run
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
@@ -59,24 +58,24 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - called while BrokenPipeError is handled
 
 
-def print_tables(console: Console, tables: Iterable[Table], run: Run, frame: Frame) -> None:
+def print_tables(console: Console, tables: Iterable[Table], run: Run) -> None:
     """Print tables, what is said beside them, and how to see columns that found no room.
 
     Parameters
     ----------
     console
         If its encoding has no bars or mathematical signs, ASCII characters take their place.
-    tables, run, frame
-        What to print, of which run, and the rows of all tables.
+    tables, run
+        What to print, and of which run.
     """
     hidden: dict[str, None] = {}
     for table in tables:
-        columns = fit(table.columns, frame, console.width)
-        shown = sheet(Table(table.title, columns), frame)
+        columns = fit(table.columns, table.rows, console.width)
+        shown = sheet(table._replace(columns=columns))
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
-    for line in filter(None, [relabelled(run.info), *notes(run.frame)]):
+    for line in filter(None, [relabelled(run.info), *notes(run)]):
         say(console, line)
     if hidden and run.folder:
         command = shlex.join(["nnbench", "show", str(run.folder), "--columns", ",".join(hidden)])

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nnbench import files
 from nnbench.figures import metrics
 from nnbench.figures.accuracies import FINDINGS
-from nnbench.figures.columns import MISSING, column, significant, tables, value
+from nnbench.figures.columns import MISSING, column, machine_names, significant, value
+from nnbench.records import Status
 from nnbench.texts import csv_text, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame
+    from nnbench.figures.outliers import Odd
     from nnbench.records import CellResult, Proof, RunInfo
     from nnbench.runs.run import Run
 
@@ -45,25 +47,67 @@ class Sheet(NamedTuple):
     rows: list[list[str]]
 
 
-def sheet(table: Table, rows: Iterable[Row]) -> Sheet:
-    """Write the rows of a frame as text."""
-    written = [[column.text(row) for column in table.columns] for row in rows]
+def sheet(table: Table, rows: Iterable[Row] | None = None) -> Sheet:
+    """Write rows as text, the table's own if there are no others."""
+    shown = table.rows if rows is None else rows
+    written = [[column.text(row) for column in table.columns] for row in shown]
     return Sheet(table.title, [column.heading for column in table.columns], written)
 
 
 def sheets(run: Run) -> dict[str, Sheet]:
-    """Return all tables of a run as text, by name."""
-    return {name: sheet(table, run.frame) for name, table in tables(run.info).items()}
+    """Return all tables of a run as text, by name; those of one kind of machines have its name, too."""
+    return {" ".join(filter(None, (t.name, t.kind))): sheet(t) for t in run.tables}
 
 
-def notes(frame: Frame) -> list[str]:
-    """Say why a backend has no figures, or no rank, one line each; and if nothing could be proved."""
+def notes(run: Run) -> list[str]:
+    """Say why a backend has no figures, or no rank, one line each; what was lost, or is odd; and if nothing could be proved."""
+    frame = run.frame
     found = [f"{row.backend}: {row.status}: {row.message}" for row in frame if row.message]
     found += [f"{row.backend}: {stray}" for row in frame if (stray := strays(row))]
     if shared := next(filter(None, (value(row, "shared_remarks") for row in frame)), None):
         found.append(f"every backend: {shared}")
+    found += [*losses(run), *differing(run), *map(odd_words, run.odd_machines)]
     has_no_proof = frame and not any(value(row, "proof") for row in frame)
     return [*found, BEFORE_PROOFS] if has_no_proof else found
+
+
+def losses(run: Run) -> list[str]:
+    """Say which blocks were lost for good, and why."""
+    lost = {cell.round: cell.message for cell in run.cells if cell.status is Status.LOST}
+    found = []
+    for message in dict.fromkeys(lost.values()):
+        rounds = ", ".join(str(number + 1) for number, why in lost.items() if why == message)
+        found.append(f"round {rounds}: lost: {message}")
+    return found
+
+
+def differing(run: Run) -> list[str]:
+    """Say whose ratio is another one on other kinds of machines: their intervals have nothing in common."""
+    found = []
+    for name in (row.backend for row in run.ranked if run.is_mixed):
+        rows = {
+            kind: row
+            for kind, part in run.kinds.items()
+            for row in part.ranked
+            if row.backend == name and value(row, "ratio_low") is not None
+        }
+        lows, highs = (
+            [getattr(row, f"ratio_{end}") for row in rows.values()] for end in ("low", "high")
+        )
+        if rows and max(lows) > min(highs):
+            each = ", ".join(f"{significant(row.ratio)} on {kind}" for kind, row in rows.items())
+            found.append(
+                f"{name}: its ratio depends on the machine: {each}; of all together it is that of this mixture"
+            )
+    return found
+
+
+def odd_words(odd: Odd) -> str:
+    """Say of a machine that its blocks lie apart from those of its equals."""
+    others = machine_names(odd.equals)
+    how = f"{odd.backend} takes {significant(odd.ratio)} times as long, against the baseline, as on {others}"
+    which = "; which of the two is odd, they cannot say" if len(odd.equals) == 1 else ""
+    return f"machine {odd.machine} is odd: {how} (p = {odd.p_value:.3f}, {count(odd.blocks, 'block')}){which}"
 
 
 def strays(row: Row) -> str:
@@ -179,17 +223,31 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def caption(info: RunInfo) -> str:
-    """Say in one paragraph of Markdown what was run, and where."""
-    e = info.environment
-    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
-    machine = "; ".join([f"{e.cpu}, {e.usable_cores} cores", *e.gpus])
+def caption(info: RunInfo, where: Sequence[str] = ()) -> str:
+    """Say in one paragraph of Markdown what was run, and where: on the machine, or as it is said."""
     rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
     seed = "random seeds" if info.seed is None else f"seed {info.seed}"
     what = f"{escape(info.workload.name)}, {rounds}, {seed}, {threads}"
     asked = f"{code(info.command)}: {what}, {info.budget_s:g} s of training at most."
     classes = f"\n{escape(named)}" if (named := relabelled(info)) else ""
-    return f"{asked}\n{escape(f'{machine}; {e.python}, {versions}')}.{classes}"
+    on = "".join(f"\n{escape(each)}." for each in where or [place(info)])
+    return f"{asked}{on}{classes}"
+
+
+def place(info: RunInfo) -> str:
+    """Say on what machine a run, or a part of it, was made: of several, on the first."""
+    e = info.environment
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
+    machine = "; ".join([f"{e.cpu}, {e.usable_cores} cores", *e.gpus])
+    return f"{machine}; {e.python}, {versions}"
+
+
+def places(run: Run) -> list[str]:
+    """Say on what machines a run was made: of several, on which of each kind."""
+    if len(run.used.machines) == 1 or not run.kinds:
+        return [place(run.used)]
+    parts = (part.used for part in run.kinds.values())
+    return [f"{machine_names([*used.machines])}: {place(used)}" for used in parts]
 
 
 def relabelled(info: RunInfo) -> str:
@@ -215,18 +273,22 @@ def write_tables(run: Run, folder: Path) -> None:
         If one of them cannot be written.
     """
     written = sheets(run)
-    parts = {"accuracy": [written.pop("accuracy")], "timing": list(written.values())}
-    for name, frame in (("accuracy", run.accuracy), ("timing", run.timing)):
-        text = markdown_page(caption(run.info), parts[name], notes(run.frame))
-        for suffix, content in {"csv": _csv(frame), "md": text}.items():
+    parts: dict[Literal["accuracy", "timing"], list[Sheet]] = {
+        "accuracy": [written.pop("accuracy")],
+        "timing": list(written.values()),
+    }
+    head, remarks = caption(run.info, places(run)), notes(run)
+    for name, part in parts.items():
+        text = markdown_page(head, part, remarks)
+        for suffix, content in {"csv": _csv(run.every(name)), "md": text}.items():
             path = folder / f"{name}.{suffix}"
             with files.named(path):
                 files.write_whole(path, content.encode())
 
 
 def _csv(frame: Frame) -> str:
-    """Return a frame as CSV, below the names of its columns."""
-    names = list(vars(frame[0])) if frame else []
+    """Return a frame as CSV, below the names of its columns; rows of the last kind of machines have them all, in order."""
+    names = [*dict.fromkeys(name for row in reversed(frame) for name in vars(row))]
     return csv_text([names, *([value(row, name) for name in names] for row in frame)])
 
 
@@ -237,9 +299,9 @@ def step_summary(run: Run) -> bytes:
         f"### nnbench: {escape(info.workload.name)}",
         bullets(_verdicts(run)) or "No backend was measured.",
         *(markdown_block(rest.pop(name)) for name in ("accuracy", "timing")),
-        bullets(map(escape, notes(run.frame))),
+        bullets(map(escape, notes(run))),
         _folded("Every round, and other times", map(markdown_block, rest.values())),
-        _folded("Machine", [caption(info), bullets(map(escape, info.warnings))]),
+        _folded("Machine", [caption(info, places(run)), bullets(map(escape, info.warnings))]),
     ]
     return ("\n\n".join(filter(None, blocks)) + "\n").encode()
 
@@ -248,8 +310,9 @@ def _verdicts(run: Run) -> Iterator[str]:
     """Say of each backend that has figures how long an epoch takes, and how that compares, if it may."""
     seconds = column(run.info, "train_s_per_epoch")
     for row in run.measured:
-        pace = filter(None, [f"{seconds.text(row)} s/epoch", compared(run.info, row)])
-        yield f"**{escape(row.backend)}**: {escape(', '.join(pace))}"
+        time = "" if run.is_mixed else f"{seconds.text(row)} s/epoch"
+        pace = ", ".join(filter(None, [time, compared(run.info, row)])) or "the baseline"
+        yield f"**{escape(row.backend)}**: {escape(pace)}"
 
 
 def _folded(title: str, blocks: Iterable[str]) -> str:

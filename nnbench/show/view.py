@@ -6,12 +6,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, pairs_table, tables, value
-from nnbench.show.text import caption, markdown_page, notes, sheet
+from nnbench.figures.columns import Table, pairs_table, value
+from nnbench.show.text import caption, markdown_page, notes, places, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nnbench.figures.columns import Row
     from nnbench.figures.frames import Frame
     from nnbench.runs.run import Run
 
@@ -23,18 +24,26 @@ class View(NamedTuple):
 
     run: Run
     tables: list[Table]
-    frame: Frame  #: one row for each backend, or for every two
 
     def records(self) -> list[dict[str, object]]:
-        """Return the chosen columns of each row as numbers; None is missing."""
+        """Return the chosen columns of each row as numbers; None is missing.
+
+        Of several kinds of machines there are rows for each of these as well, which their ``machine_kind`` names.
+        """
         columns = [column for table in self.tables for column in table.columns]
         fields = list(dict.fromkeys(field for column in columns for field in column.fields))
-        return [{field: value(row, field) for field in fields} for row in self.frame]
+        rows = {table.kind: table.rows for table in self.tables}
+        return [
+            {field: value(row, field) for field in fields}
+            | ({"machine_kind": kind} if self.run.is_mixed else {})
+            for kind, own in rows.items()
+            for row in own
+        ]
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        sheets = [sheet(table, self.frame) for table in self.tables]
-        return markdown_page(caption(self.run.info), sheets, notes(self.run.frame))
+        head = caption(self.run.info, places(self.run))
+        return markdown_page(head, map(sheet, self.tables), notes(self.run))
 
 
 def choose(
@@ -67,9 +76,9 @@ def choose(
         If a run does not have the table, or no run has a column of that name.
     """
     chosen = [
-        [pairs_table(run.info)]
+        [pairs_table(run.info)._replace(rows=run.pairs)]
         if pairs
-        else [table for name, table in tables(run.info).items() if not names or name in names]
+        else [table for table in run.tables if not names or table.name in names]
         for run in runs
     ]
     if not all(chosen):
@@ -84,8 +93,11 @@ def choose(
     return [
         View(
             run,
-            [table for whole in own if (table := narrow(whole, columns)).columns],
-            arrange(run.pairs if pairs else run.frame, field, reverse=reverse),
+            [
+                table._replace(rows=arrange(table.rows, field, reverse=reverse))
+                for whole in own
+                if (table := narrow(whole, columns)).columns
+            ],
         )
         for run, own in zip(runs, chosen, strict=True)
     ]
@@ -104,16 +116,17 @@ def narrow(table: Table, names: Sequence[str]) -> Table:
         return table
     by_name = {column.name: column._replace(drop=0) for column in table.columns}
     if ALL in names:
-        return Table(table.title, list(by_name.values()))
+        return table._replace(columns=[*by_name.values()])
     backend = by_name.pop("backend")
     kept = [by_name[name] for name in names if name in by_name]
-    return Table(table.title, [backend, *kept] if kept or set(names) == {"backend"} else [])
+    has_any = kept or set(names) == {"backend"}
+    return table._replace(columns=[backend, *kept] if has_any else [])
 
 
-def arrange(frame: Frame, field: str | None, *, reverse: bool) -> Frame:
+def arrange(frame: Sequence[Row], field: str | None, *, reverse: bool) -> Frame:
     """Sort rows by a field, those that lack it last; without one, reverse them if need be."""
     if field is None:
-        return frame[::-1] if reverse else frame
+        return [*(reversed(frame) if reverse else frame)]
     known = [row for row in frame if value(row, field) is not None]
     known.sort(key=attrgetter(field), reverse=reverse)
     return [*known, *(row for row in frame if value(row, field) is None)]

@@ -33,6 +33,8 @@ CHARTS = {
     "phases": "times:phases",
     "ceiling": "times:ceiling",
 }
+#: Those of absolute times, or of what is a machine's own: of unlike machines each kind has its own.
+OF_A_KIND = {"accuracy", "rounds", "phases", "ceiling"}
 
 
 def chart(name: str) -> Draw:

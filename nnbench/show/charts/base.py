@@ -11,6 +11,7 @@ import altair as alt
 
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
+from nnbench.show.charts import OF_A_KIND
 from nnbench.show.text import count
 from nnbench.texts import safe
 
@@ -228,6 +229,20 @@ def check_suffix(path: Path) -> None:
         raise NnbenchError(f"cannot draw {path}: the name must end with {known}")
 
 
+def refuse_unlike(run: Run, figure: str) -> None:
+    """Refuse to draw what is a machine's own of unlike machines.
+
+    Raises
+    ------
+    NnbenchError
+        If so; the message says of which machines it can be drawn.
+    """
+    if figure in OF_A_KIND and run.is_mixed:
+        ways = (f"{next(iter(part.info.machines))} ({kind})" for kind, part in run.kinds.items())
+        text = "is not drawn of unlike machines together; choose some by --machine"
+        raise NnbenchError(f"the figure {figure} {text}: {' or '.join(ways)}")
+
+
 def draw(
     chart: Chart, path: Path, subtitle: str, look: Theme = "light", scale: float = 2.0
 ) -> None:
@@ -288,6 +303,8 @@ def require_room(picture: str, scale: float) -> None:
 def subtitle(run: Run) -> str:
     """Return what a picture needs to say of its run."""
     info = run.info
-    where = [info.environment.cpu, *info.environment.gpus]
+    where = [run.used.environment.cpu, *run.used.environment.gpus]
+    if run.is_mixed:
+        where = ["; ".join(run.kinds)]
     rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
     return ", ".join([info.workload.name, rounds, threads, *where])

@@ -69,7 +69,7 @@ def ratios(run: Run, colors: dict[str, str]) -> Chart:
     return Chart(
         title=f"Training time against {baseline}",
         caption="Median ratio within a round, and its 95% interval; left is faster. The band is the "
-        f"noise floor of {floor:.1%}, below which this machine cannot tell.",
+        f"noise floor of {floor:.1%}, below which {'these machines' if run.is_mixed else 'this machine'} cannot tell.",
         layers=layers,
         records={"ratios": records},
     )

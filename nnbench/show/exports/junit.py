@@ -93,9 +93,15 @@ def suite(run: Run, label: str, cells: Sequence[CellResult]) -> ET.Element:
     started = cells[0].started.removesuffix("Z")
     name = f"{info.workload.name}.{label}"
     made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(run, cells))
-    e, properties = info.environment, element("properties")
-    facts = {"command": info.command, "cpu": e.cpu, "python": e.python, **info.versions}
-    facts |= run.recorded(label)
+    e, properties = run.used.environment, element("properties")
+    where = {"cpu": e.cpu, "python": e.python, **info.versions}
+    if run.is_mixed:
+        where = {
+            f"machine {name}": kind
+            for kind, part in run.kinds.items()
+            for name in part.info.machines
+        }
+    facts = {"command": info.command, **where, **run.recorded(label)}
     properties.extend([element("property", name=k, value=text) for k, text in facts.items()])
     made.append(properties)
     for cell in cells:
@@ -105,6 +111,7 @@ def suite(run: Run, label: str, cells: Sequence[CellResult]) -> ET.Element:
             measured = failure_of(run, cell) if cell.status.kind is Kind.MEASURED else None
             kind, message = measured or (cell.status, cell.message)
             case.append(element(outcome, cell.output, type=kind, message=message))
-        case.append(element("system-out", cell_line(cell)))
+        on = f", on {cell.machine}" if len(info.machines) > 1 else ""
+        case.append(element("system-out", f"{cell_line(cell)}{on}"))
         made.append(case)
     return made

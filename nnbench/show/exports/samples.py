@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nnbench import files
+from nnbench.figures import machines
 from nnbench.figures.metrics import PHASES
 from nnbench.records import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Value = Callable[[CellResult, Setup | None, Epoch | None], object]
 
+MACHINE_KIND = "machine_kind"  #: the column after those of COLUMNS
 CELLS_AT_ONCE = 1000  #: that are held with all their losses
 RECORDS = (CellResult, Setup, Epoch)  #: that a row is made of; the last two can be missing
 #: Arrow's name of the type that a field begins with; whatever may be None has a second one.
@@ -101,6 +103,7 @@ COLUMNS = {
     "train_loss": Column("float64", lambda *row: train_loss(row[-1])),
     **of(Epoch, "test_loss accuracy evaluate_s predicted_images cpu_s waited_s steal_s device_s"),
     **of(Epoch, "involuntary_switches compilations"),
+    **of(CellResult, "machine block_attempt"),
 }
 
 
@@ -113,9 +116,16 @@ def rows(cells: Iterable[CellResult], *more: Value) -> Iterator[list[Any]]:
             yield [value(cell, cell.setup, epoch) for value in values]
 
 
+def kind_of(run: Run) -> Value:
+    """Return what says of a cell on which kind of machine it ran, as the tables of the run name it."""
+    called = machines.called(run.info)
+    return lambda cell, *_: called.get(cell.machine)
+
+
 def to_csv(run: Run) -> bytes:
     """Return the samples of a run as CSV."""
-    return csv_text(chain([list(COLUMNS)], rows(run.attempts()))).encode()
+    lines = rows(run.attempts(), kind_of(run))
+    return csv_text(chain([[*COLUMNS, MACHINE_KIND]], lines)).encode()
 
 
 def to_parquet(run: Run) -> bytes:
@@ -131,13 +141,15 @@ def to_parquet(run: Run) -> bytes:
     pa = library("pyarrow", "pyarrow", extra="parquet")
     parquet = library("pyarrow.parquet", "pyarrow", extra="parquet")
     fields = [pa.field(name, getattr(pa, column.kind)()) for name, column in COLUMNS.items()]
-    schema = pa.schema([*fields, pa.field("losses", pa.list_(pa.float64()))])
+    more = pa.field(MACHINE_KIND, pa.string()), pa.field("losses", pa.list_(pa.float64()))
+    schema = pa.schema([*fields, *more])
     on_disk = files.read_regular(run.folder / store.RUN) if run.folder else None
     whole = on_disk or msgspec.json.encode(run.info)
     schema = schema.with_metadata({"nnbench": whole})
     file, attempts = io.BytesIO(), run.attempts()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while cells := list(islice(attempts, CELLS_AT_ONCE)):
-            columns = zip(*rows(cells, lambda *row: getattr(row[-1], "losses", None)), strict=True)
+            found = rows(cells, kind_of(run), lambda *row: getattr(row[-1], "losses", None))
+            columns = zip(*found, strict=True)
             writer.write_table(pa.table(list(map(list, columns)), schema))
     return file.getvalue()

@@ -6,7 +6,7 @@ backend without a rank is left out, because a missing point is better than a wro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.figures import metrics
 from nnbench.figures.columns import significant, value
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nnbench.figures.columns import Row
+    from nnbench.records import RunInfo
     from nnbench.runs.run import Run
 
 PYTEST_BENCHMARK = "5.0.0"  #: its version from which on its files look like this
@@ -29,8 +30,18 @@ MEASURES = {
 }
 
 
-def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
-    """Yield the name, the figures and the times of each backend that ranks.
+class Tracked(NamedTuple):
+    """A backend that ranks, on machines of one kind."""
+
+    name: str
+    group: str  #: of what can be compared with it
+    run: Run  #: that is of this kind alone
+    row: Row
+    times: list[float]
+
+
+def tracked(run: Run) -> Iterator[Tracked]:
+    """Yield each backend that ranks; where machines are of several kinds, on each of these, under its name.
 
     Raises
     ------
@@ -38,8 +49,16 @@ def tracked(run: Run) -> Iterator[tuple[str, Row, list[float]]]:
         If none does.
     """
     require(run, run.ranked)
-    for row in run.ranked:
-        yield f"{run.info.workload.name}/{row.backend}", row, run.groups[row.backend].times
+    for kind, part in run.kinds.items():
+        where = f" on {kind}" if run.is_mixed else ""
+        ranked = {row.backend for row in run.ranked}
+        for row in part.ranked:
+            if row.backend in ranked:
+                name, times = (
+                    f"{run.info.workload.name}/{row.backend}{where}",
+                    part.groups[row.backend].times,
+                )
+                yield Tracked(name, f"{run.info.workload.name}{where}", part, row, times)
 
 
 def to_github_action_benchmark(run: Run) -> bytes:
@@ -49,14 +68,14 @@ def to_github_action_benchmark(run: Run) -> bytes:
     furthest from the median.
     """
     entries: list[dict[str, object]] = []
-    for name, row, times in tracked(run):
+    for name, _, part, row, times in tracked(run):
         pace = f"{significant(row.images_per_s)} images/s"
         train = {
             "name": f"{name}: train",
             "unit": "s/epoch",
             "value": row.train_s_per_epoch,
             "range": f"± {max(abs(seconds - row.train_s_per_epoch) for seconds in times):.3g}",
-            "extra": f"n = {len(times)}\n{pace}\n{compared(run.info, row)}".strip(),
+            "extra": f"n = {len(times)}\n{pace}\n{compared(part.info, row)}".strip(),
         }
         entries.append(train)
         if (accuracy := value(row, "accuracy")) is not None:
@@ -73,7 +92,7 @@ def to_bencher(run: Run) -> bytes:
 
     Lower and upper value are the fastest and the slowest round.
     """
-    return encode({name: dict(_measures(row, times)) for name, row, times in tracked(run)})
+    return encode({each.name: dict(_measures(each.row, each.times)) for each in tracked(run)})
 
 
 def _measures(row: Row, times: Sequence[float]) -> Iterator[tuple[str, dict[str, float]]]:
@@ -91,48 +110,58 @@ def _measures(row: Row, times: Sequence[float]) -> Iterator[tuple[str, dict[str,
 def to_pytest_benchmark(run: Run) -> bytes:
     """Return a run as pytest-benchmark saves one: a backend is a benchmark, its times seconds an epoch.
 
-    What it knows of a machine is there as far as the run has kept it.
+    What it knows of a machine is there as far as the run has kept it; of several kinds of machines the first one's, and in a
+    benchmark's ``extra_info`` its own.
 
     Raises
     ------
     NnbenchError
         If no backend has figures, or pytest-benchmark is not installed.
     """
-    info, e = run.info, run.info.environment
-    implementation, _, version = e.python.partition(" ")
+    info = run.info
     saved = {
-        "machine_info": {
-            "node": e.machine_fingerprint,  # the host's name is not kept
-            "system": e.system.partition("-")[0],
-            "release": e.system,
-            "python_implementation": implementation,
-            "python_implementation_version": version,
-            "python_version": version,
-            "cpu": {"brand_raw": e.cpu, "count": e.logical_cores},
-            "versions": info.versions,
-        },
-        "commit_info": commit(e.git),
+        "machine_info": machine_info(run.used),
+        "commit_info": commit(info.environment.git),
         "benchmarks": [
             {
-                "group": info.workload.name,
-                "name": row.backend,
-                "fullname": name,
+                "group": each.group,
+                "name": each.row.backend,
+                "fullname": each.name,
                 "params": None,
                 "param": None,
                 "extra_info": {
                     "threads": info.threads,
-                    "accuracies": [metrics.accuracy(cell) for cell in run.of(row.backend)],
-                    "recorded": run.recorded(row.backend),
+                    "accuracies": [
+                        metrics.accuracy(cell) for cell in each.run.of(each.row.backend)
+                    ],
+                    "recorded": each.run.recorded(each.row.backend),
+                    **({"machine_info": machine_info(each.run.used)} if run.is_mixed else {}),
                 },
                 "options": {},
-                "stats": statistics(times),
+                "stats": statistics(each.times),
             }
-            for name, row, times in tracked(run)
+            for each in tracked(run)
         ],
         "datetime": info.started,
         "version": PYTEST_BENCHMARK,
     }
     return encode(saved)
+
+
+def machine_info(info: RunInfo) -> dict[str, Any]:
+    """Return what pytest-benchmark keeps of a machine: of several, the first."""
+    e = info.environment
+    implementation, _, version = e.python.partition(" ")
+    return {
+        "node": e.machine_fingerprint,  # the host's name is not kept
+        "system": e.system.partition("-")[0],
+        "release": e.system,
+        "python_implementation": implementation,
+        "python_implementation_version": version,
+        "python_version": version,
+        "cpu": {"brand_raw": e.cpu, "count": e.logical_cores},
+        "versions": info.versions,
+    }
 
 
 def commit(state: str | None) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_table_is_made_of_columns_and_gives_some_up(name):
 
 
 def test_columns_give_way_in_the_order_of_the_table(make_info):
-    drops = {column.name: column.drop for column in tables(make_info())["accuracy"].columns}
+    drops = {column.name: column.drop for column in tables(make_info())[0].columns}
     assert [drops[name] for name in TABLES["accuracy"].drops] == [1, 2, 3, 4, 5, 6]
     assert drops["backend"] == drops["status"] == 0
 

@@ -6,7 +6,6 @@ import sys
 import pytest
 from rich.console import Console
 
-from nnbench.figures.columns import tables
 from nnbench.runs.run import Run
 from nnbench.show.terminal import NARROWEST, WIDEST, Terminal, print_tables
 from nnbench.show.text import sheets
@@ -20,7 +19,7 @@ def show(folder, width=200, encoding="utf-8", **colours):
     file = io.TextIOWrapper(raw, encoding=encoding)
     run = Run.open(folder)
     console = Console(file=file, width=width, **colours)
-    print_tables(console, tables(run.info).values(), run, run.frame)
+    print_tables(console, run.tables, run)
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -67,14 +66,13 @@ ODD = [
 def test_odd_terminals_are_survived(run, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     opened = Run.open(run)
-    shown = tables(opened.info).values()
     for name, value in ODD:
         with monkeypatch.context() as patch:
             patch.delenv("TERM", raising=False)
             patch.setenv(name, value)
             terminal = Terminal()
             assert NARROWEST <= terminal.width <= WIDEST
-            print_tables(terminal, shown, opened, opened.frame)
+            print_tables(terminal, opened.tables, opened)
             assert "numpy" in capsys.readouterr().out
 
 

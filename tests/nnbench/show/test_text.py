@@ -133,12 +133,12 @@ def test_timing_columns(write_run, make_cell, make_failed, heading, expected):
 )
 def test_heading_names_the_target(make_info, mnist, target, heading):
     info = make_info(workload=replace(mnist, target_accuracy=target))
-    assert heading in [column.heading for column in columns.tables(info)["accuracy"].columns]
+    assert heading in [column.heading for column in columns.tables(info)[0].columns]
 
 
 def test_workload_without_target_has_no_such_column(make_info, mnist):
     info = make_info(workload=replace(mnist, target_accuracy=None))
-    headings = [column.heading for column in columns.tables(info)["accuracy"].columns]
+    headings = [column.heading for column in columns.tables(info)[0].columns]
     accuracy = ["accuracy %", "− numpy", "accuracy is"]
     assert headings == ["backend", "n", *accuracy, "loss", "images", "deviation", "status"]
 
@@ -204,7 +204,7 @@ def test_older_run_has_no_columns_of_a_proof_and_says_why(write_run, make_cell):
     assert "proof" not in sheets
     assert "proof" not in sheets["timing"].headings
     assert sheets["timing"].rows[0][:2] == ["numpy", "1"]
-    [note] = text.notes(run.frame)
+    [note] = text.notes(run)
     assert note.startswith("not proved (made before proofs): ")
 
 
@@ -238,13 +238,13 @@ def test_line_of_a_cell_says_how_much_was_proved(make_cell, make_proof, changes,
 def test_what_is_said_of_every_backend_is_said_once(write_run, make_cell):
     cells = [make_cell("a", flags=["x"]), make_cell("b", train_s=2.0, flags=["x", "y"])]
     run = Run.open(write_run(*cells))
-    assert text.notes(run.frame) == ["every backend: x"]
+    assert text.notes(run) == ["every backend: x"]
     assert texts("remarks", run) == [MISSING, "y"]
 
 
 def test_notes_tell_why(write_run, make_cell, make_failed):
     cells = [make_cell("good"), make_failed("bad", message="killed by SIGSEGV")]
-    assert text.notes(Run.open(write_run(*cells)).timing) == ["bad: crashed: killed by SIGSEGV"]
+    assert text.notes(Run.open(write_run(*cells))) == ["bad: crashed: killed by SIGSEGV"]
 
 
 @pytest.mark.parametrize("name", ["accuracy", "timing"])
@@ -314,7 +314,7 @@ def test_accuracy_has_a_verdict_and_a_finding_a_note(write_run, make_straying):
     run = Run.open(write_run(*make_straying(near=0.02, low=-2.4)))
     assert texts("− numpy", run) == [MISSING, "+0.02", "-2.40"]
     assert texts("accuracy is", run) == [MISSING, "same", "lower"]
-    [note] = text.notes(run.frame)
+    [note] = text.notes(run)
     assert note == (
         "low: its accuracy is 2.40 points lower than the baseline's (3 rounds), "
         "so one of the two trains something else"
@@ -329,7 +329,7 @@ def test_accuracy_in_another_class_says_which(write_run, make_straying):
     ]
     run = Run.open(write_run(*cells))
     assert texts("accuracy is", run) == [MISSING, "in tf32"]
-    assert text.notes(run.frame) == []
+    assert text.notes(run) == []
 
 
 def test_rounds_that_were_made_are_told_of_each_backend(make_cell, make_info):
