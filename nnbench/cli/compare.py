@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nnbench.figures.metrics import Gate
     from nnbench.records import CellResult
-    from nnbench.runs.comparison import Change
+    from nnbench.runs.comparison import Change, Terms
     from nnbench.runs.run import Run
 
 FAIL = click.option(
@@ -46,6 +46,13 @@ def chosen_limits(texts: Sequence[str], cells: Sequence[CellResult]) -> Sequence
 
     limits = metrics.parse_gates(texts)
     return limits if texts else metrics.measurable(limits, cells) or limits
+
+
+def records(changes: Sequence[Change]) -> list[dict[str, object]]:
+    """Return changes as plain values; where times are compared on several kinds of machines, with that."""
+    if not any(change.kind for change in changes):
+        return list(map(record, changes))
+    return [{**record(change), "machine_kind": change.kind} for change in changes]
 
 
 def record(change: Change) -> dict[str, object]:
@@ -118,7 +125,8 @@ def said(change: Change) -> str:
     name, interval = change.gate.metric.name, change.interval
     if interval is None:
         reason = f" ({change.message.rstrip(': ')})" if change.message else ""
-        return f"{change.backend} is {change.outcome}{reason}"
+        where = f" on {change.kind}" if change.kind else ""
+        return f"{change.backend} is {change.outcome}{where}{reason}"
     match change.gate.metric.scale:
         case Scale.RATIO:
             ends = [f"{value - 1:+z.1%}" for value in (interval.ratio, interval.low, interval.high)]
@@ -130,7 +138,8 @@ def said(change: Change) -> str:
     middle, low, high = ends
     limit = change.gate.text.partition(":")[2]
     how = f"{middle} (95% interval {low} to {high}), where {limit} is allowed"
-    return f"the {name} of {change.backend} changed by {how}"
+    where = f" on {change.kind}" if change.kind else ""
+    return f"the {name} of {change.backend}{where} changed by {how}"
 
 
 def print_markdown(changes: Sequence[Change], head: str) -> None:
@@ -138,15 +147,20 @@ def print_markdown(changes: Sequence[Change], head: str) -> None:
     from nnbench.show.text import Sheet, escape, markdown
 
     click.echo(f"{head}\n")
-    click.echo(markdown(Sheet("", HEADINGS, [cells(change) for change in changes])), nl=False)
+    table = Sheet("", HEADINGS, [cells(change) for change in changes])
+    if any(change.kind for change in changes):
+        rows = zip(table.rows, changes, strict=True)
+        named = [[*row, change.kind or "all"] for row, change in rows]
+        table = Sheet("", [*HEADINGS, "machines"], named)
+    click.echo(markdown(table), nl=False)
     for note in dict.fromkeys(f"{c.backend}: {c.message}" for c in changes if c.message):
         click.echo(f"\n- {escape(note)}")
 
 
 PRINTERS: dict[str, Callable[[Sequence[Change], str], None]] = {
     "md": print_markdown,
-    "csv": lambda changes, _: echo_csv(list(map(record, changes))),
-    "json": lambda changes, _: echo_json(list(map(record, changes))),
+    "csv": lambda changes, _: echo_csv(records(changes)),
+    "json": lambda changes, _: echo_json(records(changes)),
 }
 TABLE_FORMAT = click.option(
     "--format",
@@ -161,6 +175,7 @@ def print_changes(
     changes: Sequence[Change],
     runs: tuple[Run, Run],
     titles: Sequence[str],
+    terms: Terms,
     *,
     how: str,
     table_format: str,
@@ -170,17 +185,15 @@ def print_changes(
 
     In Markdown that stands at the top, with a caption: what was compared, in which units, and on which terms.
     """
-    from nnbench.runs import comparison
     from nnbench.show.text import code, escape
 
     base, new = map(code, titles)
     rounds = [str(len({cell.round for cell in run.cells})) for run in runs]
     units = dict.fromkeys(f"{change.gate.metric.name} in {change.unit}" for change in changes)
-    terms = comparison.terms(*runs)
     text = f"{runs[1].info.workload.name}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
     head = escape(f"{text}. {', '.join(units)}. {terms.text}")
     announce(changes, f"{new} against {base}: {head}", table_format=table_format, strict=strict)
-    if terms.hardware or terms.software:
+    if terms.hardware or terms.software or terms.alone:
         echo_line(f"nnbench: note: {terms.text}", err=True)
 
 
@@ -234,9 +247,10 @@ def compare(
 
     runs = open_base(base), Run.open(new)
     limits = chosen_limits(gates, [cell for run in runs for cell in run.cells])
-    floor = machine.noise_floor(runs[1].info.environment)
+    floor = max(machine.noise_floor(m.environment) for m in runs[1].info.machines.values())
     changes = comparison.compare(*runs, limits, floor)
     titles = str(base), str(new)
     how = f"noise floor {floor:.1%}"
-    print_changes(changes, runs, titles, how=how, table_format=table_format, strict=strict)
+    terms = comparison.terms(*runs)
+    print_changes(changes, runs, titles, terms, how=how, table_format=table_format, strict=strict)
     sys.exit(comparison.exit_code(changes, strict=strict))

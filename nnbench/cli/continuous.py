@@ -293,7 +293,8 @@ def report(
     changes = continuous.compare(run, limits, floor, by_verdict=by_verdict)
     how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
     sides = continuous.sides(run)
-    print_changes(changes, sides, titles, how=how, table_format=table_format, strict=strict)
+    terms = comparison.terms(*sides, is_paired=True)
+    print_changes(changes, sides, titles, terms, how=how, table_format=table_format, strict=strict)
     echo_line(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]
     if run.info.require_proof:

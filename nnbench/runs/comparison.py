@@ -3,12 +3,13 @@
 Two runs were made at different times, so their cells are independent samples. On the same
 hardware the figures themselves are compared, whatever the software: that is what may have become
 slower. On other hardware absolute times say nothing, so each cell is first divided by the baseline
-backend's cell of the same block.
+backend's cell of the same block. Of runs on many machines those cells are compared whose hardware both runs have, each kind of machine by itself;
+where they have none in common, all are divided.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from math import exp
@@ -16,9 +17,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, assert_never
 
 from nnbench.contract.errors import ExitCode, IncomparableError, gravest
-from nnbench.figures import accuracies, metrics, statistics
+from nnbench.figures import accuracies, machines, metrics, statistics
 from nnbench.figures.metrics import TRAINING, Scale
-from nnbench.records import Kind
+from nnbench.records import Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records import CellResult, Environment, RunInfo
     from nnbench.runs.run import Run
 
     Sampler = Callable[[Run, Run, str, Metric], "Samples"]
@@ -64,7 +65,7 @@ class Outcome(StrEnum):
     )
     UNMATCHED = (
         *("unmatched", ExitCode.INCOMPARABLE),
-        "other precision than in the base run, times without a baseline, or no import in base",
+        "other precision than in base, times without a baseline or of no hardware in common, or no import in base",
     )
     PASSED = "passed", ExitCode.OK, "not worse than the limit, as far as the rounds can tell"
     NOT_COMPARABLE = (
@@ -99,6 +100,7 @@ class Samples(NamedTuple):
     verdict: AccuracyVerdict | None = None  #: on an accuracy
     floor: float = 0.0  #: that no limit on an accuracy is below
     remark: str = ""
+    is_mixed: bool = False  #: of unlike machines, which have no median together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ class Change:
     verdict: Said = None
     outcome: Outcome
     message: str = ""
+    kind: str = ""  #: of machines, if it is of those alone
 
     def code(self, *, strict: bool) -> ExitCode | None:
         """Return what a comparison of this figure alone ends with; None measured nothing."""
@@ -124,6 +127,19 @@ class Change:
         return self.outcome.code
 
 
+class Shared(NamedTuple):
+    """What two runs have of the same hardware: of one kind of machine, if both have that."""
+
+    kind: str
+    base: Run
+    new: Run
+
+    @property
+    def sides(self) -> tuple[Run, Run]:
+        """Both parts."""
+        return self.base, self.new
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What differs between the machines of two runs, and so how their times are compared."""
@@ -131,6 +147,11 @@ class Terms:
     hardware: list[str]
     software: list[str]
     divisor: str | None = None  #: the backend by which times are divided, on other hardware
+    #: Parts that are compared, each by itself; none if that is all of both runs.
+    shared: tuple[Shared, ...] = ()
+    alone: tuple[
+        str, ...
+    ] = ()  #: kinds of machines that one of the runs has, and the other has not
 
     @property
     def text(self) -> str:
@@ -140,10 +161,18 @@ class Terms:
             if self.divisor
             else "not compared: that takes a baseline beside another backend in both runs"
         )
+        each = (
+            f", each kind of machine by itself ({'; '.join(part.kind for part in self.shared)})"
+            if self.shared
+            else ""
+        )
         sentences = [
             f"Other hardware, {', '.join(self.hardware)}: times are {relative}."
             if self.hardware
-            else "The same hardware: times are compared as they are.",
+            else f"The same hardware: times are compared as they are{each}.",
+            f"Times on what only one of the runs has are left out: {'; '.join(self.alone)}."
+            if self.alone
+            else "",
             f"Software that differs: {', '.join(self.software)}." if self.software else "",
         ]
         return " ".join(filter(None, sentences))
@@ -162,19 +191,96 @@ class Terms:
         return (Outcome.NOT_COMPARABLE, "") if backend == self.divisor else None
 
 
-def terms(base: Run, new: Run) -> Terms:
+def terms(base: Run, new: Run, *, is_paired: bool = False) -> Terms:
     """Find out on which terms two runs can be compared.
 
-    A backend that is alone in both has nothing to be divided by: relative to itself it never changes.
+    If they are sides of one run, whose cells are compared in pairs, that can be on any machines together. A backend that is alone in both has nothing to be divided by: relative to itself it never changes.
     """
-    hardware, software = base.info.environment.differences(new.info.environment)
-    is_alone = len(base.info.backends.keys() & new.info.backends.keys()) < 2
-    shared = (
-        name
-        for name in (base.info.baseline, new.info.baseline)
-        if hardware and not is_alone and not _problem(base, new, name)
+    ours, theirs = _kinds(base), _kinds(new)
+    matched = _matched(ours, theirs)
+    if not matched:
+        hardware = _differing(ours, theirs)
+        is_alone = len(base.info.backends.keys() & new.info.backends.keys()) < 2
+        divisors = (
+            name
+            for name in (base.info.baseline, new.info.baseline)
+            if not is_alone and not _problem(base, new, name)
+        )
+        software = base.info.environment.differences(new.info.environment)[1]
+        return Terms(hardware, software, next(divisors, None))
+    software = [
+        text
+        for ones, others in matched
+        for text in ones[0].environment.differences(others[0].environment)[1]
+    ]
+    used = {each.name for pair in matched for side in pair for each in side}
+    alone = tuple(dict.fromkeys(k.name for k in (*ours, *theirs) if k.name not in used))
+    terms = Terms([], [*dict.fromkeys(software)])
+    if is_paired or (len(matched) == 1 and not alone):
+        return terms
+    shared = tuple(
+        Shared(ones[0].name, _part(base, ones), _part(new, others)) for ones, others in matched
     )
-    return Terms(hardware, software, next(shared, None))
+    return replace(terms, shared=shared, alone=alone)
+
+
+class _Kind(NamedTuple):
+    """A kind of machine that a run has figures of."""
+
+    name: str
+    machines: list[str]
+    environment: Environment
+
+
+def _kinds(run: Run) -> list[_Kind]:
+    """Return the kinds of machines of a run that has figures of some, else those that it knows."""
+    named = machines.kinds(run.info, run.cells)
+    if not named:
+        first = next(iter(run.info.machines))
+        named = {machines.called(run.info)[first]: [first]}
+    return [_Kind(name, own, run.info.machines[own[0]].environment) for name, own in named.items()]
+
+
+def _matched(
+    ours: Sequence[_Kind], theirs: Sequence[_Kind]
+) -> list[tuple[list[_Kind], list[_Kind]]]:
+    """Return what both sides have of the same hardware: of each kind if they share one, else all that there is of it."""
+    found = []
+    for hardware in _each([each.environment.hardware for each in ours]):
+        ones, others = (
+            [each for each in side if each.environment.hardware == hardware]
+            for side in (ours, theirs)
+        )
+        same = [
+            ([one], [other])
+            for one in ones
+            for other in others
+            if one.environment.kind == other.environment.kind
+        ]
+        found += same or ([(ones, others)] if others else [])
+    return found
+
+
+def _each(values: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """Return each value once, in order."""
+    found: list[dict[str, object]] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _differing(ours: Sequence[_Kind], theirs: Sequence[_Kind]) -> list[str]:
+    """Say what the hardware of two runs is that have none in common."""
+    if len(ours) == len(theirs) == 1:
+        return ours[0].environment.differences(theirs[0].environment)[0]
+    sides = (" and ".join(each.name for each in side) for side in (ours, theirs))
+    return [" against ".join(sides)]
+
+
+def _part(run: Run, kinds: Iterable[_Kind]) -> Run:
+    """Return what a run has of some kinds."""
+    return run.on([name for kind in kinds for name in kind.machines])
 
 
 def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Change]:
@@ -198,8 +304,9 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
     if one.workload != other.workload:
         names = workloads_apart(one, other)
         raise IncomparableError(f"the runs trained different workloads ({names})")
-    sample = partial(_independent, divisor=terms(base, new).divisor)
-    return find_changes(base, new, gates, floor, sample)
+    found = terms(base, new)
+    sample = partial(_independent, divisor=found.divisor)
+    return find_changes(base, new, gates, floor, sample, found)
 
 
 def workloads_apart(one: RunInfo, other: RunInfo) -> str:
@@ -215,20 +322,22 @@ def find_changes(
     gates: Sequence[Gate],
     floor: float,
     sample: Sampler,
+    found: Terms,
     detect: float | None = None,
 ) -> list[Change]:
     """Compare every backend of two runs in every gated figure, as ``sample`` measures it.
 
     If a difference was to be detected, the verdict on training times decides, not their limit.
     """
-    labels, found = dict.fromkeys([*base.info.backends, *new.info.backends]), terms(base, new)
+    labels = dict.fromkeys([*base.info.backends, *new.info.backends])
     return [
-        _compare(
+        change
+        for backend in labels
+        for gate in gates
+        for change in _compare(
             *(base, new, backend, gate, floor, sample, found),
             detect if gate.metric is TRAINING else None,
         )
-        for backend in labels
-        for gate in gates
     ]
 
 
@@ -241,11 +350,41 @@ def _compare(
     sample: Sampler,
     terms: Terms,
     detect: float | None,
-) -> Change:
+) -> list[Change]:
+    """Compare a backend in a figure: on each kind of machines, if absolute times are and there are several."""
     change = partial(Change, backend=backend, gate=gate, unit=terms.unit(gate.metric))
     if problem := _problem(base, new, backend) or terms.obstacle(backend, gate.metric):
         outcome, message = problem
-        return change(outcome=outcome, message=message)
+        return [change(outcome=outcome, message=message)]
+    parts = [
+        (part.kind, *part.sides)
+        for part in terms.shared
+        if gate.metric.scale is Scale.RATIO and _ran(part, backend)
+    ]
+    if not parts and terms.shared and gate.metric.scale is Scale.RATIO:
+        text = "its times are of no hardware that both runs have"
+        return [change(outcome=Outcome.UNMATCHED, message=text)]
+    return [
+        replace(_judged(own, other, change, floor, sample, detect), kind=kind)
+        for kind, own, other in parts or [("", base, new)]
+    ]
+
+
+def _ran(part: Shared, backend: str) -> bool:
+    """Tell whether a backend has figures of both runs there."""
+    return all(any(c.status.counts for c in run.of(backend)) for run in part.sides)
+
+
+def _judged(
+    base: Run,
+    new: Run,
+    change: partial[Change],
+    floor: float,
+    sample: Sampler,
+    detect: float | None,
+) -> Change:
+    """Return a change with what was found of it."""
+    backend, gate = change.keywords["backend"], change.keywords["gate"]
     found = sample(base, new, backend, gate.metric)
     if not (found.base and found.new):
         text = f"{gate.metric.name} was not measured in both runs"
@@ -266,8 +405,8 @@ def _compare(
         case unknown:
             assert_never(unknown)
     return change(
-        base=middle(found.base),
-        new=middle(found.new),
+        base=None if found.is_mixed else middle(found.base),
+        new=None if found.is_mixed else middle(found.new),
         interval=found.interval,
         verdict=_reconciled(verdict, outcome),
         outcome=outcome,
@@ -293,13 +432,20 @@ def _problem(base: Run, new: Run, backend: str) -> tuple[Outcome, str] | None:
         if bad := next((c for c in cells if c.status.kind is kind), None):
             return outcome, f"{bad.status}: {bad.message}"
     if not any(c.status.counts for c in cells):
-        return Outcome.MISSING, cells[0].message if cells else "not part of the new run"
+        return Outcome.MISSING, _why_nothing(cells)
     if not any(c.status.counts for c in base.of(backend)):
         return Outcome.NEW, "not measured in the base run"
     before, after = (_classes(run, backend) for run in (base, new))
     if before != after:
         return Outcome.UNMATCHED, f"products in {after}, and in {before} in the base run"
     return None
+
+
+def _why_nothing(cells: Sequence[CellResult]) -> str:
+    """Say why nothing of a backend was measured."""
+    if not cells:
+        return "not part of the new run"
+    return f"{'lost: ' if cells[0].status is Status.LOST else ''}{cells[0].message}"
 
 
 def _classes(run: Run, backend: str) -> str:

@@ -189,7 +189,9 @@ def compare(
     watched = [TRAINING] if by_verdict else [gate.metric for gate in _ratios(gates)]
     sample = partial(paired, watched=watched if run.info.detect else ())
     detect = run.info.detect if by_verdict else None
-    return comparison.find_changes(*sides(run), gates, floor, sample, detect)
+    base, head = sides(run)
+    terms = comparison.terms(base, head, is_paired=True)
+    return comparison.find_changes(base, head, gates, floor, sample, terms, detect)
 
 
 def is_over(run: Run) -> bool:
@@ -258,7 +260,8 @@ def paired(
             found = log_ratios(base, head, backend, metric)
             logs = np.array([log for _, log in found])
             make = statistics.anytime_interval if metric in watched else statistics.interval
-            return Samples(*_values(metric, [pair for pair, _ in found]), make(logs))
+            values = _values(metric, [pair for pair, _ in found])
+            return Samples(*values, make(logs), is_mixed=base.is_mixed)
         case Scale.DIFFERENCE:
             cells = _pairs(base, head, backend)
             if not cells:

@@ -251,7 +251,9 @@ def test_verdict_and_outcome_of_a_time_never_contradict_each_other(make_run, lim
     ends = [0.5, 0.94, 0.97, 0.99, 1.0, 1.01, 1.03, 1.06, 1.2, 1.5]
     for low, middle, high in combinations_with_replacement(ends, 3):
         samples = Samples([1.0], [middle], Interval(middle, low, high))
-        [change] = comparison.find_changes(run, run, [gate], FLOOR, lambda *_, s=samples: s)
+        [change] = comparison.find_changes(
+            run, run, [gate], FLOOR, lambda *_, s=samples: s, Terms([], [])
+        )
         assert change.verdict in ALLOWED[change.outcome]
         if change.outcome == "passed":
             assert change.verdict != "slower" or high - 1 <= gate.threshold
@@ -479,3 +481,111 @@ def test_accuracies_of_other_lengths_are_not_compared(make_run):
     [change] = comparison.compare(base, new, [ACCURACY], FLOOR)
     assert (change.base, change.new, change.interval) == (0.5, 0.25, None)
     assert change.outcome == "inconclusive"
+
+
+@pytest.fixture
+def spread(make_run, make_info):
+    """Give a function that makes a run on machines: what each is changed in, and how much slower it is."""
+
+    def make(times, machines, seed=0, **changes):
+        run, here = make_run(times, seed=seed, **changes), make_info().machine
+        names = [*machines]
+        found = {
+            name: replace(here, environment=replace(here.environment, **own))
+            for name, (own, _) in machines.items()
+        }
+        cells = [
+            scaled(replace(c, machine=names[c.round % len(names)]), machines) for c in run.cells
+        ]
+        return Run(replace(run.info, machines=found), cells)
+
+    def scaled(cell, machines):
+        factor = machines[cell.machine][1]
+        return replace(cell, epochs=[replace(e, train_s=e.train_s * factor) for e in cell.epochs])
+
+    return make
+
+
+HERE, THERE, BEYOND = ({"cpu": cpu} for cpu in ("Here", "There", "Beyond"))
+TIMES = {"numpy": 1.0, "a": 2.0}
+
+
+def test_one_machine_is_compared_with_twenty_of_its_kind(spread):
+    base = spread(TIMES, {"m": (HERE, 1)})
+    twenty = {f"m{i}": (HERE, 1) for i in range(20)}
+    assert comparison.terms(base, spread(TIMES, twenty, rounds=40)) == Terms([], [])
+    assert outcomes(base, spread(TIMES, twenty, seed=1, rounds=40)) == {
+        "numpy": "passed",
+        "a": "passed",
+    }
+    slower = spread({"numpy": 1.0, "a": 2.5}, twenty, seed=1, rounds=40)
+    assert outcomes(base, slower) == {"numpy": "passed", "a": "regression"}
+
+
+def test_absolute_times_are_compared_where_both_have_the_hardware(spread):
+    base = spread(TIMES, {"m": (HERE, 1)})
+    new = spread(TIMES, {"x": (HERE, 1), "y": (THERE, 50)}, seed=1, rounds=20)
+    changes = comparison.compare(base, new, [TIME, ACCURACY], FLOOR)
+    assert [(c.kind, c.outcome) for c in changes if c.gate is TIME] == [("Here", "passed")] * 2
+    assert all(c.new < 3 and c.unit == "s" for c in changes if c.gate is TIME)
+    assert [(c.kind, c.outcome) for c in changes if c.gate is ACCURACY] == [("", "passed")] * 2
+    text = comparison.terms(base, new).text
+    assert text == (
+        "The same hardware: times are compared as they are, each kind of machine by itself (Here). "
+        "Times on what only one of the runs has are left out: There."
+    )
+
+
+def test_kind_that_got_slower_is_no_average_of_all(spread):
+    machines = {"x": (HERE, 1), "y": (THERE, 50)}
+    base = spread(TIMES, machines, rounds=20)
+    new = spread(TIMES, {"y2": (THERE, 60), "x2": (HERE, 1)}, seed=1, rounds=20)
+    changes = comparison.compare(base, new, [TIME], FLOOR)
+    assert [(c.backend, c.kind, c.outcome) for c in changes] == [
+        (name, kind, outcome)
+        for name in ("numpy", "a")
+        for kind, outcome in (("Here", "passed"), ("There", "regression"))
+    ]
+
+
+def test_software_of_a_kind_is_matched_before_all_of_its_hardware(spread):
+    newer = {**HERE, "versions": {"nnbench": "0.1", "numpy": "2.1"}}
+    base = spread(TIMES, {"x": (HERE, 1), "y": (newer, 3)}, rounds=20)
+    same = spread(TIMES, {"z": (newer, 3)}, seed=1)
+    assert outcomes(base, same) == {"numpy": "passed", "a": "passed"}
+    assert comparison.terms(base, same).software == []
+    newest = {**HERE, "versions": {"nnbench": "0.1", "numpy": "2.2"}}
+    after = spread(TIMES, {"z": (newest, 1)}, seed=1)
+    assert comparison.terms(base, after) == Terms([], ["numpy (2.0, 2.2)"])
+
+
+def test_other_machines_leave_ratios(spread):
+    base = spread(TIMES, {"x": (HERE, 1), "y": (THERE, 50)}, rounds=20)
+    new = spread(TIMES, {"z": (BEYOND, 7)}, seed=1)
+    assert outcomes(base, new) == {"numpy": "not comparable", "a": "passed"}
+    text = "Other hardware, Here and There against Beyond: times are relative to numpy."
+    assert comparison.terms(base, new).text == text
+
+
+def test_backend_that_ran_on_no_hardware_of_both_is_unmatched(spread):
+    machines = {"x": (HERE, 1), "y": (THERE, 50)}
+    base, new = (spread(TIMES, machines, seed=i, rounds=20) for i in range(2))
+    ours, theirs = (
+        Run(run.info, [c for c in run.cells if c.backend == "numpy" or c.machine == name])
+        for run, name in ((base, "x"), (new, "y"))
+    )
+    changes = comparison.compare(ours, theirs, [TIME], FLOOR)
+    last = changes[-1]
+    assert (last.backend, last.outcome) == ("a", "unmatched")
+    assert last.message == "its times are of no hardware that both runs have"
+
+
+def test_backend_of_which_all_is_lost_is_missing_and_says_so(make_run, make_failed):
+    base, new = make_run({"a": 1.0, "b": 1.0}), make_run({"a": 1.0})
+    lost = [make_failed("b", "lost", round=i, message="gone", machine="unknown") for i in range(3)]
+    [change] = [
+        c
+        for c in comparison.compare(base, Run(base.info, [*new.cells, *lost]), [TIME], FLOOR)
+        if c.backend == "b"
+    ]
+    assert (change.outcome, change.message) == ("missing", "lost: gone")
