@@ -3,7 +3,7 @@
 ``python -m tests.studies.many_machines`` makes runs of 1,000 cells in 500 blocks on 20 machines: ``nnbench run`` as it is, a scheduler of dask
 as it is, and real workers of dask, all in one process, whose blocks answer at once with the content of trainings of ``mnist``
 (:mod:`tests.studies.stub_workers`). So all that is left of a block is what is to be measured, and dask's part is in it. One run shows nothing,
-one is on a terminal. Four times a second the study notes the cells on disk, and the time and the memory of each process; it fits both over
+one is on a terminal, and in one each block tells how it goes on in 31 messages, as in a minute, and not in one. Four times a second the study notes the cells on disk, and the time and the memory of each process; it fits both over
 the cells. A block may cost 50 ms of the wall clock, and of the CPU time of nnbench and dask together, and the last cells at most half as much again as the
 first ones.
 
@@ -48,6 +48,8 @@ GROWTH = 0.5  #: of the time a cell from the first to the last, of that of the f
 MACHINES = 20
 MORE = 2000  #: machines that a run is thought of on
 LOOK_S = 0.25
+LOOKS = 5
+OFTEN = 31  #: messages of a block
 PROVED = 8  #: blocks that are proved once more
 MEGABYTE = 1e6
 
@@ -83,11 +85,19 @@ def in_ms(pair: tuple[float, float]) -> dict[str, float]:
     return {"first cell": round(1e3 * pair[0], 2), "last cell": round(1e3 * pair[1], 2)}
 
 
-def watch(folder: Path, blocks: int, machines: int, *, is_live: bool) -> dict[str, Any]:
+def watch(
+    folder: Path, blocks: int, machines: int, messages: int, *, is_live: bool
+) -> dict[str, Any]:
     """Make a run, and return what it has taken."""
     env = environment(mark=folder, NNBENCH_PLUGINS=",".join([*BACKENDS, "dask"]))
     cluster = Cluster(env, folder)
-    stub = [sys.executable, "-m", "tests.studies.stub_workers", cluster.address, str(machines)]
+    stub = [
+        sys.executable,
+        "-m",
+        "tests.studies.stub_workers",
+        cluster.address,
+        *map(str, (machines, messages)),
+    ]
     cluster.workers.append(subprocess.Popen(stub, env=env))
     path = folder / "run" / store.CELLS
     asked = [
@@ -96,7 +106,8 @@ def watch(folder: Path, blocks: int, machines: int, *, is_live: bool) -> dict[st
         *("--executor", f"dask[address={cluster.address}]"),
     ]
     try:
-        wait_until(lambda: workers_of(cluster.address) == machines)
+        wait_until(lambda: look_at_workers(cluster.address)[0] == machines)
+        look_s = median(look_at_workers(cluster.address)[1] for _ in range(LOOKS))
         with terminal() as screen:
             shown = ["--progress"] if is_live else ["--no-progress"]
             begin = time.monotonic()
@@ -123,7 +134,8 @@ def watch(folder: Path, blocks: int, machines: int, *, is_live: bool) -> dict[st
         cluster.close()
     if run.returncode:
         sys.exit(f"{' '.join(asked)}: ended with {run.returncode}")
-    return describe(blocks, moments, cells, watched, whole_s)
+    found = describe(blocks, moments, cells, watched, whole_s)
+    return {**found, "a look at the workers, ms": round(1e3 * look_s, 1)}
 
 
 def describe(
@@ -174,12 +186,14 @@ def describe(
     }
 
 
-def workers_of(address: str) -> int:
-    """Return how many workers a scheduler has."""
+def look_at_workers(address: str) -> tuple[int, float]:
+    """Return how many workers a scheduler has, and the seconds that it takes to ask, as nnbench does each second."""
     from distributed import Client
 
     with Client(address, set_as_default=False) as client:
-        return len(client.scheduler_info(n_workers=-1)["workers"])
+        begin = time.monotonic()
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        return len(workers), time.monotonic() - begin
 
 
 def count_lines(path: Path) -> int:
@@ -299,10 +313,15 @@ def main() -> None:
     found: dict[str, Any] = {"machines": options.machines, "blocks": options.blocks}
     wrong: list[str] = []
     with TemporaryDirectory() as scratch:
-        for name, is_live in (("nothing shown", False), ("on a terminal", True)):
+        kinds = (
+            ("nothing shown", False, 1),
+            ("on a terminal", True, 1),
+            ("told often", False, OFTEN),
+        )
+        for name, is_live, messages in kinds:
             folder = Path(scratch, name.replace(" ", "-"))
             folder.mkdir()
-            found[name] = watch(folder, options.blocks, options.machines, is_live=is_live)
+            found[name] = watch(folder, options.blocks, options.machines, messages, is_live=is_live)
             wrong += [f"{name}: {problem}" for problem in too_much(found[name])]
         found[f"{MORE} machines"] = know_machines(folder / "run", MORE)
     found["a part proved once more"] = prove_again()

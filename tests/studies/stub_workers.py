@@ -1,7 +1,7 @@
 """Workers of dask, many in one process, whose blocks train nothing: each answers at once what a machine would.
 
-``python -m tests.studies.stub_workers ADDRESS COUNT``: what remains of a block is what dask and whoever submits it spend on it. Each
-worker is a machine of its own name. Cells have the content that ``mnist`` leaves, but no proof.
+``python -m tests.studies.stub_workers ADDRESS COUNT MESSAGES``: what remains of a block is what dask and whoever submits it spend on it. Each
+worker is a machine of its own name. What a block tells comes in so many messages, all alike but the first. Cells have the content that ``mnist`` leaves, but no proof.
 """
 
 from __future__ import annotations
@@ -103,6 +103,8 @@ def answer(
             kept.append(CellFinished(result))
     kept.append(Ended("done"))
     tell(b"\n".join(map(msgspec.json.encode, told)))
+    for _ in range(int(sys.argv[3]) - 1):
+        tell(b"\n".join(map(msgspec.json.encode, told[2:7] if block else told)))
     return b"\n".join(map(msgspec.json.encode, kept))
 
 
