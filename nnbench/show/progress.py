@@ -259,14 +259,15 @@ class Live(Plain):
     def look(self, *, is_often: bool = False) -> None:
         """Find out how things stand, and show it; then rest from it.
 
-        What comes often waits until the rest is over. So does everything once a look takes long.
+        What comes often waits until the rest is over. So does everything once a look takes long, and if blocks run
+        elsewhere: of many at once one always has something to tell.
         """
         from nnbench.figures import frames
 
         start, info = monotonic(), self.run.info
-        if start < self.next_look and (is_often or self.look_s > LONG_S):
-            return
         is_here = info.executor == records.LOCAL
+        if start < self.next_look and (is_often or not is_here or self.look_s > LONG_S):
+            return
         round_ = (
             self.latest
             if is_here

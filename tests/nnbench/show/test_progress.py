@@ -446,3 +446,22 @@ def test_looks_take_a_twentieth_of_the_time(make_info, make_cell, tmp_path, monk
     display.nnbench_cell_finished(make_cell("a"))  # which can wait as well, if a look takes so long
     display.nnbench_run_finished()
     assert looks == [22.0, 43.0]
+
+
+def test_events_of_blocks_elsewhere_wait_until_it_is_time_to_look(
+    make_info, make_cell, tmp_path, monkeypatch
+):
+    looks = []
+    monkeypatch.setattr(progress, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(progress, "standings", lambda *_: looks.append("look") or [])
+    display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
+    display.nnbench_run_started(make_info("a", rounds=2, executor="dask"), tmp_path / "run")
+    specs = [make_spec(label="a", round=number) for number in range(2)]
+    for spec in specs:
+        display.nnbench_cell_started(spec, "node1")
+    looks.clear()
+    for spec in specs:
+        display.nnbench_cell_event(spec, Ready(make_cell().setup))
+        display.nnbench_cell_finished(make_cell("a", round=spec.round))
+    display.nnbench_run_finished()
+    assert looks == []
