@@ -12,6 +12,7 @@ import queue
 import time
 import uuid
 import warnings
+import zlib
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,8 @@ class DaskSession(Session):
     def _hear(self, event: Any) -> None:
         """Take in what a worker tells; dask calls this in a thread of its own."""
         _, said = event
-        report = Report(errand=said["errand"], run=said["run"], lines=said["line"])
+        lines = zlib.decompress(said["lines"])
+        report = Report(errand=said["errand"], run=said["run"], lines=lines)
         self._arrived.put(report)
 
     def _finish(self, future: Future[Any]) -> list[Report]:

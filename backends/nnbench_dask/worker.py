@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import uuid
+import zlib
 
 from distributed import Worker, get_worker
 from distributed.core import Status
@@ -47,8 +48,8 @@ def carry_out(errand: bytes, topic: str) -> tuple[str, bytes]:
     worker = get_worker()
     key, run = worker.get_current_task(), uuid.uuid4().hex
 
-    def tell(line: bytes) -> None:
-        worker.log_event(topic, {"errand": key, "run": run, "line": line})
+    def tell(lines: bytes) -> None:  # of which the scheduler keeps the last thousand
+        worker.log_event(topic, {"errand": key, "run": run, "lines": zlib.compress(lines)})
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)

@@ -7,6 +7,7 @@ worker is a machine of its own name. What a block tells comes in so many message
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from dataclasses import replace
@@ -122,5 +123,6 @@ async def work(address: str, count: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     engine.carry_out = answer
     asyncio.run(work(sys.argv[1], int(sys.argv[2])))
