@@ -153,7 +153,7 @@ class Study:
         self.env = environment(mark=self.folder.resolve(), NNBENCH_PLUGINS="python,dask")
         self._journal = self.folder / "journal.json"
         self._load()
-        self._read()
+        self._read(is_counted=True)
 
     # What is kept between calls
 
@@ -231,14 +231,14 @@ class Study:
     def _whole(self) -> int:
         return sum(len(found) == len(BACKENDS) for found in self.finished.values())
 
-    def _read(self) -> bool:
-        """Read what was written since; tell whether a block was finished."""
+    def _read(self, *, is_counted: bool = False) -> bool:
+        """Read what was written since, or a call of before has counted; tell whether a block was finished."""
         before = self._whole()
         latest = self.kills[self.done - 1] if self.done else None
         for line in self.tail:
             if line.status is Status.LOST:
                 self.lost_for_good |= {line.round} if line.final else set()
-                if line.backend == BACKENDS[0]:
+                if line.backend == BACKENDS[0] and not is_counted:
                     self.counts["blocks lost"] += 1
                     if latest:
                         latest.lost[line.message] = latest.lost.get(line.message, 0) + 1
