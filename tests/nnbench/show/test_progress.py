@@ -451,9 +451,14 @@ def test_looks_take_a_twentieth_of_the_time(make_info, make_cell, tmp_path, monk
 def test_events_of_blocks_elsewhere_wait_until_it_is_time_to_look(
     make_info, make_cell, tmp_path, monkeypatch
 ):
-    looks = []
+    looks: list[str] = []
+
+    def look(*_):
+        looks.append("look")
+        return []
+
     monkeypatch.setattr(progress, "monotonic", lambda: 0.0)
-    monkeypatch.setattr(progress, "standings", lambda *_: looks.append("look") or [])
+    monkeypatch.setattr(progress, "standings", look)
     display = Live(Console(file=io.StringIO(), force_terminal=True, width=100))
     display.nnbench_run_started(make_info("a", rounds=2, executor="dask"), tmp_path / "run")
     specs = [make_spec(label="a", round=number) for number in range(2)]
