@@ -18,6 +18,7 @@ from nnbench.cli.catalog import info, list_, new
 from nnbench.cli.clean import clean
 from nnbench.cli.compare import compare
 from nnbench.cli.continuous import continuous
+from nnbench.cli.history import history
 from nnbench.cli.merge import merge
 from nnbench.cli.options import echo_line
 from nnbench.cli.profile import profile
@@ -61,7 +62,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    *(run, test, show, report, plot, export_, compare, merge, continuous, prove, selftest),
+    *(run, test, show, report, plot, export_, compare, history, merge),
+    *(continuous, prove, selftest),
     *(profile, new, list_, info, clean),
 )
 

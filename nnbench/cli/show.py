@@ -32,6 +32,20 @@ if TYPE_CHECKING:
     from nnbench.show.view import View
 
 
+THEME = click.option(
+    "--theme",
+    type=click.Choice(get_args(charts.Theme)),
+    default="light",
+    help="On a light or a dark background.",
+)
+SCALE = click.option(
+    "--scale",
+    type=Real(0.1, 10.0),
+    default=2.0,
+    help="Size of a PNG, times that of the screen: from 0.1 to 10.",
+)
+
+
 def looked_at(command: Command) -> Command:
     """Add the options that look at a run in another way than it was made."""
     for decorate in (
@@ -180,18 +194,8 @@ def show(
 @click.option(
     "--figure", "-f", type=click.Choice(list(charts.CHARTS)), default="ratios", help="What to draw."
 )
-@click.option(
-    "--theme",
-    type=click.Choice(get_args(charts.Theme)),
-    default="light",
-    help="On a light or a dark background.",
-)
-@click.option(
-    "--scale",
-    type=Real(0.1, 10.0),
-    default=2.0,
-    help="Size of a PNG, times that of the screen: from 0.1 to 10.",
-)
+@THEME
+@SCALE
 @click.option(
     "--machine",
     metavar="NAME",

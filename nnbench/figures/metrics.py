@@ -79,6 +79,11 @@ class Metric:
     scale: Scale = Scale.RATIO
     turns: Callable[[CellResult], dict[int, float]] = lambda _: {}  #: what each turn has of it
 
+    @property
+    def is_better_higher(self) -> bool:
+        """Whether more of it is better; times and sizes are better lower."""
+        return self.scale is Scale.DIFFERENCE
+
     def ratio_value(self, cell: CellResult) -> float | None:
         """Return the value where it has a ratio to others; None where it is missing, or nothing."""
         value = self.value(cell)
@@ -259,12 +264,9 @@ def parse_gate(text: str) -> Gate:
     NnbenchError
         If the metric is unknown, or the number or its unit make no sense for it.
     """
-    name, _, limit = text.partition(":")
-    name = spelling.current(name)
-    if name not in METRICS:
-        raise NnbenchError(f"no metric {name!r} to gate on; known: {', '.join(METRICS)}")
-    metric = METRICS[name]
-    unit = metric.scale.value
+    called, _, limit = text.partition(":")
+    metric = find(called)
+    name, unit = metric.name, metric.scale.value
     try:
         threshold = float(limit.removesuffix(unit)) / 100
     except ValueError:
@@ -272,3 +274,17 @@ def parse_gate(text: str) -> Gate:
     if not limit.endswith(unit) or not 0 <= threshold < float("inf"):
         raise NnbenchError(f"cannot read {text!r}; write {name}:NUMBER{unit}, as in {name}:5{unit}")
     return Gate(metric, threshold)
+
+
+def find(name: str) -> Metric:
+    """Return the metric of a name.
+
+    Raises
+    ------
+    NnbenchError
+        If there is none.
+    """
+    name = spelling.current(name)
+    if name not in METRICS:
+        raise NnbenchError(f"no metric {name!r}; known: {', '.join(METRICS)}")
+    return METRICS[name]

@@ -73,6 +73,20 @@ class Run:
         return cls(store.read_info(folder), folder=folder)
 
     @classmethod
+    def open_some(cls, folder: Path, info: RunInfo, backends: Collection[str]) -> Self:
+        """Read the cells of some backends, and no losses: all that many runs are asked for at once.
+
+        Raises
+        ------
+        ResultsError
+            If a cell is damaged.
+        """
+        cells, further = _read(store.read_cells(folder, only=backends))
+        run = cls(info, cells, folder)
+        run._further = further
+        return run
+
+    @classmethod
     def go_on(cls, folder: Path) -> Self:
         """Open a run to add cells to it: a torn last line is cut off, and the cells are read now.
 

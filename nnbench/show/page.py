@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nnbench.figures.columns import Row
     from nnbench.figures.statistics import Comparison
     from nnbench.records import RunInfo
+    from nnbench.runs.history import History
     from nnbench.runs.run import Run
     from nnbench.show.charts.base import Chart
 
@@ -49,6 +50,31 @@ class Headline(NamedTuple):
 
 def render(runs: Sequence[Run]) -> str:
     """Return the page of some runs."""
+    colors = base.colors(label for run in runs for label in run.labels)
+    return _page("report.html.j2", colors, sections=[section(run, colors) for run in runs])
+
+
+def render_history(history: History) -> str:
+    """Return the page of a history: all backends in a chart, then each in one of its own, and their tables."""
+    from nnbench.show import history as texts
+    from nnbench.show.charts.history import chart
+
+    drawn = [series for series in history.series if series.points]
+    groups = [drawn, *([series] for series in drawn)] if drawn[1:] else [drawn]
+    return _page(
+        "history.html.j2",
+        base.colors(series.backend for series in history.series),
+        history=history,
+        heading=texts.heading(history),
+        charts=[chart(history, group) for group in groups],
+        sheets=[texts.sheet(history, series) for series in drawn],
+        changes=texts.sentences(history),
+        notes=texts.notes(history),
+    )
+
+
+def _page(template: str, colors: dict[str, str], **values: object) -> str:
+    """Return a page, with what all of them have."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -59,14 +85,13 @@ def render(runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    colors = base.colors(label for run in runs for label in run.labels)
     scripts = [  # in which no string ends the script
         re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
         for text in (_libraries(), _read("report.js"))
     ]
     digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
-    return environment.get_template("report.html.j2").render(
-        sections=[section(run, colors) for run in runs],
+    return environment.get_template(template).render(
+        **values,
         colors=colors,
         config=base.config(base.PAGE),
         style=_read("report.css"),

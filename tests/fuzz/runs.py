@@ -33,6 +33,7 @@ READ = [  #: commands that read all of a run
     *(["compare", RUN, BASE, "--format", name] for name in ("md", "csv", "json")),
     ["compare", BASE, RUN, *GATES],
     ["merge", RUN, BASE, "-o", "merged"],
+    *(["history", RUN, BASE, "--format", name] for name in ("table", "md", "csv", "json")),
     *(["export", RUN, "--to", name, "-o", "exported"] for name in FORMATS),
 ]
 SLOW = [["report", RUN, BASE], *(["plot", RUN, "-f", name, "-o", "x.svg"] for name in CHARTS)]
@@ -90,7 +91,10 @@ def make(random: Random, folder: Path) -> Case:
     about, known = spoil(random, run)
     [(commands, _)] = random.choices(SHARES, [share for _, share in SHARES])
     words = random.choice(PROVE if has_states else commands)
-    is_known = {Expected.BAD: words not in GO_ON, Expected.FINE: words[0] == "show"}
+    is_known = {
+        Expected.BAD: words not in GO_ON and words[0] != "history",
+        Expected.FINE: words[0] == "show",
+    }
     return Case(
         words=words,
         about=f"{sample}: {about}",

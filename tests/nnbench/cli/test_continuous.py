@@ -38,7 +38,7 @@ BAD = [
     ([*BOTH, "--install", "x"], "--install is for revisions; nothing is built with --python"),
     (["--python", "/no/where", "--python", "python"], "no interpreter '/no/where': give the path"),
     ([*BOTH, "-w", "mnits"], "no workload named 'mnits'; did you mean mnist? known: mnist, "),
-    ([*BOTH, "--fail", "speed:5%"], "no metric 'speed' to gate on; known: train_s_per_epoch, "),
+    ([*BOTH, "--fail", "speed:5%"], "no metric 'speed'; known: train_s_per_epoch, "),
     ([*BOTH, "--rounds", "0"], "Invalid value for '--rounds'"),
     (["main", "HEAD"], "git rev-parse: fatal: not a git repository"),
 ]

@@ -69,6 +69,7 @@ def test_help_names_every_command(call):
             "plot",
             "export",
             "compare",
+            "history",
             "merge",
             "continuous",
             "prove",
