@@ -184,7 +184,7 @@ class Remote(Executor):
                         raise
                     interruption = error
                     if running := len(self._jobs):
-                        text = f"no further block is begun; those that run are waited for: {running}; Ctrl-C now cancels them"
+                        text = f"no further block is begun; blocks that run are waited for: {running}; Ctrl-C now cancels them"
                         warnings.warn(text, EngineWarning, stacklevel=2)
             if interruption:
                 raise interruption

@@ -123,7 +123,7 @@ def test_ctrl_c_waits_for_the_blocks_that_run(mark, env):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers, too, get it
         _, said = process.communicate(timeout=180)
     assert process.returncode == ExitCode.INTERRUPTED, said
-    assert "those that run are waited for: 1; Ctrl-C now cancels them" in said
+    assert "blocks that run are waited for: 1; Ctrl-C now cancels them" in said
     assert len(finals(folder)) == 2
 
 

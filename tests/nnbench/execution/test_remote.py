@@ -464,7 +464,9 @@ def test_interruption_begins_no_block_and_waits_for_those_that_run(well):
     engine = Scripted(well(), well(), well(), slots=2)
     running = Remote(engine, {}).run(blocks(*range(9)))
     next(running)
-    text = r"^no further block is begun; those that run are waited for: 2; Ctrl-C now cancels them$"
+    text = (
+        r"^no further block is begun; blocks that run are waited for: 2; Ctrl-C now cancels them$"
+    )
     with pytest.warns(EngineWarning, match=text):
         rest = [running.throw(KeyboardInterrupt)]
     with pytest.raises(KeyboardInterrupt):
