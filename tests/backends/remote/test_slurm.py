@@ -142,7 +142,7 @@ def test_interrupted_run_cancels_its_jobs(mark, env):
     with submitting(env, *asked(mark, *SLOW, jobs=2)) as run:
         wait_until(lambda: busy(mark))
         os.killpg(run.pid, signal.SIGINT)
-        assert "those that run are waited for: " in run.stderr.readline()
+        assert "blocks that run are waited for: " in run.stderr.readline()
         os.killpg(run.pid, signal.SIGINT)
         _, said = run.communicate(timeout=180)
     assert run.returncode == ExitCode.INTERRUPTED, said
