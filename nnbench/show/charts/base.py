@@ -74,7 +74,7 @@ class Chart:
 
     def alone(self, subtitle: str) -> dict[str, Any]:
         """Return the same with a title, as a picture that stands alone needs one."""
-        title = {"text": self.title, "subtitle": subtitle}
+        title = cleaned({"text": self.title, "subtitle": subtitle})
         whole: dict[str, Any] = cleaned({**self.spec(WIDTH), "title": title}, without_halves)
         return whole
 
