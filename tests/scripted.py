@@ -150,7 +150,7 @@ def run(answer, on_event: Callable[[Event], object] = lambda _: None, seed: int 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scripted, "answer", staticmethod(answer))
         patch.setattr(process, "Worker", Scripted)
-        patch.setattr(cell, "RANDOM", Random(seed))
+        patch.setattr("nnbench.execution.assignment.RANDOM", Random(seed))
         patch.setattr(ceilings, "for_cell", lambda *_: 50.0)
         with (
             closing(Spool()) as spool,
