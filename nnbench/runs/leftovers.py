@@ -80,7 +80,7 @@ def find(runs: Iterable[Path]) -> Iterator[Leftover]:
     for path in _children(process.cache()):
         if path != built:
             yield Leftover(f"cache: {path.name}", path)
-    for run in runs:
+    for run in {run.resolve(): run for run in runs}.values():  # each once, however it is named
         if not (run / store.RUN).exists():
             raise ResultsError(f"{run} holds no run")
         if (run / kept.FOLDER).is_dir():

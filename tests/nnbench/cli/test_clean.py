@@ -57,6 +57,14 @@ def test_what_is_listed_goes_and_results_stay(call, cache, run, tmp_path):
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("cache")
+def test_run_that_is_named_twice_goes_once(call, run):
+    done = call("clean", "--remove", str(run), str(run / ".." / run.name))
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.count("3.00 MiB") == 1
+    assert not (run / kept.FOLDER).exists()
+
+
 def test_an_environment_that_is_being_built_stays(call, cache):
     with (cache / "environments" / "abc-1.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
