@@ -27,8 +27,9 @@ os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 os.environ["PYTHONWARNINGS"] = "ignore:machine"  # about whatever machine the tests run on
 
-# A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+# A shell that starts the tests in the background has SIGINT ignored, nohup has SIGHUP, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("nnbench", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("nnbench")
