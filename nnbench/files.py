@@ -288,7 +288,9 @@ def write_output(path: Path, content: bytes, *, add: bool = False) -> None:
 
 def is_stream(path: Path) -> bool:
     """Tell whether a name is not that of a regular file: a device, a pipe, an open file, ``-``."""
-    return path == STDOUT or (path.exists() and not path.is_file()) or _is_open_file(path)
+    with suppress(OSError):  # nothing can be there, as where a name is too long
+        return path == STDOUT or (path.exists() and not path.is_file()) or _is_open_file(path)
+    return False
 
 
 def _is_open_file(path: Path) -> bool:

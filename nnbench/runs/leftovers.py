@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +81,10 @@ def find(runs: Iterable[Path]) -> Iterator[Leftover]:
         if path != built:
             yield Leftover(f"cache: {path.name}", path)
     for run in {run.resolve(): run for run in runs}.values():  # each once, however it is named
-        if not (run / store.RUN).exists():
+        is_run = False
+        with suppress(OSError):  # as of a name that is too long
+            is_run = (run / store.RUN).exists()
+        if not is_run:
             raise ResultsError(f"{run} holds no run")
         if (run / kept.FOLDER).is_dir():
             yield Leftover("states", run / kept.FOLDER, run)

@@ -67,7 +67,7 @@ class Case:
     @property
     def prints_data(self) -> bool:
         """Whether what it prints may be for a program to read, which other formats take care of."""
-        return bool({"export", "json", "-"} & {*self.words})
+        return bool({"export", "json", "-"} & {word.rpartition("=")[2] for word in self.words})
 
 
 @dataclass(frozen=True)

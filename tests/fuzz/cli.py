@@ -142,6 +142,8 @@ def make(random: Random, folder: Path) -> Case:
         is_bad = False  # where it is an option's value, it may do
     if command.name == "run" and "--resume" not in words and random.random() < 0.5:
         words.append("--dry-run")
+    if command.name == "profile" and "--seconds" not in words:
+        words += ["--seconds", "0.1"]
     return Case(
         words=[*path, *words],
         about="a command line",

@@ -22,6 +22,8 @@ WRITERS = {  # commands that write where a user says
     "export": "export {run} --to csv -o {place}",
     "report": "report {run} -o {place}",
     "plot": "plot {run} -o {place}.svg",
+    "history": "history {run} -o {place}.svg",
+    "profile": "profile numpy -w toy-sigmoid --seconds 0.1 -o {place}",
     "new": "new some-name -d {place}",
     "run": f"run {TOY} -o {{place}}",
     "dry run": f"run {TOY} --dry-run -o {{place}}",
@@ -48,6 +50,21 @@ def full_disk():
 def run(write_run, make_cell):
     """Give a run."""
     return write_run(make_cell(), make_cell("other", train_s=2.0))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("clean {long}", "show {long}", "prove {long}", "merge {long} {long} -o x"),
+        *("history {long}", "plot {run} -o {long}", "plot {run} -o {long}.svg"),
+        *("report {run} -o {long}", "profile numpy -w toy-sigmoid -o {long}"),
+    ],
+)
+def test_name_that_is_too_long_is_refused_in_a_line(call, run, command):
+    done = call(*command.format(run=run, long="x" * 400).split())
+    assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("nnbench: error: ")
 
 
 @pytest.mark.parametrize("command", WRITERS.values(), ids=WRITERS.keys())
