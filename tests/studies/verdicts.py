@@ -172,13 +172,13 @@ def read(name: str) -> list[Block]:
 
 
 def refuse_another(name: str, asked: dict[str, Any]) -> None:
-    """End where the blocks there are are of another machine, of other versions, or were asked otherwise."""
+    """End where the blocks there are are of another kind of machine, other versions included, or were asked otherwise."""
     before = json.loads(path_of(name).with_suffix(".json").read_text())
     libraries = {each for backend in catalog.backends().values() for each in backend.libraries}
     here = machine.examine(libraries)
     known = Environment(**before["environment"])
-    if here.fingerprint != known.fingerprint or not asked.items() <= before["found"].items():
-        sys.exit(f"{path_of(name)} is of another machine or other versions, or was asked otherwise")
+    if here.kind != known.kind or not asked.items() <= before["found"].items():
+        sys.exit(f"{path_of(name)} is of another kind of machine, or was asked otherwise")
 
 
 # What it amounts to
