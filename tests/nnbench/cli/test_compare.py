@@ -220,7 +220,8 @@ PUBLISHED = [
 PAIRS = [
     (base, new)
     for base, new in permutations(PUBLISHED, 2)
-    if store.read_info(base).workload == store.read_info(new).workload
+    for before, after in [(store.read_info(base), store.read_info(new))]
+    if before.workload == after.workload and before.backends.keys() & after.backends.keys()
 ]
 
 
