@@ -163,18 +163,18 @@ def _numbered(folders: Sequence[Path], names: Sequence[dict[str, str]]) -> tuple
         If two runs have a cell in common.
     """
     found: list[Cells] = []
-    seen: dict[tuple[object, ...], Path] = {}
+    # By the place of a run, since one that is named twice has every cell in common with itself.
+    seen: dict[tuple[object, ...], int] = {}
     rounds, skipped = 0, set[str]()
-    for folder, called in zip(folders, names, strict=True):
+    for at, (folder, called) in enumerate(zip(folders, names, strict=True)):
         cells = list(store.read_cells(folder))
         made = sorted({cell.round for cell in cells if cell.status is not Status.SKIPPED})
         numbers = {round_: rounds + place for place, round_ in enumerate(made)}
         own: Cells = []
         for cell in cells:
-            if cell.status.ran and seen.setdefault(cell.identity, folder) != folder:
-                raise IncomparableError(
-                    f"{seen[cell.identity]} and {folder} do not go together: they have cells in common"
-                )
+            if cell.status.ran and (first := seen.setdefault(cell.identity, at)) != at:
+                pair = f"{folders[first]} and {folder}"
+                raise IncomparableError(f"{pair} do not go together: they have cells in common")
             if cell.status is Status.SKIPPED and cell.backend in skipped:
                 continue  # it has said so once
             number = numbers.get(cell.round, rounds)

@@ -164,6 +164,8 @@ def test_run_and_its_copy_are_one(write, merge):
     shutil.copytree(one, copy)
     with pytest.raises(IncomparableError, match="they have cells in common"):
         merge(one, copy)
+    with pytest.raises(IncomparableError, match="they have cells in common"):
+        merge(one, one)
 
 
 def test_other_commit_is_a_warning(write, merge, machine):
