@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from nnbench.figures.frames import Frame
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import RunInfo
 
 OF_EPOCHS = list(samples.COLUMNS).index("epoch")  #: the first column that is not of the whole cell
 

@@ -12,7 +12,7 @@ from nnbench.contract import faults
 from nnbench.contract.backend import Option
 from nnbench.contract.bounds import Line, Quantity, Whole
 from nnbench.contract.errors import BackendUnavailableError, NnbenchError
-from nnbench.records import Entry
+from nnbench.records.runs import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -17,7 +17,9 @@ from nnbench.execution import cell
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.cell import Spool
 from nnbench.execution.loading import load
-from nnbench.records import CellSpec, Deviations, Evaluation, Limits, Stored, StoredExamples
+from nnbench.records.cells import CellSpec, Deviations, Limits
+from nnbench.records.judging import Evaluation
+from nnbench.records.worker import Stored, StoredExamples
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, Event, StoredSplits
+    from nnbench.records.cells import CellResult
+    from nnbench.records.events import Event
+    from nnbench.records.worker import StoredSplits
 
 TOY = catalog.workloads()["toy-sigmoid"]
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 
 from nnbench.catalog.listings import Listing
-from nnbench.records import PROTOCOL, Answer, Command, Environment
+from nnbench.records import PROTOCOL
+from nnbench.records.runs import Environment
+from nnbench.records.worker import Answer, Command
 
 RECORD = Path(__file__).with_name("protocol.json")
 SENT = {"workers are asked": Command, "workers answer": Answer}
@@ -91,7 +93,7 @@ def record():
     if RECORD.exists():
         old = recorded()
         if now["protocol"] == old["protocol"] and (changes := misread(old, now)):
-            sys.exit(f"raise PROTOCOL in nnbench/records.py first: {', '.join(changes)}")
+            sys.exit(f"raise PROTOCOL in nnbench/records first: {', '.join(changes)}")
     RECORD.write_text(json.dumps(now, indent=1, sort_keys=True) + "\n", "utf-8")
 
 

@@ -18,22 +18,18 @@ from nnbench.execution import ceilings, cell, disturbance, process
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.cell import Spool
 from nnbench.execution.tree import Count
-from nnbench.records import (
-    CellResult,
+from nnbench.records.cells import CellResult, Phases, Setup, Status
+from nnbench.records.events import Failed, Ready
+from nnbench.records.worker import (
     Close,
     Closed,
     Dump,
-    Failed,
     Inspect,
     Inspected,
     Job,
-    Phases,
     Predict,
     Predicted,
-    Ready,
-    Setup,
     State,
-    Status,
     Train,
     Trained,
 )
@@ -42,7 +38,7 @@ from tests.cells import TOY, Lenient, make_spec, stored
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench.records import Event
+    from nnbench.records.events import Event
 
 #: How often a worker is asked each of these, in a cell that goes well.
 COMMANDS = {"Job": 1, "Train": 3, "Dump": 3, "Predict": 1, "Inspect": 1, "Close": 1}

@@ -16,7 +16,8 @@ from nnbench.data.task import fit_splits, load_splits
 from nnbench.proof import inquest
 from nnbench.proof.judge import Judge
 from nnbench.proof.training import Training, fresh
-from nnbench.records import CellResult, Cut, Deviations, Epoch, JudgeCell, Limits, Part, Status
+from nnbench.records.cells import CellResult, Deviations, Epoch, Limits, Part, Status
+from nnbench.records.judging import Cut, JudgeCell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

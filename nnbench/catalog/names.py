@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nnbench.catalog.listings import describe
 from nnbench.contract.errors import NnbenchError
-from nnbench.records import LOCAL
+from nnbench.records.cells import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

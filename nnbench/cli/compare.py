@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.figures.metrics import Gate
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
     from nnbench.runs.comparison import Change, Terms
     from nnbench.runs.run import Run
 

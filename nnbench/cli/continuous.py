@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nnbench.contract.errors import ExitCode
     from nnbench.execution.probing import Probe
     from nnbench.figures.metrics import Gate
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.continuous import Outlook
     from nnbench.runs.preflight import Finding, Sides
     from nnbench.runs.run import Run

@@ -51,7 +51,7 @@ def profile(
     from nnbench import selection
     from nnbench.config import files
     from nnbench.execution import profiling
-    from nnbench.records import now
+    from nnbench.records.cells import now
     from nnbench.runs import store
 
     chosen = selection.parse([backend])

@@ -217,7 +217,7 @@ def say_what_was_lost(run: Run) -> bool:
 
 def say_what_was_left_out(run: Run) -> None:
     """Say which backends were named and do not train this workload."""
-    from nnbench.records import Status
+    from nnbench.records.cells import Status
 
     for name in run.info.required:
         skipped = (cell for cell in run.of(name) if cell.status is Status.SKIPPED)
@@ -227,7 +227,7 @@ def say_what_was_left_out(run: Run) -> None:
 
 def say_what_was_found(run: Run) -> None:
     """Say what was found of all cells of a backend together: each of them was well."""
-    from nnbench.records import Kind
+    from nnbench.records.cells import Kind
     from nnbench.show.text import count, strays
 
     for name, row in run.strays.items():

@@ -15,7 +15,7 @@ from nnbench.contract.backend import OptionValue
 from nnbench.contract.bounds import Count, Name, Patience, Positive, Share
 from nnbench.contract.spec import Activation, OptimizerKind
 from nnbench.data.workloads import BRIEF, Workload
-from nnbench.records import ProofMode
+from nnbench.records.cells import ProofMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

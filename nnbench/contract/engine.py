@@ -27,7 +27,8 @@ import msgspec
 
 from nnbench.contract.backend import Option
 from nnbench.contract.bounds import Distribution, Line, Name, Parameter
-from nnbench.records import CellEvent, CellFinished, CellStarted, Ended, Spoken, States
+from nnbench.records.errands import Ended, Spoken, States
+from nnbench.records.events import CellEvent, CellFinished, CellStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

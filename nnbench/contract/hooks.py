@@ -25,7 +25,9 @@ from nnbench.contract.backend import Backend
 from nnbench.contract.engine import Engine
 from nnbench.data.datasets import Dataset
 from nnbench.data.workloads import Workload
-from nnbench.records import CellResult, CellSpec, Event, Queue, RunInfo
+from nnbench.records.cells import CellResult, CellSpec
+from nnbench.records.events import Event, Queue
+from nnbench.records.runs import RunInfo
 
 
 @hookspec

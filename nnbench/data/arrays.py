@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbench.contract.spec import Examples
-from nnbench.records import Stored, StoredExamples
+from nnbench.records.worker import Stored, StoredExamples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,7 @@ import numpy as np
 from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.records import Job
+from nnbench.records.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Backend
     from nnbench.contract.spec import NetworkSpec
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellSpec, Setup, StoredSplits
+    from nnbench.records.cells import CellSpec, Setup
+    from nnbench.records.worker import StoredSplits
 
 PARTS = 3  #: of an epoch, at least
 FRAME_BYTES = 1 << 16  #: of an answer, its arrays apart

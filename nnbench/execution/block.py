@@ -1,6 +1,6 @@
 """An errand on this machine, for a run that was started on another: ``python -m nnbench.execution.block``.
 
-It reads an :class:`~nnbench.records.Errand`, a line of JSON, from standard input, and says in lines of JSON what comes
+It reads an :class:`~nnbench.records.errands.Errand`, a line of JSON, from standard input, and says in lines of JSON what comes
 of it. It loads no plugin's code, as the process that started the run loads none. Everything happens in its main thread:
 whatever it starts is to end with it, and Linux takes the end of the thread that has started something for the end of its parent.
 """
@@ -25,13 +25,16 @@ from nnbench.execution import listing
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor, Stopped
 from nnbench.proof import kept
-from nnbench.records import CellEvent, Ended, EpochFinished, Errand, MachineSeen, States
+from nnbench.records.errands import Ended, Errand, MachineSeen, States
+from nnbench.records.events import CellEvent, EpochFinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import BinaryIO
 
-    from nnbench.records import Block, CellResult, Happening, Machine
+    from nnbench.records.cells import CellResult
+    from nnbench.records.events import Happening
+    from nnbench.records.runs import Block, Machine
 
 
 LONGEST = 4000  #: characters of a message

@@ -13,13 +13,15 @@ import numpy as np
 
 from nnbench.execution import pauses
 from nnbench.execution.tree import own_wait_s
-from nnbench.records import Epoch, Part, Trained
+from nnbench.records.cells import Epoch, Part
+from nnbench.records.worker import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nnbench.execution import process
-    from nnbench.records import Evaluation, State
+    from nnbench.records.judging import Evaluation
+    from nnbench.records.worker import State
 
 PASSING_S = 0.1  #: that whoever copies out a state may wait for a CPU; beyond that it is work
 

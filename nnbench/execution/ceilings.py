@@ -26,12 +26,14 @@ from nnbench.execution.cpus import Chooser
 from nnbench.execution.machine import Kept
 from nnbench.kernel import read
 from nnbench.proof.guards import SLACK
-from nnbench.records import Roof, Status
+from nnbench.records.cells import Status
+from nnbench.records.runs import Roof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nnbench.records import CellResult, CellSpec, Environment
+    from nnbench.records.cells import CellResult, CellSpec
+    from nnbench.records.runs import Environment
 
 #: For all sizes together. A product takes milliseconds, and every run waits for it.
 MEASURE_S = {"product": 0.1, "copy": 0.3}

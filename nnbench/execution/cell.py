@@ -22,31 +22,20 @@ from nnbench.execution import process
 from nnbench.execution.assignment import FLOAT_BYTES, draw
 from nnbench.execution.calls import Call, Course, Meter, Sample, Used, after, share_out
 from nnbench.execution.evaluations import Evaluations
-from nnbench.records import (
+from nnbench.records.cells import Deviations, Epoch, Limits, Status, now
+from nnbench.records.events import EpochFinished, Failed, Finished, Progress, Ready
+from nnbench.records.judging import Cut, Evaluation, JudgeCell, Logits
+from nnbench.records.worker import (
     Close,
     Closed,
-    Cut,
-    Deviations,
     Dump,
-    Epoch,
-    EpochFinished,
-    Evaluation,
-    Failed,
-    Finished,
     Inspect,
     Inspected,
-    JudgeCell,
-    Limits,
-    Logits,
     Predict,
     Predicted,
-    Progress,
-    Ready,
     State,
-    Status,
     Train,
     Trained,
-    now,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +46,8 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Backend, Precision
     from nnbench.execution.assignment import Assignment
-    from nnbench.records import CellResult, CellSpec, Event, ProofMode, Setup
+    from nnbench.records.cells import CellResult, CellSpec, ProofMode, Setup
+    from nnbench.records.events import Event
 
 P = ParamSpec("P")  # of what a cell is asked
 PART_S = 1.0  #: how long one call of train_epoch should take at most

@@ -13,7 +13,7 @@ from nnbench.execution import gpu
 from nnbench.worker.counters import TICK_S
 
 if TYPE_CHECKING:
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 REPEATS = 2  #: how often a disturbed cell is run again
 LOST_SHARE = 0.03  #: of the training time; left alone, nearly all cells lose less

@@ -34,7 +34,7 @@ from nnbench.distributions import SUITE, own_record, own_requirement
 from nnbench.execution import process, variables
 from nnbench.execution.interpreters import run
 from nnbench.execution.supervisor import supervised
-from nnbench.records import OWN_NAMES
+from nnbench.records.runs import OWN_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

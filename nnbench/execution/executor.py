@@ -41,17 +41,9 @@ from nnbench.execution.cpus import Chooser
 from nnbench.execution.judges import Judges
 from nnbench.execution.memory import Memory
 from nnbench.proof import kept
-from nnbench.records import (
-    LOCAL,
-    Block,
-    CellEvent,
-    CellFinished,
-    CellResult,
-    CellSpec,
-    CellStarted,
-    Machine,
-    MachineJoined,
-)
+from nnbench.records.cells import LOCAL, CellResult, CellSpec
+from nnbench.records.events import CellEvent, CellFinished, CellStarted, MachineJoined
+from nnbench.records.runs import Block, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -61,7 +53,10 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Backend
     from nnbench.data.workloads import Workload
     from nnbench.execution.cpus import Held
-    from nnbench.records import Entry, Event, Happening, JudgeCell, StoredSplits
+    from nnbench.records.events import Event, Happening
+    from nnbench.records.judging import JudgeCell
+    from nnbench.records.runs import Entry
+    from nnbench.records.worker import StoredSplits
 
     Keep = Callable[[CellResult, kept.States], object]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from nnbench.records import Environment
+    from nnbench.records.runs import Environment
 
 LOAD_SLACK = 0.5  #: what an earlier run of nnbench leaves above its threads
 LEAST_MEMORY = 2**30  #: bytes; a cell of torch with MNIST takes about 0.6 of it

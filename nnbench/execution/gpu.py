@@ -14,12 +14,13 @@ from functools import cache, wraps
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from nnbench.records import EpochFinished, Failed, Finished, GpuSample, Progress, Ready
+from nnbench.records.cells import GpuSample
+from nnbench.records.events import EpochFinished, Failed, Finished, Progress, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nnbench.records import Event
+    from nnbench.records.events import Event
 
 T = TypeVar("T")
 INTERVAL_S = 0.5  #: between two samples, at least

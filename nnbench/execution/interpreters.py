@@ -18,7 +18,8 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.execution import probing, process, variables
 from nnbench.execution.probing import Probe
 from nnbench.execution.supervisor import CANNOT_START
-from nnbench.records import PROTOCOL, Environment
+from nnbench.records import PROTOCOL
+from nnbench.records.runs import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

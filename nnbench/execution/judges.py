@@ -19,7 +19,7 @@ from nnbench.data import arrays
 from nnbench.execution import machine, process, variables
 from nnbench.proof import inquest
 from nnbench.proof.inquest import Work
-from nnbench.records import (
+from nnbench.records.judging import (
     Broken,
     Calibrate,
     Calibrated,
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, Finding, JudgeCell, Limits, Question, StoredSplits
+    from nnbench.records.cells import CellResult, Limits
+    from nnbench.records.judging import Finding, JudgeCell, Question
+    from nnbench.records.worker import StoredSplits
 
 GRACE_S = 10.0  #: for a judge that has nothing to do any more
 CALLS = 10**5  #: multiplications that take as long as what else a step of the reference does

@@ -23,7 +23,7 @@ from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.data.datasets import nnbench_datasets
 from nnbench.data.workloads import nnbench_workloads
 from nnbench.execution import children
-from nnbench.records import OWN_NAMES
+from nnbench.records.runs import OWN_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -24,7 +24,7 @@ from nnbench.data import arrays, datasets
 from nnbench.data.datasets import Dataset, Splits
 from nnbench.data.task import check_fit, find_dataset, fit_splits, load_dataset
 from nnbench.execution import children
-from nnbench.records import Stored, StoredExamples, StoredSplits
+from nnbench.records.worker import Stored, StoredExamples, StoredSplits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from nnbench.contract import DISTRIBUTION
 from nnbench.contract.bounds import Fraction, Line
 from nnbench.execution import gpu, process, variables
 from nnbench.kernel import ROOT, read
-from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
+from nnbench.records.runs import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, OWN_NAMES, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,14 +26,17 @@ from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
 from nnbench.execution import pauses, variables
 from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
-from nnbench.records import Answer, Failed, Kind, Reached, Ready, Status
+from nnbench.records.cells import Kind, Status
+from nnbench.records.events import Failed, Ready
+from nnbench.records.worker import Answer, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from typing import Self
 
     from nnbench.contract.backend import Backend
-    from nnbench.records import CellSpec, Command
+    from nnbench.records.cells import CellSpec
+    from nnbench.records.worker import Command
 
 A = TypeVar("A")  # an answer
 OUTPUT_LINES, OUTPUT_BYTES = 20, 1 << 14  #: how much of what a worker prints is kept

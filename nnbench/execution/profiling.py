@@ -34,16 +34,10 @@ from nnbench.execution.assignment import Assignment
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor, limit_to_plugin
 from nnbench.execution.supervisor import KNOWN
-from nnbench.records import (
-    CellSpec,
-    Close,
-    Closed,
-    Ready,
-    Status,
-    Train,
-    Trained,
-    unavailable_on_all,
-)
+from nnbench.records.cells import CellSpec, Status
+from nnbench.records.events import Ready
+from nnbench.records.runs import unavailable_on_all
+from nnbench.records.worker import Close, Closed, Train, Trained
 from nnbench.texts import encode
 from nnbench.worker import profiled
 from nnbench.worker.profiled import CALLGRIND, PROF, TOP, TRACE, Line

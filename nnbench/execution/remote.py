@@ -31,20 +31,15 @@ from nnbench.execution.executor import Blocks, Executor, LocalExecutor, name_apa
 from nnbench.execution.machine import FLOORS, TURN_FLOORS
 from nnbench.execution.witnesses import Anew, has_any
 from nnbench.proof import kept
-from nnbench.records import (
-    LOCAL,
+from nnbench.records.cells import LOCAL, Status
+from nnbench.records.errands import Ended, Errand, MachineSeen, Spoken, States
+from nnbench.records.events import (
     BlockLost,
     CellEvent,
     CellFinished,
     CellStarted,
-    Ended,
-    Errand,
     MachineJoined,
-    MachineSeen,
     Queue,
-    Spoken,
-    States,
-    Status,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +49,9 @@ if TYPE_CHECKING:
     from nnbench.contract.engine import Engine, Report, Session
     from nnbench.data.workloads import Workload
     from nnbench.execution.executor import Sizes
-    from nnbench.records import Block, CellResult, Entry, Happening, Machine
+    from nnbench.records.cells import CellResult
+    from nnbench.records.events import Happening
+    from nnbench.records.runs import Block, Entry, Machine
 
 FOREIGN = "the executor is a plugin's: times and proofs from here are its word"
 WAIT_S = 0.5  #: for reports, until it is looked again how many errands can be carried out

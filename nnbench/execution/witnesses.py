@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from nnbench.contract.errors import NnbenchError
 from nnbench.execution.judges import Judges
 from nnbench.proof import anew
-from nnbench.records import Cut, JudgeCell, Witness
+from nnbench.records.events import Witness
+from nnbench.records.judging import Cut, JudgeCell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from nnbench.contract.backend import Precision
     from nnbench.contract.spec import NetworkSpec
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, Limits, StoredSplits
+    from nnbench.records.cells import CellResult, Limits
+    from nnbench.records.worker import StoredSplits
 
 FLOAT_BYTES = 4
 RANDOM = SystemRandom()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
     Pair = tuple[CellResult, CellResult]
 

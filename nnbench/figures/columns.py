@@ -13,13 +13,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.figures.metrics import PHASES
-from nnbench.records import Deviations, Status
+from nnbench.records.cells import Deviations, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nnbench.contract.backend import Precision
-    from nnbench.records import ProofMode, Roof, RunInfo
+    from nnbench.records.cells import ProofMode
+    from nnbench.records.runs import Roof, RunInfo
 
 MISSING = "–"
 USUAL: Precision = "float32"  #: class of products

@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from nnbench.contract.backend import Precision
 from nnbench.figures import accuracies, machines, metrics, statistics
 from nnbench.figures.metrics import LOST, PARTS, PHASES, PHASES_WORD
-from nnbench.records import Deviations, Kind, Status
+from nnbench.records.cells import Deviations, Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult, Roof, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Roof, RunInfo
 
     Frame = list[SimpleNamespace]
     Row = dict[str, object]  # that has what is known alone

@@ -1,6 +1,6 @@
 """Kinds of machines: absolute times of one kind can stand in one figure, those of two cannot.
 
-What a kind is, :attr:`nnbench.records.Environment.kind` says; here each gets a name, and its machines of a run.
+What a kind is, :attr:`nnbench.records.runs.Environment.kind` says; here each gets a name, and its machines of a run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nnbench.records import CellResult, Environment, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Environment, RunInfo
 
 #: Units of what a name holds without its trait.
 UNITS = {

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench import spelling
 from nnbench.contract.errors import NnbenchError
-from nnbench.records import Phases
+from nnbench.records.cells import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.records import CellResult, Roof
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Roof
 
 
 class Scale(Enum):
@@ -40,7 +41,7 @@ COLORS = ("#99DDFF", "#77AADD", "#EE8866", "#44BB99", "#BBCC33", "#EEDD88", "#FF
 
 
 class Phase(NamedTuple):
-    """A part of a step that is timed apart: a field of nnbench.records.Phases."""
+    """A part of a step that is timed apart: a field of nnbench.records.cells.Phases."""
 
     field: str
     heading: str

@@ -1,6 +1,6 @@
 """Odd machines: those whose blocks lie apart from the blocks of their equals.
 
-On machines of one kind (:attr:`nnbench.records.Environment.kind`) the ratios of a block should not depend on where it ran. Of each machine
+On machines of one kind (:attr:`nnbench.records.runs.Environment.kind`) the ratios of a block should not depend on where it ran. Of each machine
 and backend the sum of the ranks of its log ratios, among those of all, is standardized as in the test of Wilcoxon; and
 the largest of all machines and backends is held against the largest that comes of giving the blocks to the machines at random,
 as often as there are PERMUTATIONS. So one p-value accounts for all of them, however they depend on each other, and whatever
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.figures.frames import Group
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
 
     Ratios = Mapping[str, NDArray[np.float64]]  # of each machine: log ratios, blocks × backends
 

@@ -12,22 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.figures.metrics import TRAINING
-from nnbench.records import (
-    CellResult,
-    Epoch,
-    EpochFinished,
-    Failed,
-    Finished,
-    Progress,
-    Ready,
-    Status,
-)
+from nnbench.records.cells import CellResult, Epoch, Status
+from nnbench.records.events import EpochFinished, Failed, Finished, Progress, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nnbench.figures.frames import Group
-    from nnbench.records import CellSpec, Event, Part, RunInfo
+    from nnbench.records.cells import CellSpec, Part
+    from nnbench.records.events import Event
+    from nnbench.records.runs import RunInfo
 
     Pair = tuple[CellResult, CellResult]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nnbench.contract.bounds import LARGEST
-from nnbench.records import DEFAULT_FLOOR
+from nnbench.records.runs import DEFAULT_FLOOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

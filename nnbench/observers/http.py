@@ -18,7 +18,8 @@ from nnbench.contract.errors import PluginWarning
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import RunInfo
 
 URL = "NNBENCH_HTTP_OBSERVER"
 HEADER = "NNBENCH_HTTP_OBSERVER_HEADER"  #: such as "Authorization: Bearer …"

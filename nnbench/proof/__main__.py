@@ -21,7 +21,7 @@ from nnbench import pipes, prctl
 from nnbench.data import arrays
 from nnbench.data.datasets import Splits
 from nnbench.proof.judge import Judge
-from nnbench.records import Broken, Case, Question
+from nnbench.records.judging import Broken, Case, Question
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from nnbench.records import Deviations, Limits, Status
+from nnbench.records.cells import Deviations, Limits, Status
 
 if TYPE_CHECKING:
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 WIDEST = 3.0  #: a recorded tolerance may be so many times what is measured here
 

@@ -19,7 +19,7 @@ from nnbench.contract.spec import minibatches
 from nnbench.proof.deviations import losses_leeway, losses_off
 from nnbench.proof.rounding import Rounded
 from nnbench.proof.training import Training, fresh
-from nnbench.records import Deviations, Limits
+from nnbench.records.cells import Deviations, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

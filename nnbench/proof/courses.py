@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnbench.records import Conclude
+    from nnbench.records.judging import Conclude
 
 #: Of a test loss, relative, from that of the seed's own training. Right trainings of five epochs of mnist
 #: stray by up to 7e-3, and where rounding moves the reference's own by more, they may by several times that.

@@ -15,7 +15,7 @@ import numpy as np
 
 from nnbench import reference
 from nnbench.proof.training import EPSILON, State, flat
-from nnbench.records import Deviations
+from nnbench.records.cells import Deviations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

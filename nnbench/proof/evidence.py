@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from nnbench.contract.spec import Layer, NetworkSpec
     from nnbench.data.task import Task
-    from nnbench.records import CellResult, Cut, Epoch, JudgeCell, Part
+    from nnbench.records.cells import CellResult, Epoch, Part
+    from nnbench.records.judging import Cut, JudgeCell
 
 FLOAT = np.dtype("<f4")
 

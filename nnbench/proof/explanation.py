@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nnbench.contract.spec import Optimizer
     from nnbench.proof.parts import Part
     from nnbench.proof.training import Array
-    from nnbench.records import Deviations, Limits
+    from nnbench.records.cells import Deviations, Limits
 
     Run = Callable[[], "Outcome"]
     Change = Callable[[int, list[Array], list[Array]], list[Array]]

@@ -17,7 +17,7 @@ from nnbench.figures.metrics import PHASES_WORD
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.records import CellResult, Part
+    from nnbench.records.cells import CellResult, Part
 
 SLACK = 1.1  #: the ceiling's own noise: up to this much above it a speed is no remark
 DEVICE_SHARE, DEVICE_CALL_S = 0.05, 1e-3  #: how far two clocks may differ: of all, and each call

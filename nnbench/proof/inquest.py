@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from msgspec.structs import replace
 
 from nnbench.proof import courses
-from nnbench.records import (
+from nnbench.records.cells import Status
+from nnbench.records.judging import (
     Choose,
     Chosen,
     Conclude,
@@ -24,13 +25,13 @@ from nnbench.records import (
     Judged,
     Prove,
     Proved,
-    Status,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.records import CellResult, JudgeCell, Question
+    from nnbench.records.cells import CellResult
+    from nnbench.records.judging import JudgeCell, Question
 
     Ask = Callable[[Iterable["Work"]], None]
 

@@ -29,25 +29,21 @@ from nnbench.proof import (
 )
 from nnbench.proof.evidence import InconsistentError, Spool, States, stretches
 from nnbench.proof.training import State, Training, fresh
-from nnbench.records import (
+from nnbench.records.cells import Deviations, Kind, Limits, Proof, Status
+from nnbench.records.judging import (
     Calibrate,
     Calibrated,
     Choose,
     Chosen,
     Conclude,
     Course,
-    Deviations,
     Evaluate,
     Evaluation,
     Finding,
     Follow,
     Judged,
-    Kind,
-    Limits,
-    Proof,
     Prove,
     Proved,
-    Status,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +58,8 @@ if TYPE_CHECKING:
     from nnbench.data.task import Task
     from nnbench.data.workloads import Workload
     from nnbench.proof.evidence import Stretch
-    from nnbench.records import CellResult, JudgeCell, Logits, Question, Reply
+    from nnbench.records.cells import CellResult
+    from nnbench.records.judging import JudgeCell, Logits, Question, Reply
 
 CHAOS = 10.0  #: times what rounding does to a training that diverges
 #: Of one batch's gradients, by norm: float32 has 1e-6, a missing mean 63.

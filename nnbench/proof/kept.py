@@ -19,13 +19,13 @@ from numpy.lib import format as npy
 
 from nnbench import files
 from nnbench.contract.errors import ResultsError
-from nnbench.records import Cut
+from nnbench.records.judging import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.records import CellResult, Limits
+    from nnbench.records.cells import CellResult, Limits
 
 FLOAT = np.dtype("<f4")
 FOLDER = "states"

@@ -24,7 +24,7 @@ from nnbench.contract.spec import minibatches
 from nnbench.proof.deviations import compare, largest, leeway, less, losses_leeway, losses_off
 from nnbench.proof.rounding import Rounded
 from nnbench.proof.training import UNDECIDED, State, Unit, flat
-from nnbench.records import Deviations
+from nnbench.records.cells import Deviations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnbench.proof.training import Snapshot, Suspect, Training
-    from nnbench.records import Limits
+    from nnbench.records.cells import Limits
 
 SEEN = 5e-7  #: a larger deviation of a loss may be more than rounding
 #: Of what is undecided: all that are nearer to zero may be on their other side.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from nnbench.contract.spec import Examples, NetworkSpec
     from nnbench.proof.training import Suspect
-    from nnbench.records import Deviations
+    from nnbench.records.cells import Deviations
 
 
 class Rounded:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from nnbench.records import ProofMode
+    from nnbench.records.cells import ProofMode
 
 FIRST_EPOCH = 1
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self, assert_never
 from nnbench.contract.errors import ExitCode, IncomparableError, gravest
 from nnbench.figures import accuracies, machines, metrics, statistics
 from nnbench.figures.metrics import TRAINING, Scale
-from nnbench.records import Kind, Status
+from nnbench.records.cells import Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
-    from nnbench.records import CellResult, Environment, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Environment, RunInfo
     from nnbench.runs.run import Run
 
     Sampler = Callable[[Run, Run, str, Metric], "Samples"]

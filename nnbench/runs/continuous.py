@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from nnbench.execution.interpreters import Interpreter
     from nnbench.figures.metrics import Metric
-    from nnbench.records import CellResult, Environment
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Environment
     from nnbench.runs.comparison import Change
     from nnbench.runs.planning import Plan
     from nnbench.runs.times import Times

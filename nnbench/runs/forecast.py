@@ -21,7 +21,7 @@ import msgspec
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import memory
 from nnbench.proof import kept
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import schedule, store
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.execution.executor import Sizes
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.planning import Plan
 
 LOSS_BYTES = 12.5  #: of a step in ``cells.jsonl``

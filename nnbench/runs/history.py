@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nnbench.figures.changes import Change
     from nnbench.figures.metrics import Metric
     from nnbench.figures.statistics import Interval
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.commits import Commit
 
     Identities = dict[Path, set[tuple[object, ...]]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nnbench import files
 from nnbench.contract.errors import IncomparableError, ResultsError
 from nnbench.proof import kept
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import store
 from nnbench.runs.comparison import workloads_apart
 from nnbench.runs.run import Run
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.records import CellResult, Machine, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Machine, RunInfo
 
     Cells = list[tuple[CellResult, CellResult]]  # as they were, and as they are now
 

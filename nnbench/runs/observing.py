@@ -21,7 +21,7 @@ from nnbench.catalog.listings import PREFIX
 from nnbench.contract import hooks
 from nnbench.contract.errors import NnbenchError, PluginWarning
 from nnbench.execution import children
-from nnbench.records import EpochFinished, Progress
+from nnbench.records.events import EpochFinished, Progress
 from nnbench.texts import encode
 
 if TYPE_CHECKING:

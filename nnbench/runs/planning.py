@@ -14,7 +14,8 @@ from nnbench.execution import executor as executors
 from nnbench.execution import remote
 from nnbench.execution.machine import MachineWarning
 from nnbench.proof import kept
-from nnbench.records import LOCAL, OWN_NAMES, Point, RunInfo, now, unavailable_on_all
+from nnbench.records.cells import LOCAL, now
+from nnbench.records.runs import OWN_NAMES, Point, RunInfo, unavailable_on_all
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from nnbench.data.workloads import Workload
     from nnbench.execution.executor import Executor
-    from nnbench.records import Entry, Environment, Machine, ProofMode
+    from nnbench.records.cells import ProofMode
+    from nnbench.records.runs import Entry, Environment, Machine
     from nnbench.selection import Selection
 
 

@@ -17,7 +17,8 @@ from nnbench.execution import loading
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.judges import Judges
 from nnbench.proof import anew, kept
-from nnbench.records import JudgeCell, Kind, Status
+from nnbench.records.cells import Kind, Status
+from nnbench.records.judging import JudgeCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Precision
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult, Epoch, Limits, StoredSplits
+    from nnbench.records.cells import CellResult, Epoch, Limits
+    from nnbench.records.worker import StoredSplits
     from nnbench.runs.run import Run
 
 SAME = 1e-6  #: of a test loss, relative: another machine's products round in another order

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame, Group
     from nnbench.figures.outliers import Odd
-    from nnbench.records import CellResult, RunInfo
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import RunInfo
 
 
 class Run:

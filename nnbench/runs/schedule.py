@@ -20,18 +20,16 @@ from nnbench import catalog
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.data import seeding
 from nnbench.execution.executor import Blocks
-from nnbench.records import (
-    Block,
+from nnbench.records.cells import CellResult, Status, now
+from nnbench.records.events import (
     BlockLost,
     CellEvent,
     CellFinished,
-    CellResult,
     CellStarted,
     MachineJoined,
     Queue,
-    Status,
-    now,
 )
+from nnbench.records.runs import Block
 from nnbench.runs import observing, store
 from nnbench.runs.run import Run
 from nnbench.runs.times import Times
@@ -40,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from nnbench.records import Happening, RunInfo
+    from nnbench.records.events import Happening
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.planning import Plan
 
     Conclude = Callable[[Run], object]  #: writes the tables of the run

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics, statistics
-from nnbench.records import Handicap, Status
+from nnbench.records.cells import Handicap, Status
 from nnbench.runs import planning, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult, Environment
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Environment
     from nnbench.runs.planning import Plan
     from nnbench.runs.run import Run
 

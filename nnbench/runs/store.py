@@ -22,7 +22,8 @@ import msgspec
 from nnbench import files
 from nnbench.contract.bounds import Line, Number
 from nnbench.contract.errors import ExitCode, ResultsError
-from nnbench.records import LOCAL, SCHEMA_VERSION, CellResult, Machine, Point, RunInfo, Status
+from nnbench.records.cells import LOCAL, CellResult, Status
+from nnbench.records.runs import SCHEMA_VERSION, Machine, Point, RunInfo
 from nnbench.texts import encode
 
 if TYPE_CHECKING:

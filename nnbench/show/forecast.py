@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnbench.execution import memory
 from nnbench.figures.columns import MISSING
-from nnbench.records import LOCAL
+from nnbench.records.cells import LOCAL
 from nnbench.show.text import Sheet, bytes_text, count, duration
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from nnbench.records import Queue
+from nnbench.records.events import Queue
 from nnbench.show.text import count
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nnbench.figures.columns import Row
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.history import History
     from nnbench.runs.run import Run
     from nnbench.show.charts.base import Chart

@@ -17,13 +17,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from nnbench import catalog, records
+from nnbench import catalog
 from nnbench.contract import hookimpl
 from nnbench.execution import pauses
 from nnbench.figures import columns, statistics
 from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
-from nnbench.records import Status
+from nnbench.records import events
+from nnbench.records.cells import LOCAL, Status
 from nnbench.runs.run import Run
 from nnbench.runs.times import Times
 from nnbench.show.machines import GAP, Machines, in_rows
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 
     from nnbench.figures.columns import Column
     from nnbench.figures.frames import Group
-    from nnbench.records import CellResult, CellSpec, Event, Queue, RunInfo, Setup
+    from nnbench.records.cells import CellResult, CellSpec, Setup
+    from nnbench.records.events import Event, Queue
+    from nnbench.records.runs import RunInfo
 
 LOOK_S = 0.25  #: between two looks at how things stand, at least
 REST = 20  #: times as long as the last look took, likewise
@@ -115,7 +118,7 @@ class Plain:
     @hookimpl
     def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
         """Say how large the states will be that are kept, when the first cell is set up."""
-        if isinstance(event, records.Ready) and self.states:
+        if isinstance(event, events.Ready) and self.states:
             say(self.console, states_line(self.states, spec, event.setup))
             self.states = None
 
@@ -206,7 +209,7 @@ class Live(Plain):
         super().nnbench_cell_event(spec, event)
         round_ = self.round(spec.round)
         round_.cells.setdefault(spec.label, [UnderWay(spec)])[-1].take_in(event)
-        is_often = isinstance(event, records.Progress)
+        is_often = isinstance(event, events.Progress)
         if is_often and round_.trains is None:
             round_.trains = monotonic()
         self.look(is_often=is_often)
@@ -265,7 +268,7 @@ class Live(Plain):
         from nnbench.figures import frames
 
         start, info = monotonic(), self.run.info
-        is_here = info.executor == records.LOCAL
+        is_here = info.executor == LOCAL
         if start < self.next_look and (is_often or not is_here or self.look_s > LONG_S):
             return
         round_ = (
@@ -301,7 +304,7 @@ class Live(Plain):
         shown = fit(live_columns(info), [*rows, WIDEST], size.width)
         table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
         machines = Table.grid(padding=(0, GAP, 0, 0))
-        if info.executor != records.LOCAL:
+        if info.executor != LOCAL:
             backends = len(info.backends)
             running = [(each.machine, each.in_brief(backends)) for each in self.running]
             texts = self.machines.texts(running)
@@ -351,7 +354,7 @@ class Round:
     """A block that runs."""
 
     number: int
-    machine: str = records.LOCAL
+    machine: str = LOCAL
     trains: float | None = None  #: since when
     cells: dict[str, list[UnderWay]] = field(default_factory=dict)  #: attempts by label
     judged: dict[str, Status] = field(default_factory=dict)
@@ -459,7 +462,7 @@ def live_columns(info: RunInfo) -> list[Column]:
         *(of(columns.column(info, name)) for name in ("backend", "ratio", "interval")),
         columns.plain("of", "of"),
     ]
-    if info.executor != records.LOCAL:
+    if info.executor != LOCAL:
         return shown
     return [
         *shown,
@@ -479,11 +482,11 @@ def basis(standing: Standing) -> str:
 def stage(cell: UnderWay) -> str:
     """Say where a cell stands until it is judged."""
     match cell:
-        case UnderWay(ended=records.Failed(status=status)):
+        case UnderWay(ended=events.Failed(status=status)):
             return f"{status}, to be judged"
-        case UnderWay(ended=records.Finished()):
+        case UnderWay(ended=events.Finished()):
             return "to be judged"
-        case UnderWay(latest=records.Progress(epoch=epoch, loss=loss)):
+        case UnderWay(latest=events.Progress(epoch=epoch, loss=loss)):
             return f"epoch {epoch}, {cell.share:.0%}{', not finite' if loss is None else ''}"
         case UnderWay(ready=None):
             return "sets up"

@@ -13,7 +13,7 @@ from nnbench import files
 from nnbench.figures import metrics
 from nnbench.figures.accuracies import FINDINGS
 from nnbench.figures.columns import MISSING, column, machine_names, significant, value
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.texts import csv_text, one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame
     from nnbench.figures.outliers import Odd
-    from nnbench.records import CellResult, Proof, RunInfo
+    from nnbench.records.cells import CellResult, Proof
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.run import Run
 
 MARKUP = re.compile(

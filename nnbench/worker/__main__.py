@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 from nnbench import pipes
 from nnbench.contract.errors import BackendUnavailableError
-from nnbench.records import PROTOCOL, Close, Closed, Command, Failed, Job, Status
+from nnbench.records import PROTOCOL
+from nnbench.records.cells import Status
+from nnbench.records.events import Failed
+from nnbench.records.worker import Close, Closed, Command, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from nnbench.records import Phases
+from nnbench.records.cells import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,9 @@ from nnbench.contract.backend import Network
 from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import Examples, flatten, map_arrays, minibatches
 from nnbench.data import arrays, seeding
-from nnbench.records import (
+from nnbench.records.cells import Setup
+from nnbench.records.events import Ready
+from nnbench.records.worker import (
     Close,
     Dump,
     Inspect,
@@ -34,8 +36,6 @@ from nnbench.records import (
     Predict,
     Predicted,
     Reached,
-    Ready,
-    Setup,
     State,
     Train,
     Trained,
@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     from nnbench.contract.backend import Backend, Model
     from nnbench.contract.spec import Layer, NetworkSpec
-    from nnbench.records import Command, Handicap
+    from nnbench.records.cells import Handicap
+    from nnbench.records.worker import Command
 
     Send = Callable[[object], None]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 TOY = ("-w", "toy-sigmoid", "--no-progress")
 SLOW = ("-b", "slow,steady", "-r", "2", "--budget", "4")

@@ -19,18 +19,10 @@ from nnbench import catalog, cli
 from nnbench.contract.errors import PluginWarning
 from nnbench.execution import listing
 from nnbench.proof import judge
-from nnbench.records import (
-    LOCAL,
-    Close,
-    Dump,
-    Failed,
-    Inspect,
-    Point,
-    Predict,
-    Reached,
-    Status,
-    Train,
-)
+from nnbench.records.cells import LOCAL, Status
+from nnbench.records.events import Failed
+from nnbench.records.runs import Point
+from nnbench.records.worker import Close, Dump, Inspect, Predict, Reached, Train
 from nnbench.runs import store
 from nnbench.show.progress import Live
 from tests import nasty, scripted
@@ -40,7 +32,8 @@ from tests.fuzz.case import Case, Expected, few, somewhere
 from tests.scripted import BEYOND, COMMANDS, DAMAGED, READY, honest
 
 if TYPE_CHECKING:
-    from nnbench.records import CellResult, Event
+    from nnbench.records.cells import CellResult
+    from nnbench.records.events import Event
 
 ANSWERS = "answers.json"
 WORDS = [["show", "run"], *([["export", "run", "--to", "csv"]] * 2)]  #: of which one takes longer

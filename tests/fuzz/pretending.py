@@ -22,16 +22,9 @@ from nnbench.catalog.loading import load, sift
 from nnbench.data import datasets
 from nnbench.execution import ceilings, children, listing, loading, machine
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import (
-    CellFinished,
-    CellResult,
-    Deviations,
-    JudgeCell,
-    Limits,
-    Roof,
-    RunInfo,
-    Status,
-)
+from nnbench.records.cells import CellResult, Deviations, Limits, Status
+from nnbench.records.events import CellFinished
+from nnbench.records.runs import Roof, RunInfo
 from nnbench.runs import observing, proving
 from nnbench.testing import execution as testing
 from nnbench.testing.execution import Tested
@@ -42,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nnbench.records import Block, Happening
+    from nnbench.records.events import Happening
+    from nnbench.records.judging import JudgeCell
+    from nnbench.records.runs import Block
     from nnbench.selection import Selection
 
 MOST_BLOCKS = 8  #: of a run; then it is interrupted, as by Ctrl-C

@@ -21,20 +21,8 @@ from nnbench.cli import main
 from nnbench.cli.signals import CODES
 from nnbench.execution import listing
 from nnbench.execution.listing import relied_on
-from nnbench.records import (
-    CellResult,
-    Deviations,
-    Environment,
-    Epoch,
-    Machine,
-    Part,
-    Phases,
-    Point,
-    Proof,
-    RunInfo,
-    Setup,
-    Status,
-)
+from nnbench.records.cells import CellResult, Deviations, Epoch, Part, Phases, Proof, Setup, Status
+from nnbench.records.runs import Environment, Machine, Point, RunInfo
 from nnbench.runs import planning, store
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from nnbench.records import Failed, Finished, Progress, Ready
+from nnbench.records.events import Failed, Finished, Progress, Ready
 from tests.cells import make_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.records import CellResult, CellSpec, Event
+    from nnbench.records.cells import CellResult, CellSpec
+    from nnbench.records.events import Event
 
 
 def spec_of(cell: CellResult) -> CellSpec:

@@ -7,7 +7,7 @@ import pytest
 
 from nnbench.contract.errors import GRAVITY, ExitCode, gravest
 from nnbench.proof.judge import exit_code
-from nnbench.records import Kind, Status
+from nnbench.records.cells import Kind, Status
 from tests import documents
 
 BEGIN = re.compile(r"<!-- generated: ")

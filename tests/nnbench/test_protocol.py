@@ -16,7 +16,7 @@ def schema():
 def test_the_number_is_raised_with_what_crosses_the_pipe(schema):
     recorded = protocol.recorded()
     changes = protocol.misread(recorded, schema)
-    assert not changes or recorded["protocol"] < PROTOCOL, "raise PROTOCOL in nnbench/records.py"
+    assert not changes or recorded["protocol"] < PROTOCOL, "raise PROTOCOL in nnbench/records"
     assert recorded == schema, "run: make documents"
 
 
@@ -93,7 +93,7 @@ def test_a_schema_that_would_be_misread_is_not_recorded(schema, tmp_path, monkey
     drop_order(schema)
     monkeypatch.setattr(protocol, "current", lambda: schema)
     with pytest.raises(
-        SystemExit, match=r"^raise PROTOCOL in nnbench/records.py first: workers are asked.order$"
+        SystemExit, match=r"^raise PROTOCOL in nnbench/records first: workers are asked.order$"
     ):
         protocol.record()
     assert protocol.RECORD.read_text("utf-8") == before

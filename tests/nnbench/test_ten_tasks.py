@@ -20,7 +20,7 @@ from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.contract.spec import Activation, Loss, OptimizerKind
 from nnbench.figures.columns import COLUMNS, TABLES
 from nnbench.figures.metrics import PHASES
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs.comparison import Outcome
 from nnbench.show.charts import CHARTS, chart
 from nnbench.show.exports import FORMATS

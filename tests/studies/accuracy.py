@@ -24,7 +24,7 @@ from tests.cells import read_final
 if TYPE_CHECKING:
     from nnbench.data.datasets import Splits
     from nnbench.data.workloads import Workload
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 LIMIT = 0.3  #: percentage points
 

@@ -27,7 +27,7 @@ from tests.studies import conditions, proofs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 NAME = "cold_parts"
 KINDS = ("epoch", "warm", "cold")  #: a turn's number says which, modulo their count

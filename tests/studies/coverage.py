@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nnbench.figures import statistics
-from nnbench.records import DEFAULT_TURN_FLOOR
+from nnbench.records.runs import DEFAULT_TURN_FLOOR
 from nnbench.runs.detection import MOST_ROUNDS
 
 if TYPE_CHECKING:

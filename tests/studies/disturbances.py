@@ -25,7 +25,7 @@ from nnbench.runs import planning, schedule, store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 PERIOD_S = 0.1  #: of the other process
 

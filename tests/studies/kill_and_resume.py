@@ -45,7 +45,7 @@ from tests.studies import proofs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 TABLES = ("accuracy.csv", "timing.csv", "accuracy.md", "timing.md")
 MEASURED = re.compile(

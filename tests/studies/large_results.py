@@ -24,13 +24,23 @@ import msgspec
 import numpy as np
 
 from nnbench.figures import metrics
-from nnbench.records import CellResult, Deviations, Epoch, Part, Phases, Proof, Setup, Status, now
+from nnbench.records.cells import (
+    CellResult,
+    Deviations,
+    Epoch,
+    Part,
+    Phases,
+    Proof,
+    Setup,
+    Status,
+    now,
+)
 from nnbench.runs import planning, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
 
 SECONDS, GIGABYTES = 15.0, 1.0
 STEPS, IMAGES, STEP_US = 938, 60_000, 200.0

@@ -43,7 +43,7 @@ import psutil
 
 from nnbench.contract.errors import ExitCode
 from nnbench.execution import cpus, machine
-from nnbench.records import LOCAL, Status
+from nnbench.records.cells import LOCAL, Status
 from nnbench.runs import store
 from nnbench.runs.run import Run
 from tests.clusters import BLOCK, CELL, RESOURCE, Cluster, below, running

@@ -33,7 +33,8 @@ import psutil
 from nnbench import catalog
 from nnbench.execution import loading, witnesses
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import Block, CellFinished, Entry
+from nnbench.records.events import CellFinished
+from nnbench.records.runs import Block, Entry
 from nnbench.runs import store
 from tests.clusters import Cluster
 from tests.plugins.helpers import NNBENCH, environment, wait_until

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nnbench.figures import outliers
-from nnbench.records import DEFAULT_TURN_FLOOR
+from nnbench.records.runs import DEFAULT_TURN_FLOOR
 from tests.studies.coverage import contaminated, heavy, normal
 
 if TYPE_CHECKING:

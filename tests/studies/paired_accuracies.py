@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nnbench.figures.accuracies import Pair
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 TEST_IMAGES = 10_000  #: of MNIST; published runs do not say
 TRIALS = 20_000

@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench.execution.variables import THREAD_VARIABLES, dropped, for_threads, tuning
 from nnbench.figures import frames
-from nnbench.records import DEFAULT_TURN_FLOOR, Handicap
+from nnbench.records.cells import Handicap
+from nnbench.records.runs import DEFAULT_TURN_FLOOR
 from nnbench.runs import planning, schedule
 from tests.cells import read_final
 from tests.studies import peer_files, proofs

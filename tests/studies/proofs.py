@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nnbench import catalog
 from nnbench.contract.errors import ExitCode
 from nnbench.execution import machine, supervisor
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import store
 from tests.cells import read_final
 from tests.plugins.helpers import EXAMPLE, NNBENCH, environment
@@ -25,7 +25,7 @@ from tests.plugins.helpers import EXAMPLE, NNBENCH, environment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
 
 RAW = Path("out", "proof")
 RESULTS = Path("results")

@@ -20,22 +20,16 @@ from distributed import Worker, get_worker
 
 from nnbench.contract import engine
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import (
-    CellEvent,
-    CellFinished,
-    CellSpec,
-    CellStarted,
-    Ended,
-    EpochFinished,
-    Errand,
-    MachineSeen,
-)
+from nnbench.records.cells import CellSpec
+from nnbench.records.errands import Ended, Errand, MachineSeen
+from nnbench.records.events import CellEvent, CellFinished, CellStarted, EpochFinished
 from tests.studies import large_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnbench.records import Block, CellResult, Entry, Machine
+    from nnbench.records.cells import CellResult
+    from nnbench.records.runs import Block, Entry, Machine
 
 EPOCHS, PARTS = 5, 6
 

@@ -11,7 +11,7 @@ from time import process_time
 from nnbench import catalog
 from nnbench.data.task import load_task
 from nnbench.data.workloads import derive
-from nnbench.records import Handicap
+from nnbench.records.cells import Handicap
 from nnbench.worker.training import slow_down
 from nnbench_numpy.network import NumpyNetwork
 

@@ -29,7 +29,8 @@ from scipy import stats
 from nnbench import catalog
 from nnbench.execution import machine
 from nnbench.figures import metrics, statistics
-from nnbench.records import DEFAULT_TURN_FLOOR, Environment, Handicap
+from nnbench.records.cells import Handicap
+from nnbench.records.runs import DEFAULT_TURN_FLOOR, Environment
 from nnbench.runs import schedule
 from tests.cells import read_final
 from tests.studies import conditions, proofs
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nnbench.figures.statistics import Comparison
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
     from nnbench.runs.planning import Plan
 
     Block = dict[str, dict[str, float]]  # by pair, then by estimator

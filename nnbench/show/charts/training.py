@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
     from nnbench.runs.run import Run
     from nnbench.show.charts.base import Record
 

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, assert_never
 from xml.etree import ElementTree as ET
 
-from nnbench.records import Kind, Status
+from nnbench.records.cells import Kind, Status
 from nnbench.show.exports import require
 from nnbench.show.text import cell_line, strays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnbench.records import CellResult
+    from nnbench.records.cells import CellResult
     from nnbench.runs.run import Run
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0

@@ -17,7 +17,7 @@ import msgspec
 from nnbench import files
 from nnbench.figures import machines
 from nnbench.figures.metrics import PHASES
-from nnbench.records import CellResult, Deviations, Epoch, Setup
+from nnbench.records.cells import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
 from nnbench.texts import csv_text
@@ -25,7 +25,7 @@ from nnbench.texts import csv_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.records import Proof
+    from nnbench.records.cells import Proof
     from nnbench.runs.run import Run
 
     Value = Callable[[CellResult, Setup | None, Epoch | None], object]

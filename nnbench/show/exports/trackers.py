@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nnbench.figures.columns import Row
-    from nnbench.records import RunInfo
+    from nnbench.records.runs import RunInfo
     from nnbench.runs.run import Run
 
 PYTEST_BENCHMARK = "5.0.0"  #: its version from which on its files look like this

@@ -7,7 +7,7 @@ import pytest
 
 from nnbench.contract.errors import ExecutorError, ExitCode
 from nnbench.execution import remote
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import store
 from nnbench.testing.subject import required
 from tests.backends.blocks import SLOW, TOY, finals, submitting, workers

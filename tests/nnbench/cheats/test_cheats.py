@@ -17,7 +17,7 @@ import pytest
 from nnbench.contract.errors import ExitCode
 from nnbench.data.datasets import load_mnist
 from nnbench.execution import supervisor
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from tests.cells import read_final
 from tests.documents import ROOT
 from tests.plugins.helpers import EXAMPLE, PLUGINS, environment, nnbench, survivors

@@ -5,7 +5,7 @@ import pytest
 
 from nnbench.execution import fitness
 from nnbench.execution.fitness import Finding, State
-from nnbench.records import Environment
+from nnbench.records.runs import Environment
 from tests.plugins.helpers import environment, nnbench
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution import fitness, machine
-from nnbench.records import Part, Roof
+from nnbench.records.cells import Part
+from nnbench.records.runs import Roof
 from nnbench.runs import forecast, planning, store
 from nnbench.show.charts import CHARTS
 from nnbench.show.exports import FORMATS

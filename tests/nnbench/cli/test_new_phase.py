@@ -12,17 +12,17 @@ from nnbench.show.exports import FORMATS
 from tests.plugins.helpers import environment
 
 TIMES = {"numpy": 1.0, "a": 2.0}
-#: Adds a phase, as an edit of nnbench.records would, and runs commands that come as JSON.
+#: Adds a phase, as an edit of nnbench.records.cells would, and runs commands that come as JSON.
 PROGRAM = """
 import json, sys
 from dataclasses import dataclass, field
-from nnbench import records
+from nnbench.records import cells
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phases(records.Phases):
+class Phases(cells.Phases):
     synchronize_us: list[float] = field(default_factory=list)
 
-records.Phases = Phases
+cells.Phases = Phases
 from nnbench.cli import main
 
 for arguments in json.load(sys.stdin):

@@ -12,7 +12,9 @@ from nnbench import pipes
 from nnbench.contract.errors import DatasetError, ExitCode, NnbenchError
 from nnbench.data.task import find_dataset
 from nnbench.execution import children, environments, machine
-from nnbench.records import Answer, Failed, Status
+from nnbench.records.cells import Status
+from nnbench.records.events import Failed
+from nnbench.records.worker import Answer
 from nnbench.runs import observing, store
 from nnbench.show.exports import FORMATS
 from nnbench.texts import encode

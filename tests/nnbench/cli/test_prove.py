@@ -8,7 +8,7 @@ import pytest
 
 from nnbench.contract.errors import ExitCode
 from nnbench.proof import kept
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import store
 from tests.trained import judged, spooled, train
 

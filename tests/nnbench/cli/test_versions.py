@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nnbench.cli.show import export_, plot
-from nnbench.records import SCHEMA_VERSION
+from nnbench.records.runs import SCHEMA_VERSION
 
 FOLDERS = Path(__file__).with_name("versions")
 VERSIONS = sorted(path.name for path in FOLDERS.iterdir())

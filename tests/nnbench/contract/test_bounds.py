@@ -9,7 +9,9 @@ from msgspec import Meta, inspect
 
 from nnbench.catalog.listings import Listing
 from nnbench.contract import bounds
-from nnbench.records import Answer, CellResult, Environment, Limits, Roof, RunInfo
+from nnbench.records.cells import CellResult, Limits
+from nnbench.records.runs import Environment, Roof, RunInfo
+from nnbench.records.worker import Answer
 
 READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer, "list": Listing}
 KEPT = {"calibration": Limits, "machine": Environment, "ceilings": list[Roof]}

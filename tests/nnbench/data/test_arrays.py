@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnbench.data import arrays
-from nnbench.records import StoredExamples
+from nnbench.records.worker import StoredExamples
 from tests.plugins.helpers import count_open
 
 

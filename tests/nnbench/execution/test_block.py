@@ -18,19 +18,9 @@ from nnbench.execution import machine
 from nnbench.execution.block import Bringer
 from nnbench.execution.cpus import Chooser
 from nnbench.proof import kept
-from nnbench.records import (
-    Block,
-    CellEvent,
-    CellFinished,
-    CellStarted,
-    Ended,
-    Entry,
-    EpochFinished,
-    Errand,
-    MachineSeen,
-    Spoken,
-    States,
-)
+from nnbench.records.errands import Ended, Errand, MachineSeen, Spoken, States
+from nnbench.records.events import CellEvent, CellFinished, CellStarted, EpochFinished
+from nnbench.records.runs import Block, Entry
 from tests.cells import TOY
 from tests.plugins.helpers import survivors, variables, wait_until
 

@@ -9,7 +9,7 @@ import pytest
 from nnbench import distributions
 from nnbench.execution import ceilings, cpus, machine
 from nnbench.execution.variables import THREAD_VARIABLES
-from nnbench.records import Roof
+from nnbench.records.runs import Roof
 from nnbench.runs import store
 from tests.cells import make_spec
 

@@ -18,7 +18,9 @@ from nnbench.execution import calls, cell
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
 from nnbench.execution.cell import Cell, Spool
-from nnbench.records import Evaluation, Progress, Trained
+from nnbench.records.events import Progress
+from nnbench.records.judging import Evaluation
+from nnbench.records.worker import Trained
 from tests.cells import TOY, Lenient, make_spec, stored
 from tests.plugins import helpers
 

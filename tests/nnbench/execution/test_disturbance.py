@@ -6,7 +6,7 @@ import pytest
 
 from nnbench.execution import disturbance
 from nnbench.execution.disturbance import REPEATS
-from nnbench.records import GpuSample, Status
+from nnbench.records.cells import GpuSample, Status
 from nnbench.worker.counters import TICK_S
 
 THROTTLED = GpuSample(clock_mhz=900, temperature_c=90, throttled=["temperature", "power"])

@@ -14,7 +14,9 @@ from nnbench.execution import cpus, loading, machine
 from nnbench.execution.cpus import Chooser
 from nnbench.execution.executor import LocalExecutor
 from nnbench.proof import kept
-from nnbench.records import LOCAL, Block, CellEvent, CellFinished, CellStarted, Entry
+from nnbench.records.cells import LOCAL
+from nnbench.records.events import CellEvent, CellFinished, CellStarted
+from nnbench.records.runs import Block, Entry
 from tests.cells import TOY
 
 

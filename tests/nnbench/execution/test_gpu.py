@@ -10,7 +10,8 @@ from types import MappingProxyType, SimpleNamespace
 import pytest
 
 from nnbench.execution import fitness, gpu
-from nnbench.records import EpochFinished, GpuSample, Progress, Ready, Setup
+from nnbench.records.cells import GpuSample, Setup
+from nnbench.records.events import EpochFinished, Progress, Ready
 
 COOL = GpuSample(clock_mhz=1980, temperature_c=41, throttled=[])
 HOT = GpuSample(clock_mhz=1200, temperature_c=88, throttled=["temperature"])

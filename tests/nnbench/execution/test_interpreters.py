@@ -13,7 +13,7 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.execution import interpreters, process
 from nnbench.execution.executor import LocalExecutor
 from nnbench.execution.interpreters import ask, check_protocol, examine, locate, of_each
-from nnbench.records import EpochFinished, Event
+from nnbench.records.events import EpochFinished, Event
 from tests.cells import make_spec, run_worker
 from tests.plugins.helpers import PLUGINS
 

@@ -13,7 +13,8 @@ from nnbench.contract.errors import ExitCode
 from nnbench.data import arrays
 from nnbench.execution import loading, machine, process
 from nnbench.execution.judges import JudgeError, Judges
-from nnbench.records import Evaluate, Status
+from nnbench.records.cells import Status
+from nnbench.records.judging import Evaluate
 from tests.plugins.helpers import variables, wait_until
 from tests.trained import judged, spooled, train
 

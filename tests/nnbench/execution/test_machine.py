@@ -14,7 +14,7 @@ from nnbench import interpreter
 from nnbench.contract.errors import ResultsError
 from nnbench.execution import machine
 from nnbench.execution.machine import FLOORS, TURN_FLOORS, examine, git_state, noise_floor
-from nnbench.records import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, Environment
+from nnbench.records.runs import DEFAULT_FLOOR, DEFAULT_TURN_FLOOR, Environment
 
 IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
 

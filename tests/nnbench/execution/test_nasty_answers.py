@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from nnbench import pipes
 from nnbench.execution import process
-from nnbench.records import Answer, Closed, Ready, State, Status, Trained
+from nnbench.records.cells import Status
+from nnbench.records.events import Ready
+from nnbench.records.worker import Answer, Closed, State, Trained
 from tests import nasty
 from tests.cells import make_spec
 from tests.scripted import BEYOND, COMMANDS, DAMAGED, READY, Scripted, honest, run

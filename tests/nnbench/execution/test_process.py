@@ -16,16 +16,8 @@ import pytest
 from nnbench import Backend
 from nnbench.execution import machine, pauses, process, supervisor, variables
 from nnbench.execution.calls import Meter
-from nnbench.records import (
-    CellResult,
-    EpochFinished,
-    Event,
-    Failed,
-    Finished,
-    Progress,
-    Ready,
-    Status,
-)
+from nnbench.records.cells import CellResult, Status
+from nnbench.records.events import EpochFinished, Event, Failed, Finished, Progress, Ready
 from nnbench.worker import __main__ as worker
 from tests.cells import TOY, make_spec, run_worker
 from tests.plugins import helpers

@@ -12,7 +12,7 @@ from nnbench.cli.profile import PROFILERS
 from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.execution import profiling
 from nnbench.execution.profiling import CProfile, Perf, PySpy, Torch
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.worker.profiled import TOP, callgrind
 
 #: Stands for py-spy and perf: says that it has begun, and writes a file when it is interrupted.

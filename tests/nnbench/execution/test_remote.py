@@ -17,23 +17,17 @@ from nnbench.contract.errors import BackendUnavailableError, ExecutorError, Exit
 from nnbench.execution import remote
 from nnbench.execution.executor import Blocks, LocalExecutor
 from nnbench.execution.remote import AGAIN, FOREIGN, EngineWarning, Remote
-from nnbench.records import (
-    LOCAL,
-    Block,
+from nnbench.records.cells import LOCAL, Part
+from nnbench.records.errands import Ended, Errand, MachineSeen, Spoken, States
+from nnbench.records.events import (
     BlockLost,
     CellFinished,
     CellStarted,
-    Ended,
-    Entry,
-    Errand,
     MachineJoined,
-    MachineSeen,
-    Part,
     Queue,
-    Spoken,
-    States,
     Witness,
 )
+from nnbench.records.runs import Block, Entry
 from tests.cells import TOY, make_spec
 
 ENTRIES = [Entry(label=name, backend=name) for name in ("numpy", "python")]

@@ -11,17 +11,16 @@ from nnbench.execution import ceilings, disturbance, executor, loading, memory, 
 from nnbench.execution.executor import LocalExecutor
 from nnbench.execution.supervisor import KNOWN, read_stat
 from nnbench.execution.tree import STOPPED
-from nnbench.records import (
-    Block,
+from nnbench.records.events import (
     CellEvent,
     CellFinished,
     CellStarted,
-    Entry,
     Failed,
     Finished,
     Progress,
     Ready,
 )
+from nnbench.records.runs import Block, Entry
 from tests.cells import TOY, load_again
 from tests.nnbench.runs.conftest import Judges
 from tests.plugins import helpers

@@ -10,7 +10,8 @@ from nnbench.data.workloads import derive
 from nnbench.execution import witnesses
 from nnbench.execution.executor import LocalExecutor
 from nnbench.execution.witnesses import Anew
-from nnbench.records import Block, CellFinished, Entry
+from nnbench.records.events import CellFinished
+from nnbench.records.runs import Block, Entry
 from tests.cells import TOY, stored
 
 KINDS = ["sgd", "adam"]

@@ -8,7 +8,7 @@ import pytest
 from nnbench.figures import frames, metrics, statistics
 from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
-from nnbench.records import Deviations, Status
+from nnbench.records.cells import Deviations, Status
 
 PHASES = [phase.field for phase in ALL_PHASES]
 TIMES = ["train_s_per_epoch", "images_per_s", "ratio", "step_us", "gather_us"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench.figures import frames, machines
-from nnbench.records import Roof
+from nnbench.records.runs import Roof
 
 LINUX = "Linux-6.1.0-18-amd64-x86_64-with-glibc2.36"
 

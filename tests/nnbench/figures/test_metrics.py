@@ -9,7 +9,7 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
 from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
-from nnbench.records import Roof
+from nnbench.records.runs import Roof
 from nnbench.runs.run import Run
 from nnbench.show import text
 

@@ -8,7 +8,8 @@ import pytest
 from nnbench.figures import frames, statistics
 from nnbench.figures.metrics import TRAINING
 from nnbench.figures.standings import Standing, UnderWay, standings
-from nnbench.records import CellResult, Failed, Progress, Ready, Status
+from nnbench.records.cells import CellResult, Status
+from nnbench.records.events import Failed, Progress, Ready
 from tests.cells import make_spec
 from tests.nnbench.events import events_of, spec_of
 

@@ -14,7 +14,7 @@ import pytest
 from nnbench import catalog
 from nnbench.contract.errors import PluginWarning
 from nnbench.observers import http
-from nnbench.records import RunInfo
+from nnbench.records.runs import RunInfo
 from nnbench.runs import store
 from tests.plugins.helpers import environment, nnbench
 

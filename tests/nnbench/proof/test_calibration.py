@@ -13,7 +13,7 @@ from nnbench.data import datasets
 from nnbench.data.task import make_task
 from nnbench.proof import calibration
 from nnbench.proof.calibration import BASES, FRESH, NARROW, calibrate
-from nnbench.records import Deviations, Limits
+from nnbench.records.cells import Deviations, Limits
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from nnbench import Optimizer
 from nnbench.contract.spec import flatten
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.training import State, fresh
-from nnbench.records import Logits, Part, Setup, Status
+from nnbench.records.cells import Part, Setup, Status
+from nnbench.records.judging import Logits
 from tests import trained
 from tests.trained import judge, judged, spooled, train
 
@@ -288,7 +289,7 @@ def test_training_that_is_wrong_where_nothing_is_proved_leaves_the_course_of_its
             training.restore(training.at_16._replace(steps=step))
 
     cell = train(spool, mistake=skips)
-    from nnbench.records import Conclude
+    from nnbench.records.judging import Conclude
 
     judge = spool.judge
     chosen = replace_struct(judge.choose(cell), units=[])

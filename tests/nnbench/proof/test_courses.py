@@ -4,7 +4,7 @@ import pytest
 
 from nnbench.proof import courses
 from nnbench.proof.calibration import FRESH
-from nnbench.records import Chosen, Conclude, Course, Evaluation, JudgeCell
+from nnbench.records.judging import Chosen, Conclude, Course, Evaluation, JudgeCell
 
 
 def course(*losses):

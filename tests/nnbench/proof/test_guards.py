@@ -9,7 +9,7 @@ from nnbench import NetworkSpec, Optimizer
 from nnbench.execution import ceilings
 from nnbench.figures.metrics import PHASES_WORD
 from nnbench.proof import guards
-from nnbench.records import Part, Phases
+from nnbench.records.cells import Part, Phases
 from tests.cells import TOY, make_spec, read_final
 from tests.plugins.helpers import alone, nnbench
 

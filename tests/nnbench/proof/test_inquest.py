@@ -4,7 +4,7 @@ import pytest
 
 from nnbench.proof import inquest
 from nnbench.proof.calibration import FRESH
-from nnbench.records import (
+from nnbench.records.judging import (
     Choose,
     Chosen,
     Conclude,

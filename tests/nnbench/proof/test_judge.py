@@ -4,7 +4,7 @@ import pytest
 
 from nnbench.contract.errors import ExitCode
 from nnbench.proof.judge import exit_code
-from nnbench.records import Kind, Status
+from nnbench.records.cells import Kind, Status
 
 
 @pytest.mark.parametrize(

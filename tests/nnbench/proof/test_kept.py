@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nnbench.contract.errors import ResultsError
 from nnbench.proof import kept
-from nnbench.records import Deviations, Limits
+from nnbench.records.cells import Deviations, Limits
 from tests.trained import spooled, train
 
 LIMITS = Limits(steps=100, tolerance=Deviations(loss=1.0, displacement=1.0))

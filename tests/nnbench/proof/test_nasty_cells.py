@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnbench.proof import anew
-from nnbench.records import CellResult, Cut, Status
+from nnbench.records.cells import CellResult, Status
+from nnbench.records.judging import Cut
 from nnbench.runs import proving
 from tests import nasty
 from tests.trained import judged, spooled, train

@@ -15,7 +15,7 @@ from nnbench.proof import parts
 from nnbench.proof.calibration import FRESH
 from nnbench.proof.parts import Part, prove
 from nnbench.proof.training import Suspect, Training, Unit, flat, fresh
-from nnbench.records import Deviations, Limits
+from nnbench.records.cells import Deviations, Limits
 
 LIMITS = Limits(
     steps=100, tolerance=Deviations(loss=5e-6, displacement=1e-4, first=2e-5, second=2e-5)

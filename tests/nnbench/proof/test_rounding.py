@@ -11,7 +11,7 @@ from nnbench import catalog
 from nnbench.contract.spec import Optimizer
 from nnbench.proof import deviations, parts
 from nnbench.proof.training import EPSILON, Training, fresh
-from nnbench.records import Deviations, Status
+from nnbench.records.cells import Deviations, Status
 from tests.trained import judged, spooled, train
 
 TOY = replace(

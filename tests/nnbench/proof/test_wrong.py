@@ -16,7 +16,7 @@ from nnbench.proof.explanation import Altered, explain
 from nnbench.proof.mistakes import MISTAKES, Problem
 from nnbench.proof.parts import Part, prove
 from nnbench.proof.training import Training, fresh, rounded
-from nnbench.records import Limits
+from nnbench.records.cells import Limits
 
 LIMITS = replace(BASES[0], steps=60)
 BEFORE, STEPS, SIZE = 20, 60, 64

@@ -9,7 +9,8 @@ import pytest
 from nnbench import catalog
 from nnbench.execution import cell, executor, loading
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import Entry, Status
+from nnbench.records.cells import Status
+from nnbench.records.runs import Entry
 from nnbench.runs.planning import Plan
 from tests.cells import Lenient, load_again
 

@@ -10,7 +10,7 @@ import pytest
 from nnbench.contract.errors import ExitCode, IncomparableError
 from nnbench.figures.metrics import parse_gate
 from nnbench.figures.statistics import Interval
-from nnbench.records import Status
+from nnbench.records.cells import Status
 from nnbench.runs import comparison
 from nnbench.runs.comparison import Samples, Terms
 from nnbench.runs.run import Run

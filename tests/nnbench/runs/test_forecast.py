@@ -8,7 +8,7 @@ import pytest
 from nnbench.contract.errors import ResultsError
 from nnbench.execution.executor import Sizes
 from nnbench.execution.memory import COPIES, LIBRARY_BYTES, SLACK
-from nnbench.records import Part
+from nnbench.records.cells import Part
 from nnbench.runs import forecast
 from nnbench.show import forecast as written
 

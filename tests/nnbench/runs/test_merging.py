@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench.contract.errors import IncomparableError, ResultsError
-from nnbench.records import Machine
+from nnbench.records.runs import Machine
 from nnbench.runs import merging, store
 from nnbench.runs.run import Run
 from nnbench.show.text import write_tables

@@ -11,7 +11,8 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.catalog.listings import Plugin
 from nnbench.contract.errors import PluginWarning
-from nnbench.records import EpochFinished, Part, Progress
+from nnbench.records.cells import Part
+from nnbench.records.events import EpochFinished, Progress
 from nnbench.runs import observing
 from tests.cells import make_spec
 from tests.plugins.helpers import variables

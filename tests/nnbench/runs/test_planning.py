@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from nnbench import Backend, Option, catalog, records
+from nnbench import Backend, Option, catalog
 from nnbench.contract.errors import BackendUnavailableError, ExitCode, NnbenchError, ResultsError
 from nnbench.execution import executor, fitness, machine
 from nnbench.execution.executor import Sizes
 from nnbench.execution.machine import MachineWarning
+from nnbench.records import runs
 from nnbench.runs import planning, store
 from nnbench.runs.planning import ResumeWarning
 from nnbench.selection import parse
@@ -205,9 +206,9 @@ def test_too_few_cpus_are_refused(start, backend, threads):
 def test_other_schema_version_is_refused(start):
     folder, _ = start()
     content = (folder / "run.json").read_text()
-    content = content.replace(f'"schema_version": {records.SCHEMA_VERSION}', '"schema_version": 9')
+    content = content.replace(f'"schema_version": {runs.SCHEMA_VERSION}', '"schema_version": 9')
     (folder / "run.json").write_text(content)
-    versions = f"schema version 9, and this nnbench reads 1 to {records.SCHEMA_VERSION}"
+    versions = f"schema version 9, and this nnbench reads 1 to {runs.SCHEMA_VERSION}"
     check_refused(folder, f"{folder / 'run.json'} has {versions}")
 
 

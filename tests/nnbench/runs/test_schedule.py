@@ -15,7 +15,9 @@ from nnbench.data import seeding
 from nnbench.data.datasets import digest, load_toy
 from nnbench.execution import cpus, executor, machine
 from nnbench.execution.cpus import Chooser, Look
-from nnbench.records import Block, Entry, Epoch, Handicap, Happening, Status
+from nnbench.records.cells import Epoch, Handicap, Status
+from nnbench.records.events import Happening
+from nnbench.records.runs import Block, Entry
 from nnbench.runs import schedule, store
 from tests.nnbench.runs.conftest import WRONG
 

@@ -7,7 +7,7 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.execution import ceilings
 from nnbench.execution.disturbance import REPEATS
-from nnbench.records import Epoch, Part, Setup, Status
+from nnbench.records.cells import Epoch, Part, Setup, Status
 from nnbench.runs import schedule, store
 from nnbench.runs.run import Run
 from nnbench.runs.schedule import finished

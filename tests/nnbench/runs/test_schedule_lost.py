@@ -10,7 +10,9 @@ from nnbench.contract.errors import ExecutorError, ExitCode
 from nnbench.data import seeding
 from nnbench.execution.executor import LocalExecutor
 from nnbench.proof import judge
-from nnbench.records import BlockLost, CellFinished, Entry, MachineJoined, Status
+from nnbench.records.cells import Status
+from nnbench.records.events import BlockLost, CellFinished, MachineJoined
+from nnbench.records.runs import Entry
 from nnbench.runs import schedule, store
 from nnbench.runs.run import Run
 from nnbench.show.text import cell_line

@@ -9,7 +9,7 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.contract.errors import ResultsError
 from nnbench.files import TornLineWarning
-from nnbench.records import Epoch, Status
+from nnbench.records.cells import Epoch, Status
 from nnbench.runs import schedule, store
 from tests.cells import read_final
 

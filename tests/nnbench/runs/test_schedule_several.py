@@ -7,7 +7,9 @@ import pytest
 from nnbench import catalog, hookimpl
 from nnbench.data import seeding
 from nnbench.execution.executor import LocalExecutor
-from nnbench.records import Block, BlockLost, CellFinished, Entry, Queue, Status
+from nnbench.records.cells import Status
+from nnbench.records.events import BlockLost, CellFinished, Queue
+from nnbench.records.runs import Block, Entry
 from nnbench.runs import schedule, store
 from tests.cells import load_again, read_final
 

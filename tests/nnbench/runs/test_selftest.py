@@ -9,7 +9,7 @@ from nnbench import catalog
 from nnbench.cli.selftest import conclude
 from nnbench.contract.errors import ExitCode, NnbenchError
 from nnbench.execution.machine import TURN_FLOORS
-from nnbench.records import Handicap
+from nnbench.records.cells import Handicap
 from nnbench.runs import selftest
 from nnbench.runs.run import Run
 from nnbench.runs.times import Times

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from nnbench import records
 from nnbench.contract.errors import ExitCode, ResultsError
 from nnbench.files import TornLineWarning
-from nnbench.records import Status
+from nnbench.records import runs
+from nnbench.records.cells import Status
 from nnbench.runs import store
 from nnbench.runs.store import CELLS, RUN
 
@@ -51,7 +51,7 @@ def test_folder_is_made_with_its_parents(tmp_path, make_info, path):
 
 def test_run_is_readable_json(run_folder):
     text = (run_folder / RUN).read_text()
-    assert json.loads(text)["schema_version"] == records.SCHEMA_VERSION
+    assert json.loads(text)["schema_version"] == runs.SCHEMA_VERSION
     assert len(text.splitlines()) > 20  # indented
 
 

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from nnbench.cli import show_warning
-from nnbench.records import Failed, Finished, Progress, Queue, Ready, Status
+from nnbench.records.cells import Status
+from nnbench.records.events import Failed, Finished, Progress, Queue, Ready
 from nnbench.runs import times
 from nnbench.runs.run import Run
 from nnbench.show import progress

@@ -9,7 +9,7 @@ import pytest
 from nnbench.figures import columns
 from nnbench.figures.columns import MISSING, significant, written
 from nnbench.figures.metrics import PHASES_WORD
-from nnbench.records import Deviations
+from nnbench.records.cells import Deviations
 from nnbench.runs.run import Run
 from nnbench.show import text
 from nnbench.show.text import Sheet, markdown

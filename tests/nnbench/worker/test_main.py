@@ -11,18 +11,17 @@ import pytest
 from nnbench import BackendUnavailableError, pipes
 from nnbench.data.workloads import Workload
 from nnbench.execution.assignment import Assignment
-from nnbench.records import (
+from nnbench.records.events import Failed, Ready
+from nnbench.records.worker import (
     Answer,
     Close,
     Closed,
     Dump,
-    Failed,
     Inspect,
     Inspected,
     Predict,
     Predicted,
     Reached,
-    Ready,
     State,
     Train,
     Trained,

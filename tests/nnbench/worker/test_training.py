@@ -14,14 +14,14 @@ from nnbench import Layer, Network, Optimizer, OptimizerState
 from nnbench.contract.bounds import SHORTEST_S
 from nnbench.contract.spec import NetworkSpec
 from nnbench.execution.assignment import Assignment
-from nnbench.records import (
+from nnbench.records.events import Ready
+from nnbench.records.worker import (
     Dump,
     Inspect,
     Inspected,
     Predict,
     Predicted,
     Reached,
-    Ready,
     State,
     Train,
     Trained,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbench import Backend, BackendUnavailableError, Examples, Layer, Network, hookimpl, pipes
-from nnbench.records import Closed, Trained
+from nnbench.records.worker import Closed, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nnbench.records import Roof
+from nnbench.records.runs import Roof
 from nnbench.show import page
 from nnbench.show.charts import CHARTS, chart, times
 from nnbench.show.charts.base import NothingToDrawError, colors, scale_of

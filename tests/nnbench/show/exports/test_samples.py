@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.records import RunInfo
+from nnbench.records.runs import RunInfo
 from nnbench.runs import store
 from nnbench.runs.run import Run
 from nnbench.show.exports import samples

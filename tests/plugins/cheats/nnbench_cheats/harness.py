@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from nnbench import flatten, pipes, records
+from nnbench import flatten, pipes
 from nnbench.data import datasets
+from nnbench.records import cells, events, worker
 from nnbench.worker import training
 
 from .ahead import CLOCKS, LOGITS, PEAK, PutsOffToDump
@@ -105,7 +106,7 @@ class ShortensAnswer(Right):
             send = pipes.send
 
             def shortened(pipe, message):
-                if isinstance(message, records.Trained):
+                if isinstance(message, worker.Trained):
                     less = {name: getattr(message, name) / SLOWER for name in ("train_s", "cpu_s")}
                     message = msgspec.structs.replace(message, **less)
                 send(pipe, message)
@@ -148,7 +149,7 @@ class TrainsOnReceipt(Ahead):
 
         def ahead(pipe, kind):
             message = receive(pipe, kind)
-            if isinstance(message, records.Train):
+            if isinstance(message, worker.Train):
                 self.train_ahead(np.frombuffer(message.order, np.int64), message.layers)
             return message
 
@@ -163,7 +164,7 @@ class TrainsWhenCounting(Ahead):
         for frame in frames():
             found = frame.f_locals
             command = found.get("command")
-            if isinstance(command, records.Train) and "seconds" not in sys._getframe(1).f_locals:
+            if isinstance(command, worker.Train) and "seconds" not in sys._getframe(1).f_locals:
                 self.train_ahead(np.frombuffer(command.order, np.int64), command.layers)
                 break
         return 0
@@ -180,33 +181,33 @@ class TakesOver(Right):
         ends = [each for each in gc.get_objects() if is_pipe(each)]
         [commands] = [each for each in ends if each.readable()]
         [answers] = [each for each in ends if each.writable()]
-        command: Any = records.Train(order.tobytes())
-        while not isinstance(command, records.Close):
+        command: Any = worker.Train(order.tobytes())
+        while not isinstance(command, worker.Close):
             pipes.send(answers, self.answer(command, data, batch_size))
-            command = pipes.receive(commands, records.Command)
-        pipes.send(answers, records.Closed(None))
+            command = pipes.receive(commands, worker.Command)
+        pipes.send(answers, worker.Closed(None))
         os._exit(0)
 
     def answer(self, command, data, batch_size):
         """Return what the worker would, with a hundredth of the time."""
         match command:
-            case records.Train(order=order):
+            case worker.Train(order=order):
                 start = time.perf_counter()
                 losses = super().train_epoch(data, np.frombuffer(order, np.int64), batch_size)
                 taken = (time.perf_counter() - start) / SLOWER
                 load_s = taken / 100 if self.images * 8 <= len(order) else None
                 counts = (taken, 0, 0.0, 0.0, 0, None)
-                return records.Trained(taken, load_s, losses.tobytes(), *counts)
-            case records.Predict(order=order):
+                return worker.Trained(taken, load_s, losses.tobytes(), *counts)
+            case worker.Predict(order=order):
                 images = self.test.rows(np.frombuffer(order, np.int64))
-                return records.Predicted(self.predict(images).tobytes(), 0.01)
-            case records.Inspect():
-                return records.Inspected(None, None)
+                return worker.Predicted(self.predict(images).tobytes(), 0.01)
+            case worker.Inspect():
+                return worker.Inspected(None, None)
             case _:
                 state = self.optimizer_state()
                 shown = np.concatenate(flatten(self.dump()), axis=None)
                 moments = np.concatenate(flatten([*state.first, *state.second]), axis=None)
-                return records.State(shown.tobytes(), state.steps, moments.tobytes())
+                return worker.State(shown.tobytes(), state.steps, moments.tobytes())
 
     def place(self, examples):
         self.test = examples  # the last split that is placed
@@ -228,7 +229,7 @@ class AnswersTwice(Right):
         losses = super().train_epoch(data, order, batch_size)
         if self.loads > 1:
             values = (1e-4, None, losses.tobytes(), 1e-4, 0, 0.0, 0.0, 0, None)
-            content = msgspec.msgpack.encode(records.Trained(*values))
+            content = msgspec.msgpack.encode(worker.Trained(*values))
             frame = pipes.LENGTH.pack(len(content)) + content
             for path in Path("/proc/self/fd").iterdir():
                 with suppress(OSError):  # the end that is read
@@ -260,7 +261,7 @@ class FailsWell(Right):
         if self.loads > 1 and self.epoch(data):
             for frame in frames():
                 if send := frame.f_locals.get("send"):
-                    send(records.Failed(records.Status.OK, "all is fine"))
+                    send(events.Failed(cells.Status.OK, "all is fine"))
             os._exit(0)
         return super().train_epoch(data, order, batch_size)
 
