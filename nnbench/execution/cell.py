@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from nnbench.records.events import Event
 
 P = ParamSpec("P")  # of what a cell is asked
-PART_S = 1.0  #: how long one call of train_epoch should take at most
+PART_S = 0.3  #: how long one call of train_epoch should take at most
 LEAD_S = 2.5e-3  #: of a part in turn: others have filled the caches (tests/studies/cold_parts.py)
 TAIL = 4  #: the share of a time-out that is left for what follows training
 PHASES_S = 4.0  #: that the phases may take
