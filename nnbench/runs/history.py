@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
@@ -21,20 +20,21 @@ import numpy as np
 from nnbench.contract.errors import ExitCode, IncomparableError, NnbenchError, ResultsError
 from nnbench.figures import accuracies, changes, frames, statistics
 from nnbench.figures.metrics import Scale
-from nnbench.runs import commits, store
+from nnbench.runs import commits
 from nnbench.runs.comparison import workloads_apart
+from nnbench.runs.folders import LeftOut, copies, named, read_infos
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from nnbench.figures.changes import Change
     from nnbench.figures.metrics import Metric
     from nnbench.figures.statistics import Interval
     from nnbench.records.runs import RunInfo
     from nnbench.runs.commits import Commit
-
-    Identities = dict[Path, set[tuple[object, ...]]]
+    from nnbench.runs.folders import Identities
 
 Order = Literal["date", "revision"]
 Verdict = Literal["worse", "better", "within the noise floor"]
@@ -123,23 +123,6 @@ class History:
         return ExitCode.ACCURACY if is_accuracy else ExitCode.REGRESSION
 
 
-@dataclass(frozen=True, slots=True)
-class _LeftOut:
-    """Runs that cannot be used, by the reason."""
-
-    runs: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    alone: list[str] = field(default_factory=list)  #: whose reason names them
-
-    def add(self, reason: str, folder: Path) -> None:
-        if folder not in self.runs[reason]:
-            self.runs[reason].append(folder)
-
-    @property
-    def lines(self) -> list[str]:
-        grouped = (f"{named(folders)}: {reason}" for reason, folders in self.runs.items())
-        return [f"left out: {line}" for line in (*self.alone, *grouped)]
-
-
 class _Asked(NamedTuple):
     metric: Metric
     baseline: str
@@ -182,8 +165,8 @@ def collect(
     IncomparableError
         If no run has a value.
     """
-    out = _LeftOut()
-    infos = _read_infos(folders, out)
+    out = LeftOut()
+    infos = read_infos(folders, out)
     infos = _same(infos, workload, out)
     infos = _since(infos, since, out)
     infos = _ordered(infos, order, out)
@@ -191,61 +174,45 @@ def collect(
         raise IncomparableError("; ".join(["no run is left", *out.lines]))
     newest = max(infos.values(), key=lambda info: info.started)
     asked = _asked(infos, newest, metric, backends, baseline)
-    points, remarks = _points(infos, asked, out)
-    if not any(points.values()):
+    found = _follow(_opened(infos, asked, out), asked, newest, out)
+    if not any(series.points for series in found.series):
         raise IncomparableError("; ".join(["no run has a value", *out.lines]))
-    series = [_series(name, own, metric) for name, own in points.items()]
-    return History(metric, asked.baseline, newest, series, [*out.lines, *remarks])
-
-
-def named(folders: Sequence[Path], most: int = 5) -> str:
-    """Name some folders, or the first of many."""
-    names = [str(folder) for folder in folders]
-    if len(names) > most + 1:
-        names[most:] = [f"{len(names) - most} more"]
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _find(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield folders of runs, each once however it is named."""
-    seen = set[Path]()
-    for folder in folders:
-        found = [folder] if _is_run(folder) else [*_within(folder)]
-        if not found:
-            raise ResultsError(f"{folder} holds no runs")
-        for path in found:
-            if (real := path.resolve()) not in seen:
-                seen.add(real)
-                yield path
-
-
-def _within(folder: Path) -> Iterator[Path]:
-    try:
-        children = sorted(folder.iterdir())
-    except OSError as error:
-        raise ResultsError(f"{folder} holds no runs ({error.strerror})") from error
-    yield from (path for path in children if not path.name.startswith(".") and _is_run(path))
-
-
-def _is_run(folder: Path) -> bool:
-    """Tell whether a folder holds a run, or what is left of one."""
-    try:
-        return any((folder / name).exists() for name in (store.RUN, store.CELLS))
-    except OSError:  # nobody may look
-        return False
-
-
-def _read_infos(folders: Sequence[Path], out: _LeftOut) -> dict[Path, RunInfo]:
-    found = {}
-    for folder in _find(folders):
-        try:
-            found[folder] = store.read_info(folder)
-        except ResultsError as error:
-            out.alone.append(str(error))
     return found
 
 
-def _same(infos: dict[Path, RunInfo], workload: str | None, out: _LeftOut) -> dict[Path, RunInfo]:
+def follow(
+    runs: Iterable[Run], metric: Metric, baseline: str, backends: Sequence[str], newest: RunInfo
+) -> History:
+    """Return the history of runs of the same, in their order; each is looked at once, and let go.
+
+    Parameters
+    ----------
+    runs
+        That have a folder.
+    metric, baseline, backends
+        As of :func:`collect`.
+    newest
+        What was asked of the newest run.
+    """
+    return _follow(runs, _Asked(metric, baseline, [*backends]), newest, LeftOut())
+
+
+def _follow(runs: Iterable[Run], asked: _Asked, newest: RunInfo, out: LeftOut) -> History:
+    points, remarks = _points(runs, asked, out)
+    series = [_series(name, own, asked.metric) for name, own in points.items()]
+    return History(asked.metric, asked.baseline, newest, series, [*out.lines, *remarks])
+
+
+def _opened(infos: dict[Path, RunInfo], asked: _Asked, out: LeftOut) -> Iterator[Run]:
+    """Yield the runs, with those cells alone that are looked at."""
+    for folder, info in infos.items():
+        try:
+            yield Run.open_some(folder, info, {asked.baseline, *asked.backends})
+        except ResultsError as error:
+            out.alone.append(str(error))
+
+
+def _same(infos: dict[Path, RunInfo], workload: str | None, out: LeftOut) -> dict[Path, RunInfo]:
     """Return the runs of one workload, as the newest of them has it, with as many threads."""
     names = Counter(info.workload.name for info in infos.values())
     if workload is not None and workload not in names:
@@ -268,7 +235,7 @@ def _same(infos: dict[Path, RunInfo], workload: str | None, out: _LeftOut) -> di
     return found
 
 
-def _since(infos: dict[Path, RunInfo], since: str | None, out: _LeftOut) -> dict[Path, RunInfo]:
+def _since(infos: dict[Path, RunInfo], since: str | None, out: LeftOut) -> dict[Path, RunInfo]:
     """Return the runs from a date, or a revision, on."""
     if since is None:
         return infos
@@ -307,7 +274,7 @@ def _is(state: str, revision: str) -> bool:
     return state.startswith(revision) or revision.startswith(state)
 
 
-def _known(infos: dict[Path, RunInfo], out: _LeftOut) -> dict[Path, str]:
+def _known(infos: dict[Path, RunInfo], out: LeftOut) -> dict[Path, str]:
     """Return the commits of runs, named whole, that the repository knows."""
     states = {folder: commits.clean(info.environment.git) for folder, info in infos.items()}
     known = commits.resolve(filter(None, states.values()))
@@ -318,7 +285,7 @@ def _known(infos: dict[Path, RunInfo], out: _LeftOut) -> dict[Path, str]:
     return {folder: known[state] for folder, state in states.items() if state in known}
 
 
-def _ordered(infos: dict[Path, RunInfo], order: Order, out: _LeftOut) -> dict[Path, RunInfo]:
+def _ordered(infos: dict[Path, RunInfo], order: Order, out: LeftOut) -> dict[Path, RunInfo]:
     """Return runs by their date, or by their place in the history of the repository, and then by date."""
     by_date = dict(sorted(infos.items(), key=lambda item: (item[1].started, str(item[0]))))
     match order:
@@ -357,25 +324,24 @@ def _asked(
 
 
 def _points(
-    infos: dict[Path, RunInfo], asked: _Asked, out: _LeftOut
+    runs: Iterable[Run], asked: _Asked, out: LeftOut
 ) -> tuple[dict[str, list[Point]], list[str]]:
-    """Read the cells of all runs; return the points of each backend, and what is to be said of the runs."""
+    """Return the points of each backend, and what is to be said of the runs."""
     found: dict[Path, dict[str, Point | str]] = {}
+    infos: dict[Path, RunInfo] = {}
     cells: Identities = {}
     unfinished = []
-    for folder, info in infos.items():
-        try:
-            run = Run.open_some(folder, info, {asked.baseline, *asked.backends})
-        except ResultsError as error:
-            out.alone.append(str(error))
-            continue
+    for run in runs:
+        assert run.folder  # noqa: S101 - for mypy: these are on disk
+        folder, info = run.folder, run.info
+        infos[folder] = info
         cells[folder] = {cell.identity for cell in run.cells if cell.status.ran}
         place = len(found)
         found[folder] = {name: _point(run, place, folder, asked, name) for name in asked.backends}
         made = len({cell.round for cell in run.of(asked.baseline)})
         if info.detect is None and 0 < made < info.rounds:
             unfinished.append(f"{folder} is not finished: {made} of {info.rounds} rounds")
-    for folder, whole in _copies(cells).items():
+    for folder, whole in copies(cells).items():
         out.add(f"all of its cells are in {whole}", folder)
         del found[folder]
     points: dict[str, list[Point]] = {name: [] for name in asked.backends}
@@ -393,25 +359,6 @@ def _uncommitted(found: Iterable[Path], infos: dict[Path, RunInfo]) -> list[str]
     if not changed:
         return []
     return [f"{named(changed)}: files had changed that no commit has ({commits.DIRTY})"]
-
-
-def _copies(cells: Identities) -> dict[Path, Path]:
-    """Return runs whose cells are all in another one, as those of a copy are, or of a part of what was merged."""
-    owners: dict[tuple[object, ...], set[Path]] = defaultdict(set)
-    for folder, own in cells.items():
-        for identity in own:
-            owners[identity].add(folder)
-    order = {folder: place for place, folder in enumerate(cells)}
-    found = {}
-    for folder, own in cells.items():
-        if not own:
-            continue
-        others = set.intersection(*(owners[identity] for identity in own)) - {folder}
-        size = len(own), -order[folder]
-        larger = [other for other in others if (len(cells[other]), -order[other]) > size]
-        if larger:
-            found[folder] = max(larger, key=lambda other: (len(cells[other]), -order[other]))
-    return found
 
 
 def _point(run: Run, place: int, folder: Path, asked: _Asked, backend: str) -> Point | str:
