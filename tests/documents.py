@@ -11,12 +11,15 @@ import inspect
 import re
 from pathlib import Path
 
+import msgspec
+
 from nnbench.catalog import listings
 from nnbench.contract import hooks
 from nnbench.contract.errors import GRAVITY, ExitCode
 from nnbench.contract.spec import RULES
 from nnbench.execution.variables import PASSED
 from nnbench.figures.columns import TABLES
+from nnbench.records.site import BoardEntry, CourseEntry, Index, RunEntry, StandingEntry
 from nnbench.runs.comparison import Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +104,28 @@ def variables():
     return table(("variables", "what they say", "what results have"), *rows)
 
 
+def site_index():
+    """Return the table of the fields of a site's index."""
+    kinds = {
+        "": Index,
+        "courses[].": CourseEntry,
+        "courses[].boards[].": BoardEntry,
+        "courses[].boards[].standings[].": StandingEntry,
+        "runs[].": RunEntry,
+    }
+    rows = (
+        (f"`{place}{field.encode_name}`", described(field.type))
+        for place, kind in kinds.items()
+        for field in msgspec.structs.fields(kind)
+    )
+    return table(("field", "what"), *rows)
+
+
+def described(hint):
+    """Return the description of a field, the last of its annotations."""
+    return hint.__metadata__[-1].description
+
+
 PARTS = {
     "columns": columns,
     "exit codes": exit_codes,
@@ -108,6 +133,7 @@ PARTS = {
     "hooks that observe": observing_hooks,
     "optimizers": optimizers,
     "outcomes": outcomes,
+    "index of a site": site_index,
     "variables": variables,
 }
 

@@ -27,6 +27,7 @@ from nnbench.cli.run import run
 from nnbench.cli.selftest import selftest
 from nnbench.cli.show import export_, plot, report, show
 from nnbench.cli.signals import Terminated, handled
+from nnbench.cli.site import site
 from nnbench.cli.test import test
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ExitCode, NnbenchError
@@ -62,7 +63,7 @@ def cli() -> None:
 
 
 COMMANDS = (
-    *(run, test, show, report, plot, export_, compare, history, merge),
+    *(run, test, show, report, plot, export_, compare, history, merge, site),
     *(continuous, prove, selftest),
     *(profile, new, list_, info, clean),
 )

@@ -107,6 +107,11 @@ class Environment:
         return hardware, software
 
     @property
+    def hardware_kind(self) -> str:
+        """Identify the hardware alone, whatever runs on it."""
+        return _digest(*self.hardware.values())
+
+    @property
     def machine_fingerprint(self) -> str:
         """Identify the hardware and the system, by what does not change while it runs."""
         return _digest(*self.hardware.values(), self.system)

@@ -24,7 +24,9 @@ from nnbench.texts import one_line
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from nnbench.figures.columns import Row
+    from jinja2 import Environment
+
+    from nnbench.figures.columns import Column, Row
     from nnbench.figures.statistics import Comparison
     from nnbench.records.runs import RunInfo
     from nnbench.runs.history import History
@@ -48,22 +50,24 @@ class Headline(NamedTuple):
     text: str
 
 
-def render(runs: Sequence[Run]) -> str:
-    """Return the page of some runs."""
+def render(runs: Sequence[Run], *, home: str = "") -> str:
+    """Return the page of some runs; ``home`` is what it links as the page of all runs, if it is one of a site."""
     colors = base.colors(label for run in runs for label in run.labels)
-    return _page("report.html.j2", colors, sections=[section(run, colors) for run in runs])
+    sections = [section(run, colors) for run in runs]
+    return make("report.html.j2", colors=colors, home=home, sections=sections)
 
 
-def render_history(history: History) -> str:
+def render_history(history: History, *, home: str = "") -> str:
     """Return the page of a history: all backends in a chart, then each in one of its own, and their tables."""
     from nnbench.show import history as texts
     from nnbench.show.charts.history import chart
 
     drawn = [series for series in history.series if series.points]
     groups = [drawn, *([series] for series in drawn)] if drawn[1:] else [drawn]
-    return _page(
+    return make(
         "history.html.j2",
-        base.colors(series.backend for series in history.series),
+        colors=base.colors(series.backend for series in history.series),
+        home=home,
         history=history,
         heading=texts.heading(history),
         charts=[chart(history, group) for group in groups],
@@ -73,11 +77,28 @@ def render_history(history: History) -> str:
     )
 
 
-def _page(template: str, colors: dict[str, str], **values: object) -> str:
-    """Return a page, with what all of them have."""
+def make(template: str, *, has_charts: bool = True, **values: object) -> str:
+    """Return a page, with what all of them have: without charts it is a hundredth as large."""
+    scripts, hashes = _scripts(has_charts=has_charts)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            config=base.config(base.PAGE),
+            style=_read("report.css"),
+            scripts=scripts,
+            hashes=hashes,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return what renders templates, which it compiles once."""
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("nnbench.show", TEMPLATES),
         autoescape=True,
         finalize=lambda value: one_line(value) if type(value) is str else value,  # not of markup
@@ -85,19 +106,17 @@ def _page(template: str, colors: dict[str, str], **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _scripts(*, has_charts: bool) -> tuple[list[str], list[str]]:
+    """Return the scripts of a page, and what its policy knows them by."""
     scripts = [  # in which no string ends the script
         re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
-        for text in (_libraries(), _read("report.js"))
+        for text in ([_libraries()] if has_charts else []) + [_read("report.js")]
     ]
-    digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
-    return environment.get_template(template).render(
-        **values,
-        colors=colors,
-        config=base.config(base.PAGE),
-        style=_read("report.css"),
-        scripts=scripts,
-        hashes=[f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests],
-    )
+    digests = (hashlib.sha256(text.encode()).digest() for text in scripts)
+    return scripts, [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
 
 class Figures(NamedTuple):
@@ -166,16 +185,19 @@ def summary(run: Run) -> Sheet:
     """Return the columns that matter most of all tables, a row for each backend."""
     kept = {c.name for table in run.tables if not table.kind for c in table.columns}
     columns = {name: column(run.info, name) for name in SUMMARY if name in kept}
-    ratio, interval = columns["ratio"], column(run.info, "interval")
+    columns["ratio"] = with_interval(columns["ratio"], column(run.info, "interval"))
+    return sheet(Table("", list(columns.values())), run.frame)
+
+
+def with_interval(figure: Column, interval: Column) -> Column:
+    """Return the column of a figure with its interval behind it, so that a line can break only between the two."""
 
     def joined(row: Row) -> str:
-        """Write an interval behind a ratio, so that a line can break only between the two."""
         within = interval.text(row).replace(" ", "\N{NO-BREAK SPACE}")
-        return ratio.text(row) if within == MISSING else f"{ratio.text(row)} ({within})"
+        return figure.text(row) if within == MISSING else f"{figure.text(row)} ({within})"
 
-    heading = f"{ratio.heading} ({interval.heading})"
-    columns["ratio"] = ratio._replace(heading=heading, text=joined)
-    return sheet(Table("", list(columns.values())), run.frame)
+    heading = f"{figure.heading} ({interval.heading})"
+    return figure._replace(heading=heading, text=joined)
 
 
 def headline(run: Run) -> Headline:

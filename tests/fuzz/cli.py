@@ -95,6 +95,7 @@ WRONG = "bogus"  #: what no choice, no option and no command is
 SELDOM = {
     "plot": 0.15,
     "report": 0.15,
+    "site": 0.15,
     "profile": 0.15,
 }  #: how often, of others: each takes a hundred times as long
 LARGEST = 10  #: of a number that fits where any would: the commands are to end soon

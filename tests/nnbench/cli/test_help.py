@@ -71,6 +71,7 @@ def test_help_names_every_command(call):
             "compare",
             "history",
             "merge",
+            "site",
             "continuous",
             "prove",
         ),

@@ -23,6 +23,7 @@ WRITERS = {  # commands that write where a user says
     "report": "report {run} -o {place}",
     "plot": "plot {run} -o {place}.svg",
     "history": "history {run} -o {place}.svg",
+    "site": "site {run} -o {place}",
     "profile": "profile numpy -w toy-sigmoid --seconds 0.1 -o {place}",
     "new": "new some-name -d {place}",
     "run": f"run {TOY} -o {{place}}",
@@ -57,6 +58,7 @@ def run(write_run, make_cell):
     [
         *("clean {long}", "show {long}", "prove {long}", "merge {long} {long} -o x"),
         *("history {long}", "plot {run} -o {long}", "plot {run} -o {long}.svg"),
+        *("site {run} -o {long}", "site {long}"),
         *("report {run} -o {long}", "profile numpy -w toy-sigmoid -o {long}"),
     ],
 )
@@ -78,7 +80,7 @@ def test_every_command_says_alike_where_it_cannot_write(call, run, plain_file, c
     )
 
 
-@pytest.mark.parametrize("command", ["export", "report", "plot", "new"])
+@pytest.mark.parametrize("command", ["export", "report", "plot", "site", "new"])
 def test_every_command_says_alike_that_a_disk_is_full(call, run, tmp_path, command):
     place = tmp_path / "place"
     with full_disk():
@@ -106,7 +108,7 @@ def test_nothing_is_drawn_for_a_place_that_cannot_be_written(call, run, plain_fi
     drawn = []
     monkeypatch.setattr(page, "render", lambda *_: drawn.append("page"))
     monkeypatch.setattr(base, "draw", lambda *_: drawn.append("picture"))
-    for command in ("report", "plot"):
+    for command in ("report", "plot", "site"):
         words = WRITERS[command].format(run=run, place=plain_file / "below").split()
         assert call(*words).code == ExitCode.USAGE
     assert drawn == []

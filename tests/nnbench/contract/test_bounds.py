@@ -11,9 +11,10 @@ from nnbench.catalog.listings import Listing
 from nnbench.contract import bounds
 from nnbench.records.cells import CellResult, Limits
 from nnbench.records.runs import Environment, Roof, RunInfo
+from nnbench.records.site import Index
 from nnbench.records.worker import Answer
 
-READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer, "list": Listing}
+READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer, "list": Listing, "index.json": Index}
 KEPT = {"calibration": Limits, "machine": Environment, "ceilings": list[Roof]}
 
 
