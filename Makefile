@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test conformance engines cheats example walkthroughs fuzz check check-static documents sanitize mutants benchmark-backends format clean
+.PHONY: install run test conformance engines cheats example walkthroughs fuzz check check-static documents sanitize mutants notebook benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -76,6 +76,11 @@ sanitize: $(INSTALLED)
 mutants: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutation
 	$(BIN)/python -m tests.mutants
+
+# docs/analysis.ipynb, as Jupyter runs it, whose packages are installed for that alone; INPLACE=--inplace keeps what comes
+notebook: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group notebook
+	$(BIN)/jupyter-execute $(INPLACE) docs/analysis.ipynb
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix

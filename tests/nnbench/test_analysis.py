@@ -1,6 +1,7 @@
 """``nnbench.open``: what a run has for whoever asks with pandas."""
 
 import doctest
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from nnbench.show import charts
 from nnbench.show.exports import samples
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "analysis.md"
+RUN = DOCUMENT.parents[1] / "results" / "in-turns"
 
 
 @pytest.fixture
@@ -90,6 +92,15 @@ def test_notebook_shows_both_tables(opened):
     shown = opened._repr_html_()
     assert shown.count("<table") == 2
     assert "<td" in shown
+
+
+def test_notebook_that_is_published_shows_what_comes_now():
+    cells = json.loads((DOCUMENT.with_suffix(".ipynb")).read_text("utf-8"))["cells"]
+    shown = {c["id"]: c["outputs"][-1]["data"] for c in cells if c["cell_type"] == "code"}
+    assert "".join(shown["open"]["text/html"]) == nnbench.open(RUN)._repr_html_(), (
+        "run: make notebook INPLACE=--inplace"
+    )
+    assert all("image/svg+xml" in shown[name] for name in ("ratios", "strip"))
 
 
 @pytest.mark.parametrize("name", ["ratios", "accuracy"])
