@@ -93,6 +93,17 @@ def test_every_option_has_a_text_and_no_formula(call, name):
     assert not re.search(r"[<>]=", call(name, "--help").stdout)
 
 
+def test_shell_completes_every_command_and_its_options(call, monkeypatch):
+    monkeypatch.setenv("_NNBENCH_COMPLETE", "bash_complete")
+    for words, cword, offered in (
+        ("nnbench ", 1, {f"plain,{name}" for name in cli.commands}),
+        ("nnbench site --ou", 2, {"plain,--output"}),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(cword))
+        assert {*call().stdout.split()} == offered
+
+
 def test_readme_names_every_command():
     text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     assert set(cli.commands) - set(re.findall(r"\bnnbench (\w+)", text)) == set()

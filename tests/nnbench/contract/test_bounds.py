@@ -14,7 +14,13 @@ from nnbench.records.runs import Environment, Roof, RunInfo
 from nnbench.records.site import Index
 from nnbench.records.worker import Answer
 
-READ = {"run.json": RunInfo, "cells.jsonl": CellResult, "answer": Answer, "list": Listing, "index.json": Index}
+READ = {
+    "run.json": RunInfo,
+    "cells.jsonl": CellResult,
+    "answer": Answer,
+    "list": Listing,
+    "index.json": Index,
+}
 KEPT = {"calibration": Limits, "machine": Environment, "ceilings": list[Roof]}
 
 

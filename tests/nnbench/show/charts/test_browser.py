@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nnbench.show import page
+from nnbench.show import page, site
 from nnbench.show.charts import CHARTS
 from tests.nnbench.show.charts.conftest import NAME
 
@@ -54,6 +54,19 @@ def test_draws_every_chart_quietly_and_offline(chromium, saved, width, scheme):
     assert chromium.complaints() == []
     assert chromium.requests() == [saved.as_uri()]
     assert chromium.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_leaderboard_sorts_quietly_and_offline(chromium, write_run, varied, tmp_path, width):
+    site.make([write_run(*varied, rounds=9, name=NAME.replace("/", "|"))], tmp_path / "site")
+    path = tmp_path / "site" / site.HOME
+    chromium.open(path, width=width, prefers_color_scheme="dark")
+    assert chromium.evaluate("document.documentElement.scrollWidth") == width
+    assert column(chromium, 0) == ["numpy", "torch-cpu", NAME, "diverged"]
+    click(chromium, 0)
+    assert column(chromium, 0)[0] == NAME
+    assert chromium.complaints() == []
+    assert chromium.requests() == [path.as_uri()]
 
 
 def test_charts_follow_the_theme(chromium, saved):
