@@ -122,6 +122,12 @@ def _epoch(row: Row) -> str:
     return ("~" if row.status == Status.BUDGET else "") + written(row, "train_s_per_epoch")
 
 
+def _ratio(row: Row) -> str:
+    """Write a ratio, and of which devices it is if there are two."""
+    ratio, devices = written(row, "ratio"), value(row, "ratio_devices")
+    return f"{ratio} ({devices})" if devices and ratio != MISSING else ratio
+
+
 def _interval(row: Row) -> str:
     """Write both ends of the ratio's interval."""
     low, high = written(row, "ratio_low"), written(row, "ratio_high")
@@ -227,6 +233,7 @@ COLUMNS = {
     column.name: column
     for column in (
         plain("backend", "backend", wraps=True),
+        plain("device", "device"),
         Column("rank", "rank", _rank, ("rank", "precision")),
         plain("rounds", "n", "d"),
         plain("status", "status"),
@@ -243,7 +250,7 @@ COLUMNS = {
         plain("deviation", "deviation", ".0e"),
         Column("train_s_per_epoch", "train s/epoch", _epoch, ("train_s_per_epoch",)),
         plain("images_per_s", "images/s", ",.0f"),
-        plain("ratio", "× {baseline}"),
+        Column("ratio", "× {baseline}", _ratio, ("ratio", "ratio_devices")),
         Column("interval", "95% interval", _interval, ("ratio_low", "ratio_high")),
         Column("verdict", "verdict", _verdict, ("verdict", "no_rank")),
         Column("proof", "proof", _proof, ("proof", "steps_proved", "steps_trained")),
@@ -288,8 +295,8 @@ TABLES = {
     "timing": Layout(
         "Timing (verdict against {baseline}, noise floor {floor}{detect})",
         (
-            *("backend", "rank", "rounds", "train_s_per_epoch", "images_per_s", "ratio"),
-            *("interval", "verdict", "proof"),
+            *("backend", "device", "rank", "rounds", "train_s_per_epoch", "images_per_s"),
+            *("ratio", "interval", "verdict", "proof"),
         ),
         ("images_per_s", "rounds", "rank", "interval"),
     ),
@@ -340,8 +347,8 @@ TABLES_OF_A_KIND = {"rounds", "parts", "energy", "phases", "ceilings"}
 OF_ONE_KIND = Layout(
     "Times against {baseline}, noise floor {floor}",
     (
-        *("backend", "rounds", "train_s_per_epoch", "images_per_s", "target_s", "ratio"),
-        "interval",
+        *("backend", "device", "rounds", "train_s_per_epoch", "images_per_s", "target_s"),
+        *("ratio", "interval"),
     ),
     ("target_s", "images_per_s", "rounds", "interval"),
 )
@@ -353,7 +360,8 @@ OF_PROOF: dict[str, set[ProofMode | None]] = {
 }
 #: Columns that a table has only if one of its rows has a figure in them.
 WHERE_KNOWN = {
-    *("training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch", "energy_missing"),
+    *("device", "training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch"),
+    "energy_missing",
 }
 OF_ENERGY = ("energy_j_per_epoch", "gpu_j_per_epoch")  #: whoever has none has no table of it
 MOST_NAMED = 6  #: machines that a title names
@@ -442,12 +450,8 @@ def pairs_table(info: RunInfo) -> Table:
     floor = f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}"
     columns = [
         *(COLUMNS["backend"], plain("over", "over", wraps=True), COLUMNS["rounds"]),
-        *(
-            plain("ratio", "×"),
-            COLUMNS["interval"],
-            COLUMNS["p_value"],
-            plain("verdict", "verdict"),
-        ),
+        *(COLUMNS["ratio"]._replace(heading="×"), COLUMNS["interval"], COLUMNS["p_value"]),
+        plain("verdict", "verdict"),
     ]
     title = f"Each backend over every faster one (noise floor {floor}; p adjusted for all pairs)"
     return Table(title, columns)
@@ -461,8 +465,8 @@ def _applies(info: RunInfo, name: str) -> bool:
 
 
 def _is_known(name: str, rows: Sequence[Row]) -> bool:
-    """Tell whether there is something to show in a column."""
-    return name not in WHERE_KNOWN or any(value(row, name) is not None for row in rows)
+    """Tell whether there is something to show in a column: that all train on the CPU is nothing."""
+    return name not in WHERE_KNOWN or any(value(row, name) not in {None, "cpu"} for row in rows)
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:
