@@ -6,7 +6,7 @@ The options of every comparison stand here, and its outcome as Markdown, CSV or 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from nnbench.figures.metrics import Gate
+    from nnbench.figures.metrics import Gate, Metric
+    from nnbench.figures.statistics import Interval
     from nnbench.records.cells import CellResult
     from nnbench.runs.comparison import Change, Terms
     from nnbench.runs.run import Run
@@ -79,19 +80,12 @@ def cells(change: Change) -> list[str]:
     from nnbench.figures.columns import MISSING, significant
     from nnbench.figures.metrics import Scale
 
-    value_text: Callable[[float], str]
-    match change.gate.metric.scale:
-        case Scale.RATIO:
-            value_text, unit, change_text = significant, 1, "× {:.3f}"
-        case Scale.DIFFERENCE:
-            value_text, unit, change_text = "{:.2%}".format, 100, "{:+z.2f} pp"
-        case unknown:
-            assert_never(unknown)
+    is_ratio = change.gate.metric.scale is Scale.RATIO
+    value_text: Callable[[float], str] = significant if is_ratio else "{:.2%}".format
     texts = [MISSING, MISSING]
-    if interval := change.interval:
-        values = (interval.ratio, interval.low, interval.high)
-        ratio, low, high = (change_text.format(unit * value) for value in values)
-        texts = [ratio, f"{low} to {high}"]
+    if change.interval:
+        by, low, high = sizes(change.gate.metric, change.interval)
+        texts = [by, f"{low} to {high}"]
     return [
         change.backend,
         change.gate.text,
@@ -100,6 +94,13 @@ def cells(change: Change) -> list[str]:
         change.verdict or MISSING,
         change.outcome,
     ]
+
+
+def sizes(metric: Metric, interval: Interval) -> list[str]:
+    """Write by how much a figure changed, and both ends of that: in the unit of its limit."""
+    from nnbench.show.text import size
+
+    return [size(metric, value) for value in (interval.ratio, interval.low, interval.high)]
 
 
 def sentences(changes: Sequence[Change], *, strict: bool) -> list[str]:
@@ -120,22 +121,12 @@ def sentences(changes: Sequence[Change], *, strict: bool) -> list[str]:
 
 def said(change: Change) -> str:
     """Say what became of a figure, or of a whole backend, without a full stop."""
-    from nnbench.figures.metrics import Scale
-
     name, interval = change.gate.metric.name, change.interval
     if interval is None:
         reason = f" ({change.message.rstrip(': ')})" if change.message else ""
         where = f" on {change.kind}" if change.kind else ""
         return f"{change.backend} is {change.outcome}{where}{reason}"
-    match change.gate.metric.scale:
-        case Scale.RATIO:
-            ends = [f"{value - 1:+z.1%}" for value in (interval.ratio, interval.low, interval.high)]
-        case Scale.DIFFERENCE:
-            values = (interval.ratio, interval.low, interval.high)
-            ends = [f"{100 * value:+z.2f} pp" for value in values]
-        case unknown:
-            assert_never(unknown)
-    middle, low, high = ends
+    middle, low, high = sizes(change.gate.metric, interval)
     limit = change.gate.text.partition(":")[2]
     how = f"{middle} (95% interval {low} to {high}), where {limit} is allowed"
     where = f" on {change.kind}" if change.kind else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -92,18 +93,19 @@ def report(kind: Machines, started: str, *, turns: bool) -> bool:
     """Print every comparison, the floor and what it finds; keep the floor. Tell whether no equals were told apart."""
     from nnbench.execution import machine
     from nnbench.figures import statistics
+    from nnbench.figures.metrics import TRAINING
     from nnbench.runs import selftest
-    from nnbench.show.text import Sheet, markdown
+    from nnbench.show.text import Sheet, markdown, size
 
     found = selftest.evaluate(kind.cells)
-    rows = []
+    rows, slower = [], partial(size, TRAINING)
     for trial in found.trials:
         c = trial.comparison
-        bounds = f"{c.interval.low:.3f} to {c.interval.high:.3f}" if c.interval else ""
+        bounds = f"{slower(c.interval.low)} to {slower(c.interval.high)}" if c.interval else ""
         injected = f"{trial.share:.0%}" if trial.share else "none"
         verdict = f"{c.verdict}: false alarm" if trial.is_false_alarm else c.verdict
-        rows.append([trial.name, injected, f"{c.ratio:.3f}", bounds, f"{found.floor:.1%}", verdict])
-    headings = ["compared", "injected", "ratio", "95% interval", "floor", "verdict"]
+        rows.append([trial.name, injected, slower(c.ratio), bounds, f"{found.floor:.1%}", verdict])
+    headings = ["compared", "injected", "takes more", "95% interval", "floor", "verdict"]
     click.echo(markdown(Sheet("", headings, rows)))
     smallest = selftest.smallest_found(found.trials)
     share = f"{smallest:.0%}" if smallest else "none of those injected"

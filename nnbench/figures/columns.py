@@ -40,6 +40,7 @@ class Column(NamedTuple):
     fields: tuple[str, ...]  #: of the frame
     wraps: bool = False  #: words, on several lines if need be; not a figure
     drop: int = 0  #: on a narrow terminal 1 goes first, then 2; 0 stays
+    on_request: bool = False  #: text only where it is named; CSV and JSON have it anyway
 
 
 class Table(NamedTuple):
@@ -50,6 +51,11 @@ class Table(NamedTuple):
     name: str = ""  #: as users type it
     rows: Sequence[Row] = ()  #: of a frame
     kind: str = ""  #: of machines, if it is of those alone
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that it has as text."""
+        return [column for column in self.columns if not column.on_request]
 
 
 class Layout(NamedTuple):
@@ -122,16 +128,16 @@ def _epoch(row: Row) -> str:
     return ("~" if row.status == Status.BUDGET else "") + written(row, "train_s_per_epoch")
 
 
-def _ratio(row: Row) -> str:
-    """Write a ratio, and of which devices it is if there are two."""
-    ratio, devices = written(row, "ratio"), value(row, "ratio_devices")
-    return f"{ratio} ({devices})" if devices and ratio != MISSING else ratio
-
-
-def _interval(row: Row) -> str:
-    """Write both ends of the ratio's interval."""
-    low, high = written(row, "ratio_low"), written(row, "ratio_high")
+def _interval(row: Row, of: str) -> str:
+    """Write both ends of the interval of a figure."""
+    low, high = (written(row, f"{of}_{end}") for end in ("low", "high"))
     return MISSING if low == MISSING else f"{low} to {high}"
+
+
+def _interval_of(name: str, figure: str, **look: bool) -> Column:
+    """Return the column of the interval of a figure."""
+    ends = f"{figure}_low", f"{figure}_high"
+    return Column(name, "95% interval", partial(_interval, of=figure), ends, **look)
 
 
 def _rank(row: Row) -> str:
@@ -233,7 +239,6 @@ COLUMNS = {
     column.name: column
     for column in (
         plain("backend", "backend", wraps=True),
-        plain("device", "device"),
         Column("rank", "rank", _rank, ("rank", "precision")),
         plain("rounds", "n", "d"),
         plain("status", "status"),
@@ -250,8 +255,10 @@ COLUMNS = {
         plain("deviation", "deviation", ".0e"),
         Column("train_s_per_epoch", "train s/epoch", _epoch, ("train_s_per_epoch",)),
         plain("images_per_s", "images/s", ",.0f"),
-        Column("ratio", "× {baseline}", _ratio, ("ratio", "ratio_devices")),
-        Column("interval", "95% interval", _interval, ("ratio_low", "ratio_high")),
+        plain("speedup", "times as fast"),
+        _interval_of("speedup_interval", "speedup"),
+        plain("ratio", "time × {baseline}", on_request=True),
+        _interval_of("interval", "ratio", on_request=True),
         Column("verdict", "verdict", _verdict, ("verdict", "no_rank")),
         Column("proof", "proof", _proof, ("proof", "steps_proved", "steps_trained")),
         plain("precision", "products"),
@@ -267,13 +274,6 @@ COLUMNS = {
         plain("transfer_s", "transfer s"),
         plain("warmup_s", "warm-up s"),
         plain("peak_memory_bytes", "peak MB", ",.0f", 1e-6),
-        plain("training_memory_bytes", "training MB", ",.0f", 1e-6),
-        plain("device_memory_bytes", "device MB", ",.0f", 1e-6),
-        plain("energy_j_per_epoch", "J/epoch"),
-        plain("images_per_j", "images/J"),
-        plain("gpu_j_per_epoch", "of it the GPU"),
-        plain("idle_w", "idle W"),
-        plain("energy_missing", "not known", wraps=True),
         *(plain(phase.field, phase.heading, ",.0f") for phase in PHASES),
         Column("phases_us", "sum", _phases, ("phases_us", "phases_word")),
         plain("step_us", "whole step", ",.0f"),
@@ -293,12 +293,20 @@ TABLES = {
         ("deviation", "images", "final_loss", "rounds", "difference", "target_s"),
     ),
     "timing": Layout(
-        "Timing (verdict against {baseline}, noise floor {floor}{detect})",
+        "Timing (times as fast as {baseline}, noise floor {floor}{detect})",
         (
-            *("backend", "device", "rank", "rounds", "train_s_per_epoch", "images_per_s"),
-            *("ratio", "interval", "verdict", "proof"),
+            *(
+                "backend",
+                "rank",
+                "rounds",
+                "train_s_per_epoch",
+                "images_per_s",
+                "ratio",
+                "interval",
+            ),
+            *("speedup", "speedup_interval", "verdict", "proof"),
         ),
-        ("images_per_s", "rounds", "rank", "interval"),
+        ("images_per_s", "rounds", "rank", "speedup_interval"),
     ),
     "proof": Layout(
         "Proof: the largest deviations from the reference, of what is allowed",
@@ -315,19 +323,8 @@ TABLES = {
     ),
     "parts": Layout(
         "Outside the clock, medians{load}",
-        (
-            *("backend", "setup_s", "transfer_s", "warmup_s", "load_s", "peak_memory_bytes"),
-            *("training_memory_bytes", "device_memory_bytes"),
-        ),
-        ("load_s", "transfer_s"),
-    ),
-    "energy": Layout(
-        "Energy of the CPU packages, and of the GPU, that a backend runs on, whoever uses it; medians",
-        (
-            *("backend", "energy_j_per_epoch", "images_per_j", "gpu_j_per_epoch", "idle_w"),
-            "energy_missing",
-        ),
-        ("idle_w", "gpu_j_per_epoch"),
+        ("backend", "setup_s", "transfer_s", "warmup_s", "load_s", "peak_memory_bytes"),
+        ("load_s",),
     ),
     "phases": Layout(
         "Phases of a step, µs, medians",
@@ -342,15 +339,15 @@ TABLES = {
 }
 #: Columns, and tables, of what is a machine's own: unlike machines are not in one.
 COLUMNS_OF_A_KIND = {"target_s", "train_s_per_epoch", "images_per_s"}
-TABLES_OF_A_KIND = {"rounds", "parts", "energy", "phases", "ceilings"}
+TABLES_OF_A_KIND = {"rounds", "parts", "phases", "ceilings"}
 #: Of the table of times of one kind, where there are several.
 OF_ONE_KIND = Layout(
-    "Times against {baseline}, noise floor {floor}",
+    "Times, and times as fast as {baseline}, noise floor {floor}",
     (
-        *("backend", "device", "rounds", "train_s_per_epoch", "images_per_s", "target_s"),
-        *("ratio", "interval"),
+        *("backend", "rounds", "train_s_per_epoch", "images_per_s", "target_s", "ratio"),
+        *("interval", "speedup", "speedup_interval"),
     ),
-    ("target_s", "images_per_s", "rounds", "interval"),
+    ("target_s", "images_per_s", "rounds", "speedup_interval"),
 )
 OF_TARGET = {"target_reached", "target_s"}  #: columns of workloads that have a target
 #: Columns, and a table, that runs do not have of which so much was to be proved; None was made before.
@@ -358,12 +355,6 @@ OF_PROOF: dict[str, set[ProofMode | None]] = {
     "proof": {None, "off"},
     **{name: {None} for name in ("load_s", "difference", "accuracy_verdict")},
 }
-#: Columns that a table has only if one of its rows has a figure in them.
-WHERE_KNOWN = {
-    *("device", "training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch"),
-    "energy_missing",
-}
-OF_ENERGY = ("energy_j_per_epoch", "gpu_j_per_epoch")  #: whoever has none has no table of it
 MOST_NAMED = 6  #: machines that a title names
 
 
@@ -414,35 +405,13 @@ def _made(info: RunInfo, layouts: Mapping[str, Layout], rows: Sequence[Row]) -> 
     return [
         Table(
             layout.title.format(**named),
-            [
-                column(info, each, layout.drops)
-                for each in layout.names
-                if _applies(info, each) and _is_known(each, rows)
-            ],
+            [column(info, each, layout.drops) for each in layout.names if _applies(info, each)],
             name,
             rows,
         )
         for name, layout in layouts.items()
-        if _is_made(info, name, rows) and _applies(info, name)
+        if (name != "ceilings" or info.roofs) and _applies(info, name)
     ]
-
-
-def _is_made(info: RunInfo, name: str, rows: Sequence[Row]) -> bool:
-    """Tell whether a run has measured what a table shows."""
-    match name:
-        case "ceilings":
-            return bool(info.roofs)
-        case "energy":
-            return any(value(row, each) is not None for row in rows for each in OF_ENERGY)
-        case _:
-            return True
-
-
-def why_missing(names: Sequence[str], rows: Sequence[Row]) -> str:
-    """Say why a run lacks some tables, if its rows know that."""
-    if "energy" not in names:
-        return ""
-    return "; ".join(dict.fromkeys(filter(None, (value(row, "energy_missing") for row in rows))))
 
 
 def pairs_table(info: RunInfo) -> Table:
@@ -450,7 +419,8 @@ def pairs_table(info: RunInfo) -> Table:
     floor = f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}"
     columns = [
         *(COLUMNS["backend"], plain("over", "over", wraps=True), COLUMNS["rounds"]),
-        *(COLUMNS["ratio"]._replace(heading="×"), COLUMNS["interval"], COLUMNS["p_value"]),
+        *(plain("ratio", "time ×", on_request=True), COLUMNS["interval"]),
+        *(COLUMNS["speedup"], COLUMNS["speedup_interval"], COLUMNS["p_value"]),
         plain("verdict", "verdict"),
     ]
     title = f"Each backend over every faster one (noise floor {floor}; p adjusted for all pairs)"
@@ -462,11 +432,6 @@ def _applies(info: RunInfo, name: str) -> bool:
     if name in OF_TARGET:
         return info.workload.target_accuracy is not None
     return name not in OF_PROOF or info.proof not in OF_PROOF[name]
-
-
-def _is_known(name: str, rows: Sequence[Row]) -> bool:
-    """Tell whether there is something to show in a column: that all train on the CPU is nothing."""
-    return name not in WHERE_KNOWN or any(value(row, name) not in {None, "cpu"} for row in rows)
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:

@@ -20,7 +20,7 @@ from dataclasses import fields, replace
 from math import inf, isfinite
 from statistics import fmean, median, stdev
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from nnbench.contract.backend import Precision
 from nnbench.figures import accuracies, machines, metrics, statistics
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.statistics import Comparison
     from nnbench.records.cells import CellResult
-    from nnbench.records.runs import Meter, Roof, RunInfo
+    from nnbench.records.runs import Roof, RunInfo
 
     Frame = list[SimpleNamespace]
     Row = dict[str, object]  # that has what is known alone
 
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
-MEMORY = ("peak_memory_bytes", "training_memory_bytes", "device_memory_bytes")
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
-#: Columns of a comparison.
-AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict", "ratio_devices")
+AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict")  #: columns of a comparison
+#: The same as the inverse of the ratio, which ends its interval in the other order.
+INVERSE = {"speedup": "ratio", "speedup_low": "ratio_high", "speedup_high": "ratio_low"}
 SHARE = re.compile(r"(\d+)%")  #: in a remark
 NOT_PROVED = "not proved"
 OTHER_OPTIMIZER = "other optimizer"
@@ -79,16 +79,6 @@ class Group(NamedTuple):
     def precision(self) -> Precision:
         """The class in which it is ranked."""
         return self.cells[0].precision if self.cells else CLASSES[0]
-
-    @property
-    def device(self) -> str | None:
-        """Where it trains, if that is known."""
-        return next((cell.setup.device for cell in self.cells if cell.setup), None)
-
-    def devices(self, other: Group) -> str | None:
-        """Say of a ratio to another backend that it is one across devices; None if it is not."""
-        pair = self.device, other.device
-        return None if None in pair or pair[0] == pair[1] else " / ".join(filter(None, pair))
 
     @property
     def remarks(self) -> list[str]:
@@ -306,7 +296,6 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> Frame:
         [i.high if i else None for i in intervals],
         statistics.holm([c.p_value if c else None for c in others]),
         [c.verdict if c else None for c in others],
-        [groups[name].devices(baseline) if c else None for name, c in compared.items()],
         strict=True,
     )
     shared = _shared([group.remarks for group in groups.values() if group.times])
@@ -317,7 +306,13 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> Frame:
             for name, group in groups.items()
         ]
     )
-    return side_by_side(frame, _frame([dict(zip(AGAINST, each, strict=True)) for each in against]))
+    rows = (dict(zip(AGAINST, each, strict=True)) for each in against)
+    return side_by_side(frame, _frame([*map(_with_speedup, rows)]))
+
+
+def _with_speedup(row: dict[str, Any]) -> Row:
+    """Add to a comparison how many times as fast a backend is, after all that was there before."""
+    return row | {name: metrics.speedup(row[inverse]) for name, inverse in INVERSE.items()}
 
 
 def _shared(remarks: Sequence[list[str]]) -> list[str]:
@@ -350,17 +345,18 @@ def pairs(info: RunInfo, groups: dict[str, Group]) -> Frame:
     adjusted = statistics.holm([comparison.p_value for *_, comparison in found])
     return _frame(
         [
-            {
-                "backend": name,
-                "over": other,
-                "rounds": c.pairs,
-                "ratio": c.ratio,
-                "ratio_low": c.interval and c.interval.low,
-                "ratio_high": c.interval and c.interval.high,
-                "p_value": p,
-                "verdict": c.verdict,
-                "ratio_devices": groups[name].devices(groups[other]),
-            }
+            _with_speedup(
+                {
+                    "backend": name,
+                    "over": other,
+                    "rounds": c.pairs,
+                    "ratio": c.ratio,
+                    "ratio_low": c.interval and c.interval.low,
+                    "ratio_high": c.interval and c.interval.high,
+                    "p_value": p,
+                    "verdict": c.verdict,
+                }
+            )
             for (name, other, c), p in zip(found, adjusted, strict=True)
         ]
     )
@@ -383,7 +379,6 @@ def paired(group: Group, other: Group) -> list[tuple[CellResult, CellResult]]:
 def _head(info: RunInfo, name: str, group: Group) -> Row:
     """Sum up a backend: its rank, and else its worst status, how often, and the first message of that."""
     head: Row = {"backend": name, "rank": group.rank, "rounds": len(group.cells)}
-    head |= {"device": group.device}
     head |= {"precision": group.precision, "no_rank": group.obstacle} | _proof(info, group.cells)
     worst = group.cells[_worst(group.cells, group.seconds)]
     if group.obstacle == OTHER_OPTIMIZER:
@@ -437,12 +432,6 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _median(values: Iterable[float | None]) -> float | None:
-    """Return the median of what is known of some values, or None."""
-    known = _known(values)
-    return median(known) if known else None
-
-
 def _accuracy_row(info: RunInfo, name: str, group: Group, *, is_mixed: bool) -> Row:
     cells, target = group.cells, info.workload.target_accuracy
     row = _head(info, name, group) | {
@@ -485,8 +474,8 @@ def _timing_row(
     reached = [shares for c in cells if (shares := metrics.shares(c, _roofs(info, c)))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
-    measured = _known(phases.values())
-    setups = [c.setup for c in cells if c.setup]
+    measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
+    setups, loads = [c.setup for c in cells if c.setup], _known(c.load_s for c in cells)
     return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
@@ -494,56 +483,14 @@ def _timing_row(
         "shared_remarks": ", ".join(shared),
         "images_per_s": median(1 / metrics.pace_s(c) for c in cells),
         **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
-        "load_s": _median(c.load_s for c in cells),
+        "load_s": median(loads) if loads else None,
         "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
         **phases,
         "phases_us": sum(measured) if measured and not lost else None,
-        **{name: _median(getattr(c, name) for c in cells) for name in MEMORY},
-        **_energy(info, cells),
+        "peak_memory_bytes": median(peaks) if peaks else None,
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
-
-
-def _energy(info: RunInfo, cells: Sequence[CellResult]) -> Row:
-    """Return what a backend used, beside what the same counters say while nothing is trained; or why that is not known."""
-    used, of_gpu = (_median(map(of, cells)) for of in (metrics.joules, metrics.gpu_joules))
-    images = next((c.setup.epoch_images for c in cells if c.setup), 0)
-    return {
-        "energy_j_per_epoch": used,
-        "images_per_j": images / used if used else None,
-        "gpu_j_per_epoch": of_gpu,
-        "idle_w": _median(_idle_w(info, c) for c in cells),
-        "energy_missing": None if used else _why_uncounted(info, cells[0]),
-    }
-
-
-def _meters(info: RunInfo, cell: CellResult) -> Sequence[Meter]:
-    """Return the meters of the machine that a cell ran on."""
-    return info.machines[cell.machine].meters if cell.machine in info.machines else ()
-
-
-def _idle_w(info: RunInfo, cell: CellResult) -> float | None:
-    """Return the idle power of all that was counted for a cell."""
-    idle = {meter.name: meter.idle_w for meter in _meters(info, cell)}
-    each = [idle.get(name) for name in cell.meters]
-    return sum(_known(each)) if each and None not in each else None
-
-
-def _why_uncounted(info: RunInfo, cell: CellResult) -> str:
-    """Say why the energy of a cell is not known."""
-    meters = _meters(info, cell)
-    is_on_gpu = cell.setup is not None and cell.setup.device != "cpu"
-    problems = [
-        f"{meter.name}: {meter.problem}"
-        for meter in meters
-        if meter.problem and (is_on_gpu or meter.name != "GPU")
-    ]
-    if problems or not meters:
-        return "; ".join(problems) or "not looked for when the run was made"
-    if is_on_gpu and metrics.gpu_joules(cell) is None:
-        return "GPU: its counter moves too seldom for parts that are so short"
-    return "a counter could not be read all the time"
 
 
 def _roofs(info: RunInfo, cell: CellResult) -> list[Roof]:

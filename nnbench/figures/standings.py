@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from nnbench.figures.metrics import TRAINING
+from nnbench.figures.metrics import TRAINING, speedup
 from nnbench.records.cells import CellResult, Epoch, Status
 from nnbench.records.events import EpochFinished, Failed, Finished, Progress, Ready
 
@@ -99,6 +99,21 @@ class Standing(NamedTuple):
     rounds: int = 0  #: that were judged, and can be compared
     turns: int = 0  #: of one round alone, if the ratio is of those, and provisional
     no_rank: str = ""  #: why it is compared no more
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times as fast it is as the baseline."""
+        return speedup(self.ratio)
+
+    @property
+    def speedup_low(self) -> float | None:
+        """The lower end of that."""
+        return speedup(self.ratio_high)
+
+    @property
+    def speedup_high(self) -> float | None:
+        """And the upper one."""
+        return speedup(self.ratio_low)
 
 
 def standings(

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import inf
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from nnbench.contract.errors import ResultsError
@@ -170,19 +169,12 @@ class _Reading:
         seen = run.seen(baseline=self.baseline) if could_run else run
         self.cells[folder] = {cell.identity for cell in run.cells if cell.status.ran}
         self.standings[folder] = [
-            Standing(folder, part.used, _with_speedup(row))
+            Standing(folder, part.used, row)
             for part in (seen.kinds or {"": seen}).values()
             for row in part.frame
             if any(cell.status.ran for cell in part.of(row.backend))
         ]
         return seen
-
-
-def _with_speedup(row: Row) -> Row:
-    """Return a row that also says how many times as fast a backend is."""
-    ends = {"speedup": "ratio", "speedup_low": "ratio_high", "speedup_high": "ratio_low"}
-    known = {name: value(row, inverse) for name, inverse in ends.items()}
-    return SimpleNamespace(**vars(row), **{name: x and 1 / x for name, x in known.items()})
 
 
 def _course(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from nnbench.figures.columns import MISSING, significant
 from nnbench.figures.metrics import Scale
-from nnbench.show.text import Sheet, bullets, count, escape, markdown_block
+from nnbench.show.text import Sheet, bullets, count, escape, markdown_block, size
 
 if TYPE_CHECKING:
     from nnbench.figures.metrics import Metric
@@ -69,17 +69,6 @@ def within(metric: Metric, interval: Interval | None) -> str:
     if interval is None:
         return MISSING
     return f"{value(metric, interval.low)} to {value(metric, interval.high)}"
-
-
-def size(metric: Metric, number: float) -> str:
-    """Write by how much a level changed."""
-    match metric.scale:
-        case Scale.RATIO:
-            return f"{number - 1:+z.1%}"
-        case Scale.DIFFERENCE:
-            return f"{100 * number:+z.2f} pp"
-        case unknown:
-            assert_never(unknown)
 
 
 def change(metric: Metric, step: Step) -> str:

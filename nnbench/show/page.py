@@ -18,7 +18,16 @@ from nnbench.figures import frames
 from nnbench.figures.columns import MISSING, Table, column, machine_names, significant, value
 from nnbench.show.charts import CHARTS, OF_A_KIND, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
-from nnbench.show.text import Sheet, count, notes, places, relabelled, sheet, sheets
+from nnbench.show.text import (
+    Sheet,
+    how,
+    notes,
+    places,
+    relabelled,
+    sheet,
+    sheets,
+    times_as_fast,
+)
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +36,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from nnbench.figures.columns import Column, Row
-    from nnbench.figures.statistics import Comparison
     from nnbench.records.runs import RunInfo
     from nnbench.runs.history import History
     from nnbench.runs.run import Run
@@ -35,11 +43,19 @@ if TYPE_CHECKING:
 
 TEMPLATES = "templates"
 
-#: Columns of the table below the headline; the interval stands behind its ratio, and the reason for
-#: no rank in place of the verdict.
+#: Columns of the table below the headline, what is asked first first; the interval stands behind its figure, and the
+#: reason for no rank in place of the verdict.
 SUMMARY = (
-    *("backend", "rank", "accuracy", "train_s_per_epoch", "ratio", "verdict", "rounds"),
-    *("target_reached", "target_s", "proof"),
+    *(
+        "backend",
+        "speedup",
+        "verdict",
+        "train_s_per_epoch",
+        "accuracy",
+        "target_reached",
+        "target_s",
+    ),
+    *("rank", "rounds", "proof"),
 )
 
 
@@ -140,6 +156,7 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
         "run": run,
         "headline": headline(run),
         "summary": summary(run),
+        "how": how(run.info),
         "where": places(run),
         "figures": figures(run, colors),
         "sheets": [sheet for sheet in sheets(run).values() if sheet.rows],
@@ -185,7 +202,8 @@ def summary(run: Run) -> Sheet:
     """Return the columns that matter most of all tables, a row for each backend."""
     kept = {c.name for table in run.tables if not table.kind for c in table.columns}
     columns = {name: column(run.info, name) for name in SUMMARY if name in kept}
-    columns["ratio"] = with_interval(columns["ratio"], column(run.info, "interval"))
+    speedup = columns["speedup"]._replace(heading=f"times as fast as {run.info.baseline}")
+    columns["speedup"] = with_interval(speedup, column(run.info, "speedup_interval"))
     return sheet(Table("", list(columns.values())), run.frame)
 
 
@@ -201,7 +219,10 @@ def with_interval(figure: Column, interval: Column) -> Column:
 
 
 def headline(run: Run) -> Headline:
-    """Compare the two fastest backends of a class, which need not be the baseline."""
+    """Say who is the fastest backend of a class, and how fast: every factor is that of the table.
+
+    Whether it is the fastest, the pairs of the two fastest say, which need not be the baseline.
+    """
     if not run.ranked:
         return Headline("Nothing to compare", f"In this run {run.why_nothing()}.")
     best, *others = run.ranked
@@ -215,6 +236,7 @@ def headline(run: Run) -> Headline:
             pace, f"There is no other backend to compare it with. {_proved(best)}".strip()
         )
     second = others[0].backend
+    paces = f"{pace}{_factor(run, best)}. {second} is next{_factor(run, others[0])}."
     groups = run.groups[second], run.groups[best.backend]
     comparison = frames.compare(run.info, *groups)
     if comparison is None:
@@ -222,18 +244,26 @@ def headline(run: Run) -> Headline:
     match comparison.verdict:
         case "slower":
             title = f"{best.backend} is the fastest"
-            meaning = "The difference is beyond the noise floor."
+            meaning = "The difference between the two is beyond the noise floor."
         case "same":
             title = f"{best.backend} and {second} are equally fast"
-            meaning = "That is within the noise floor."
+            meaning = "The difference between the two is within the noise floor."
         case "faster" | "inconclusive":  # faster in the shared rounds, slower in all
             title = f"{best.backend} or {second}: undecided"
-            meaning = "That does not settle which of them is faster."
+            meaning = "The rounds do not settle which of the two is faster."
         case unknown:
             assert_never(unknown)
     proved = _proved(best, others[0])
-    text = f"{pace}, and {second} takes {_times(comparison)}. {meaning} {proved}"
-    return Headline(title, text.strip())
+    return Headline(title, f"{paces} {meaning} {proved}".strip())
+
+
+def _factor(run: Run, row: Row) -> str:
+    """Say how many times as fast as the baseline a backend is; nothing of that itself, nor where its table has nothing."""
+    if row.backend == run.info.baseline or value(row, "speedup") is None:
+        return ""
+    interval = column(run.info, "speedup_interval").text(row)
+    sure = "too few rounds for an interval" if interval == MISSING else f"95% interval {interval}"
+    return f", {times_as_fast(row, run.info.baseline, within=sure)}"
 
 
 def _proved(*rows: Row) -> str:
@@ -245,15 +275,6 @@ def _proved(*rows: Row) -> str:
     known = [row for row in rows if row.steps_trained]
     least = min(100 * row.steps_proved // row.steps_trained for row in known)
     return f"{least}% of the steps, or more, were followed by the reference."
-
-
-def _times(comparison: Comparison) -> str:
-    rounds = count(comparison.pairs, "round")
-    text = f"{significant(comparison.ratio)} times as long"
-    if comparison.interval is None:
-        return f"{text} ({rounds}, too few for an interval)"
-    low, high = map(significant, (comparison.interval.low, comparison.interval.high))
-    return f"{text} (95% interval {low} to {high}, {rounds})"
 
 
 def facts(run: Run) -> dict[str, dict[str, str]]:

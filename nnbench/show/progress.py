@@ -282,11 +282,11 @@ class Live(Plain):
             found = standings(info, self.groups, round_.results if round_ else {})
             if is_here and round_:
                 head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
-                rows = [round_.line(standing) for standing in found]
+                rows = [round_.line(info, standing) for standing in found]
             else:
                 head = f"{len(self.done)} of {count(info.rounds, 'round')}"
                 state = self.machines.counts(len(self.running))
-                rows = [Line(standing, basis(standing)) for standing in found]
+                rows = [Line(standing, basis(info, standing)) for standing in found]
             self.show(head, state, rows, self.outlook(found))
         done = self.over + sum(each.unjudged for each in self.rounds.values())
         self.bar.update(self.task, completed=done)
@@ -329,7 +329,7 @@ class Live(Plain):
             said += f", {'about' if self.times.took_s else 'more than'} {duration(left_s)} left"
         others = [each for each in found if each.backend != info.baseline]
         if any(each.ratio is not None and each.rounds < 2 for each in others):
-            said += "; ratios of one round are provisional"
+            said += "; what one round says is provisional"
         return "; ".join(filter(None, [self.machines.waits(), said]))
 
     def left_s(self, to_come: int) -> float | None:
@@ -394,7 +394,7 @@ class Round:
             return "sets up"
         return f"{sum(each.share for each in last) / max(backends, len(last)):.0%}"
 
-    def line(self, standing: Standing) -> Line:
+    def line(self, info: RunInfo, standing: Standing) -> Line:
         """Return what the table says of a backend."""
         label = standing.backend
         cell = self.cells[label][-1] if label in self.cells else None
@@ -405,7 +405,7 @@ class Round:
             now = stage(cell) if cell else "waits"
         return Line(
             standing=standing,
-            of=basis(standing),
+            of=basis(info, standing),
             images_per_s=last.images / last.train_s if last and last.train_s > 0 else None,
             loss=last.loss if last else None,
             now=now,
@@ -459,7 +459,7 @@ def live_columns(info: RunInfo) -> list[Column]:
         return standing_column._replace(text=lambda row: standing_column.text(row.standing))
 
     shown = [
-        *(of(columns.column(info, name)) for name in ("backend", "ratio", "interval")),
+        *(of(columns.column(info, name)) for name in ("backend", "speedup", "speedup_interval")),
         columns.plain("of", "of"),
     ]
     if info.executor != LOCAL:
@@ -472,8 +472,10 @@ def live_columns(info: RunInfo) -> list[Column]:
     ]
 
 
-def basis(standing: Standing) -> str:
-    """Say what a ratio is made of, or why there is none."""
+def basis(info: RunInfo, standing: Standing) -> str:
+    """Say what a backend is held against the baseline by, or why it is not."""
+    if standing.backend == info.baseline and not standing.no_rank:
+        return "baseline"
     if standing.turns:
         return count(standing.turns, "turn")
     return count(standing.rounds, "round") if standing.rounds else standing.no_rank

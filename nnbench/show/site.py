@@ -21,19 +21,18 @@ import msgspec
 from nnbench import distributions, files
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ResultsError
-from nnbench.figures.columns import MISSING, Column, Table, column, plain, significant, value
+from nnbench.figures.columns import MISSING, Table, column, plain, value
 from nnbench.records.site import BoardEntry, CourseEntry, Index, RunEntry, StandingEntry, Versioned
 from nnbench.runs import leaderboard, store
 from nnbench.runs.commits import DIRTY
 from nnbench.runs.run import Run
 from nnbench.show import page
 from nnbench.show.exports import encode
-from nnbench.show.text import Sheet, bytes_text, count, sheet, strays
+from nnbench.show.text import Sheet, bytes_text, count, sheet, strays, times_as_fast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nnbench.figures.columns import Row
     from nnbench.records.runs import RunInfo
     from nnbench.runs.leaderboard import Board, Course, Leaderboard, Standing
 
@@ -46,7 +45,10 @@ SOURCES = {".py", ".j2", ".css", ".js"}
 PROGRAM = (DISTRIBUTION, "altair", "jinja2", "vl-convert-python")
 SHORT = 7  #: characters of a commit
 LONGEST_NAME = 100  #: characters of a page's, without its suffix
-COLUMNS = ("backend", "verdict", "accuracy", "train_s_per_epoch", "proof")
+COLUMNS = (
+    *("backend", "speedup", "speedup_interval", "verdict", "accuracy", "train_s_per_epoch"),
+    "proof",
+)
 #: What a row of the tables has of the index.
 FIGURES = (
     *("backend", "speedup", "speedup_low", "speedup_high", "verdict", "no_rank", "accuracy"),
@@ -310,8 +312,7 @@ def _headline(entry: CourseEntry) -> str:
         if best.backend == entry.baseline:
             said.append(f"nobody is faster than {best.backend}{where}")
         else:
-            times = f"{significant(best.speedup)} times as fast as {entry.baseline}"
-            said.append(f"{best.backend} is {times}{where}")
+            said.append(f"{best.backend} is {times_as_fast(best, entry.baseline)}{where}")
     return "; ".join(said) or "nobody has a rank"
 
 
@@ -325,9 +326,8 @@ def _standings(course: Course, board: Board, runs: Iterable[str]) -> Sheet:
     """Return the best standings as text, each with its run."""
     info = replace(board.standings[0].info, baseline=course.baseline)
     own = [plain(name, name) for name in ("run", "date", "version")]
-    interval = Column("", "95% interval", _interval, ("speedup_low", "speedup_high"))
-    first, *others = (column(info, name) for name in COLUMNS)
-    columns = [first, page.with_interval(plain("speedup", "times as fast"), interval), *others]
+    first, speedup, interval, *others = (column(info, name) for name in COLUMNS)
+    columns = [first, page.with_interval(speedup, interval), *others]
     rows = [
         SimpleNamespace(
             **vars(each.row) | {"run": run, "date": each.info.started[:10]},
@@ -339,12 +339,6 @@ def _standings(course: Course, board: Board, runs: Iterable[str]) -> Sheet:
         f"Times as fast as {course.baseline}; a backend in the run in which it is surely fastest"
     )
     return sheet(Table(title, [*columns, *own]), rows)
-
-
-def _interval(row: Row) -> str:
-    """Write both ends of the interval of times as fast."""
-    low, high = value(row, "speedup_low"), value(row, "speedup_high")
-    return MISSING if low is None else f"{significant(low)} to {significant(high)}"
 
 
 def _version(standing: Standing) -> str:

@@ -70,11 +70,11 @@ def print_tables(console: Console, tables: Iterable[Table], run: Run) -> None:
     """
     hidden: dict[str, None] = {}
     for table in tables:
-        columns = fit(table.columns, table.rows, console.width)
+        columns = fit(table.shown, table.rows, console.width)
         shown = sheet(table._replace(columns=columns))
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
-        hidden |= dict.fromkeys(c.name for c in table.columns if c not in columns)
+        hidden |= dict.fromkeys(c.name for c in table.shown if c not in columns)
     for line in filter(None, [relabelled(run.info), *notes(run)]):
         say(console, line)
     if hidden and run.folder:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 from nnbench import files
 from nnbench.figures import metrics
 from nnbench.figures.accuracies import FINDINGS
-from nnbench.figures.columns import MISSING, column, machine_names, significant, value
+from nnbench.figures.columns import COLUMNS, MISSING, column, machine_names, significant, value
+from nnbench.figures.metrics import Scale
 from nnbench.records.cells import Status
 from nnbench.texts import csv_text, one_line
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame
+    from nnbench.figures.metrics import Metric
     from nnbench.figures.outliers import Odd
     from nnbench.records.cells import CellResult, Proof
     from nnbench.records.runs import RunInfo
@@ -51,8 +53,8 @@ class Sheet(NamedTuple):
 def sheet(table: Table, rows: Iterable[Row] | None = None) -> Sheet:
     """Write rows as text, the table's own if there are no others."""
     shown = table.rows if rows is None else rows
-    written = [[column.text(row) for column in table.columns] for row in shown]
-    return Sheet(table.title, [column.heading for column in table.columns], written)
+    written = [[column.text(row) for column in table.shown] for row in shown]
+    return Sheet(table.title, [column.heading for column in table.shown], written)
 
 
 def sheets(run: Run) -> dict[str, Sheet]:
@@ -83,30 +85,30 @@ def losses(run: Run) -> list[str]:
 
 
 def differing(run: Run) -> list[str]:
-    """Say whose ratio is another one on other kinds of machines: their intervals have nothing in common."""
+    """Say whose speed against the baseline is another on other kinds of machines: their intervals have nothing in common."""
     found = []
     for name in (row.backend for row in run.ranked if run.is_mixed):
         rows = {
             kind: row
             for kind, part in run.kinds.items()
             for row in part.ranked
-            if row.backend == name and value(row, "ratio_low") is not None
+            if row.backend == name and value(row, "speedup_low") is not None
         }
         lows, highs = (
-            [getattr(row, f"ratio_{end}") for row in rows.values()] for end in ("low", "high")
+            [getattr(row, f"speedup_{end}") for row in rows.values()] for end in ("low", "high")
         )
         if rows and max(lows) > min(highs):
-            each = ", ".join(f"{significant(row.ratio)} on {kind}" for kind, row in rows.items())
-            found.append(
-                f"{name}: its ratio depends on the machine: {each}; of all together it is that of this mixture"
-            )
+            each = ", ".join(f"{significant(row.speedup)} on {kind}" for kind, row in rows.items())
+            what = "how many times as fast it is depends on the machine"
+            found.append(f"{name}: {what}: {each}; of all together it is that of this mixture")
     return found
 
 
 def odd_words(odd: Odd) -> str:
     """Say of a machine that its blocks lie apart from those of its equals."""
     others = machine_names(odd.equals)
-    how = f"{odd.backend} takes {significant(odd.ratio)} times as long, against the baseline, as on {others}"
+    speed = significant(1 / odd.ratio)
+    how = f"{odd.backend} is {speed} times as fast, against the baseline, as on {others}"
     which = "; which of the two is odd, they cannot say" if len(odd.equals) == 1 else ""
     return f"machine {odd.machine} is odd: {how} (p = {odd.p_value:.3f}, {count(odd.blocks, 'block')}){which}"
 
@@ -120,17 +122,49 @@ def strays(row: Row) -> str:
     return f"its accuracy is {points} ({rounds}), so one of the two trains something else"
 
 
+def times_as_fast(row: Row, baseline: str, *, within: str = "") -> str:
+    """Say how many times as fast as the baseline a backend is, as its table writes it: above 1 is better.
+
+    Parameters
+    ----------
+    row, baseline
+        What has the ``speedup`` of a backend, and over whom.
+    within
+        What to say of how sure that is, in brackets.
+    """
+    said = f"{COLUMNS['speedup'].text(row)} times as fast as {baseline}"
+    return f"{said} ({within})" if within else said
+
+
+def how(info: RunInfo) -> str:
+    """Say how that is computed."""
+    within = "turn by turn within a round" if info.turns else "within a round"
+    return (
+        f"Times as fast: the time of {info.baseline} divided by the backend's, {within}, median of the rounds; "
+        "of two medians of seconds the quotient can be another."
+    )
+
+
 def compared(info: RunInfo, row: Row) -> str:
     """Say in a few words how a backend compares with the baseline; nothing for that itself."""
     if row.no_rank:
         return f"no rank: {row.no_rank}"
-    ratio, interval, verdict = (
-        column(info, name).text(row) for name in ("ratio", "interval", "verdict")
-    )
+    interval, verdict = (column(info, name).text(row) for name in ("speedup_interval", "verdict"))
     if verdict == MISSING:
         return ""
-    within = f"one round; {verdict}" if interval == MISSING else f"{interval}; {verdict}"
-    return f"{ratio} × {info.baseline} ({within})"
+    sure = "one round" if interval == MISSING else interval
+    return times_as_fast(row, info.baseline, within=f"{sure}; {verdict}")
+
+
+def size(metric: Metric, number: float) -> str:
+    """Write by how much a figure changed, in the unit of a limit on that: a ratio in percent."""
+    match metric.scale:
+        case Scale.RATIO:
+            return f"{number - 1:+z.1%}"
+        case Scale.DIFFERENCE:
+            return f"{100 * number:+z.2f} pp"
+        case unknown:
+            assert_never(unknown)
 
 
 def bytes_text(number: float) -> str:

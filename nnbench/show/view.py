@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, pairs_table, value, why_missing
+from nnbench.figures.columns import Table, pairs_table, value
 from nnbench.show.text import caption, markdown_page, notes, places, sheet
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def choose(
     ]
     if not all(chosen):
         without = runs[chosen.index([])]
-        lacking = f"{without.folder} has no table of {' and '.join(names)}"
-        raise NnbenchError(": ".join(filter(None, [lacking, why_missing(names, without.frame)])))
+        raise NnbenchError(f"{without.folder} has no table of {' and '.join(names)}")
     known = {c.name: c for own in chosen for table in own for c in table.columns}
     check(columns, [*known, ALL])
     if sort is not None:
@@ -115,7 +114,7 @@ def narrow(table: Table, names: Sequence[str]) -> Table:
     """Return a table with the backend and some columns, as they are named; empty if it has none."""
     if not names:
         return table
-    by_name = {column.name: column._replace(drop=0) for column in table.columns}
+    by_name = {column.name: column._replace(drop=0, on_request=False) for column in table.columns}
     if ALL in names:
         return table._replace(columns=[*by_name.values()])
     backend = by_name.pop("backend")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from nnbench.figures import frames
 from nnbench.runs.run import Run
 from nnbench.show.text import sheets, write_tables
 
@@ -72,7 +73,7 @@ def test_only_the_chosen_table_is_shown(call, run):
 def test_only_the_chosen_columns_are_shown_in_their_order(call, run):
     lines = call("show", run, "--columns", "status, accuracy,ratio").stdout.splitlines()
     headings = [line.split() for line in lines if line.startswith(" backend")]
-    assert headings == [["backend", "status", "accuracy", "%"], ["backend", "×", "numpy"]]
+    assert headings == [["backend", "status", "accuracy", "%"], ["backend", "time", "×", "numpy"]]
 
 
 def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
@@ -142,7 +143,6 @@ def test_run_without_cells_is_shown_empty(call, write_run):
         (["--sort", "remarks"], "no column 'remarks'; known: "),
         (["--table", "accuracy", "--sort", "ratio"], "no column 'ratio'; known: backend, rounds, "),
         (["--table", "ceilings"], " has no table of ceilings"),
-        (["--table", "energy"], " has no table of energy: not looked for when the run was made"),
         (["--table", "speed"], "'speed' is not one of 'accuracy', 'timing', 'proof', "),
     ],
 )
@@ -173,6 +173,20 @@ def test_ratios_are_to_the_baseline_that_is_asked_for(figures):
     assert shown["a"]["ratio"] == 1
     assert shown["numpy"]["ratio"] == pytest.approx(2.01 / 1.01)
     assert (shown["numpy"]["verdict"], shown["a"]["verdict"]) == ("slower", None)
+
+
+def test_ratio_is_in_json_and_as_text_only_where_it_is_named(call, run, figures):
+    shown = figures("--table", "timing")
+    for row in shown.values():
+        for name, inverse in frames.INVERSE.items():
+            assert row[name] == (row[inverse] and 1 / row[inverse])
+    text = call("show", run, "--table", "timing", "--columns", "speedup,verdict").stdout
+    assert call("show", run, "--table", "timing").stdout.count("95% interval") == 1
+    assert [line.split()[1:] for line in text.splitlines() if line.startswith(" a ")] == [
+        [f"{shown['a']['speedup']:.2f}", "faster"]
+    ]
+    slowest = call("show", run, "--sort", "speedup", "--table", "timing").stdout
+    assert [line.split()[0] for line in slowest.splitlines()[4:8]] == ["b", "numpy", "a", "bad"]
 
 
 def test_only_the_chosen_backends_and_the_baseline_are_shown(figures, call, run):

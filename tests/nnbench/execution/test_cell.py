@@ -6,7 +6,6 @@ import math
 import os
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,11 @@ from msgspec import structs
 from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import calls, cell, energy, supervisor
+from nnbench.execution import calls, cell
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
 from nnbench.execution.cell import Cell, Spool
-from nnbench.execution.energy import Counters, Package
-from nnbench.records.events import Finished, Progress
+from nnbench.records.events import Progress
 from nnbench.records.judging import Evaluation
 from nnbench.records.worker import Trained
 from tests.cells import TOY, Lenient, make_spec, stored
@@ -239,16 +237,6 @@ def test_what_one_part_does_not_know_the_epoch_does_not_know():
     assert (epoch.evaluate_s, epoch.predicted_images) == (None, None)
 
 
-TICKS = itertools.count()
-
-
-class Ticking(Package):
-    """A package whose counter is one further whenever it is asked."""
-
-    def joules(self):
-        return float(next(TICKS))
-
-
 @pytest.fixture(scope="module", params=["cut", "spanning", "cut, in turns", "spanning, in turns"])
 def trained(request):
     """Train a cell whose epochs are cut, and one whose parts span epochs; give what became of it."""
@@ -256,11 +244,7 @@ def trained(request):
     task = assign(**cut) if "cut" in request.param else assign(epochs=20)
     backend = Backend(name="numpy", summary="", create=pytest.fail)
     spec = make_spec(workload=task.workload)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(energy, "of_cell", lambda *_: Counters([Ticking("package-0", Path(), 0.0)]))
-        spool = Spool()
-        given = Cell(spec, task, backend, spool, Lenient())
-    with closing(spool), given as run:
+    with closing(Spool()) as spool, Cell(spec, task, backend, spool, Lenient()) as run:
         seen = list(run.prepare())
         turns = itertools.count() if "turns" in request.param else itertools.repeat(None)
         while run.goes_on:
@@ -321,24 +305,6 @@ def test_parent_has_clocks_of_its_own(trained):
         assert (part.dump_s is None) is (part.state is None)
     assert run.values["dump_s"] is not None
     assert run.load_s > 0
-
-
-@pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux's /proc")
-def test_memory_of_training_is_a_part_of_the_peak(trained):
-    _, run, events, _ = trained
-    whole, training = (run.values[f"{name}_memory_bytes"] for name in ("peak", "training"))
-    assert 0 < training < whole
-    assert run.values["device_memory_bytes"] is None
-    [ended] = [event for event in events if isinstance(event, Finished)]
-    assert (ended.peak_memory_bytes, ended.training_memory_bytes) == (whole, training)
-
-
-def test_each_call_takes_what_was_counted_around_it_alone(trained):
-    _, run, _, _ = trained
-    parts = [part for epoch in run.epochs for part in epoch.parts]
-    assert sum(part.cpu_j for part in parts) == pytest.approx(len(run.cuts))  # one a call
-    assert {(part.gpu_j, part.gpu_s) for part in parts} == {(None, None)}
-    assert run.values["meters"] == ["package-0"]
 
 
 def test_parts_in_turns_have_lead_ins(trained):

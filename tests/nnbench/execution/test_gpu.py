@@ -30,8 +30,6 @@ class Nvml(SimpleNamespace):
     open = 0
     reasons = 0x01  # idle
     persistence = 1
-    used = 2000
-    energy_mj = 71_500
     users: tuple[int, ...] = ()
     drawers: Mapping[str, tuple[int, ...]] = MappingProxyType({"GPU 0": (), "GPU 1": ()})
 
@@ -68,12 +66,7 @@ class Nvml(SimpleNamespace):
         return self.persistence
 
     def nvmlDeviceGetMemoryInfo(self, device):  # noqa: N802 - as NVML has it
-        return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device], used=self.used)
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, device):  # noqa: N802 - as NVML has it
-        if self.energy_mj is None:
-            raise NVMLError("not supported")
-        return {"GPU 0": self.energy_mj}[device]
+        return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device])
 
     def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
@@ -226,58 +219,6 @@ def test_sampler_leaves_the_gpu_alone_while_a_cpu_trains():
     for event in (Ready(make_setup("cpu")), TRAINING):
         sampler(event)
     assert sampler.samples == []
-
-
-def test_what_a_worker_has_of_a_gpu_is_what_came_while_it_ran(nvml):
-    use = gpu.Use("cuda")
-    for before, after in ((2000, 2500), (4000, 4300), (6000, 5600)):  # others were there in between
-        nvml.used = before
-        use.begin()
-        nvml.used = after
-        use.end()
-    assert use.peak == 800
-    assert nvml.open == 1
-
-
-def test_what_was_not_answered_once_is_unknown_for_good(nvml, monkeypatch):
-    def fail(_):
-        raise NVMLError
-
-    use = gpu.Use("cuda")
-    use.begin()
-    use.end()
-    assert use.peak == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(nvml, "nvmlDeviceGetMemoryInfo", fail, raising=False)
-        use.begin()
-    use.end()
-    use.begin()
-    use.end()
-    assert use.peak is None
-
-
-def test_worker_on_a_cpu_asks_no_gpu(nvml):
-    use = gpu.Use("cpu")
-    use.begin()
-    use.end()
-    assert use.peak is None
-    assert nvml.open == 0
-
-
-def test_energy_is_counted_in_joules(nvml):
-    assert gpu.energy_j() == 71.5
-    assert gpu.why_uncounted() == ""
-    assert nvml.open == 1
-
-
-def test_reason_is_said_where_a_gpu_counts_no_energy(nvml, monkeypatch):
-    nvml.energy_mj = None
-    assert gpu.energy_j() is None
-    assert gpu.why_uncounted() == "NVML has no counter of its energy"
-    monkeypatch.setattr(nvml, "nvmlDeviceGetCount", lambda: 0, raising=False)
-    assert gpu.why_uncounted() == "NVML finds no GPU"
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpu.why_uncounted() == "nvidia-ml-py is not installed, or finds no driver"
 
 
 def test_reasons_of_all_samples_are_collected():

@@ -56,36 +56,6 @@ def test_columns_give_way_in_the_order_of_the_table(make_info):
     assert drops["backend"] == drops["status"] == 0
 
 
-def test_column_that_no_row_has_is_left_out(make_info):
-    rows = [SimpleNamespace(training_memory_bytes=None), SimpleNamespace(training_memory_bytes=7)]
-    for shown, expected in (([], False), (rows[:1], False), (rows, True)):
-        [parts] = [table for table in tables(make_info(), shown) if table.name == "parts"]
-        names = {column.name for column in parts.columns}
-        assert ("training_memory_bytes" in names) is expected
-        assert "device_memory_bytes" not in names
-        assert "peak_memory_bytes" in names
-
-
-def test_device_is_shown_if_one_is_no_cpu(make_info):
-    rows = [SimpleNamespace(device=name) for name in ("cpu", None, "cuda")]
-    for shown, expected in ((rows[:2], False), (rows, True)):
-        [timing] = [table for table in tables(make_info(), shown) if table.name == "timing"]
-        assert ("device" in {column.name for column in timing.columns}) is expected
-
-
-def test_table_of_energy_is_there_if_some_is_known(make_info):
-    known, lacks = (
-        SimpleNamespace(energy_j_per_epoch=j, energy_missing=why)
-        for j, why in ((5.0, None), (None, "hidden"))
-    )
-    assert "energy" not in {table.name for table in tables(make_info(), [lacks])}
-    [both] = [table for table in tables(make_info(), [known, lacks]) if table.name == "energy"]
-    names = [column.name for column in both.columns]
-    assert names == ["backend", "energy_j_per_epoch", "images_per_j", "idle_w", "energy_missing"]
-    [alone] = [table for table in tables(make_info(), [known]) if table.name == "energy"]
-    assert [column.name for column in alone.columns] == names[:-1]
-
-
 def test_names_are_known_without_numpy():
     program = "import sys, nnbench.cli.show; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -6,11 +6,9 @@ import pandas as pd
 import pytest
 
 from nnbench.figures import frames, metrics, statistics
-from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
-from nnbench.records.cells import Deviations, Part, Status
-from nnbench.records.runs import Meter
+from nnbench.records.cells import Deviations, Status
 
 PHASES = [phase.field for phase in ALL_PHASES]
 TIMES = ["train_s_per_epoch", "images_per_s", "ratio", "step_us", "gather_us"]
@@ -111,77 +109,11 @@ def test_ratio_is_missing_without_any_baseline(make_info, make_cell, make_failed
     assert pd.isna(frame.ratio["other"])
 
 
-def test_ratio_across_devices_says_so(make_info, make_cell):
-    info = make_info("numpy", "gpu", "other")
-    cells = [make_cell("numpy", train_s=2.0), make_cell("gpu"), make_cell("other", train_s=3.0)]
-    cells[1] = replace(cells[1], setup=replace(cells[1].setup, device="cuda"))
-    groups = frames.groups(info, cells)
-    frame = {row.backend: row for row in frames.timing(info, groups)}
-    assert [frame[name].device for name in ("numpy", "gpu", "other")] == ["cpu", "cuda", "cpu"]
-    assert [frame[name].ratio_devices for name in ("numpy", "gpu", "other")] == [
-        *(None, "cuda / cpu", None)
-    ]
-    assert COLUMNS["ratio"].text(frame["gpu"]) == "0.500 (cuda / cpu)"
-    assert COLUMNS["ratio"].text(frame["other"]) == "1.50"
-    pairs = {(row.backend, row.over): row.ratio_devices for row in frames.pairs(info, groups)}
-    assert pairs == {
-        ("numpy", "gpu"): "cpu / cuda",
-        ("other", "gpu"): "cpu / cuda",
-        ("other", "numpy"): None,
-    }
-
-
 def test_other_parts_are_medians(make_info, make_cell):
-    cells = [
-        make_cell(peak_memory_bytes=m, training_memory_bytes=m - 5, round=i)
-        for i, m in enumerate([10, 90, 20])
-    ]
+    cells = [make_cell(peak_memory_bytes=m, round=i) for i, m in enumerate([10, 90, 20])]
     row = timing(make_info(), cells).iloc[0]
     assert (row.setup_s, row.transfer_s, row.warmup_s) == (0.25, 0.125, 0.5)
-    assert (row.peak_memory_bytes, row.training_memory_bytes) == (20, 15)
-    assert row.device_memory_bytes is None
-
-
-METERS = [
-    Meter(name="package-0", idle_w=20.0),
-    Meter(name="package-1", idle_w=30.0),
-    Meter(name="GPU", problem="no driver"),
-]
-
-
-def used(cell, joules, **changes):
-    """Return a cell whose only part used so much."""
-    [epoch] = cell.epochs
-    part = Part(images=epoch.images, train_s=epoch.train_s, wall_s=epoch.train_s, cpu_j=joules)
-    return replace(cell, epochs=[replace(epoch, parts=[part])], **changes)
-
-
-def test_energy_is_a_median_beside_the_idle_power_of_what_was_counted(make_info, rounds):
-    cells = [
-        used(cell, joules, meters=["package-1"])
-        for cell, joules in zip(rounds("numpy", 1.0, 1.0, 1.0), (50.0, 70.0, 40.0), strict=True)
-    ]
-    row = timing(make_info(meters=METERS), cells).iloc[0]
-    assert (row.energy_j_per_epoch, row.images_per_j, row.idle_w) == (50.0, 2.0, 30.0)
-    assert row.gpu_j_per_epoch is row.energy_missing is None
-
-
-@pytest.mark.parametrize(
-    ("meters", "device", "reason"),
-    [
-        ([], "cpu", "not looked for when the run was made"),
-        ([Meter(name="CPU", problem="hidden")], "cpu", "CPU: hidden"),
-        (METERS, "cuda", "GPU: no driver"),
-        (METERS, "cpu", "a counter could not be read all the time"),
-        (METERS[:2], "cuda", "GPU: its counter moves too seldom for parts that are so short"),
-    ],
-)
-def test_reason_stands_where_energy_is_not_known(make_info, make_cell, meters, device, reason):
-    cell = make_cell()
-    cell = used(replace(cell, setup=replace(cell.setup, device=device)), None)
-    row = timing(make_info(meters=meters), [cell]).iloc[0]
-    assert row.energy_missing == reason
-    assert row[["energy_j_per_epoch", "images_per_j", "gpu_j_per_epoch", "idle_w"]].isna().all()
+    assert row.peak_memory_bytes == 20
 
 
 def test_phases_are_medians_of_all_their_values(make_info, rounds):

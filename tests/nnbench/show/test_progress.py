@@ -206,10 +206,10 @@ def test_ratios_of_one_round_are_marked_as_provisional(begin, make_cell, in_turn
     train(display, slow, fast)
     head, (_, first, second, third), last = shown(display)
     assert head == "round 1 of 3: 2 cells to be judged"
-    assert [each.strip() for each in first[:4]] == ["b", "0.500", "0.495 to 0.505", "3 turns"]
-    assert [each.strip() for each in second[:4]] == ["a", "1.00", "–", "–"]
+    assert [each.strip() for each in first[:4]] == ["b", "2.00", "1.98 to 2.02", "3 turns"]
+    assert [each.strip() for each in second[:4]] == ["a", "1.00", "–", "baseline"]
     assert third[0].strip() == "c"
-    assert last == "2 more rounds; ratios of one round are provisional"
+    assert last == "2 more rounds; what one round says is provisional"
 
 
 def test_cells_that_train_whole_are_compared_as_they_go_on(begin, make_cell):
@@ -222,8 +222,8 @@ def test_cells_that_train_whole_are_compared_as_they_go_on(begin, make_cell):
         display.nnbench_cell_event(spec, Progress(1, 50, seconds, 2.0))
         assert shown(display)[0] == f"round 1 of 1: trains {label[0]}"
         display.nnbench_cell_event(spec, Finished(None, None, complete=True))
-    assert rows(display)["b"][:3] == ["1.50", "–", "–"]
-    assert shown(display)[2].endswith("; ratios of one round are provisional")
+    assert rows(display)["b"][:3] == ["0.667", "–", "–"]
+    assert shown(display)[2].endswith("; what one round says is provisional")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -249,9 +249,9 @@ def test_display_of_a_run_ends_with_the_ratios_of_its_tables(begin, make_cell, i
     assert list(rows(display)) == ["backend", *found]
     written = {name: row[:3] for name, row in rows(display).items() if name != "backend"}
     b = found["b"]
-    ends = f"{b.ratio_low:.3g} to {b.ratio_high:.3g}"
-    assert written["b"] == [f"{b.ratio:.2f}", ends, "3 rounds"]
-    assert written["a"] == ["1.00", "–", "3 rounds"]
+    ends = f"{b.speedup_low:.3f} to {b.speedup_high:.3f}"
+    assert written["b"] == [f"{b.speedup:.3f}", ends, "3 rounds"]
+    assert written["a"] == ["1.00", "–", "baseline"]
     assert "provisional" not in shown(display)[2]
 
 

@@ -17,7 +17,7 @@ def test_it_tells_who_wins_and_why_others_do_not(run):
     text = html(run)
     assert "<h3>nnbench: mnist</h3>" in text
     assert "<li><strong>numpy</strong>: 1.01 s/epoch</li>" in text
-    told = "2.02 s/epoch, 2.00 × numpy (2.00 to 2.00; slower)"
+    told = "2.02 s/epoch, 0.500 times as fast as numpy (0.500 to 0.500; slower)"
     assert f"<li><strong>a</strong>: {told}</li>" in text
     assert "<li>bad: crashed: killed by SIGSEGV</li>" in text
     assert "<li>no: skipped" not in text  # it has no reason here

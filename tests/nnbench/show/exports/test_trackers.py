@@ -74,7 +74,7 @@ def test_github_action_benchmark(run):
     assert (train["value"], train["unit"]) == (pytest.approx(2.02), "s/epoch")
     assert train["range"] == "± 0.02"
     assert train["extra"].splitlines()[0] == "n = 3"
-    assert "2.00 × numpy (2.00 to 2.00; slower)" in train["extra"]
+    assert "0.500 times as fast as numpy (0.500 to 0.500; slower)" in train["extra"]
     assert found["mnist/a: test error"]["value"] == 10.0
     assert found["mnist/a: peak memory"]["value"] == 50.0
 
