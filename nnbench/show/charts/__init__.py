@@ -28,8 +28,9 @@ LIBRARIES = ("altair", "jinja2", "vl_convert")
 CHARTS = {
     "ratios": "times:ratios",
     "accuracy": "training:accuracy",
-    "rounds": "times:rounds",
     "loss": "training:losses",
+    "deviation": "training:deviations",
+    "rounds": "times:rounds",
     "phases": "times:phases",
     "ceiling": "times:ceiling",
 }

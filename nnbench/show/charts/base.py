@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
 import altair as alt
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
     Layers = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
-#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): "vibrant" for backends, and from
-#: "muted" for those beyond seven.
-VIBRANT = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#BBBBBB")
-MUTED = ("#882255", "#117733", "#DDCC77", "#AA4499", "#999933")
-BACKENDS = (*VIBRANT, *MUTED)
+#: P. Tol, "Colour schemes" (SRON/EPS/TN/09-002, issue 3.2, 2021): "vibrant" for backends, and two of "muted". His grey
+#: and the last three are such that each of the twelve can be seen on both papers, by day and by night.
+VIBRANT = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#AAAAAA")
+FURTHER = ("#AA4499", "#117733", "#CCAA22", "#8C5A32", "#7B68C8")
+BACKENDS = (*VIBRANT, *FURTHER)
 PAGE = "currentColor"  #: of the text around a chart, so that it follows the page's theme
 INK: dict[Theme, str] = {"light": "#1d232b", "dark": "#e6e9ee"}
 PAPER: dict[Theme, str] = {"light": "#ffffff", "dark": "#14181e"}
@@ -104,20 +103,13 @@ def column(records: Sequence[Record], name: str) -> list[float | None]:
 
 def scale_of(values: Iterable[float | None]) -> alt.Scale:
     """Return a logarithmic scale where values span a decade, a linear one otherwise."""
-    if _spans_a_decade(values):
+    if spans_a_decade(values):
         return alt.Scale(type="log", nice=False, padding=PADDING)
     return alt.Scale(zero=False, padding=PADDING)
 
 
-def apart(values: Sequence[float], one: float, other: float) -> float:
-    """Return how far apart two are on the scale of some values, as a share of its length."""
-    low, high = min(*values, one, other), max(*values, one, other)
-    if _spans_a_decade([low, high]):
-        return log(other / one) / log(high / low)
-    return (other - one) / (high - low or 1)
-
-
-def _spans_a_decade(values: Iterable[float | None]) -> bool:
+def spans_a_decade(values: Iterable[float | None]) -> bool:
+    """Tell whether values are so far apart that an axis is to be logarithmic."""
     known = [value for value in values if value is not None]
     return bool(known) and min(known) > 0 and max(known) >= 10 * min(known)
 

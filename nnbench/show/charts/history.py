@@ -9,7 +9,7 @@ import altair as alt
 from nnbench.figures.metrics import Scale
 from nnbench.show import history as texts
 from nnbench.show.charts.base import NUMBER, Chart, color_of, colors, tooltip
-from nnbench.show.text import count
+from nnbench.show.text import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,7 +175,7 @@ def _steps(
             "low": number[step.around[0].folder] + 0.0,
             "high": number[step.around[1].folder] + 0.0,
             "color": COLORS[step.verdict],
-            "text": by + texts.size(history.metric, step.size),
+            "text": by + size(history.metric, step.size),
             "change": texts.change(history.metric, step),
             "between": " and ".join(f"{p.folder.name} ({p.revision})" for p in step.around),
             "commits": texts.commits(step) or "unknown",

@@ -25,6 +25,7 @@ from nnbench.show.charts.base import (
     scale_of,
     tooltip,
 )
+from nnbench.show.text import how
 
 if TYPE_CHECKING:
     from nnbench.figures.columns import Row
@@ -38,22 +39,22 @@ BAR = 16  #: pixels
 
 
 def ratios(run: Run, colors: dict[str, str]) -> Chart:
-    """Show how many times the baseline's time every backend takes, and how sure that is."""
+    """Show how many times as fast as the baseline every backend is, and how sure that is."""
     baseline, floor = run.info.baseline, run.info.noise_floor
-    records = [_ratio(row) for row in run.ranked if value(row, "ratio") is not None]
+    records = [_speedup(row) for row in run.ranked if value(row, "speedup") is not None]
     if not run.ranked:
         raise NothingToDrawError(run.why_nothing())
     if len(records) < 2:
         raise NothingToDrawError(f"there are no two backends to compare with {baseline}")
     names = [record["backend"] for record in records]
     low, high = 1 / (1 + floor), 1 + floor
-    ends = [end for name in ("ratio", "low", "high") for end in column(records, name)]
-    axis = alt.Axis(format=NUMBER, grid=False, title=f"training time × {baseline}")
+    ends = [end for name in ("speedup", "low", "high") for end in column(records, name)]
+    axis = alt.Axis(format=NUMBER, grid=False, title=f"times as fast as {baseline}")
     base = alt.Chart(alt.NamedData("ratios")).encode(
         y=row_of(names),
         color=color_of(names, colors),
         tooltip=tooltip(
-            *("backend:N", ("ratio:Q", NUMBER), ("low:Q", NUMBER, "95% from")),
+            *("backend:N", ("speedup:Q", NUMBER, "times as fast"), ("low:Q", NUMBER, "95% from")),
             *(("high:Q", NUMBER, "to"), "verdict:N", "n:Q"),
         ),
     )
@@ -64,27 +65,27 @@ def ratios(run: Run, colors: dict[str, str]) -> Chart:
         "ratios",
         *bands(names, "ratios", low, 1, high),
         rule.encode(x="low:Q", x2="high:Q"),
-        point.encode(x=alt.X("ratio:Q", scale=scale_of([low, high, *ends]), axis=axis)),
+        point.encode(x=alt.X("speedup:Q", scale=scale_of([low, high, *ends]), axis=axis)),
     )
     return Chart(
-        title=f"Training time against {baseline}",
-        caption="Median ratio within a round, and its 95% interval; left is faster. The band is the "
+        title=f"Times as fast as {baseline}",
+        caption=f"{how(run.info)} The line is the 95% interval; right is faster. The band is the "
         f"noise floor of {floor:.1%}, below which {'these machines' if run.is_mixed else 'this machine'} cannot tell.",
         layers=layers,
         records={"ratios": records},
     )
 
 
-def _ratio(row: Row) -> Record:
+def _speedup(row: Row) -> Record:
     verdict = value(row, "verdict") or "baseline"
     return {
         "backend": row.backend,
-        "ratio": row.ratio,
-        "low": value(row, "ratio_low"),
-        "high": value(row, "ratio_high"),
+        "speedup": row.speedup,
+        "low": value(row, "speedup_low"),
+        "high": value(row, "speedup_high"),
         "n": row.rounds,
         "verdict": verdict,
-        "text": f"× {significant(row.ratio)}  {verdict}",
+        "text": f"{significant(row.speedup)}  {verdict}",
     }
 
 

@@ -1,11 +1,14 @@
 """The page in headless Chromium: it draws, sorts, keeps quiet, and asks nothing of the network."""
 
 import json
+from itertools import combinations
 
 import pytest
 
+from nnbench.runs.run import Run
 from nnbench.show import page, site
 from nnbench.show.charts import CHARTS
+from tests.documents import ROOT
 from tests.nnbench.show.charts.conftest import NAME
 
 PHONE, DESK = 390, 1400
@@ -113,16 +116,52 @@ def test_policy_stops_scripts_and_requests(chromium, saved):
 
 def test_sorts_by_what_is_selected(chromium, saved):
     chromium.open(saved)
-    ratio = next(i for i, h in enumerate(headings(chromium)) if h.startswith("× numpy"))
-    click(chromium, ratio)
-    assert column(chromium, 0) == ["numpy", "torch-cpu", NAME, "diverged", "torch-cuda"]
-    assert chromium.evaluate("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
-    click(chromium, ratio)
+    speedup = next(i for i, h in enumerate(headings(chromium)) if h.startswith("times as fast"))
+    click(chromium, speedup)
     assert column(chromium, 0) == [NAME, "torch-cpu", "numpy", "diverged", "torch-cuda"]
+    assert chromium.evaluate("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
+    click(chromium, speedup)
+    assert column(chromium, 0) == ["numpy", "torch-cpu", NAME, "diverged", "torch-cuda"]
     assert chromium.evaluate("document.querySelector('th[aria-sort]').ariaSort") == "descending"
     click(chromium, 0)
     assert column(chromium, 0) == [NAME, "diverged", "numpy", "torch-cpu", "torch-cuda"]
     assert chromium.evaluate("document.querySelectorAll('th[aria-sort]').length") == 1
+
+
+def test_table_on_a_phone_scrolls_beside_its_first_column(chromium, saved):
+    chromium.open(saved, width=PHONE)
+    before, after, moved, page_moved = chromium.evaluate(
+        """(() => {
+            const scroll = document.querySelector(".scroll"), [first, second] = scroll.querySelectorAll("tbody tr > *");
+            const places = () => [scroll.querySelector("thead th"), first, second].map(e => e.getBoundingClientRect().x);
+            const before = places();
+            scroll.scrollLeft = 150;
+            return [before, places(), scroll.scrollLeft, document.scrollingElement.scrollLeft];
+        })()"""
+    )
+    assert (moved, page_moved) == (150, 0)
+    assert after[:2] == before[:2]
+    assert after[2] == before[2] - 150
+
+
+LABELS = """
+[...document.querySelectorAll("figure[data-name=accuracy] .mark-text.role-mark text")].map(text => {
+    const box = text.getBoundingClientRect();
+    return [text.textContent, box.left, box.right, box.top, box.bottom];
+})
+"""
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_no_text_of_the_chart_of_accuracy_lies_on_another(chromium, tmp_path, width):
+    path = tmp_path / "report.html"
+    path.write_text(page.render([Run.open(ROOT / "results" / "in-turns")]))
+    chromium.open(path, width=width)
+    texts = chromium.evaluate(LABELS)
+    assert len(texts) == 11  # ten backends, and the target
+    for (one, *a), (other, *b) in combinations(texts, 2):
+        is_apart = a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
+        assert is_apart, f"{one} lies on {other}"
 
 
 @pytest.mark.parametrize(("key", "code"), [("Enter", 13), (" ", 32)])

@@ -1,13 +1,17 @@
 """What is drawn are the numbers of the tables."""
 
 import json
+import re
 
 import pytest
 
+from nnbench.records.cells import Deviations
 from nnbench.records.runs import Roof
+from nnbench.runs.run import Run
 from nnbench.show import page
-from nnbench.show.charts import CHARTS, chart, times
+from nnbench.show.charts import CHARTS, base, chart, times
 from nnbench.show.charts.base import NothingToDrawError, colors, scale_of
+from tests.documents import ROOT
 
 NAMES = ("numpy", "other")
 
@@ -27,11 +31,11 @@ def records(run, figure, name):
     return chart(figure)(run, colors(NAMES)).records[name]
 
 
-def test_ratios_are_those_of_the_table(run):
+def test_speedups_are_those_of_the_table(run):
     timing = run.timing
     found = records(run, "ratios", "ratios")
-    assert [r["ratio"] for r in found] == [row.ratio for row in timing]
-    assert found[1] | {"low": timing[1].ratio_low, "high": timing[1].ratio_high} == found[1]
+    assert [r["speedup"] for r in found] == [row.speedup for row in timing]
+    assert found[1] | {"low": timing[1].speedup_low, "high": timing[1].speedup_high} == found[1]
     assert [r["verdict"] for r in found] == ["baseline", "slower"]
 
 
@@ -97,7 +101,18 @@ def test_decades_make_a_logarithmic_axis(values, kind):
 def test_headline_compares_the_two_fastest(run):
     found = page.headline(run)
     assert found.title == "numpy is the fastest"
-    assert "other takes 2.00 times as long (95% interval 2.00 to 2.00, 7 rounds)" in found.text
+    said = "other is next, 0.500 times as fast as numpy (95% interval 0.500 to 0.500)."
+    assert found.text.startswith(f"numpy trains an epoch in 1.03 s. {said}")
+
+
+def test_every_factor_of_the_headline_is_that_of_the_table():
+    run = Run.open(ROOT / "results" / "in-turns")
+    said, table = page.headline(run).text, page.summary(run)
+    place = next(i for i, h in enumerate(table.headings) if h.startswith("times as fast"))
+    cells = {row[0]: row[place].replace("\N{NO-BREAK SPACE}", " ") for row in table.rows}
+    first, second = [row.backend for row in run.ranked[:2]]
+    found = re.findall(r"([\d.]+) times as fast as torch-tutorial \(95% interval ([^)]+)\)", said)
+    assert [f"{factor} ({within})" for factor, within in found] == [cells[first], cells[second]]
 
 
 def test_headline_needs_no_baseline(make_run, make_cell):
@@ -105,7 +120,8 @@ def test_headline_needs_no_baseline(make_run, make_cell):
     cells = [make_cell(n, train_s=s, round=i) for n, s in times.items() for i in range(6)]
     found = page.headline(make_run(*cells))
     assert found.title == "a is the fastest"
-    assert "b takes 2.00 times as long" in found.text
+    assert "9.00 times as fast as numpy (95%" in found.text
+    assert "b is next, 4.50 times as fast as numpy (95%" in found.text
 
 
 @pytest.mark.parametrize(
@@ -129,7 +145,9 @@ def test_headline_compares_within_a_class(make_run, make_cell):
         for name, s in times.items()
         for i in range(6)
     ]
-    assert "numpy takes 2.00 times as long" in page.headline(make_run(*cells)).text
+    assert "2.00 times as fast as numpy (95% interval 2.00 to 2.00). numpy is next." in (
+        page.headline(make_run(*cells)).text
+    )
     assert page.headline(make_run(*cells[6:])).text == (
         "There is no other backend to compare it with. Every step was proved."
     )
@@ -140,7 +158,7 @@ def test_headline_compares_within_a_class(make_run, make_cell):
     [
         (10, " Every step was proved."),
         (7, " 70% of the steps, or more, were followed by the reference."),
-        (None, " The difference is beyond the noise floor."),
+        (None, " The difference between the two is beyond the noise floor."),
     ],
 )
 def test_headline_says_how_much_was_proved(make_run, make_cell, make_proof, proved, end):
@@ -177,14 +195,49 @@ def test_run_without_a_ranking_has_no_ratios_and_says_why(make_run, make_cell):
 
 def test_headline_table_joins_both_tables(run):
     table = page.summary(run)
-    assert table.headings[:4] == ["backend", "rank", "accuracy %", "train s/epoch"]
-    assert table.headings[4:7] == ["× numpy (95% interval)", "verdict", "n"]
-    assert table.rows[1][4] == "2.00 (2.00\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}2.00)"
+    speedup = "times as fast as numpy (95% interval)"
+    assert table.headings[:4] == ["backend", speedup, "verdict", "train s/epoch"]
+    assert table.headings[4] == "accuracy %"
+    assert table.rows[1][1] == "0.500 (0.500\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}0.500)"
 
 
 def test_a_backend_has_a_colour_of_its_own():
-    found = colors(f"backend-{i}" for i in range(7))
-    assert len(set(found.values())) == 7
+    found = colors(f"backend-{i}" for i in range(12))
+    assert len(set(found.values())) == 12
+
+
+def luminance(color):
+    """Return the relative luminance of WCAG 2, of a colour as #rrggbb."""
+    parts = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(share * p for share, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("paper", ["#f6f7f9", "#171c23"])  # of the page, by day and by night
+@pytest.mark.parametrize("color", base.BACKENDS)
+def test_a_colour_can_be_seen_on_either_paper(paper, color):
+    dark, light = sorted(map(luminance, (paper, color)))
+    assert (light + 0.05) / (dark + 0.05) >= 2
+
+
+def test_deviations_are_those_of_the_table(make_run, make_cell, make_proof):
+    strays = Deviations(loss=None, displacement=0.0, first=0.0, second=0.0)
+    cells = [
+        make_cell("numpy", proof=make_proof()),
+        make_cell("other", train_s=2.0, status="invalid", proof=make_proof(deviations=strays)),
+    ]
+    run = make_run(*cells)
+    near, far = records(run, "deviation", "deviations")
+    assert (near["deviation"], near["allowed"]) == (
+        run.accuracy[0].loss_deviation,
+        run.accuracy[0].loss_tolerance,
+    )
+    assert (far["deviation"], far["text"]) == (None, "not finite")
+
+
+def test_losses_that_were_not_proved_are_held_against_no_reference(make_run, make_cell):
+    with pytest.raises(NothingToDrawError, match="nothing was proved"):
+        chart("deviation")(make_run(make_cell(proof=None), proof="off"), colors(NAMES))
 
 
 @pytest.mark.parametrize("name", CHARTS)

@@ -43,6 +43,18 @@ def test_loss_that_is_not_finite_is_a_gap():
     assert points == [(1.0, 1.0), (2.0, None), (3.0, 3.0)]
 
 
+def test_those_that_were_proved_to_be_the_same_have_one_line(make_run, make_cell):
+    cells = [
+        make_cell("numpy", losses=(2.0, 1.0)),
+        make_cell("other", losses=(4.0, 1.0), train_s=2.0),
+        make_cell("unproved", losses=(8.0, 1.0), train_s=3.0, proof=None),
+    ]
+    figure = losses(make_run(*cells), COLORS | {"unproved": "#222222"})
+    first = {r["backend"]: r["loss"] for r in figure.records["losses"] if r["step"] == 1}
+    assert first == {"2 backends, proved to be the same": 3.0, "unproved": 8.0}
+    assert figure.caption.startswith("One line is that of numpy, other: ")
+
+
 def test_loss_shows_backends_without_a_rank(make_run, make_cell, make_failed):
     wrong = make_cell("other", losses=(2.0, None), status="diverged")
     figure = losses(make_run(make_cell("numpy"), wrong, make_failed("gone")), COLORS)
