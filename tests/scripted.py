@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nnbench import Backend, pipes
-from nnbench.execution import ceilings, cell, disturbance, process
+from nnbench.execution import ceilings, cell, disturbance, gpu, process
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.cell import Spool
 from nnbench.execution.tree import Count
@@ -117,6 +117,7 @@ class Scripted(process.Worker):
             violations=[], counts=[], poll=lambda: None, begin=lambda _: None
         )
         self.tree, self.watch = tree, watch
+        self.on_gpu = gpu.Use("cpu")
 
     def send(self, message, doing=None):
         answer = self.answer(message)

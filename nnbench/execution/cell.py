@@ -240,6 +240,8 @@ class Cell:
             "epochs": self.epochs,
             "phases": ended and ended.phases,
             "peak_memory_bytes": ended and ended.peak_memory_bytes,
+            "training_memory_bytes": ended and ended.training_memory_bytes,
+            "device_memory_bytes": self.worker.on_gpu.peak,
             "complete": self.is_well and self.complete,
             "changed": self._changed if self.is_well else None,
             "output": self.worker.output,
@@ -323,8 +325,13 @@ class Cell:
         closed = self.worker.receive(Closed)
         self.worker.finish()
         self.worker.close()
-        peak, phases = closed.peak_memory_bytes, inspected.phases
-        self.finished = Finished(phases, peak, self.complete, self._changed)
+        self.finished = Finished(
+            inspected.phases,
+            closed.peak_memory_bytes,
+            self.complete,
+            self._changed,
+            closed.training_memory_bytes,
+        )
         yield self.finished
 
     def _call(self, *, leads_in: bool) -> Call:

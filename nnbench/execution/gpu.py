@@ -62,6 +62,40 @@ class Sampler:
                 self.samples.append(sample)
 
 
+class Use:
+    """How much of a GPU's memory a worker has at most, as it is seen whenever that is stopped.
+
+    While it runs all others are stopped: what the GPU has in use afterwards, and had not before, is its own.
+
+    Parameters
+    ----------
+    device
+        Of the backend; on a CPU nothing is looked at.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.peak: int | None = None  #: bytes; None is unknown
+        self._is_watched = device == "cuda"
+        self._own = 0
+        self._before: int | None = None
+
+    def begin(self) -> None:
+        """Note what is in use before the worker runs."""
+        if self._is_watched:
+            self._before = used_bytes()
+
+    def end(self) -> None:
+        """Take what has come since for the worker's; without an answer it is unknown for good."""
+        if not self._is_watched:
+            return
+        now = used_bytes()
+        if now is None or self._before is None:
+            self._is_watched, self.peak = False, None
+        else:
+            self._own += now - self._before
+            self.peak = max(self._own, self.peak or 0)
+
+
 def throttle_reasons(samples: Iterable[GpuSample]) -> list[str]:
     """Return why a GPU was throttled in any of the samples."""
     return sorted({reason for sample in samples for reason in sample.throttled})
@@ -145,6 +179,28 @@ def _kept_open() -> Any:
     except pynvml.NVMLError:
         return None
     return pynvml
+
+
+def _asks_often(question: Callable[[Any], T]) -> Callable[[], T | None]:
+    """Make a function likewise that is asked so often that opening NVML each time would cost too much."""
+
+    @wraps(question)
+    def ask() -> T | None:
+        nvml = _kept_open()
+        if nvml is None:
+            return None
+        try:
+            return question(nvml)
+        except nvml.NVMLError:
+            return None
+
+    return ask
+
+
+@_asks_often
+def used_bytes(nvml: Any) -> int:
+    """Return how much of the GPU's memory is in use, whoever has it."""
+    return int(nvml.nvmlDeviceGetMemoryInfo(_device(nvml)).used)
 
 
 def holders() -> set[int]:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from nnbench import files, pipes
 from nnbench.catalog.flaws import LIMIT
 from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
-from nnbench.execution import pauses, variables
+from nnbench.execution import gpu, pauses, variables
 from nnbench.execution.supervisor import KNOWN, grants_privacy, supervised
 from nnbench.execution.tree import Tree, Watch
 from nnbench.records.cells import Kind, Status
@@ -96,6 +96,8 @@ class Worker:
         self.printed = b""
         self._pending = bytearray()
         self._kills_before = out_of_memory_kills()
+        self.on_gpu = gpu.Use(backend.device)
+        self.on_gpu.begin()
         command_read, self._commands = _pipe()
         self._answers, answer_write = _pipe()
         self.is_private = not launch and grants_privacy()
@@ -176,6 +178,7 @@ class Worker:
         if self.stopped is None:
             self.tree.stop()
             self.stopped = monotonic()
+            self.on_gpu.end()
             self._undo()
             pauses.end_call()
 
@@ -185,6 +188,7 @@ class Worker:
             self._give_back(monotonic() - self.stopped)
             self.stopped = None
             self._looked = monotonic()
+            self.on_gpu.begin()
             self.tree.go_on()
 
     def _give_back(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.execution import gpu, supervisor
 from nnbench.execution.supervisor import numbered, read_stat
+from nnbench.worker import memory
 from nnbench.worker.counters import TICK_S, cpu_clock_s
 
 if TYPE_CHECKING:
@@ -286,17 +287,11 @@ def _ran(folder: str) -> Ran | None:
 
 
 def _taken(pid: int) -> Taken | None:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
+    found = memory.resident(Path(f"/proc/{pid}"))
+    if found is None:
         return None
-    said = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
-    if "VmRSS" not in said:  # it has ended
-        return None
-    now, peak, shared = (
-        1024 * int(said.get(name, ["0"])[0]) for name in ("VmRSS", "VmHWM", "RssShmem")
-    )
-    return Taken(max(0, now - shared), max(0, max(now, peak) - shared))
+    peak = max(found.now, found.peak)
+    return Taken(max(0, found.now - found.shared), max(0, peak - found.shared))
 
 
 def _threads(pid: int) -> list[int]:

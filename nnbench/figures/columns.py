@@ -274,6 +274,8 @@ COLUMNS = {
         plain("transfer_s", "transfer s"),
         plain("warmup_s", "warm-up s"),
         plain("peak_memory_bytes", "peak MB", ",.0f", 1e-6),
+        plain("training_memory_bytes", "training MB", ",.0f", 1e-6),
+        plain("device_memory_bytes", "device MB", ",.0f", 1e-6),
         *(plain(phase.field, phase.heading, ",.0f") for phase in PHASES),
         Column("phases_us", "sum", _phases, ("phases_us", "phases_word")),
         plain("step_us", "whole step", ",.0f"),
@@ -323,8 +325,11 @@ TABLES = {
     ),
     "parts": Layout(
         "Outside the clock, medians{load}",
-        ("backend", "setup_s", "transfer_s", "warmup_s", "load_s", "peak_memory_bytes"),
-        ("load_s",),
+        (
+            *("backend", "setup_s", "transfer_s", "warmup_s", "load_s", "peak_memory_bytes"),
+            *("training_memory_bytes", "device_memory_bytes"),
+        ),
+        ("load_s", "transfer_s"),
     ),
     "phases": Layout(
         "Phases of a step, µs, medians",
@@ -355,6 +360,8 @@ OF_PROOF: dict[str, set[ProofMode | None]] = {
     "proof": {None, "off"},
     **{name: {None} for name in ("load_s", "difference", "accuracy_verdict")},
 }
+#: Columns that a table has only if one of its rows has a figure in them.
+WHERE_KNOWN = {"training_memory_bytes", "device_memory_bytes"}
 MOST_NAMED = 6  #: machines that a title names
 
 
@@ -405,7 +412,11 @@ def _made(info: RunInfo, layouts: Mapping[str, Layout], rows: Sequence[Row]) -> 
     return [
         Table(
             layout.title.format(**named),
-            [column(info, each, layout.drops) for each in layout.names if _applies(info, each)],
+            [
+                column(info, each, layout.drops)
+                for each in layout.names
+                if _applies(info, each) and _is_known(each, rows)
+            ],
             name,
             rows,
         )
@@ -432,6 +443,11 @@ def _applies(info: RunInfo, name: str) -> bool:
     if name in OF_TARGET:
         return info.workload.target_accuracy is not None
     return name not in OF_PROOF or info.proof not in OF_PROOF[name]
+
+
+def _is_known(name: str, rows: Sequence[Row]) -> bool:
+    """Tell whether there is something to show in a column."""
+    return name not in WHERE_KNOWN or any(value(row, name) is not None for row in rows)
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Row = dict[str, object]  # that has what is known alone
 
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
+MEMORY = ("peak_memory_bytes", "training_memory_bytes", "device_memory_bytes")
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
 AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict")  #: columns of a comparison
 #: The same as the inverse of the ratio, which ends its interval in the other order.
@@ -474,7 +475,8 @@ def _timing_row(
     reached = [shares for c in cells if (shares := metrics.shares(c, _roofs(info, c)))]
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
-    measured, peaks = _known(phases.values()), _known(c.peak_memory_bytes for c in cells)
+    measured = _known(phases.values())
+    memory = {name: _known(getattr(c, name) for c in cells) for name in MEMORY}
     setups, loads = [c.setup for c in cells if c.setup], _known(c.load_s for c in cells)
     return row | {
         "train_s_per_epoch": median(times),
@@ -488,7 +490,7 @@ def _timing_row(
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
         **phases,
         "phases_us": sum(measured) if measured and not lost else None,
-        "peak_memory_bytes": median(peaks) if peaks else None,
+        **{name: median(found) if found else None for name, found in memory.items()},
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
 

@@ -230,6 +230,8 @@ METRICS = {
         TRAINING,
         Metric("accuracy", accuracy, "%", Scale.DIFFERENCE),
         Metric("peak_memory_bytes", lambda cell: cell.peak_memory_bytes, "bytes"),
+        Metric("training_memory_bytes", lambda cell: cell.training_memory_bytes, "bytes"),
+        Metric("device_memory_bytes", lambda cell: cell.device_memory_bytes, "bytes"),
         *(Metric(phase.field, phase.of, "µs") for phase in PHASES),
         Metric("setup_s", lambda cell: cell.setup.setup_s if cell.setup else None),
         Metric("transfer_s", lambda cell: cell.setup.transfer_s if cell.setup else None),

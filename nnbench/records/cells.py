@@ -271,7 +271,11 @@ class CellResult:
     setup: Setup | None = None
     epochs: list[Epoch] = field(default_factory=list)
     phases: Phases | None = None
-    peak_memory_bytes: Bytes | None = None
+    peak_memory_bytes: Bytes | None = None  #: of the worker and all below it, since their start
+    #: likewise since the library was imported, above what there was then; None is unknown
+    training_memory_bytes: Bytes | None = None
+    #: of the GPU, the most that was seen while it was stopped; None on a CPU, or where nobody says
+    device_memory_bytes: Bytes | None = None
     complete: bool = False  #: False if the budget, or a failure, ended the training early
     deviation: Magnitude | None = None  #: of the first losses from the reference, relative
     tolerance: Magnitude | None = None

@@ -40,6 +40,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     peak_memory_bytes: int | None
     complete: bool
     changed: bool | None = None  #: whether training changed the parameters
+    training_memory_bytes: int | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -134,6 +134,7 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
     """The last answer of a worker that ran to its end."""
 
     peak_memory_bytes: Bytes | None
+    training_memory_bytes: Bytes | None = None
 
 
 Answer = Ready | Trained | State | Predicted | Inspected | Closed | Reached | Failed

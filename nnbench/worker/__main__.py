@@ -53,7 +53,7 @@ def main(around: Around = nullcontext) -> None:
 
 def work(job: Job, commands: BinaryIO, answers: BinaryIO, around: Around = nullcontext) -> None:
     """Obey commands, and turn whatever that raises into the last answer."""
-    from nnbench.worker import training
+    from nnbench.worker import memory, training
 
     def send(answer: object) -> None:
         pipes.send(answers, answer)
@@ -63,7 +63,8 @@ def work(job: Job, commands: BinaryIO, answers: BinaryIO, around: Around = nullc
         with around(trainer):
             while not isinstance(command := following(commands), Close):
                 trainer.obey(command, send)
-        send(Closed(training.peak_memory_bytes()))
+        peaks = memory.peaks(trainer.imported)
+        send(Closed(peaks.whole, peaks.training))
     except BackendUnavailableError as error:
         send(Failed(Status.SKIPPED, shorten(str(error))))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything

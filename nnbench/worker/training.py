@@ -9,8 +9,6 @@ judged by.
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -40,7 +38,7 @@ from nnbench.records.worker import (
     Train,
     Trained,
 )
-from nnbench.worker import counters, phases
+from nnbench.worker import counters, memory, phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,6 +73,7 @@ class Trainer:
     test_data: Any = None  #: likewise, without labels or targets
     cpus: tuple[int, ...] = ()  #: that this process is pinned to
     below: tuple[int, ...] = ()  #: processes that the backend has started
+    imported: memory.Mark | None = None  #: what there was in memory then
 
     def obey(self, command: Command, send: Send) -> None:
         """Carry out a command and send its answers."""
@@ -187,6 +186,7 @@ def prepare(job: Job, send: Send) -> Trainer:
     marks = [perf_counter()]
     backend = catalog.find("backend", job.backend, catalog.backends())
     backend.resolve(job.network, job.batch_size)
+    imported = memory.mark()
     send(Reached("create"))
     network = backend.network(job.network, job.batch_size, **job.options)
     if job.handicap:
@@ -201,6 +201,7 @@ def prepare(job: Job, send: Send) -> Trainer:
 
     send(Reached("the warm-up"))
     trainer = Trainer(network, job.network, data, job.batch_size, test_data, job.cpus)
+    trainer.imported = imported
     pace_s = warm_up(trainer, len(train.inputs))
     marks.append(perf_counter())
     trainer.below = tuple(counters.descendants())
@@ -299,24 +300,3 @@ def recorded(backend: Backend, network: Model[Any, Any]) -> dict[str, str]:
     return {
         " ".join(f"{name}".split()): " ".join(f"{text}".split())[:LENGTH] for name, text in found
     }
-
-
-def peak_memory_bytes() -> int:
-    """Return the worker's peak resident memory: the sum of its processes' own, of those that live.
-
-    Linux hands a child the peak of the parent it was forked from through getrusage, so /proc is
-    asked where it exists.
-    """
-    if Path("/proc/self/status").exists():
-        return sum(map(_peak_bytes, ["self", *map(str, counters.descendants())]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _peak_bytes(process: str) -> int:
-    """Return what a process had in memory at most; 0 of one that has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

@@ -78,6 +78,7 @@ COLUMNS = {
         CellResult, "workload backend round seed threads position started attempt final disturbed"
     ),
     **of(CellResult, "status message complete wall_s peak_memory_bytes deviation tolerance"),
+    **of(CellResult, "training_memory_bytes device_memory_bytes"),
     **of(CellResult, "achieved_gflops ceiling_gflops"),
     "flags": Column("string", lambda cell, *_: "; ".join(cell.flags)),
     "cpus": Column("string", lambda cell, *_: " ".join(map(str, cell.cpus))),

@@ -14,11 +14,11 @@ from msgspec import structs
 from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import calls, cell
+from nnbench.execution import calls, cell, supervisor
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
 from nnbench.execution.cell import Cell, Spool
-from nnbench.records.events import Progress
+from nnbench.records.events import Finished, Progress
 from nnbench.records.judging import Evaluation
 from nnbench.records.worker import Trained
 from tests.cells import TOY, Lenient, make_spec, stored
@@ -305,6 +305,16 @@ def test_parent_has_clocks_of_its_own(trained):
         assert (part.dump_s is None) is (part.state is None)
     assert run.values["dump_s"] is not None
     assert run.load_s > 0
+
+
+@pytest.mark.skipif(not supervisor.KNOWN, reason="needs Linux's /proc")
+def test_memory_of_training_is_a_part_of_the_peak(trained):
+    _, run, events, _ = trained
+    whole, training = (run.values[f"{name}_memory_bytes"] for name in ("peak", "training"))
+    assert 0 < training < whole
+    assert run.values["device_memory_bytes"] is None
+    [ended] = [event for event in events if isinstance(event, Finished)]
+    assert (ended.peak_memory_bytes, ended.training_memory_bytes) == (whole, training)
 
 
 def test_parts_in_turns_have_lead_ins(trained):

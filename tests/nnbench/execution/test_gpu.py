@@ -30,6 +30,7 @@ class Nvml(SimpleNamespace):
     open = 0
     reasons = 0x01  # idle
     persistence = 1
+    used = 2000
     users: tuple[int, ...] = ()
     drawers: Mapping[str, tuple[int, ...]] = MappingProxyType({"GPU 0": (), "GPU 1": ()})
 
@@ -66,7 +67,7 @@ class Nvml(SimpleNamespace):
         return self.persistence
 
     def nvmlDeviceGetMemoryInfo(self, device):  # noqa: N802 - as NVML has it
-        return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device])
+        return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device], used=self.used)
 
     def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
@@ -219,6 +220,42 @@ def test_sampler_leaves_the_gpu_alone_while_a_cpu_trains():
     for event in (Ready(make_setup("cpu")), TRAINING):
         sampler(event)
     assert sampler.samples == []
+
+
+def test_what_a_worker_has_of_a_gpu_is_what_came_while_it_ran(nvml):
+    use = gpu.Use("cuda")
+    for before, after in ((2000, 2500), (4000, 4300), (6000, 5600)):  # others were there in between
+        nvml.used = before
+        use.begin()
+        nvml.used = after
+        use.end()
+    assert use.peak == 800
+    assert nvml.open == 1
+
+
+def test_what_was_not_answered_once_is_unknown_for_good(nvml, monkeypatch):
+    def fail(_):
+        raise NVMLError
+
+    use = gpu.Use("cuda")
+    use.begin()
+    use.end()
+    assert use.peak == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(nvml, "nvmlDeviceGetMemoryInfo", fail, raising=False)
+        use.begin()
+    use.end()
+    use.begin()
+    use.end()
+    assert use.peak is None
+
+
+def test_worker_on_a_cpu_asks_no_gpu(nvml):
+    use = gpu.Use("cpu")
+    use.begin()
+    use.end()
+    assert use.peak is None
+    assert nvml.open == 0
 
 
 def test_reasons_of_all_samples_are_collected():

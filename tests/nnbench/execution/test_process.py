@@ -14,7 +14,7 @@ from subprocess import TimeoutExpired
 import pytest
 
 from nnbench import Backend
-from nnbench.execution import machine, pauses, process, supervisor, variables
+from nnbench.execution import gpu, machine, pauses, process, supervisor, variables
 from nnbench.execution.calls import Meter
 from nnbench.records.cells import CellResult, Status
 from nnbench.records.events import EpochFinished, Event, Failed, Finished, Progress, Ready
@@ -345,3 +345,16 @@ def test_worker_counts_the_time_for_which_it_runs():
         time.sleep(0.1)
         assert worker.ran_s == ran_s
         worker.close()  # which does nothing, as does leaving the context
+
+
+def test_gpu_is_looked_at_whenever_a_worker_is_stopped(monkeypatch):
+    used = iter([100, 400, 1000, 1050])
+    monkeypatch.setattr(gpu, "used_bytes", lambda: next(used))
+    backend = Backend(name="numpy", summary="", create=pytest.fail, device="cuda")
+    with process.Worker(make_spec(), backend, [], 1) as worker:
+        worker.stop()
+        assert worker.on_gpu.peak == 300
+        worker.go_on()
+        worker.stop()
+        worker.stop()  # which does nothing
+        assert worker.on_gpu.peak == 350

@@ -56,6 +56,16 @@ def test_columns_give_way_in_the_order_of_the_table(make_info):
     assert drops["backend"] == drops["status"] == 0
 
 
+def test_column_that_no_row_has_is_left_out(make_info):
+    rows = [SimpleNamespace(training_memory_bytes=None), SimpleNamespace(training_memory_bytes=7)]
+    for shown, expected in (([], False), (rows[:1], False), (rows, True)):
+        [parts] = [table for table in tables(make_info(), shown) if table.name == "parts"]
+        names = {column.name for column in parts.columns}
+        assert ("training_memory_bytes" in names) is expected
+        assert "device_memory_bytes" not in names
+        assert "peak_memory_bytes" in names
+
+
 def test_names_are_known_without_numpy():
     program = "import sys, nnbench.cli.show; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -110,10 +110,14 @@ def test_ratio_is_missing_without_any_baseline(make_info, make_cell, make_failed
 
 
 def test_other_parts_are_medians(make_info, make_cell):
-    cells = [make_cell(peak_memory_bytes=m, round=i) for i, m in enumerate([10, 90, 20])]
+    cells = [
+        make_cell(peak_memory_bytes=m, training_memory_bytes=m - 5, round=i)
+        for i, m in enumerate([10, 90, 20])
+    ]
     row = timing(make_info(), cells).iloc[0]
     assert (row.setup_s, row.transfer_s, row.warmup_s) == (0.25, 0.125, 0.5)
-    assert row.peak_memory_bytes == 20
+    assert (row.peak_memory_bytes, row.training_memory_bytes) == (20, 15)
+    assert row.device_memory_bytes is None
 
 
 def test_phases_are_medians_of_all_their_values(make_info, rounds):

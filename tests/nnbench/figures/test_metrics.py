@@ -22,6 +22,8 @@ ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
         ("train_s_per_epoch", 2.0),  # two of a second for 100 images, of which 50 were trained
         ("accuracy", 0.9),
         ("peak_memory_bytes", 50_000_000),
+        ("training_memory_bytes", 20_000_000),
+        ("device_memory_bytes", 30_000_000),
         ("gather_us", 2.0),
         ("update_us", 5.0),
         ("setup_s", 0.25),
@@ -30,7 +32,8 @@ ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
     ],
 )
 def test_value_of_a_cell(make_cell, name, expected):
-    cell = make_cell(accuracies=(0.8, 0.9), images=50)
+    memory = {"training_memory_bytes": 20_000_000, "device_memory_bytes": 30_000_000}
+    cell = make_cell(accuracies=(0.8, 0.9), images=50, **memory)
     assert METRICS[name].value(cell) == expected
 
 
@@ -171,7 +174,7 @@ def test_unreadable_limit_is_refused(text):
 def test_refusal_says_what_can_be_written():
     with pytest.raises(NnbenchError) as raised:
         parse_gate("speed:5%")
-    names = "train_s_per_epoch, accuracy, peak_memory_bytes"
+    names = "train_s_per_epoch, accuracy, peak_memory_bytes, training_memory_bytes, device_memory_bytes"
     phases = "gather_us, feedforward_us, backprop_us, update_us"
     parts = "setup_s, transfer_s, warmup_s"
     assert str(raised.value) == f"no metric 'speed'; known: {names}, {phases}, {parts}"

@@ -1,10 +1,7 @@
 """What the harness does around a timed call, and that it does not grow with the training."""
 
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -342,16 +339,3 @@ def test_trained_cell_predicts_from_its_parameters():
     assert again.losses == first.losses  # whatever came before
     *_, inspected = answers_to(trainer, Inspect(order, 1.0))
     assert isinstance(inspected, Inspected)
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_peak_of_memory_is_of_all_processes_together():
-    alone = training.peak_memory_bytes()
-    size = 50_000_000
-    held = f"import sys; held = b'x' * {size}; print(flush=True); sys.stdin.read()"
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", held], **pipes) as child:
-        child.stdout.readline()
-        together = training.peak_memory_bytes()
-        child.stdin.close()
-    assert together - alone > size
