@@ -60,7 +60,8 @@ MISTAKES = {
     "shares-parameters": "state shared between networks",
     "belongs-to-thread": "thread that created the network",
     "depends-on-hash": "depends on the process",
-    "leaks-memory": "MiB more.*something of every step is kept",
+    "leaks-memory": "memory of the process over.*MiB more.*something of every step is kept",
+    "leaks-on-device": "memory of the GPU over.*MiB more.*something of every step is kept",
     "returns-early": "asynchronous return",
     "waits-in-dump": "asynchronous return",
     "times-itself": "a backend times itself",
@@ -109,7 +110,7 @@ CALLED = {
 }
 #: checks that take long, and the backends that are there for them
 COSTLY = "workload or fresh_process or memory or synchronize"
-WORTH_IT = "depends-on-hash or leaks-memory or returns-early or waits-in-dump"
+WORTH_IT = "depends-on-hash or leaks-memory or returns-early or waits-in-dump or leaks-on-device and memory"
 #: right ones: one that supports all, and others
 HONEST = ("honest", "knows-one-network", "trains-one-at-a-time")
 

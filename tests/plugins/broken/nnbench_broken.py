@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
+import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from nnbench_example.network import ExampleNetwork
@@ -710,7 +711,7 @@ class DependsOnHash(ExampleNetwork):
         super().load(layers)
         self.layers[0].weight[0, 0] += np.float32(hash("nnbench") % 1000 * 1e-5 * self.is_child)
 
-    is_child = "spawn_main" in " ".join(os.sys.orig_argv)  # type: ignore[attr-defined]  # os imports it
+    is_child = "spawn_main" in " ".join(sys.orig_argv)
 
 
 class LeaksMemory(ExampleNetwork):
@@ -720,6 +721,36 @@ class LeaksMemory(ExampleNetwork):
             batch.inputs.copy(),
             [layer.copy() for layer in self.kept],
         ]
+        return super().backprop(batch)
+
+
+class Pretended(SimpleNamespace):
+    """A GPU that is made up: as much of pynvml as is asked when memory must not grow."""
+
+    NVMLError = RuntimeError
+    used = 0
+
+    def nvmlInit(self):  # noqa: N802 - as NVML has it
+        pass
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802 - as NVML has it
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, _):  # noqa: N802 - as NVML has it
+        return self
+
+
+class LeaksOnDevice(ExampleNetwork):
+    """Leaves the inputs of each step on a GPU, and as much that was made of them."""
+
+    gpu = Pretended()
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        sys.modules["pynvml"] = cast("ModuleType", self.gpu)
+
+    def backprop(self, batch):
+        self.gpu.used += 2 * batch.inputs.nbytes
         return super().backprop(batch)
 
 
@@ -908,6 +939,7 @@ NETWORKS: dict[str, Callable[..., Network[Any, Any]]] = {
     "belongs-to-thread": BelongsToThread,
     "depends-on-hash": DependsOnHash,
     "leaks-memory": LeaksMemory,
+    "leaks-on-device": LeaksOnDevice,
     "returns-early": ReturnsEarly,
     "waits-in-dump": WaitsInDump,
     "times-itself": TimesItself,
@@ -1010,6 +1042,7 @@ def declared(name):
     """Return what a backend says of the networks that it trains."""
     fields = {"supports": SUPPORTED.get(name, known())}
     fields["other_optimizer"] = OTHER_OPTIMIZERS.get(name)
+    fields["device"] = "cuda" if name == "leaks-on-device" else None
     return {field: value for field, value in fields.items() if value}
 
 
