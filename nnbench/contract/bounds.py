@@ -27,6 +27,7 @@ CallSeconds = Annotated[float, Meta(ge=0, le=1e9)]  #: what a worker says; sums 
 SHORTEST_S = (
     1e-9  #: of what cannot be done in no time: a clock shows a call of Python, however short
 )
+Joules = Annotated[float, Meta(ge=0, le=1e15)]
 Elapsed = Annotated[float, Meta(ge=SHORTEST_S, le=1e9)]  #: likewise, of that
 CallCount = Annotated[int, Meta(ge=0, le=10**9)]  #: likewise; sums of it are Numbers
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nnbench.execution import pauses
+from nnbench.execution.energy import Counters, Energy
 from nnbench.execution.tree import own_wait_s
 from nnbench.records.cells import Epoch, Part
 from nnbench.records.worker import Trained
@@ -106,6 +107,7 @@ class Used(NamedTuple):
     waited_s: float | None  #: all threads of the worker did
     cpu_s: float | None  #: of all its processes
     threads: int | None  #: that have computed, as far as that was seen
+    energy: Energy = Energy()
 
     @property
     def alone_s(self) -> float | None:
@@ -116,12 +118,24 @@ class Used(NamedTuple):
 
 
 class Meter:
-    """Measures what a worker uses, from the moment it is let go on until it is stopped again."""
+    """Measures what a worker uses, from the moment it is let go on until it is stopped again.
 
-    def __init__(self, worker: process.Worker) -> None:
+    Parameters
+    ----------
+    worker
+        It need not be stopped yet.
+    counters, expected_s
+        Of the energy that it uses, and how long that should take; without them that is not counted.
+    """
+
+    def __init__(
+        self, worker: process.Worker, counters: Counters | None = None, expected_s: float = 0.0
+    ) -> None:
         worker.stop()
         self._worker, self._before = worker, worker.tree.count()
         worker.watch.counts.clear()
+        self._counters = counters or Counters()
+        self._counters.begin(expected_s)
         pauses.begin_call()
         worker.go_on()
         self._own_wait_s, self._start = own_wait_s(), perf_counter()
@@ -129,17 +143,19 @@ class Meter:
     def stop(self) -> Used:
         """Stop the worker, and return what it has used."""
         wall_s = perf_counter() - self._start
+        self._counters.pause()
         self._worker.stop()
         before, after = self._before, self._worker.tree.count()
         # Threads that end with a call are seen by whoever looked during it.
         seen = (count.computing(before) for count in (after, *self._worker.watch.counts))
-        return Used(
+        used = Used(
             wall_s=wall_s,
             late_s=_since(self._own_wait_s, own_wait_s()),
             waited_s=_since(before.waited_s, after.waited_s),
             cpu_s=_since(before.cpu_s, after.cpu_s),
             threads=next(filter(None, seen), None),
         )
+        return used._replace(energy=self._counters.end())  # which may wait
 
 
 class Call(NamedTuple):
@@ -169,6 +185,10 @@ class Call(NamedTuple):
                     waited_s=_times(self.used.waited_s, share),
                     cpu_s=_times(self.used.cpu_s, share),
                     threads=self.used.threads,
+                    cpu_j=_times(self.used.energy.cpu_j, share),
+                    gpu_j=_times(self.used.energy.gpu_j, share),
+                    gpu_s=_times(self.used.energy.gpu_s, share),
+                    gpu_rest_w=self.used.energy.gpu_rest_w,
                 )
             )
         parts[-1] = replace(

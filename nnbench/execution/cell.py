@@ -18,7 +18,7 @@ import numpy as np
 
 from nnbench import files
 from nnbench.contract.spec import RULES
-from nnbench.execution import process
+from nnbench.execution import energy, process
 from nnbench.execution.assignment import FLOAT_BYTES, draw
 from nnbench.execution.calls import Call, Course, Meter, Sample, Used, after, share_out
 from nnbench.execution.evaluations import Evaluations
@@ -201,6 +201,7 @@ class Cell:
         self._rest = np.empty(0, np.int64)  # of the orders that were drawn
         self._course: Course | None = None
         self._limits = UNKNOWN
+        self._counters = energy.of_cell(spec.cpus, backend.device)
         test = assignment.splits.test.inputs.shape[0]
         self._evaluations = Evaluations(test, min(spec.budget_s, spec.timeout_s / TAIL))
 
@@ -242,6 +243,7 @@ class Cell:
             "peak_memory_bytes": ended and ended.peak_memory_bytes,
             "training_memory_bytes": ended and ended.training_memory_bytes,
             "device_memory_bytes": self.worker.on_gpu.peak,
+            "meters": self._counters.names,
             "complete": self.is_well and self.complete,
             "changed": self._changed if self.is_well else None,
             "output": self.worker.output,
@@ -344,7 +346,7 @@ class Cell:
         lead_images = lead_steps * task.batch_size
         lead, rest = (self._take(each).tobytes() for each in (lead_images, images - lead_images))
         layers = None if self._position else task.layers
-        meter = Meter(worker)
+        meter = Meter(worker, self._counters, steps * self._pace_s)
         worker.watch.begin(steps * self._pace_s)
         counts = list(task.pieces(self._position, images))
         epochs = f"epoch {counts[-1][0]}"

@@ -24,6 +24,7 @@ from nnbench.execution import (
     ceilings,
     cell,
     disturbance,
+    energy,
     fitness,
     gpu,
     interpreters,
@@ -223,6 +224,7 @@ class LocalExecutor(Executor):
             ],
             unavailable=unavailable,
             dropped=dropped,
+            meters=energy.meters(uses_gpu="cuda" in _devices(able)),
         )
         self._seen = found
         return {LOCAL: found}

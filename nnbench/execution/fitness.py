@@ -20,7 +20,7 @@ import msgspec
 
 from nnbench import kernel
 from nnbench.contract.errors import install_hint
-from nnbench.execution import cpus, gpu, machine, variables
+from nnbench.execution import cpus, energy, gpu, machine, variables
 from nnbench.execution.disturbance import LOST_SHARE
 from nnbench.worker import counters
 
@@ -335,6 +335,15 @@ def inheritance(place: Place) -> Iterator[Finding]:
     )
 
 
+def joules(place: Place) -> Iterator[Finding]:
+    """Tell whether it is counted what the CPUs, and a GPU that somebody trains on, use; times do not depend on it."""
+    why = energy.why_uncounted(place.root)
+    mend = energy.READABLE if why and energy.packages(place.root) else ""
+    yield _counted("CPU energy", why, mend)
+    if place.uses_gpu:
+        yield _counted("GPU energy", gpu.why_uncounted())
+
+
 def graphics(place: Place) -> Iterator[Finding]:
     """Tell what slows a GPU down, and who else uses it."""
     if not place.uses_gpu:
@@ -368,7 +377,7 @@ def graphics(place: Place) -> Iterator[Finding]:
 
 AT_ONCE: tuple[Callable[[Place], Iterable[Finding]], ...] = (
     *(governor, turbo, smt, isolation, load, memory, quota, layout, huge_pages),
-    *(battery, heat, host, inheritance, graphics),
+    *(battery, heat, host, inheritance, joules, graphics),
 )
 
 
@@ -511,8 +520,14 @@ def _judge(subject: str, found: str, *, good: bool, costs: str, mend: str = "") 
     return Finding(subject=subject, state=State.COSTS, found=found, costs=costs, mend=mend)
 
 
-def _unknown(subject: str, why: str) -> Finding:
-    return Finding(subject=subject, state=State.UNKNOWN, found=why)
+def _unknown(subject: str, why: str, mend: str = "") -> Finding:
+    return Finding(subject=subject, state=State.UNKNOWN, found=why, mend=mend)
+
+
+def _counted(subject: str, why: str, mend: str = "") -> Finding:
+    if why:
+        return _unknown(subject, why, mend)
+    return Finding(subject=subject, state=State.OK, found="counted")
 
 
 def _count(number: int, noun: str) -> str:

@@ -203,6 +203,21 @@ def used_bytes(nvml: Any) -> int:
     return int(nvml.nvmlDeviceGetMemoryInfo(_device(nvml)).used)
 
 
+@_asks_often
+def energy_j(nvml: Any) -> float:
+    """Return what the GPU has used since its driver was loaded; its counter moves every 20 to 100 ms."""
+    return float(nvml.nvmlDeviceGetTotalEnergyConsumption(_device(nvml)) * 1e-3)
+
+
+def why_uncounted() -> str:
+    """Return why the energy of the GPU is not known, in a few words; nothing if it is."""
+    if energy_j() is not None:
+        return ""
+    if (found := names()) is None:
+        return "nvidia-ml-py is not installed, or finds no driver"
+    return "NVML has no counter of its energy" if found else "NVML finds no GPU"
+
+
 def holders() -> set[int]:
     """Return the processes that have memory on any GPU, as far as they are seen.
 

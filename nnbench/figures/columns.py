@@ -276,6 +276,11 @@ COLUMNS = {
         plain("peak_memory_bytes", "peak MB", ",.0f", 1e-6),
         plain("training_memory_bytes", "training MB", ",.0f", 1e-6),
         plain("device_memory_bytes", "device MB", ",.0f", 1e-6),
+        plain("energy_j_per_epoch", "J/epoch"),
+        plain("images_per_j", "images/J"),
+        plain("gpu_j_per_epoch", "of it the GPU"),
+        plain("idle_w", "idle W"),
+        plain("energy_missing", "not known", wraps=True),
         *(plain(phase.field, phase.heading, ",.0f") for phase in PHASES),
         Column("phases_us", "sum", _phases, ("phases_us", "phases_word")),
         plain("step_us", "whole step", ",.0f"),
@@ -331,6 +336,14 @@ TABLES = {
         ),
         ("load_s", "transfer_s"),
     ),
+    "energy": Layout(
+        "Energy of the CPU packages, and of the GPU, that a backend runs on, whoever uses it; medians",
+        (
+            *("backend", "energy_j_per_epoch", "images_per_j", "gpu_j_per_epoch", "idle_w"),
+            "energy_missing",
+        ),
+        ("idle_w", "gpu_j_per_epoch"),
+    ),
     "phases": Layout(
         "Phases of a step, µs, medians",
         ("backend", *(phase.field for phase in PHASES), "phases_us", "step_us"),
@@ -344,7 +357,7 @@ TABLES = {
 }
 #: Columns, and tables, of what is a machine's own: unlike machines are not in one.
 COLUMNS_OF_A_KIND = {"target_s", "train_s_per_epoch", "images_per_s"}
-TABLES_OF_A_KIND = {"rounds", "parts", "phases", "ceilings"}
+TABLES_OF_A_KIND = {"rounds", "parts", "energy", "phases", "ceilings"}
 #: Of the table of times of one kind, where there are several.
 OF_ONE_KIND = Layout(
     "Times, and times as fast as {baseline}, noise floor {floor}",
@@ -361,7 +374,10 @@ OF_PROOF: dict[str, set[ProofMode | None]] = {
     **{name: {None} for name in ("load_s", "difference", "accuracy_verdict")},
 }
 #: Columns that a table has only if one of its rows has a figure in them.
-WHERE_KNOWN = {"training_memory_bytes", "device_memory_bytes"}
+WHERE_KNOWN = {
+    *("training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch", "energy_missing"),
+}
+OF_ENERGY = ("energy_j_per_epoch", "gpu_j_per_epoch")  #: whoever has none has no table of it
 MOST_NAMED = 6  #: machines that a title names
 
 
@@ -421,8 +437,26 @@ def _made(info: RunInfo, layouts: Mapping[str, Layout], rows: Sequence[Row]) -> 
             rows,
         )
         for name, layout in layouts.items()
-        if (name != "ceilings" or info.roofs) and _applies(info, name)
+        if _is_made(info, name, rows) and _applies(info, name)
     ]
+
+
+def _is_made(info: RunInfo, name: str, rows: Sequence[Row]) -> bool:
+    """Tell whether a run has measured what a table shows."""
+    match name:
+        case "ceilings":
+            return bool(info.roofs)
+        case "energy":
+            return any(value(row, each) is not None for row in rows for each in OF_ENERGY)
+        case _:
+            return True
+
+
+def why_missing(names: Sequence[str], rows: Sequence[Row]) -> str:
+    """Say why a run lacks some tables, if its rows know that."""
+    if "energy" not in names:
+        return ""
+    return "; ".join(dict.fromkeys(filter(None, (value(row, "energy_missing") for row in rows))))
 
 
 def pairs_table(info: RunInfo) -> Table:

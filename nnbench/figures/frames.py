@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.statistics import Comparison
     from nnbench.records.cells import CellResult
-    from nnbench.records.runs import Roof, RunInfo
+    from nnbench.records.runs import Meter, Roof, RunInfo
 
     Frame = list[SimpleNamespace]
     Row = dict[str, object]  # that has what is known alone
@@ -433,6 +433,12 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median of what is known of some values, or None."""
+    known = _known(values)
+    return median(known) if known else None
+
+
 def _accuracy_row(info: RunInfo, name: str, group: Group, *, is_mixed: bool) -> Row:
     cells, target = group.cells, info.workload.target_accuracy
     row = _head(info, name, group) | {
@@ -476,8 +482,7 @@ def _timing_row(
     reached.sort(key=lambda shares: shares.gflops)
     phases = {phase.field: phase.of(*cells) for phase in PHASES}
     measured = _known(phases.values())
-    memory = {name: _known(getattr(c, name) for c in cells) for name in MEMORY}
-    setups, loads = [c.setup for c in cells if c.setup], _known(c.load_s for c in cells)
+    setups = [c.setup for c in cells if c.setup]
     return row | {
         "train_s_per_epoch": median(times),
         "train_s_rounds": " ".join(f"{s:.6g}" for s in times),
@@ -485,14 +490,56 @@ def _timing_row(
         "shared_remarks": ", ".join(shared),
         "images_per_s": median(1 / metrics.pace_s(c) for c in cells),
         **{part: median(getattr(setup, part) for setup in setups) for part in PARTS},
-        "load_s": median(loads) if loads else None,
+        "load_s": _median(c.load_s for c in cells),
         "phases_word": any(PHASES_WORD in cell.flags for cell in cells),
         "step_us": median(metrics.pace_s(c) * c.images / c.steps * 1e6 for c in cells),
         **phases,
         "phases_us": sum(measured) if measured and not lost else None,
-        **{name: median(found) if found else None for name, found in memory.items()},
+        **{name: _median(getattr(c, name) for c in cells) for name in MEMORY},
+        **_energy(info, cells),
         **(reached[len(reached) // 2]._asdict() if reached else {}),  # of the median cell
     }
+
+
+def _energy(info: RunInfo, cells: Sequence[CellResult]) -> Row:
+    """Return what a backend used, beside what the same counters say while nothing is trained; or why that is not known."""
+    used, of_gpu = (_median(map(of, cells)) for of in (metrics.joules, metrics.gpu_joules))
+    images = next((c.setup.epoch_images for c in cells if c.setup), 0)
+    return {
+        "energy_j_per_epoch": used,
+        "images_per_j": images / used if used else None,
+        "gpu_j_per_epoch": of_gpu,
+        "idle_w": _median(_idle_w(info, c) for c in cells),
+        "energy_missing": None if used else _why_uncounted(info, cells[0]),
+    }
+
+
+def _meters(info: RunInfo, cell: CellResult) -> Sequence[Meter]:
+    """Return the meters of the machine that a cell ran on."""
+    return info.machines[cell.machine].meters if cell.machine in info.machines else ()
+
+
+def _idle_w(info: RunInfo, cell: CellResult) -> float | None:
+    """Return the idle power of all that was counted for a cell."""
+    idle = {meter.name: meter.idle_w for meter in _meters(info, cell)}
+    each = [idle.get(name) for name in cell.meters]
+    return sum(_known(each)) if each and None not in each else None
+
+
+def _why_uncounted(info: RunInfo, cell: CellResult) -> str:
+    """Say why the energy of a cell is not known."""
+    meters = _meters(info, cell)
+    is_on_gpu = cell.setup is not None and cell.setup.device != "cpu"
+    problems = [
+        f"{meter.name}: {meter.problem}"
+        for meter in meters
+        if meter.problem and (is_on_gpu or meter.name != "GPU")
+    ]
+    if problems or not meters:
+        return "; ".join(problems) or "not looked for when the run was made"
+    if is_on_gpu and metrics.gpu_joules(cell) is None:
+        return "GPU: its counter moves too seldom for parts that are so short"
+    return "a counter could not be read all the time"
 
 
 def _roofs(info: RunInfo, cell: CellResult) -> list[Roof]:

@@ -17,7 +17,7 @@ from nnbench.records.cells import Phases
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nnbench.records.cells import CellResult
+    from nnbench.records.cells import CellResult, Part
     from nnbench.records.runs import Roof
 
 
@@ -157,7 +157,7 @@ def epoch_s(cell: CellResult) -> float | None:
 
 def leads(cell: CellResult) -> tuple[float, int]:
     """Return seconds and images of a cell's lead-ins."""
-    parts = [part for epoch in cell.epochs for part in epoch.parts]
+    parts = _parts(cell)
     return sum(part.lead_s for part in parts), sum(part.lead_images for part in parts)
 
 
@@ -174,7 +174,7 @@ def pace_s(cell: CellResult) -> float:
 def image_s(cell: CellResult) -> dict[int, float]:
     """Return training seconds an image, by turn, lead-ins apart; nothing if the cell trained without a pause."""
     sums: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for part in (part for epoch in cell.epochs for part in epoch.parts):
+    for part in _parts(cell):
         if part.turn is not None:
             sums[part.turn][0] += part.train_s - part.lead_s
             sums[part.turn][1] += part.images - part.lead_images
@@ -183,6 +183,53 @@ def image_s(cell: CellResult) -> dict[int, float]:
         for turn, (train_s, images) in sums.items()
         if train_s >= LEAST and images > 0
     }
+
+
+def joules(cell: CellResult) -> float | None:
+    """Return the energy of an epoch, of all that the cell ran on: packages of CPUs, and its GPU.
+
+    None if it is not known of a part, or of one of these.
+    """
+    cpu_j = _an_epoch(cell, [part.cpu_j for part in _parts(cell)])
+    if cell.setup is None or cell.setup.device == "cpu":
+        return cpu_j
+    gpu_j = gpu_joules(cell)
+    return None if cpu_j is None or gpu_j is None else cpu_j + gpu_j
+
+
+def gpu_joules(cell: CellResult) -> float | None:
+    """Return the energy of an epoch of the GPU alone: what was counted, less that of the rest around each part.
+
+    None also if there was more rest than training: its counter moves so seldom that parts have to be long.
+    """
+    parts = _parts(cell)
+    if sum(map(_rest_s, parts)) > sum(part.wall_s or 0.0 for part in parts):
+        return None
+    return _an_epoch(cell, list(map(gpu_net_j, parts)))
+
+
+def gpu_net_j(part: Part) -> float | None:
+    """Return what the GPU used in a part, without the rest around it."""
+    if part.gpu_j is None or part.gpu_rest_w is None:
+        return None
+    return max(0.0, part.gpu_j - part.gpu_rest_w * _rest_s(part))
+
+
+def _rest_s(part: Part) -> float:
+    return max(0.0, (part.gpu_s or 0.0) - (part.wall_s or 0.0))
+
+
+def _an_epoch(cell: CellResult, counted: Sequence[float | None]) -> float | None:
+    """Return what was counted in all parts of a cell, for as many images as an epoch has; nothing is no energy."""
+    known = [value for value in counted if value is not None]
+    if len(known) < len(counted) or cell.setup is None or not cell.images:
+        return None
+    found = sum(known) / cell.images * cell.setup.epoch_images
+    return found if found >= LEAST else None
+
+
+def _parts(cell: CellResult) -> list[Part]:
+    return [part for epoch in cell.epochs for part in epoch.parts]
 
 
 def accuracy(cell: CellResult) -> float | None:
@@ -232,6 +279,8 @@ METRICS = {
         Metric("peak_memory_bytes", lambda cell: cell.peak_memory_bytes, "bytes"),
         Metric("training_memory_bytes", lambda cell: cell.training_memory_bytes, "bytes"),
         Metric("device_memory_bytes", lambda cell: cell.device_memory_bytes, "bytes"),
+        Metric("energy_j_per_epoch", joules, "J"),
+        Metric("gpu_j_per_epoch", gpu_joules, "J"),
         *(Metric(phase.field, phase.of, "µs") for phase in PHASES),
         Metric("setup_s", lambda cell: cell.setup.setup_s if cell.setup else None),
         Metric("transfer_s", lambda cell: cell.setup.transfer_s if cell.setup else None),

@@ -17,6 +17,7 @@ from nnbench.contract.bounds import (
     Count,
     Elapsed,
     Fraction,
+    Joules,
     Line,
     Loss,
     Magnitude,
@@ -177,6 +178,11 @@ class Part:
     #: What the lead-in of the whole call had of all that, in turns: there caches are still cold.
     lead_images: Number = 0
     lead_s: Seconds = 0.0
+    #: What was counted in it, whoever used it; None is unknown. Of all packages that it had a CPU in,
+    cpu_j: Joules | None = None
+    gpu_j: Joules | None = None  #: of the GPU,
+    gpu_s: Seconds | None = None  #: in so much time, of which some is rest before and after it,
+    gpu_rest_w: Amount | None = None  #: and the power of such rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +282,7 @@ class CellResult:
     training_memory_bytes: Bytes | None = None
     #: of the GPU, the most that was seen while it was stopped; None on a CPU, or where nobody says
     device_memory_bytes: Bytes | None = None
+    meters: list[Name] = field(default_factory=list)  #: of energy, of those of its machine
     complete: bool = False  #: False if the budget, or a failure, ended the training early
     deviation: Magnitude | None = None  #: of the first losses from the reference, relative
     tolerance: Magnitude | None = None

@@ -13,6 +13,7 @@ import msgspec
 from nnbench.contract import DISTRIBUTION, FORMER
 from nnbench.contract.backend import OptionValue
 from nnbench.contract.bounds import (
+    Amount,
     Bytes,
     Ceiling,
     Count,
@@ -148,6 +149,17 @@ class Roof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A counter of energy, or why there is none."""
+
+    name: Name  #: ``package-0`` or the like, ``GPU``; ``CPU`` is all packages, if they are not counted
+    problem: Line = ""  #: why nothing is counted
+    idle_w: Amount | None = (
+        None  #: before the run, while nnbench did nothing; None was not to be had
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Where blocks run, as it was when the run started."""
 
@@ -159,6 +171,7 @@ class Machine:
     unavailable: dict[Name, Text] = field(default_factory=dict)  #: label: why it can't run there
     #: names of the environment variables that are set there, and that reach no worker
     dropped: list[Line] = field(default_factory=list)
+    meters: list[Meter] = field(default_factory=list)  #: of energy; empty in older runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

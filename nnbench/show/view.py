@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, pairs_table, value
+from nnbench.figures.columns import Table, pairs_table, value, why_missing
 from nnbench.show.text import caption, markdown_page, notes, places, sheet
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def choose(
     ]
     if not all(chosen):
         without = runs[chosen.index([])]
-        raise NnbenchError(f"{without.folder} has no table of {' and '.join(names)}")
+        lacking = f"{without.folder} has no table of {' and '.join(names)}"
+        raise NnbenchError(": ".join(filter(None, [lacking, why_missing(names, without.frame)])))
     known = {c.name: c for own in chosen for table in own for c in table.columns}
     check(columns, [*known, ALL])
     if sort is not None:

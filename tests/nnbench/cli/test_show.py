@@ -143,6 +143,7 @@ def test_run_without_cells_is_shown_empty(call, write_run):
         (["--sort", "remarks"], "no column 'remarks'; known: "),
         (["--table", "accuracy", "--sort", "ratio"], "no column 'ratio'; known: backend, rounds, "),
         (["--table", "ceilings"], " has no table of ceilings"),
+        (["--table", "energy"], " has no table of energy: not looked for when the run was made"),
         (["--table", "speed"], "'speed' is not one of 'accuracy', 'timing', 'proof', "),
     ],
 )

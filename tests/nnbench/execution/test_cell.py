@@ -6,6 +6,7 @@ import math
 import os
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from msgspec import structs
 from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import calls, cell, supervisor
+from nnbench.execution import calls, cell, energy, supervisor
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
 from nnbench.execution.cell import Cell, Spool
+from nnbench.execution.energy import Counters, Package
 from nnbench.records.events import Finished, Progress
 from nnbench.records.judging import Evaluation
 from nnbench.records.worker import Trained
@@ -237,6 +239,16 @@ def test_what_one_part_does_not_know_the_epoch_does_not_know():
     assert (epoch.evaluate_s, epoch.predicted_images) == (None, None)
 
 
+TICKS = itertools.count()
+
+
+class Ticking(Package):
+    """A package whose counter is one further whenever it is asked."""
+
+    def joules(self):
+        return float(next(TICKS))
+
+
 @pytest.fixture(scope="module", params=["cut", "spanning", "cut, in turns", "spanning, in turns"])
 def trained(request):
     """Train a cell whose epochs are cut, and one whose parts span epochs; give what became of it."""
@@ -244,7 +256,11 @@ def trained(request):
     task = assign(**cut) if "cut" in request.param else assign(epochs=20)
     backend = Backend(name="numpy", summary="", create=pytest.fail)
     spec = make_spec(workload=task.workload)
-    with closing(Spool()) as spool, Cell(spec, task, backend, spool, Lenient()) as run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(energy, "of_cell", lambda *_: Counters([Ticking("package-0", Path(), 0.0)]))
+        spool = Spool()
+        given = Cell(spec, task, backend, spool, Lenient())
+    with closing(spool), given as run:
         seen = list(run.prepare())
         turns = itertools.count() if "turns" in request.param else itertools.repeat(None)
         while run.goes_on:
@@ -315,6 +331,14 @@ def test_memory_of_training_is_a_part_of_the_peak(trained):
     assert run.values["device_memory_bytes"] is None
     [ended] = [event for event in events if isinstance(event, Finished)]
     assert (ended.peak_memory_bytes, ended.training_memory_bytes) == (whole, training)
+
+
+def test_each_call_takes_what_was_counted_around_it_alone(trained):
+    _, run, _, _ = trained
+    parts = [part for epoch in run.epochs for part in epoch.parts]
+    assert sum(part.cpu_j for part in parts) == pytest.approx(len(run.cuts))  # one a call
+    assert {(part.gpu_j, part.gpu_s) for part in parts} == {(None, None)}
+    assert run.values["meters"] == ["package-0"]
 
 
 def test_parts_in_turns_have_lead_ins(trained):

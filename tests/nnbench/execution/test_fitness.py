@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from nnbench.execution import cpus, fitness, gpu, machine
+from nnbench.execution import cpus, energy, fitness, gpu, machine
 from nnbench.execution.fitness import Glance, Place, State
 from tests import documents
 
@@ -19,7 +19,7 @@ THP = "sys/kernel/mm/transparent_hugepage"
 TURBO = "turbo is on, times depend on the temperature"
 ALL = {
     *("clock governor", "turbo", "SMT", "isolation", "load average", "free memory", "CPU quota"),
-    *("address layout", "THP mode", "battery", "throttled", "virtual machine"),
+    *("address layout", "THP mode", "battery", "throttled", "virtual machine", "CPU energy"),
     *("cells' environment", "GPU", "busy now", "steal now", "swap", "clock", "other nnbench"),
     "noise floor",
 }
@@ -37,6 +37,8 @@ CALM = {
     f"{CPU}/isolated": "",
     f"{THP}/enabled": "[always] madvise never",
     f"{THP}/defrag": "always defer defer+madvise [madvise] never",
+    "sys/class/powercap/intel-rapl:0/name": "package-0",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "4711",
     "proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu vme sse2\n",
     "proc/loadavg": "0.40 3.10 7.25 1/100 4711",
     "proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\nSwapTotal: 2048 kB\nSwapFree: 1024 kB",
@@ -383,3 +385,23 @@ def test_everything_is_examined_on_any_system(files, place, make_info, monkeypat
     assert all(each.found for each in found)
     assert all(each.costs for each in found if each.state is State.COSTS)
     assert not any(each.costs for each in found if each.state is not State.COSTS)
+
+
+def test_energy_that_is_not_counted_is_unknown_and_no_warning(place, warn, monkeypatch):
+    def found(files):
+        [finding] = [f for f in fitness.joules(place(files)) if f.subject == "CPU energy"]
+        return finding.state, finding.found, finding.mend
+
+    assert found(CALM) == (State.OK, "counted", "")
+    hidden = "no RAPL counter is to be seen: virtual machines and containers hide it"
+
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(energy.Package, "joules", refuse)
+    path = "/sys/class/powercap/intel-rapl:0/energy_uj"
+    mend = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+    assert found(CALM) == (State.UNKNOWN, f"{path}: Permission denied", mend)
+    assert warn(CALM) == []
+    [nothing] = fitness.joules(Place(cpus=[0], root=place({}).root / "nowhere"))
+    assert (nothing.state, nothing.found, nothing.mend) == (State.UNKNOWN, hidden, "")

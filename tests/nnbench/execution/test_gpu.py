@@ -31,6 +31,7 @@ class Nvml(SimpleNamespace):
     reasons = 0x01  # idle
     persistence = 1
     used = 2000
+    energy_mj = 71_500
     users: tuple[int, ...] = ()
     drawers: Mapping[str, tuple[int, ...]] = MappingProxyType({"GPU 0": (), "GPU 1": ()})
 
@@ -68,6 +69,11 @@ class Nvml(SimpleNamespace):
 
     def nvmlDeviceGetMemoryInfo(self, device):  # noqa: N802 - as NVML has it
         return SimpleNamespace(free={"GPU 0": 3000, "GPU 1": 5000}[device], used=self.used)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device):  # noqa: N802 - as NVML has it
+        if self.energy_mj is None:
+            raise NVMLError("not supported")
+        return {"GPU 0": self.energy_mj}[device]
 
     def nvmlDeviceGetComputeRunningProcesses(self, device):  # noqa: N802 - as NVML has it
         return [SimpleNamespace(pid=pid) for pid in self.users]
@@ -256,6 +262,22 @@ def test_worker_on_a_cpu_asks_no_gpu(nvml):
     use.end()
     assert use.peak is None
     assert nvml.open == 0
+
+
+def test_energy_is_counted_in_joules(nvml):
+    assert gpu.energy_j() == 71.5
+    assert gpu.why_uncounted() == ""
+    assert nvml.open == 1
+
+
+def test_reason_is_said_where_a_gpu_counts_no_energy(nvml, monkeypatch):
+    nvml.energy_mj = None
+    assert gpu.energy_j() is None
+    assert gpu.why_uncounted() == "NVML has no counter of its energy"
+    monkeypatch.setattr(nvml, "nvmlDeviceGetCount", lambda: 0, raising=False)
+    assert gpu.why_uncounted() == "NVML finds no GPU"
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu.why_uncounted() == "nvidia-ml-py is not installed, or finds no driver"
 
 
 def test_reasons_of_all_samples_are_collected():

@@ -66,6 +66,19 @@ def test_column_that_no_row_has_is_left_out(make_info):
         assert "peak_memory_bytes" in names
 
 
+def test_table_of_energy_is_there_if_some_is_known(make_info):
+    known, lacks = (
+        SimpleNamespace(energy_j_per_epoch=j, energy_missing=why)
+        for j, why in ((5.0, None), (None, "hidden"))
+    )
+    assert "energy" not in {table.name for table in tables(make_info(), [lacks])}
+    [both] = [table for table in tables(make_info(), [known, lacks]) if table.name == "energy"]
+    names = [column.name for column in both.columns]
+    assert names == ["backend", "energy_j_per_epoch", "images_per_j", "idle_w", "energy_missing"]
+    [alone] = [table for table in tables(make_info(), [known]) if table.name == "energy"]
+    assert [column.name for column in alone.columns] == names[:-1]
+
+
 def test_names_are_known_without_numpy():
     program = "import sys, nnbench.cli.show; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,7 +8,8 @@ import pytest
 from nnbench.figures import frames, metrics, statistics
 from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
-from nnbench.records.cells import Deviations, Status
+from nnbench.records.cells import Deviations, Part, Status
+from nnbench.records.runs import Meter
 
 PHASES = [phase.field for phase in ALL_PHASES]
 TIMES = ["train_s_per_epoch", "images_per_s", "ratio", "step_us", "gather_us"]
@@ -118,6 +119,48 @@ def test_other_parts_are_medians(make_info, make_cell):
     assert (row.setup_s, row.transfer_s, row.warmup_s) == (0.25, 0.125, 0.5)
     assert (row.peak_memory_bytes, row.training_memory_bytes) == (20, 15)
     assert row.device_memory_bytes is None
+
+
+METERS = [
+    Meter(name="package-0", idle_w=20.0),
+    Meter(name="package-1", idle_w=30.0),
+    Meter(name="GPU", problem="no driver"),
+]
+
+
+def used(cell, joules, **changes):
+    """Return a cell whose only part used so much."""
+    [epoch] = cell.epochs
+    part = Part(images=epoch.images, train_s=epoch.train_s, wall_s=epoch.train_s, cpu_j=joules)
+    return replace(cell, epochs=[replace(epoch, parts=[part])], **changes)
+
+
+def test_energy_is_a_median_beside_the_idle_power_of_what_was_counted(make_info, rounds):
+    cells = [
+        used(cell, joules, meters=["package-1"])
+        for cell, joules in zip(rounds("numpy", 1.0, 1.0, 1.0), (50.0, 70.0, 40.0), strict=True)
+    ]
+    row = timing(make_info(meters=METERS), cells).iloc[0]
+    assert (row.energy_j_per_epoch, row.images_per_j, row.idle_w) == (50.0, 2.0, 30.0)
+    assert row.gpu_j_per_epoch is row.energy_missing is None
+
+
+@pytest.mark.parametrize(
+    ("meters", "device", "reason"),
+    [
+        ([], "cpu", "not looked for when the run was made"),
+        ([Meter(name="CPU", problem="hidden")], "cpu", "CPU: hidden"),
+        (METERS, "cuda", "GPU: no driver"),
+        (METERS, "cpu", "a counter could not be read all the time"),
+        (METERS[:2], "cuda", "GPU: its counter moves too seldom for parts that are so short"),
+    ],
+)
+def test_reason_stands_where_energy_is_not_known(make_info, make_cell, meters, device, reason):
+    cell = make_cell()
+    cell = used(replace(cell, setup=replace(cell.setup, device=device)), None)
+    row = timing(make_info(meters=meters), [cell]).iloc[0]
+    assert row.energy_missing == reason
+    assert row[["energy_j_per_epoch", "images_per_j", "gpu_j_per_epoch", "idle_w"]].isna().all()
 
 
 def test_phases_are_medians_of_all_their_values(make_info, rounds):

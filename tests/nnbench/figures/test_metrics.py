@@ -9,6 +9,7 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
 from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
+from nnbench.records.cells import Part
 from nnbench.records.runs import Roof
 from nnbench.runs.run import Run
 from nnbench.show import text
@@ -24,6 +25,7 @@ ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
         ("peak_memory_bytes", 50_000_000),
         ("training_memory_bytes", 20_000_000),
         ("device_memory_bytes", 30_000_000),
+        ("energy_j_per_epoch", 24.0),
         ("gather_us", 2.0),
         ("update_us", 5.0),
         ("setup_s", 0.25),
@@ -33,8 +35,47 @@ ROOF = Roof(device="cpu", threads=1, gflops=100.0, gb_per_s=20.0)
 )
 def test_value_of_a_cell(make_cell, name, expected):
     memory = {"training_memory_bytes": 20_000_000, "device_memory_bytes": 30_000_000}
-    cell = make_cell(accuracies=(0.8, 0.9), images=50, **memory)
+    cell = counted(make_cell(accuracies=(0.8, 0.9), images=50, **memory), cpu_j=12.0)
     assert METRICS[name].value(cell) == expected
+
+
+def counted(cell, device="cpu", **more):
+    """Return a cell each of whose epochs is a part in which so much was counted."""
+    epochs = [
+        replace(e, parts=[Part(images=e.images, train_s=e.train_s, wall_s=e.train_s, **more)])
+        for e in cell.epochs
+    ]
+    return replace(cell, epochs=epochs, setup=replace(cell.setup, device=device))
+
+
+def test_energy_is_of_all_that_a_backend_runs_on(make_cell):
+    used = {"cpu_j": 12.0, "gpu_j": 40.0, "gpu_s": 1.5, "gpu_rest_w": 20.0}
+    cell = counted(make_cell(images=50), "cuda", **used)
+    assert (metrics.joules(cell), metrics.gpu_joules(cell)) == (84.0, 60.0)
+    assert metrics.joules(counted(make_cell(images=50), "cuda", **used | {"gpu_j": None})) is None
+    lacks = counted(make_cell(images=50), "cuda", **used | {"cpu_j": None})
+    assert (metrics.joules(lacks), metrics.gpu_joules(lacks)) == (None, 60.0)
+
+
+@pytest.mark.parametrize("joules", [0.0, 5e-324])
+def test_no_training_takes_no_energy(make_cell, joules):
+    assert metrics.joules(counted(make_cell(), cpu_j=joules)) is None
+
+
+def test_energy_is_unknown_if_it_is_of_one_part(make_cell):
+    cell = counted(make_cell(accuracies=(0.8, 0.9)), cpu_j=12.0)
+    [part] = cell.epochs[1].parts
+    last = replace(cell.epochs[1], parts=[replace(part, cpu_j=None)])
+    assert metrics.joules(replace(cell, epochs=[cell.epochs[0], last])) is None
+    assert metrics.joules(make_cell()) is None
+
+
+@pytest.mark.parametrize(
+    ("gpu_s", "expected"), [(0.9, 80.0), (1.0, 80.0), (1.5, 70.0), (2.0, 60.0), (2.1, None)]
+)
+def test_rest_around_a_part_is_none_of_the_training_and_may_not_be_most(make_cell, gpu_s, expected):
+    cell = counted(make_cell(images=50), "cuda", gpu_j=40.0, gpu_s=gpu_s, gpu_rest_w=10.0)
+    assert metrics.gpu_joules(cell) == expected
 
 
 def test_epoch_that_was_not_measured_has_no_time(make_cell):
@@ -174,10 +215,13 @@ def test_unreadable_limit_is_refused(text):
 def test_refusal_says_what_can_be_written():
     with pytest.raises(NnbenchError) as raised:
         parse_gate("speed:5%")
-    names = "train_s_per_epoch, accuracy, peak_memory_bytes, training_memory_bytes, device_memory_bytes"
+    names = (
+        "train_s_per_epoch, accuracy, peak_memory_bytes, training_memory_bytes, device_memory_bytes"
+    )
+    energy = "energy_j_per_epoch, gpu_j_per_epoch"
     phases = "gather_us, feedforward_us, backprop_us, update_us"
     parts = "setup_s, transfer_s, warmup_s"
-    assert str(raised.value) == f"no metric 'speed'; known: {names}, {phases}, {parts}"
+    assert str(raised.value) == f"no metric 'speed'; known: {names}, {energy}, {phases}, {parts}"
     with pytest.raises(NnbenchError) as raised:
         parse_gate("accuracy:5%:5pp")
     assert str(raised.value) == (
