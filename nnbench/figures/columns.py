@@ -128,6 +128,18 @@ def _epoch(row: Row) -> str:
     return ("~" if row.status == Status.BUDGET else "") + written(row, "train_s_per_epoch")
 
 
+def _compared(row: Row, of: str) -> str:
+    """Write a figure of a comparison, and of which devices it is if there are two."""
+    figure, devices = written(row, of), value(row, "ratio_devices")
+    return f"{figure} ({devices})" if devices and figure != MISSING else figure
+
+
+def _comparison(name: str, heading: str, **look: bool) -> Column:
+    """Return the column of a figure that compares, of the field of the same name."""
+    fields = name, "ratio_devices"
+    return Column(name, heading, partial(_compared, of=name), fields, **look)
+
+
 def _interval(row: Row, of: str) -> str:
     """Write both ends of the interval of a figure."""
     low, high = (written(row, f"{of}_{end}") for end in ("low", "high"))
@@ -239,6 +251,7 @@ COLUMNS = {
     column.name: column
     for column in (
         plain("backend", "backend", wraps=True),
+        plain("device", "device"),
         Column("rank", "rank", _rank, ("rank", "precision")),
         plain("rounds", "n", "d"),
         plain("status", "status"),
@@ -255,9 +268,9 @@ COLUMNS = {
         plain("deviation", "deviation", ".0e"),
         Column("train_s_per_epoch", "train s/epoch", _epoch, ("train_s_per_epoch",)),
         plain("images_per_s", "images/s", ",.0f"),
-        plain("speedup", "times as fast"),
+        _comparison("speedup", "times as fast"),
         _interval_of("speedup_interval", "speedup"),
-        plain("ratio", "time × {baseline}", on_request=True),
+        _comparison("ratio", "time × {baseline}", on_request=True),
         _interval_of("interval", "ratio", on_request=True),
         Column("verdict", "verdict", _verdict, ("verdict", "no_rank")),
         Column("proof", "proof", _proof, ("proof", "steps_proved", "steps_trained")),
@@ -302,16 +315,8 @@ TABLES = {
     "timing": Layout(
         "Timing (times as fast as {baseline}, noise floor {floor}{detect})",
         (
-            *(
-                "backend",
-                "rank",
-                "rounds",
-                "train_s_per_epoch",
-                "images_per_s",
-                "ratio",
-                "interval",
-            ),
-            *("speedup", "speedup_interval", "verdict", "proof"),
+            *("backend", "device", "rank", "rounds", "train_s_per_epoch", "images_per_s"),
+            *("ratio", "interval", "speedup", "speedup_interval", "verdict", "proof"),
         ),
         ("images_per_s", "rounds", "rank", "speedup_interval"),
     ),
@@ -362,8 +367,8 @@ TABLES_OF_A_KIND = {"rounds", "parts", "energy", "phases", "ceilings"}
 OF_ONE_KIND = Layout(
     "Times, and times as fast as {baseline}, noise floor {floor}",
     (
-        *("backend", "rounds", "train_s_per_epoch", "images_per_s", "target_s", "ratio"),
-        *("interval", "speedup", "speedup_interval"),
+        *("backend", "device", "rounds", "train_s_per_epoch", "images_per_s", "target_s"),
+        *("ratio", "interval", "speedup", "speedup_interval"),
     ),
     ("target_s", "images_per_s", "rounds", "speedup_interval"),
 )
@@ -375,7 +380,8 @@ OF_PROOF: dict[str, set[ProofMode | None]] = {
 }
 #: Columns that a table has only if one of its rows has a figure in them.
 WHERE_KNOWN = {
-    *("training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch", "energy_missing"),
+    *("device", "training_memory_bytes", "device_memory_bytes", "gpu_j_per_epoch"),
+    "energy_missing",
 }
 OF_ENERGY = ("energy_j_per_epoch", "gpu_j_per_epoch")  #: whoever has none has no table of it
 MOST_NAMED = 6  #: machines that a title names
@@ -464,7 +470,7 @@ def pairs_table(info: RunInfo) -> Table:
     floor = f"{info.noise_floor:.1%}{' of turns' if info.turns else ''}"
     columns = [
         *(COLUMNS["backend"], plain("over", "over", wraps=True), COLUMNS["rounds"]),
-        *(plain("ratio", "time ×", on_request=True), COLUMNS["interval"]),
+        *(COLUMNS["ratio"]._replace(heading="time ×"), COLUMNS["interval"]),
         *(COLUMNS["speedup"], COLUMNS["speedup_interval"], COLUMNS["p_value"]),
         plain("verdict", "verdict"),
     ]
@@ -480,8 +486,8 @@ def _applies(info: RunInfo, name: str) -> bool:
 
 
 def _is_known(name: str, rows: Sequence[Row]) -> bool:
-    """Tell whether there is something to show in a column."""
-    return name not in WHERE_KNOWN or any(value(row, name) is not None for row in rows)
+    """Tell whether there is something to show in a column: that all train on the CPU is nothing."""
+    return name not in WHERE_KNOWN or any(value(row, name) not in {None, "cpu"} for row in rows)
 
 
 def column(info: RunInfo, name: str, drops: Sequence[str] = ()) -> Column:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 CLASSES = get_args(Precision)  #: in this order they stand in the tables
 MEMORY = ("peak_memory_bytes", "training_memory_bytes", "device_memory_bytes")
 KINDS = tuple(field.name for field in fields(Deviations))  #: of deviations
-AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict")  #: columns of a comparison
+#: Columns of a comparison.
+AGAINST = ("ratio", "ratio_low", "ratio_high", "p_value", "verdict", "ratio_devices")
 #: The same as the inverse of the ratio, which ends its interval in the other order.
 INVERSE = {"speedup": "ratio", "speedup_low": "ratio_high", "speedup_high": "ratio_low"}
 SHARE = re.compile(r"(\d+)%")  #: in a remark
@@ -80,6 +81,16 @@ class Group(NamedTuple):
     def precision(self) -> Precision:
         """The class in which it is ranked."""
         return self.cells[0].precision if self.cells else CLASSES[0]
+
+    @property
+    def device(self) -> str | None:
+        """Where it trains, if that is known."""
+        return next((cell.setup.device for cell in self.cells if cell.setup), None)
+
+    def devices(self, other: Group) -> str | None:
+        """Say of a ratio to another backend that it is one across devices; None if it is not."""
+        pair = self.device, other.device
+        return None if None in pair or pair[0] == pair[1] else " against ".join(filter(None, pair))
 
     @property
     def remarks(self) -> list[str]:
@@ -297,6 +308,7 @@ def timing(info: RunInfo, groups: dict[str, Group]) -> Frame:
         [i.high if i else None for i in intervals],
         statistics.holm([c.p_value if c else None for c in others]),
         [c.verdict if c else None for c in others],
+        [groups[name].devices(baseline) if c else None for name, c in compared.items()],
         strict=True,
     )
     shared = _shared([group.remarks for group in groups.values() if group.times])
@@ -356,6 +368,7 @@ def pairs(info: RunInfo, groups: dict[str, Group]) -> Frame:
                     "ratio_high": c.interval and c.interval.high,
                     "p_value": p,
                     "verdict": c.verdict,
+                    "ratio_devices": groups[name].devices(groups[other]),
                 }
             )
             for (name, other, c), p in zip(found, adjusted, strict=True)
@@ -380,6 +393,7 @@ def paired(group: Group, other: Group) -> list[tuple[CellResult, CellResult]]:
 def _head(info: RunInfo, name: str, group: Group) -> Row:
     """Sum up a backend: its rank, and else its worst status, how often, and the first message of that."""
     head: Row = {"backend": name, "rank": group.rank, "rounds": len(group.cells)}
+    head |= {"device": group.device}
     head |= {"precision": group.precision, "no_rank": group.obstacle} | _proof(info, group.cells)
     worst = group.cells[_worst(group.cells, group.seconds)]
     if group.obstacle == OTHER_OPTIMIZER:

@@ -66,6 +66,13 @@ def test_column_that_no_row_has_is_left_out(make_info):
         assert "peak_memory_bytes" in names
 
 
+def test_device_is_shown_if_one_is_no_cpu(make_info):
+    rows = [SimpleNamespace(device=name) for name in ("cpu", None, "cuda")]
+    for shown, expected in ((rows[:2], False), (rows, True)):
+        [timing] = [table for table in tables(make_info(), shown) if table.name == "timing"]
+        assert ("device" in {column.name for column in timing.columns}) is expected
+
+
 def test_table_of_energy_is_there_if_some_is_known(make_info):
     known, lacks = (
         SimpleNamespace(energy_j_per_epoch=j, energy_missing=why)

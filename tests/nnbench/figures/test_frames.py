@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nnbench.figures import frames, metrics, statistics
+from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import LOST
 from nnbench.figures.metrics import PHASES as ALL_PHASES
 from nnbench.records.cells import Deviations, Part, Status
@@ -108,6 +109,27 @@ def test_ratio_is_missing_without_any_baseline(make_info, make_cell, make_failed
     frame = by_backend(timing(info, [make_failed("numpy"), make_cell("other")]))
     assert frame.train_s_per_epoch["other"] == 1.0
     assert pd.isna(frame.ratio["other"])
+
+
+def test_ratio_across_devices_says_so(make_info, make_cell):
+    info = make_info("numpy", "gpu", "other")
+    cells = [make_cell("numpy", train_s=2.0), make_cell("gpu"), make_cell("other", train_s=3.0)]
+    cells[1] = replace(cells[1], setup=replace(cells[1].setup, device="cuda"))
+    groups = frames.groups(info, cells)
+    frame = {row.backend: row for row in frames.timing(info, groups)}
+    assert [frame[name].device for name in ("numpy", "gpu", "other")] == ["cpu", "cuda", "cpu"]
+    assert [frame[name].ratio_devices for name in ("numpy", "gpu", "other")] == [
+        *(None, "cuda against cpu", None)
+    ]
+    assert COLUMNS["ratio"].text(frame["gpu"]) == "0.500 (cuda against cpu)"
+    assert COLUMNS["speedup"].text(frame["gpu"]) == "2.00 (cuda against cpu)"
+    assert COLUMNS["ratio"].text(frame["other"]) == "1.50"
+    pairs = {(row.backend, row.over): row.ratio_devices for row in frames.pairs(info, groups)}
+    assert pairs == {
+        ("numpy", "gpu"): "cpu against cuda",
+        ("other", "gpu"): "cpu against cuda",
+        ("other", "numpy"): None,
+    }
 
 
 def test_other_parts_are_medians(make_info, make_cell):
