@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.figures import frames, metrics
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show import charts, text
 from nnbench.show.exports import library, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from altair import TopLevelMixin
     from pandas import DataFrame
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nnbench.figures.frames import Frame
     from nnbench.records.cells import CellResult
     from nnbench.records.runs import RunInfo
+    from nnbench.runs.run import Run
 
 OF_EPOCHS = list(samples.COLUMNS).index("epoch")  #: the first column that is not of the whole cell
 
@@ -42,7 +43,7 @@ def open_run(folder: str | Path) -> Results:
     ResultsError
         If it holds no run, or a damaged one; damaged cells are found when they are read.
     """
-    return Results(Run.open(Path(folder)))
+    return Results(Sweep.open(Path(folder)))
 
 
 class Results:
@@ -54,13 +55,13 @@ class Results:
         What :func:`open_run` opens.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Sweep) -> None:
         self._run = run
 
     def __repr__(self) -> str:
         """Say which run it is, and of what."""
-        info = self.info
-        return f"<run {self._run.folder}: {info.workload.name}, {', '.join(self.backends)}>"
+        what = text.trained(self.info)
+        return f"<run {self._run.folder}: {what}, {', '.join(self.backends)}>"
 
     @property
     def info(self) -> RunInfo:
@@ -71,6 +72,28 @@ class Results:
     def backends(self) -> list[str]:
         """Labels of the backends that could run."""
         return self._run.labels
+
+    @property
+    def points(self) -> DataFrame:
+        """A row for each point of the run, with what tells it from the others; of one alone there is nothing to tell."""
+        return _table([{**point.setting} for point in self._run])
+
+    def at(self, workload: str | None = None, **axes: object) -> Self:
+        """Return some points of the same run.
+
+        Parameters
+        ----------
+        workload
+            Of those that train this one.
+        axes
+            Values of other axes: ``batch_size=64``, ``hidden="64,64"``.
+
+        Raises
+        ------
+        NnbenchError
+            If there is no such point.
+        """
+        return type(self)(self._run.at(workload, {axis: str(v) for axis, v in axes.items()}))
 
     def seen(
         self,
@@ -114,7 +137,7 @@ class Results:
 
     def pairs(self) -> DataFrame:
         """Return every backend over each faster one: ratio, interval, p-value (Holm), verdict."""
-        return _of(self._run.pairs)
+        return _of([*self._run.pairs_table.rows])
 
     def ratios(self, baseline: str | None = None) -> DataFrame:
         """Return the ratio of each backend's time to the baseline's in each block that ranks.
@@ -126,43 +149,34 @@ class Results:
         baseline
             The backend whose time is 1; None is the run's.
         """
-        run = self._run.seen(baseline=baseline)
-        base = run.groups.get(run.info.baseline)
-        rows = [
-            {
-                "backend": name,
-                "baseline": run.info.baseline,
-                "round": cell.round,
-                "machine": cell.machine,
-                "ratio": exp(log),
-                "turns": len(metrics.TRAINING.turn_log_ratios(cell, other)),
-            }
-            for name, group in run.groups.items()
-            if base and not group.obstacle and group is not base
-            for cell, other in frames.paired(group, base)
-            if (log := metrics.TRAINING.log_ratio(cell, other)) is not None
-        ]
+        seen = self._run.seen(baseline=baseline)
+        rows = [row for run in seen for row in _ratios(run)]
         names = ["backend", "baseline", "round", "machine", "ratio", "turns"]
-        return _table(rows, names)
+        return _table(rows, [*self._run.runs[0].setting, *names])
 
     def cells(self) -> DataFrame:
         """Return a row for each cell that counts, in the order in which they ran: one backend in one round."""
         names = [*list(samples.COLUMNS)[:OF_EPOCHS], "machine", "images", "train_s"]
         names += ["train_s_per_epoch", "images_per_s", "accuracy", "test_loss"]
-        rows = [[*_of_cell(cell)] for cell in self._run.cells]
-        return _table(rows, names)
+        axes = samples.points_of(self._run)
+        rows = [
+            [*_of_cell(cell), *(of(cell, None, None) for of in axes.values())]
+            for cell in self._run.cells
+        ]
+        return _table(rows, [*names, *axes])
 
     def epochs(self) -> DataFrame:
         """Return a row for each epoch of each cell that counts: the columns of ``nnbench export --to csv``."""
         counted = (cell for cell in self._run.attempts() if cell.final)
-        return _table(samples.rows(counted), [*samples.COLUMNS])
+        axes = samples.points_of(self._run)
+        return _table(samples.rows(counted, *axes.values()), [*samples.COLUMNS, *axes])
 
     def losses(self, backend: str) -> DataFrame:
         """Return the loss of every step of a backend: a row for each step, from 1, and a column for each round.
 
         What is not finite, and steps that a round did not come to, are missing.
         """
-        run = self._run.seen(backends=[backend])
+        run = self._run.alone.seen(backends=[backend])
         found = {c.round: c.losses for c in run.attempts() if c.final and c.backend == backend}
         pandas = _pandas()
         columns = {n: pandas.Series(found[n], dtype="float64") for n in sorted(found)}
@@ -178,15 +192,21 @@ class Results:
         NnbenchError
             If there is no figure of that name, the run has nothing to draw in it, or the libraries for that are not installed.
         """
-        if name not in charts.CHARTS:
-            raise NnbenchError(f"no figure {name!r}; known: {', '.join(charts.CHARTS)}")
+        known = [*charts.CHARTS, *charts.OF_SWEEPS]
+        if name not in known:
+            raise NnbenchError(f"no figure {name!r}; known: {', '.join(known)}")
         charts.require_libraries()
         import altair as alt
 
         from nnbench.show.charts import base
 
-        drawn = charts.chart(name)(self._run, base.colors(self.backends))
-        whole = drawn.alone(base.subtitle(self._run))
+        colors = base.colors(self.backends)
+        if name in charts.OF_SWEEPS:
+            drawn = charts.chart_of_sweep(name)(self._run, colors)
+            whole = drawn.alone(base.subtitle_of(self._run))
+        else:
+            run = self._run.alone
+            whole = charts.chart(name)(run, colors).alone(base.subtitle(run))
         look = base.config(base.INK["light"], base.PAPER["light"])
         return alt.Chart.from_dict({**whole, "config": look})
 
@@ -196,6 +216,25 @@ class Results:
 
         written = text.sheets(self._run)
         return "".join(paper.html(written[name]) for name in ("accuracy", "timing"))
+
+
+def _ratios(run: Run) -> Iterator[dict[str, object]]:
+    """Yield what the ratios of a point are made of."""
+    base = run.groups.get(run.info.baseline)
+    for name, group in run.groups.items():
+        if base is None or group.obstacle or group is base:
+            continue
+        for cell, other in frames.paired(group, base):
+            if (log := metrics.TRAINING.log_ratio(cell, other)) is not None:
+                yield {
+                    **run.setting,
+                    "backend": name,
+                    "baseline": run.info.baseline,
+                    "round": cell.round,
+                    "machine": cell.machine,
+                    "ratio": exp(log),
+                    "turns": len(metrics.TRAINING.turn_log_ratios(cell, other)),
+                }
 
 
 def _of_cell(cell: CellResult) -> Iterable[Any]:

@@ -13,14 +13,17 @@ import pytest
 from msgspec import structs
 
 from nnbench import Backend, Examples, catalog
+from nnbench.data.workloads import derive
 from nnbench.execution import cell
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.cell import Spool
 from nnbench.execution.loading import load
 from nnbench.records.cells import CellSpec, Deviations, Limits
 from nnbench.records.judging import Evaluation
+from nnbench.records.runs import Point
 from nnbench.records.worker import Stored, StoredExamples
 from nnbench.runs import store
+from nnbench.runs.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from nnbench.records.cells import CellResult
     from nnbench.records.events import Event
     from nnbench.records.worker import StoredSplits
+    from nnbench.runs.run import Run
 
 TOY = catalog.workloads()["toy-sigmoid"]
 
@@ -99,6 +103,19 @@ def run_worker(
         for event in events:
             on_event(event)
     return SimpleNamespace(**run.values)
+
+
+def points_of_toy(*hidden: int) -> list[Point]:
+    """Return points that differ in the width of a hidden layer."""
+    toy = replace(TOY, epochs=1)
+    return [Point(workload=derive(toy, {"hidden": (width,)}), threads=1) for width in hidden]
+
+
+def whole(run: Run) -> Sweep:
+    """Return a run of one point as commands have it, which may be one of several."""
+    found = Sweep(run.info, [], run.folder)
+    found.runs = [run]
+    return found
 
 
 def read_final(folder: Path) -> list[CellResult]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval
     from nnbench.records.cells import CellResult
-    from nnbench.runs.comparison import Change, Terms
+    from nnbench.runs.comparison import Change
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 FAIL = click.option(
     "--fail",
@@ -50,10 +51,17 @@ def chosen_limits(texts: Sequence[str], cells: Sequence[CellResult]) -> Sequence
 
 
 def records(changes: Sequence[Change]) -> list[dict[str, object]]:
-    """Return changes as plain values; where times are compared on several kinds of machines, with that."""
-    if not any(change.kind for change in changes):
-        return list(map(record, changes))
-    return [{**record(change), "machine_kind": change.kind} for change in changes]
+    """Return changes as plain values; where there are several points, or kinds of machines, with these."""
+    points = any(change.point for change in changes)
+    kinds = any(change.kind for change in changes)
+    return [
+        {
+            **({"point": change.point} if points else {}),
+            **record(change),
+            **({"machine_kind": change.kind} if kinds else {}),
+        }
+        for change in changes
+    ]
 
 
 def record(change: Change) -> dict[str, object]:
@@ -124,13 +132,17 @@ def said(change: Change) -> str:
     name, interval = change.gate.metric.name, change.interval
     if interval is None:
         reason = f" ({change.message.rstrip(': ')})" if change.message else ""
-        where = f" on {change.kind}" if change.kind else ""
-        return f"{change.backend} is {change.outcome}{where}{reason}"
+        return f"{change.backend} is {change.outcome}{place(change)}{reason}"
     middle, low, high = sizes(change.gate.metric, interval)
     limit = change.gate.text.partition(":")[2]
     how = f"{middle} (95% interval {low} to {high}), where {limit} is allowed"
-    where = f" on {change.kind}" if change.kind else ""
-    return f"the {name} of {change.backend}{where} changed by {how}"
+    return f"the {name} of {change.backend}{place(change)} changed by {how}"
+
+
+def place(change: Change) -> str:
+    """Say at which point, and on which machines, where there are several."""
+    at = f" at {change.point}" if change.point else ""
+    return f"{at} on {change.kind}" if change.kind else at
 
 
 def print_markdown(changes: Sequence[Change], head: str) -> None:
@@ -138,13 +150,16 @@ def print_markdown(changes: Sequence[Change], head: str) -> None:
     from nnbench.show.text import Sheet, escape, markdown
 
     click.echo(f"{head}\n")
-    table = Sheet("", HEADINGS, [cells(change) for change in changes])
+    headings, rows = HEADINGS, [cells(change) for change in changes]
     if any(change.kind for change in changes):
-        rows = zip(table.rows, changes, strict=True)
-        named = [[*row, change.kind or "all"] for row, change in rows]
-        table = Sheet("", [*HEADINGS, "machines"], named)
-    click.echo(markdown(table), nl=False)
-    for note in dict.fromkeys(f"{c.backend}: {c.message}" for c in changes if c.message):
+        headings = [*headings, "machines"]
+        rows = [[*row, c.kind or "all"] for row, c in zip(rows, changes, strict=True)]
+    if any(change.point for change in changes):
+        headings = ["point", *headings]
+        rows = [[c.point, *row] for row, c in zip(rows, changes, strict=True)]
+    click.echo(markdown(Sheet("", headings, rows)), nl=False)
+    notes = (f"{c.backend}{place(c)}: {c.message}" for c in changes if c.message)
+    for note in dict.fromkeys(notes):
         click.echo(f"\n- {escape(note)}")
 
 
@@ -164,28 +179,34 @@ TABLE_FORMAT = click.option(
 
 def print_changes(
     changes: Sequence[Change],
-    runs: tuple[Run, Run],
+    pairs: Sequence[tuple[Run, Run]],
     titles: Sequence[str],
-    terms: Terms,
     *,
+    is_paired: bool = False,
     how: str,
     table_format: str,
     strict: bool,
 ) -> None:
     """Print every change in a format; on standard error what decides, and how the machines differ.
 
-    In Markdown that stands at the top, with a caption: what was compared, in which units, and on which terms.
+    In Markdown that stands at the top, with a caption: what was compared, in which units, and on which terms. Points
+    are compared each with its equal.
     """
+    from nnbench.runs import comparison
     from nnbench.show.text import code, escape
 
     base, new = map(code, titles)
-    rounds = [str(len({cell.round for cell in run.cells})) for run in runs]
+    rounds = [str(len({cell.round for cell in run.cells})) for pair in pairs for run in pair]
     units = dict.fromkeys(f"{change.gate.metric.name} in {change.unit}" for change in changes)
-    text = f"{runs[1].info.workload.name}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
-    head = escape(f"{text}. {', '.join(units)}. {terms.text}")
+    what = f"{len(pairs)} points" if pairs[1:] else pairs[0][1].info.workload.name
+    text = f"{what}, {' and '.join(dict.fromkeys(rounds))} rounds, {how}"
+    terms = [comparison.terms(*pair, is_paired=is_paired) for pair in pairs]
+    said = " ".join(dict.fromkeys(each.text for each in terms))
+    head = escape(f"{text}. {', '.join(units)}. {said}")
     announce(changes, f"{new} against {base}: {head}", table_format=table_format, strict=strict)
-    if terms.hardware or terms.software or terms.alone:
-        echo_line(f"nnbench: note: {terms.text}", err=True)
+    differing = (t.text for t in terms if t.hardware or t.software or t.alone)
+    for line in dict.fromkeys(differing):
+        echo_line(f"nnbench: note: {line}", err=True)
 
 
 def announce(changes: Sequence[Change], caption: str, *, table_format: str, strict: bool) -> None:
@@ -199,7 +220,7 @@ def announce(changes: Sequence[Change], caption: str, *, table_format: str, stri
         echo_line(f"nnbench: {line}", err=True)
 
 
-def open_base(folder: Path) -> Run:
+def open_base(folder: Path) -> Sweep:
     """Open the run to compare with: without one, there is nothing to compare.
 
     Raises
@@ -207,10 +228,10 @@ def open_base(folder: Path) -> Run:
     IncomparableError
         If the folder holds no run, or a damaged one.
     """
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
     try:
-        run = Run.open(folder)
+        run = Sweep.open(folder)
         _ = run.cells  # which finds the damaged ones
     except ResultsError as error:
         raise IncomparableError(f"no run to compare with: {error}") from error
@@ -228,20 +249,23 @@ def compare(
 ) -> NoReturn:
     """Compare the run in NEW with the one in BASE.
 
-    Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
+    Of runs of several points those are compared that both have. Ends with {REGRESSION} if a time, with {ACCURACY} if an accuracy got worse: beyond its limit,
     and with its whole 95% interval. With {BACKEND_FAILED} if a backend failed, with
     {NOTHING_MEASURED} if one was not measured, with {INCOMPARABLE} if the runs cannot be compared.
     """
     from nnbench.execution import machine
     from nnbench.runs import comparison
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
-    runs = open_base(base), Run.open(new)
+    runs = open_base(base), Sweep.open(new)
+    pairs = comparison.pair(*runs)
     limits = chosen_limits(gates, [cell for run in runs for cell in run.cells])
     floor = max(machine.noise_floor(m.environment) for m in runs[1].info.machines.values())
-    changes = comparison.compare(*runs, limits, floor)
+    changes = comparison.compare_points(pairs, limits, floor)
     titles = str(base), str(new)
     how = f"noise floor {floor:.1%}"
-    terms = comparison.terms(*runs)
-    print_changes(changes, runs, titles, terms, how=how, table_format=table_format, strict=strict)
+    print_changes(changes, pairs.common, titles, how=how, table_format=table_format, strict=strict)
+    for folder, alone in ((base, pairs.base), (new, pairs.new)):
+        if alone:
+            echo_line(f"nnbench: note: only {folder} has {'; '.join(alone)}", err=True)
     sys.exit(comparison.exit_code(changes, strict=strict))

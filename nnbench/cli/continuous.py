@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nnbench.runs.continuous import Outlook
     from nnbench.runs.preflight import Finding, Sides
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 TEST_S = 300.0  #: for the checks of a backend, as in ``nnbench test``
 
@@ -124,7 +125,11 @@ def continuous(
         left_s = continuous.SECONDS - (monotonic() - started)
         enough = continuous.Pace(limits, left_s, partial(say_outlook, plan.info))
         say_pace(plan.info, left_s)
-    conclude = partial(report, gates=gates, by_verdict=bool(asked["detect"]), **shown)
+    by_verdict = bool(asked["detect"])
+
+    def conclude(run: Sweep) -> ExitCode:
+        return report(run.alone, gates=gates, by_verdict=by_verdict, **shown)
+
     folder = output or store.default_folder(plan.info, "continuous")
     sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
 
@@ -293,8 +298,8 @@ def report(
     changes = continuous.compare(run, limits, floor, by_verdict=by_verdict)
     how = f"paired by round, noise floor {floor:.1%}{' of turns' if run.info.turns else ''}"
     sides = continuous.sides(run)
-    terms = comparison.terms(*sides, is_paired=True)
-    print_changes(changes, sides, titles, terms, how=how, table_format=table_format, strict=strict)
+    formed: dict[str, Any] = {"how": how, "table_format": table_format, "strict": strict}
+    print_changes(changes, [sides], titles, is_paired=True, **formed)
     echo_line(f"Results: {run.folder}", err=True)
     found = [comparison.exit_code(changes, strict=strict)]
     if run.info.require_proof:

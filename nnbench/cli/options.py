@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import click
 
-from nnbench.config.run_table import EFFORTS, OPTIONS, RunTable, Units
+from nnbench.config.run_table import EFFORTS, OPTIONS, REPEATED, RunTable, Units
 from nnbench.contract.bounds import Patience, Positive
 from nnbench.texts import csv_text, encode, in_json, one_line, recordable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from click import Context, Parameter
 
 Command = Callable[..., Any]  #: a function that becomes one
@@ -115,6 +117,39 @@ class LayerSizes(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
+class Several(click.ParamType[tuple[Any, ...]]):
+    """Values of one kind with commas between them.
+
+    Parameters
+    ----------
+    kind
+        That of each.
+    split
+        Takes a text apart; without it a text is one value.
+    """
+
+    def __init__(
+        self, kind: click.ParamType[Any], split: Callable[[str], list[str]] | None
+    ) -> None:
+        self.kind, self.split = kind, split
+        self.name = f"{kind.name}s"
+
+    def get_metavar(self, param: Parameter, ctx: Context) -> str:
+        """Return what stands for a value in the help."""
+        one = self.kind.get_metavar(param, ctx) or self.kind.name.upper()
+        return f"{one},…" if self.split else one
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> tuple[Any, ...]:
+        """Convert each, or fail with a message."""
+        parts = self.split(value) if self.split and isinstance(value, str) else [value]
+        try:
+            return tuple(self.kind.convert(part, param, ctx) for part in parts)
+        except click.BadParameter as error:
+            if len(parts) == 1:
+                raise
+            self.fail(f"{error.message}, in {value!r}", param, ctx)
+
+
 class Folder(click.Path):
     """A folder that may be there or not. An empty name is an unset variable, and no folder."""
 
@@ -128,6 +163,16 @@ class Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+def _workloads(text: str) -> list[str]:
+    from nnbench.config import points
+
+    return points.split_workloads(text)
+
+
+COMMA = re.compile(" *, *")
+SPLIT: dict[str, Callable[[str], list[str]]] = {
+    "workload": _workloads
+}  #: names, which may have commas
 LAYER_SIZES = LayerSizes()
 FOLDER = Folder()
 FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -141,13 +186,20 @@ SPELLED: dict[str, click.ParamType[Any]] = {
 HINTS = get_type_hints(RunTable, include_extras=True)
 
 
-def option(key: str, **changes: Any) -> Decorator:
+def option(key: str, *, several: bool = False, **changes: Any) -> Decorator:
     """Return an option of ``nnbench run`` as click takes it, from its field in ``RunTable``.
 
-    ``changes`` is what is different in another command: fields of ``Option``, or the ``type``.
+    ``changes`` is what is different in another command: fields of ``Option``, or the ``type``. With ``several`` values, the
+    command gets all in a tuple, or None.
     """
     kind = changes.pop("type", None) or SPELLED.get(key) or type_of(HINTS[key])
     table = replace(OPTIONS[key], **changes)
+    if several:
+        default = () if table.default is None else (table.default,)
+        help_ = f"{table.help} May be repeated." if key in REPEATED else table.help
+        shown = table.shown or ", ".join(map(str, default))
+        table = replace(table, default=default, help=help_, shown=shown)
+        kind = Several(kind, None if key in REPEATED else SPLIT.get(key, COMMA.split))
     flag = key.replace("_", "-")
     flag = f"--{flag}/--no-{flag}" if table.default is True else f"--{flag}"
     return click.option(
@@ -160,11 +212,16 @@ def option(key: str, **changes: Any) -> Decorator:
         default=table.default,
         metavar=table.metavar,
         help=f"{table.help}  [default: {table.shown}]" if table.shown else table.help or None,
+        show_default=not table.shown if several else None,
+        callback=(lambda _, __, values: sum(values, ()) or None) if several else None,
     )
 
 
-def options(*keys: str) -> Decorator:
-    """Return several options of ``nnbench run``; one that is an effort is a flag for each value."""
+def options(*keys: str, several: Collection[str] = ()) -> Decorator:
+    """Return some options of ``nnbench run``; one that is an effort is a flag for each value.
+
+    Those that are named as such take ``several`` values.
+    """
 
     def decorate(command: Command) -> Command:
         for key in reversed(keys):
@@ -173,7 +230,7 @@ def options(*keys: str) -> Decorator:
                     flag = click.option(f"--{value}", key, flag_value=value, help=effort.help)
                     command = flag(command)
             else:
-                command = option(key)(command)
+                command = option(key, several=key in several)(command)
         return command
 
     return decorate

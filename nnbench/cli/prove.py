@@ -9,6 +9,7 @@ import click
 
 from nnbench.cli.options import FOLDER
 from nnbench.cli.run import without_plugins
+from nnbench.contract.errors import gravest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +28,23 @@ def prove(run: Path) -> NoReturn:
     They are there after ``nnbench run --keep-states``. Every step is followed, and nothing is trained. Ends with {ACCURACY} if something is not proved, or is not what was recorded, and with
     {NOTHING_MEASURED} if no cell was judged.
     """
+    from nnbench.figures.axes import described
     from nnbench.runs import proving
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.terminal import Terminal, print_sheet, say
     from nnbench.show.text import Sheet
 
-    found = list(proving.prove(Run.open(run)))
-    terminal = Terminal()
-    print_sheet(terminal, Sheet(f"Proof of {run}", HEADINGS, [cells(each) for each in found]))
-    for each in found:
-        if each.problem:
-            name = f"round {each.before.round + 1} {each.before.backend}"
-            say(terminal, f"{name}: {each.problem}")
-    sys.exit(proving.exit_code(found))
+    terminal, codes = Terminal(), []
+    for point in Sweep.open(run):
+        found = list(proving.prove(point))
+        title = ", ".join(filter(None, [f"Proof of {run}", described(point.setting)]))
+        print_sheet(terminal, Sheet(title, HEADINGS, [cells(each) for each in found]))
+        for each in found:
+            if each.problem:
+                name = f"round {each.before.round + 1} {each.before.backend}"
+                say(terminal, f"{name}: {each.problem}")
+        codes.append(proving.exit_code(found))
+    sys.exit(gravest(codes))
 
 
 def cells(again: Again) -> list[str]:

@@ -14,16 +14,18 @@ from click.core import ParameterSource
 from nnbench import prctl
 from nnbench.cli.options import FOLDER, command_line, echo_line, options
 from nnbench.cli.signals import Terminated
-from nnbench.config.run_table import EFFORTS, OPTIONS
+from nnbench.config.run_table import EFFORTS, OF_FILES, OPTIONS, SEVERAL
 from nnbench.contract.errors import ExitCode, gravest
 from nnbench.data.workloads import OVERRIDES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from nnbench.config.axes import Axes
     from nnbench.runs.planning import Plan
     from nnbench.runs.run import Run
     from nnbench.runs.schedule import Enough
+    from nnbench.runs.sweep import Sweep
 
 
 def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
@@ -50,7 +52,7 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 
 
 @click.command()
-@options(*OPTIONS)
+@options(*(key for key in OPTIONS if key not in OF_FILES), several=SEVERAL)
 @click.option(
     "--config",
     "-c",
@@ -67,7 +69,10 @@ def without_plugins(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]
 )
 @without_plugins
 def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any) -> NoReturn:
-    """Train backends on a workload, prove it, and write tables."""
+    """Train backends on a workload, prove it, and write tables.
+
+    Of what is trained, and of threads, there may be several values: each combination is a point of the run, and has its rows.
+    """
     from nnbench.runs import planning, store
 
     if resume:
@@ -83,6 +88,7 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
     effort, output, progress = (asked.pop(key) for key in ("effort", "output", "progress"))
     if effort == "rigorous" and asked["rounds"] < EFFORTS[effort].values["rounds"]:
         raise click.UsageError("--rigorous means at least 10 rounds")
+    asked["axes"] = sweep_of(asked)
     overrides = {key: value for key in OVERRIDES if (value := asked.pop(key)) is not None}
     if dry_run:
         asked["roofline"] = False  # which would be measured
@@ -91,6 +97,21 @@ def run(*, resume: Path | None, config: Path | None, dry_run: bool, **asked: Any
     if dry_run:
         sys.exit(foresee(plan, folder))
     sys.exit(execute_until_detected(plan, folder, progress=progress))
+
+
+def sweep_of(asked: dict[str, Any]) -> Axes:
+    """Take what has several values out of the options, and leave one value of the others, as it is or None."""
+    from nnbench.config.axes import Axes
+
+    given: Axes = asked.pop("sweep", None) or Axes()
+    grid = {**given.grid}
+    for key in SEVERAL:
+        values = asked[key]
+        if values and len(values) > 1:
+            grid[key], asked[key] = values, None
+        elif values:
+            [asked[key]] = values
+    return Axes(grid, given.zip)
 
 
 def execute_until_detected(plan: Plan, folder: Path, **how: Any) -> ExitCode:
@@ -108,9 +129,12 @@ def foresee(plan: Plan, folder: Path) -> ExitCode:
     from nnbench.show.terminal import Terminal, print_sheet, say
 
     found, terminal = forecast.foresee(plan, folder), Terminal()
-    print_sheet(terminal, written.sheet(found))
-    for line in written.lines(found):
-        say(terminal, line)
+    for each in found:
+        print_sheet(terminal, written.sheet(each))
+        for line in written.lines(each):
+            say(terminal, line)
+    if found[1:]:
+        say(terminal, written.together(found))
     return ExitCode.OK if plan.info.backends else ExitCode.NOTHING_MEASURED
 
 
@@ -122,6 +146,9 @@ def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
         from nnbench.config import files
 
         written = files.read_run(config)
+        written |= {key: (written[key],) for key in SEVERAL if key in written}
+    if "sweep" in written:
+        written["sweep"] = written["sweep"].without(typed)
     if "effort" in typed:
         written.pop("effort", None)
     asked = dict(defaults)
@@ -131,7 +158,8 @@ def combine(defaults: dict[str, Any], config: Path | None) -> dict[str, Any]:
         asked["rounds"] = detection.MOST_ROUNDS
     for source in (written, typed):
         if effort := source.get("effort"):
-            asked |= EFFORTS[effort].values
+            values = EFFORTS[effort].values.items()
+            asked |= {key: (value,) if key in SEVERAL else value for key, value in values}
         asked |= source
     return asked
 
@@ -151,7 +179,7 @@ def execute(
     folder: Path,
     *,
     progress: bool,
-    conclude: Callable[[Run], ExitCode],
+    conclude: Callable[[Sweep], ExitCode],
     is_resumed: bool = False,
     enough: Enough | None = None,
 ) -> ExitCode:
@@ -164,9 +192,9 @@ def execute(
     console = Terminal(err=True)
     start = schedule.resume if is_resumed else schedule.run
     interruption = None
-    runs: list[Run] = []
+    runs: list[Sweep] = []
 
-    def keep(run: Run) -> None:
+    def keep(run: Sweep) -> None:
         runs.append(run)
         text.write_tables(run, folder)
 
@@ -188,65 +216,80 @@ def execute(
     return interruption or code
 
 
-def conclude(run: Run) -> ExitCode:
+def conclude(run: Sweep) -> ExitCode:
     """Show the tables of what was finished, and return the exit code."""
-    from nnbench.proof import judge
     from nnbench.show.terminal import Terminal, print_tables
 
     print_tables(Terminal(), run.tables, run)
     echo_line(f"Results: {run.folder}")
+    return gravest([conclude_point(point) for point in run])
+
+
+def conclude_point(run: Run) -> ExitCode:
+    """Say what the tables do not, and return what a point ends with."""
+    from nnbench.proof import judge
+
     info = run.info
-    if info.detect:
-        say_what_is_undecided(run)
-    say_what_was_left_out(run)
-    say_what_was_found(run)
+    for line in [
+        *(undecided(run) if info.detect else ()),
+        *left_out(run),
+        *found(run),
+    ]:
+        echo_line(f"nnbench: {at(run)}{line}", err=True)
     required = info.required if info.require_all else ()
     code = judge.exit_code(run.cells, required, require_proof=info.require_proof)
     return gravest([code, ExitCode.ACCURACY if run.strays else None])
 
 
-def say_what_was_lost(run: Run) -> bool:
+def at(run: Run) -> str:
+    """Say of which point a line is, where there are several."""
+    from nnbench.figures.axes import described
+
+    return f"{described(run.setting)}: " if run.setting else ""
+
+
+def say_what_was_lost(run: Sweep) -> bool:
     """Say which blocks were lost for good, and why; tell whether any was."""
     from nnbench.show import text
 
-    lost = text.losses(run)
+    lost = [f"{at(point)}{line}" for point in run for line in text.losses(point)]
     for line in lost:
         echo_line(f"nnbench: {line}", err=True)
     return bool(lost)
 
 
-def say_what_was_left_out(run: Run) -> None:
+def left_out(run: Run) -> Iterator[str]:
     """Say which backends were named and do not train this workload."""
     from nnbench.records.cells import Status
 
     for name in run.info.required:
         skipped = (cell for cell in run.of(name) if cell.status is Status.SKIPPED)
         if cell := next(skipped, None):
-            echo_line(f"nnbench: note: {name} was left out: {cell.message}", err=True)
+            yield f"note: {name} was left out: {cell.message}"
 
 
-def say_what_was_found(run: Run) -> None:
+def found(run: Run) -> Iterator[str]:
     """Say what was found of all cells of a backend together: each of them was well."""
     from nnbench.records.cells import Kind
     from nnbench.show.text import count, strays
 
     for name, row in run.strays.items():
-        echo_line(f"nnbench: {name}: {strays(row)}", err=True)
+        yield f"{name}: {strays(row)}"
     for name in run.info.backends if run.info.require_proof else ():
         measured = [cell for cell in run.of(name) if cell.status.kind is Kind.MEASURED]
         if less := sum(not (cell.proof and cell.proof.is_whole) for cell in measured):
             text = f"{less} of {count(len(measured), 'round')} not proved in full, as is required"
-            echo_line(f"nnbench: {name}: {text}", err=True)
+            yield f"{name}: {text}"
 
 
-def say_what_is_undecided(run: Run) -> None:
+def undecided(run: Run) -> Iterator[str]:
     """Say how many rounds the verdicts that are missing would take, by what their pairs varied so far."""
     from nnbench.figures import statistics
     from nnbench.runs import detection
 
-    for name, found in detection.undecided(run).items():
-        stdev, detect = found.stdev, run.info.detect
+    for name, comparison in detection.undecided(run).items():
+        stdev, detect = comparison.stdev, run.info.detect
         if stdev and detect:
             rounds = statistics.rounds_for(stdev, detect)
             text = f"{name} is undecided: its pairs vary by {stdev:.1%}; about {rounds} rounds would do"
-            echo_line(f"nnbench: {text}", err=True)
+            yield text

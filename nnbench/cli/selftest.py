@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nnbench.runs.run import Run
     from nnbench.runs.selftest import Machines
+    from nnbench.runs.sweep import Sweep
 
 
 ROUNDS = (3, 6, 10, 30)  #: for which it is said what they find
@@ -67,7 +68,11 @@ def selftest(
     )
     folder = output or store.default_folder(plan.info, "selftest")
     enough = selftest.time_is_up()
-    sys.exit(execute(plan, folder, progress=progress, conclude=conclude, enough=enough))
+
+    def of_one(run: Sweep) -> ExitCode:
+        return conclude(run.alone)
+
+    sys.exit(execute(plan, folder, progress=progress, conclude=of_one, enough=enough))
 
 
 def conclude(run: Run) -> ExitCode:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnbench.cli.options import Command
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.charts import Theme
     from nnbench.show.view import View
 
@@ -50,6 +50,19 @@ def looked_at(command: Command) -> Command:
     """Add the options that look at a run in another way than it was made."""
     for decorate in (
         click.option(
+            "--at",
+            "chosen",
+            multiple=True,
+            metavar="AXIS=VALUE",
+            help="Points of a run of several, as the tables have them: batch_size=64. May be repeated.",
+        ),
+        click.option(
+            "--workload",
+            "-w",
+            metavar="NAME",
+            help="Points that train this one, where a run has several workloads.",
+        ),
+        click.option(
             "--backends",
             "-b",
             multiple=True,
@@ -70,14 +83,27 @@ def looked_at(command: Command) -> Command:
 
 
 def opened(
-    folder: Path, *, baseline: str | None, target: float | None, backends: tuple[str, ...]
-) -> Run:
+    folder: Path,
+    *,
+    baseline: str | None,
+    target: float | None,
+    backends: tuple[str, ...],
+    workload: str | None,
+    chosen: tuple[str, ...],
+) -> Sweep:
     """Open a run, and look at it as the user has asked."""
     from nnbench import selection
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
-    return Run.open(folder).seen(
-        baseline=baseline, target=target, backends=selection.names(backends)
+    if wrong := [text for text in chosen if "=" not in text]:
+        raise click.UsageError(
+            f"--at takes an axis and its value, as batch_size=64; not {wrong[0]!r}"
+        )
+    at = dict(text.split("=", 1) for text in chosen)
+    return (
+        Sweep.open(folder)
+        .at(workload, at)
+        .seen(baseline=baseline, target=target, backends=selection.names(backends))
     )
 
 
@@ -192,7 +218,11 @@ def show(
     "--output", "-o", type=FILE, required=True, help="A name that ends with .png or .svg."
 )
 @click.option(
-    "--figure", "-f", type=click.Choice(list(charts.CHARTS)), default="ratios", help="What to draw."
+    "--figure",
+    "-f",
+    type=click.Choice([*charts.CHARTS, *charts.OF_SWEEPS]),
+    default="ratios",
+    help="What to draw; scaling is of several points, the others of one.",
 )
 @THEME
 @SCALE
@@ -222,10 +252,16 @@ def plot(
     base.check_suffix(output)
     seen = opened(run, **look)
     files.check_output(output)  # better an error now than when all is drawn
-    part = seen if machine is None else seen.like(machine)
-    base.refuse_unlike(part, figure)
-    drawn = charts.chart(figure)(part, base.colors(seen.labels))
-    base.draw(drawn, output, base.subtitle(part), theme, scale)
+    colors = base.colors(seen.labels)
+    if figure in charts.OF_SWEEPS:
+        whole = seen if machine is None else seen.like(machine)
+        drawn, said = charts.chart_of_sweep(figure)(whole, colors), base.subtitle_of(whole)
+    else:
+        point = seen.alone
+        part = point if machine is None else point.like(machine)
+        base.refuse_unlike(part, figure)
+        drawn, said = charts.chart(figure)(part, colors), base.subtitle(part)
+    base.draw(drawn, output, said, theme, scale)
     if not files.is_stream(output):
         echo_line(f"Figure: {output}")
 

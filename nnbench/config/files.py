@@ -13,16 +13,19 @@ import msgspec
 
 from nnbench import catalog, selection
 from nnbench.config import documents, schema
+from nnbench.config.axes import Axes
 from nnbench.config.run_table import RunTable
 from nnbench.contract.errors import ConfigError, NnbenchError
 from nnbench.data.datasets import beside, is_folder
 from nnbench.data.workloads import OVERRIDES, Workload, derive
+from nnbench.figures.axes import AXES
 from nnbench.texts import recordable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nnbench.config.documents import Document, KeyPath
+    from nnbench.config.run_table import SweepTable
 
 SUFFIX = ".toml"
 UNTYPED = re.compile(r"[\[\],]")  # what no parameter can have: dask[jobs=4,memory=8GB]
@@ -84,6 +87,8 @@ def read_run(path: Path) -> dict[str, Any]:
         table["workload"] = _complete(table["workload"], path)
     run = schema.convert(source, "config", table, RunTable)
     options = {key: getattr(run, key) for key in source.table}
+    if "sweep" in options:
+        options["sweep"] = _axes(source, options["sweep"])
     if "workload" in options:
         options["workload"] = _named_workload(source, options["workload"])
     if "dataset" in options:
@@ -95,6 +100,34 @@ def read_run(path: Path) -> dict[str, Any]:
     if "output" in options:
         options["output"] = source.locate(("output",), options["output"])
     return options
+
+
+def _axes(source: Document, table: SweepTable) -> Axes:
+    """Return the axes of a file, whose workloads and datasets are relative to it.
+
+    Raises
+    ------
+    ConfigError
+        If an axis is also set as an option, or they make no points.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for how in ("grid", "zip"):
+        own = getattr(table, how)
+        found[how] = {axis: values for axis in AXES if own and (values := getattr(own, axis))}
+        for axis, values in found[how].items():
+            at = ("sweep", how, axis)
+            if axis in source.table:
+                raise source.error(at, f"{axis} is an axis of [sweep], and set as well")
+            if axis == "workload":
+                found[how][axis] = [_named_workload(source, each, at) for each in values]
+            if axis == "dataset":
+                found[how][axis] = [_locate(source, at, each) for each in values]
+    axes = Axes(**found)
+    try:
+        axes.check()
+    except NnbenchError as error:
+        raise source.error(("sweep",), str(error)) from error
+    return axes
 
 
 def _spell_executor(source: Document, table: Mapping[str, Any]) -> str:
@@ -109,17 +142,19 @@ def _spell_executor(source: Document, table: Mapping[str, Any]) -> str:
     return selection.spell_name(table["name"], options)
 
 
-def _named_workload(source: Document, given: str | Workload) -> Workload:
+def _named_workload(
+    source: Document, given: str | Workload, at: KeyPath = ("workload",)
+) -> Workload:
     if isinstance(given, Workload):
         dataset = _locate(source, ("workload", "dataset"), given.dataset)
         return dataclasses.replace(given, dataset=dataset)
     try:
         is_file = given.endswith(SUFFIX)
-        return find_workload(str(source.locate(("workload",), given)) if is_file else given)
+        return find_workload(str(source.locate(at, given)) if is_file else given)
     except ConfigError:
         raise  # of the other file, or of how it is called
     except NnbenchError as error:
-        raise source.error(("workload",), str(error)) from error
+        raise source.error(at, str(error)) from error
 
 
 def read_workload(path: Path) -> Workload:

@@ -65,6 +65,54 @@ def option(text: str, *flags: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AxesTable:
+    """Options with several values each."""
+
+    workload: (
+        Annotated[list[Name], Meta(min_length=1, description="names, or workload files")] | None
+    ) = None
+    dataset: Annotated[list[Name], Meta(min_length=1, description="names, or folders")] | None = (
+        None
+    )
+    hidden: (
+        Annotated[
+            list[Units], Meta(min_length=1, description="networks: units of each hidden layer")
+        ]
+        | None
+    ) = None
+    activation: (
+        Annotated[list[Activation], Meta(min_length=1, description="of hidden layers")] | None
+    ) = None
+    optimizer: (
+        Annotated[list[OptimizerKind], Meta(min_length=1, description="kinds of optimizers")] | None
+    ) = None
+    learning_rate: (
+        Annotated[list[Positive], Meta(min_length=1, description="step sizes")] | None
+    ) = None
+    batch_size: (
+        Annotated[list[Count], Meta(min_length=1, description="examples in a step")] | None
+    ) = None
+    epochs: (
+        Annotated[list[Count], Meta(min_length=1, description="passes over the training set")]
+        | None
+    ) = None
+    threads: (
+        Annotated[list[Count], Meta(min_length=1, description="CPU threads of each backend")] | None
+    ) = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTable:
+    """The points of a run: each has a value of each axis."""
+
+    grid: Annotated[AxesTable, Meta(description="each value with each of the others")] | None = None
+    zip: (
+        Annotated[AxesTable, Meta(description="first values together, then second ones, and so on")]
+        | None
+    ) = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunTable:
     """A run of nnbench; paths are relative to the folder of the file."""
 
@@ -98,7 +146,12 @@ class RunTable:
         "--target",
         in_file="that training must reach, as a fraction",
     )
-    rounds: Count | None = option("Blocks, each with a seed of its own.", "-r", default=3)
+    sweep: SweepTable | None = option(
+        "", in_file="several values of options: each combination is a point of the run"
+    )
+    rounds: Count | None = option(
+        "Blocks of each point, each with a seed of its own.", "-r", default=3
+    )
     detect: Share | None = option(
         "Make rounds until each verdict is in: that a backend differs from the baseline, or by less than "
         "this, in percent. At most 100 rounds, or --rounds.",
@@ -151,4 +204,10 @@ class RunTable:
     progress: bool | None = option("Show how the run goes on.", default=True)
 
 
+#: Keys that a file alone has: on the command line the options themselves take several values.
+OF_FILES = {"sweep"}
+#: Those of several values, each a point of the run with what others have; with commas, or where a value may have some
+#: by naming the option again.
+SEVERAL = tuple(each.name for each in fields(AxesTable))
+REPEATED = {"dataset", "hidden"}
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(RunTable)}

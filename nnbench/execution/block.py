@@ -84,7 +84,7 @@ def carry_out(
             here = LocalExecutor()
             found = here.machines(errand.entries, errand.threads, errand.libraries)
             if errand.roofline:
-                found = here.with_roofs(found, errand.entries, errand.threads)
+                found = here.with_roofs(found, errand.entries, errand.roofs_of or [errand.threads])
             [seen] = found.values()
             yield MachineSeen(socket.gethostname(), seen)
             if errand.block is None:

@@ -47,7 +47,7 @@ from nnbench.records.events import CellEvent, CellFinished, CellStarted, Machine
 from nnbench.records.runs import Block, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -89,6 +89,10 @@ class Executor(ABC):
     folder: Path | None = None  #: of the run that it is used for: temporary files may lie there
     identity: str = ""  #: of that run, also when it is resumed
     known: Mapping[str, Machine] = MappingProxyType({})  #: machines of that run, when it is resumed
+    number: Callable[[int, int], int]  #: of a block of that run, by its point and round
+
+    def __init__(self) -> None:
+        self.number = lambda _, round_: round_
 
     @property
     def slots(self) -> int:
@@ -123,9 +127,12 @@ class Executor(ABC):
 
     @abstractmethod
     def with_roofs(
-        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: Collection[int]
     ) -> dict[str, Machine]:
-        """Return the machines with their ceilings, for the devices and threads of entries."""
+        """Return the machines with their ceilings, for the devices and threads of entries.
+
+        ``threads`` are all those that an entry may have that has none of its own.
+        """
 
     @abstractmethod
     def dataset_sha256(self, workload: Workload) -> str:
@@ -185,6 +192,7 @@ class LocalExecutor(Executor):
     summary = "this machine, one block at a time"
 
     def __init__(self, held: Held | None = None, keep: Keep | None = None) -> None:
+        super().__init__()
         self._held, self._keep = held, keep
         self._loaded: tuple[Workload, StoredSplits] | None = None  # one: MNIST has 200 MB
         self._release: Callable[[], object] = lambda: None
@@ -230,12 +238,12 @@ class LocalExecutor(Executor):
         return {LOCAL: found}
 
     def with_roofs(
-        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: Collection[int]
     ) -> dict[str, Machine]:
         """Measure the ceilings of this machine, if they are not kept."""
         [here] = machines.values()
         able = [entry for entry in entries if entry.label not in here.unavailable]
-        counts = [entry.threads or threads for entry in able]
+        counts = [n for entry in able for n in ([entry.threads] if entry.threads else threads)]
         roofs = ceilings.roofs(here.environment, _devices(able), counts)
         return {LOCAL: replace(here, roofs=roofs)}
 
@@ -289,6 +297,7 @@ class LocalExecutor(Executor):
                     task = Assignment(judged, block.seed, splits)
                     _ = task.layers  # what is too large ends here
                     memory = Memory(task.dataset_bytes)
+                    stack.close()  # which ends those of another workload
                     judges = stack.enter_context(Judges(judged, splits, spool.descriptor))
                 keep = self._keep
                 if keep is None and self.folder:

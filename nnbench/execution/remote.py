@@ -43,7 +43,15 @@ from nnbench.records.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from nnbench.contract.backend import Option, OptionValue
     from nnbench.contract.engine import Engine, Report, Session
@@ -106,6 +114,7 @@ class Remote(Executor):
     """
 
     def __init__(self, engine: Engine, options: Mapping[str, OptionValue]) -> None:
+        super().__init__()
         self._engine, self._options = engine, options
         self._here = LocalExecutor()  # knows the dataset, which must be the same everywhere
         self._session: Session | None = None
@@ -131,11 +140,11 @@ class Remote(Executor):
         return self._look()
 
     def with_roofs(
-        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: int
+        self, machines: dict[str, Machine], entries: Sequence[Entry], threads: Collection[int]
     ) -> dict[str, Machine]:
         """Look at them once more, and at those that join, with their ceilings."""
-        del machines, entries, threads  # they are those of the first look
-        self._asked = structs.replace(self._asked, roofline=True)
+        del machines, entries  # they are those of the first look
+        self._asked = structs.replace(self._asked, roofline=True, roofs_of=[*threads])
         return self._look()
 
     def dataset_sha256(self, workload: Workload) -> str:
@@ -234,12 +243,14 @@ class Remote(Executor):
     def _queue(self, slots: int, *, is_ending: bool) -> Queue:
         """Return which blocks have not begun to train."""
         waiting = [
-            (job, job.block.round) for job in self._jobs.values() if job.block and not job.has_begun
+            (job, self.number(job.block.point, job.block.round))
+            for job in self._jobs.values()
+            if job.block and not job.has_begun
         ]
         return Queue(
             slots=slots,
-            given=[round_ for job, round_ in waiting if job.machine == UNKNOWN],
-            arrived={round_: job.machine for job, round_ in waiting if job.machine != UNKNOWN},
+            given=[number for job, number in waiting if job.machine == UNKNOWN],
+            arrived={number: job.machine for job, number in waiting if job.machine != UNKNOWN},
             is_ending=is_ending,
         )
 
@@ -324,6 +335,8 @@ class Remote(Executor):
         if witness is None:
             return result
         if self._anew is None or self._anew.workload != block.workload:
+            if self._anew:
+                self._anew.close()
             self._anew = Anew(block.workload, self._here.load(block.workload))
         problem = self._anew.problem(result, witness)
         return replace(result, status=Status.INVALID, message=problem) if problem else result
@@ -358,7 +371,8 @@ def _is_of(told: CellStarted | CellEvent, block: Block | None) -> bool:
     if block is None:
         return False
     labels = [entry.label for entry in block.entries]
-    return told.spec.round == block.round and told.spec.label in labels
+    place = told.spec.point, told.spec.round
+    return place == (block.point, block.round) and told.spec.label in labels
 
 
 def _why_none(said: Sequence[Spoken], finished: Sequence[CellFinished], block: Block | None) -> str:

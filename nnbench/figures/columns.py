@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from functools import partial
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nnbench.contract.backend import Precision
+    from nnbench.figures.axes import Setting
     from nnbench.records.cells import ProofMode
     from nnbench.records.runs import Roof, RunInfo
 
@@ -463,6 +465,44 @@ def why_missing(names: Sequence[str], rows: Sequence[Row]) -> str:
     if "energy" not in names:
         return ""
     return "; ".join(dict.fromkeys(filter(None, (value(row, "energy_missing") for row in rows))))
+
+
+def located(table: Table, setting: Setting) -> Table:
+    """Return a table with what tells its point from others of the run in front."""
+    heads = [plain(axis, axis.replace("_", " "), wraps=True) for axis in setting]
+    return table._replace(columns=[*heads, *table.columns])
+
+
+def joined(points: Sequence[Sequence[Table]]) -> list[Table]:
+    """Return the tables of several points as one of each name and kind, with the rows of all.
+
+    It has the columns that any has. A heading that differs loses what differs.
+    """
+    if len(points) == 1:
+        return [*points[0]]
+    alike: dict[tuple[str, str], list[Table]] = {}
+    for table in chain.from_iterable(points):
+        alike.setdefault((table.name, table.kind), []).append(table)
+    found = []
+    for own in alike.values():
+        titles = list(dict.fromkeys(table.title for table in own))
+        by_name: dict[str, list[Column]] = {}
+        for each in sorted(own, key=lambda table: -len(table.columns)):
+            for column in each.columns:
+                by_name.setdefault(column.name, []).append(column)
+        shared = [
+            first if len({each.heading for each in [first, *others]}) == 1 else _general(first)
+            for first, *others in by_name.values()
+        ]
+        rows = [row for table in own for row in table.rows]
+        found.append(own[0]._replace(title="; ".join(titles), columns=shared, rows=rows))
+    return found
+
+
+def _general(column: Column) -> Column:
+    """Return a column under a heading for all values that it may name."""
+    general = COLUMNS[column.name].heading.format(baseline="baseline", target="target ")
+    return column._replace(heading=general)
 
 
 def pairs_table(info: RunInfo) -> Table:

@@ -96,6 +96,7 @@ class CellSpec:
     options: dict[str, OptionValue]
     handicap: Handicap | None = None  #: a slowdown that nnbench selftest injects
     workload: Workload
+    point: int = 0  #: an index into RunInfo.points
     round: int  #: from 0
     seed: int | None  #: if the user chose it; one that was drawn is told when the block is over
     threads: int

@@ -18,6 +18,7 @@ class Errand(msgspec.Struct, frozen=True):
     threads: int  #: of an entry that has none of its own
     libraries: list[str] = []  #: whose versions belong into its environment
     roofline: bool = False  #: whether its ceilings are wanted
+    roofs_of: list[int] = []  #: with these threads of such an entry; none is ``threads`` alone
     block: Block | None = None
 
 

@@ -98,7 +98,7 @@ class BlockLost(msgspec.Struct, frozen=True, tag=True):
 
 
 class Queue(msgspec.Struct, frozen=True, tag=True):
-    """Which blocks were given out and do not train yet, where several may run at once; by their rounds."""
+    """Which blocks were given out and do not train yet, where several may run at once; by RunInfo.number."""
 
     slots: Number  #: blocks that can run at once, as of now
     given: list[Number] = []  #: on no machine that is known

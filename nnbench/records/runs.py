@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
@@ -29,7 +29,7 @@ from nnbench.contract.bounds import (
 from nnbench.data.workloads import Workload
 from nnbench.records.cells import LOCAL, Handicap, ProofMode
 
-SCHEMA_VERSION = 2  #: of a run on disk; nnbench.runs.store reads those before it, too
+SCHEMA_VERSION = 3  #: of a run on disk; nnbench.runs.store reads those before it, too
 
 OWN_NAMES = (DISTRIBUTION, FORMER)  #: of nnbench, among versions
 
@@ -176,10 +176,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What is equal for all backends of a block; a run has one."""
+    """What is equal for all backends of a block; a run has one, or several: a sweep."""
 
     workload: Workload
-    threads: Count
+    threads: Count  #: of a backend that was not given its own
+    dataset_sha256: Line = ""  #: of the dataset in memory; the run sets it when it starts
+    #: likewise what the dataset's source calls each class; empty where that is 0 to K - 1
+    dataset_classes: list[Number] = field(default_factory=list)
+
+    def is_same(self, other: Point) -> bool:
+        """Tell whether the same is trained, whatever the dataset is by now."""
+        return (self.workload, self.threads) == (other.workload, other.threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +235,8 @@ class Block:
 class RunInfo:
     """What was asked of a run, and on which machines it ran.
 
-    The properties are those of a run of one point on one machine. Of several machines, what is
-    asked for once is the first one's.
+    What is asked for once is the first machine's, where there are several. What was trained is asked for once of a run
+    of one point alone: :meth:`at` gives that of each.
     """
 
     schema_version: Number = SCHEMA_VERSION
@@ -253,19 +260,40 @@ class RunInfo:
     timeout_s: Positive
     executor: Name = LOCAL  #: that ran the blocks
     machines: Annotated[dict[Name, Machine], msgspec.Meta(min_length=1)]
-    dataset_sha256: Line = ""  #: of the dataset in memory; the run sets it when it starts
-    #: likewise what the dataset's source calls each class; empty where that is 0 to K - 1
-    dataset_classes: list[Number] = field(default_factory=list)
+
+    def at(self, index: int) -> Self:
+        """Return what was asked of one of the points alone."""
+        return replace(self, points=[self.points[index]])
+
+    @property
+    def point(self) -> Point:
+        """The point; there is none for whoever forgets that there are several."""
+        [point] = self.points
+        return point
 
     @property
     def workload(self) -> Workload:
-        """What was trained."""
-        return self.points[0].workload
+        """What was trained at the point."""
+        return self.point.workload
 
     @property
     def threads(self) -> int:
-        """CPU threads of a backend that was not given its own."""
-        return self.points[0].threads
+        """CPU threads at the point of a backend that was not given its own."""
+        return self.point.threads
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it has, if all are made: round after round, each with a block for each point."""
+        return self.rounds * len(self.points)
+
+    def number(self, point: int, round_: int) -> int:
+        """Return the place of a block among these, from 0: of one point, its round."""
+        return round_ * len(self.points) + point
+
+    @property
+    def most_threads(self) -> int:
+        """CPU threads of a backend that was not given its own, at the point that has the most."""
+        return max(point.threads for point in self.points)
 
     @property
     def machine(self) -> Machine:

@@ -18,19 +18,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self, assert_never
 
 from nnbench.contract.errors import ExitCode, IncomparableError, gravest
 from nnbench.figures import accuracies, machines, metrics, statistics
+from nnbench.figures.axes import described
 from nnbench.figures.metrics import TRAINING, Scale
 from nnbench.records.cells import Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from nnbench.data.workloads import Workload
     from nnbench.figures.accuracies import Difference
     from nnbench.figures.accuracies import Verdict as AccuracyVerdict
     from nnbench.figures.metrics import Gate, Metric
     from nnbench.figures.statistics import Interval, Verdict
     from nnbench.records.cells import CellResult
-    from nnbench.records.runs import Environment, RunInfo
+    from nnbench.records.runs import Environment
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
     Sampler = Callable[[Run, Run, str, Metric], "Samples"]
     Said = Verdict | AccuracyVerdict | Literal["no worse"] | None
@@ -118,6 +121,7 @@ class Change:
     outcome: Outcome
     message: str = ""
     kind: str = ""  #: of machines, if it is of those alone
+    point: str = ""  #: of which it is, in words, where several are compared
 
     def code(self, *, strict: bool) -> ExitCode | None:
         """Return what a comparison of this figure alone ends with; None measured nothing."""
@@ -301,8 +305,8 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
     IncomparableError
         If the two runs trained different workloads.
     """
-    one, other = base.info, new.info
-    if one.workload != other.workload:
+    one, other = base.info.workload, new.info.workload
+    if one != other:
         names = workloads_apart(one, other)
         raise IncomparableError(f"the runs trained different workloads ({names})")
     found = terms(base, new)
@@ -310,11 +314,54 @@ def compare(base: Run, new: Run, gates: Sequence[Gate], floor: float) -> list[Ch
     return find_changes(base, new, gates, floor, sample, found)
 
 
-def workloads_apart(one: RunInfo, other: RunInfo) -> str:
-    """Name the workloads of two runs, or what differs between two of the same name."""
-    if one.workload.name != other.workload.name:
-        return f"{one.workload.name} and {other.workload.name}"
-    return f"{one.workload.name}: {', '.join(one.workload.differences(other.workload))}"
+class Pairs(NamedTuple):
+    """The points that two runs have in common, and those that one of them has alone, in words."""
+
+    common: list[tuple[Run, Run]]
+    base: list[str]
+    new: list[str]
+
+
+def pair(base: Sweep, new: Sweep) -> Pairs:
+    """Pair the points of two runs that are equal; where each has one, these, whatever they are.
+
+    Raises
+    ------
+    IncomparableError
+        If no points are equal.
+    """
+    if not base.runs[1:] and not new.runs[1:]:
+        return Pairs([(base.alone, new.alone)], [], [])
+    common = [
+        (one, other) for other in new for one in base if one.info.point.is_same(other.info.point)
+    ]
+    paired = {id(run) for both in common for run in both}
+    apart = [[_point(run) for run in side if id(run) not in paired] for side in (base, new)]
+    if not common:
+        sides = " and ".join(f"{'; '.join(names[:3])}" for names in apart)
+        raise IncomparableError(f"the runs have no point in common ({sides})")
+    return Pairs(common, *apart)
+
+
+def _point(run: Run) -> str:
+    threads = run.info.point.threads
+    return f"{run.info.workload.name}, {threads} thread{'s' * (threads > 1)}"
+
+
+def compare_points(pairs: Pairs, gates: Sequence[Gate], floor: float) -> list[Change]:
+    """Compare every backend at every point that two runs have in common; see :func:`compare`."""
+    return [
+        replace(change, point=described(new.setting or base.setting))
+        for base, new in pairs.common
+        for change in compare(base, new, gates, floor)
+    ]
+
+
+def workloads_apart(one: Workload, other: Workload) -> str:
+    """Name two workloads, or what differs between two of the same name."""
+    if one.name != other.name:
+        return f"{one.name} and {other.name}"
+    return f"{one.name}: {', '.join(one.differences(other))}"
 
 
 def find_changes(

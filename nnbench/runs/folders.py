@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import ResultsError
 from nnbench.runs import store
@@ -60,6 +60,24 @@ def read_infos(folders: Iterable[Path], out: LeftOut) -> dict[Path, RunInfo]:
         except ResultsError as error:
             out.alone.append(str(error))
     return found
+
+
+class AtPoint(NamedTuple):
+    """A point of a run."""
+
+    folder: Path
+    info: RunInfo  #: of this point alone
+    place: int | None  #: which it is, where there are several
+
+
+def read_points(folders: Iterable[Path], out: LeftOut) -> list[AtPoint]:
+    """Return the points of the runs in some folders, in the order in which these were started; see :func:`read_infos`."""
+    infos = sorted(read_infos(folders, out).items(), key=lambda item: item[1].started)
+    return [
+        AtPoint(folder, info.at(index), index if info.points[1:] else None)
+        for folder, info in infos
+        for index in range(len(info.points))
+    ]
 
 
 def _find(folders: Iterable[Path]) -> Iterator[Path]:

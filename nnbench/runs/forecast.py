@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -203,23 +203,28 @@ class Forecast:
         return LOSS_BYTES * steps + PART_BYTES * self._cuts(label, self.sizes)
 
 
-def foresee(plan: Plan, folder: Path) -> Forecast:
-    """Say what a run will take, in a folder that holds none or the same one.
+def foresee(plan: Plan, folder: Path) -> list[Forecast]:
+    """Say what each point of a run will take, in a folder that holds none or the same one.
 
     Raises
     ------
     NnbenchError
         If it could not start: its dataset cannot be loaded, or has changed since it was begun.
     """
-    info = plan.info
-    digest = plan.executor.dataset_sha256(info.workload)
-    labels, rounds = list(info.backends), info.rounds
-    if (folder / store.RUN).exists():
-        schedule.require_same_dataset(folder, info, digest)
-        labels, rounds = _left(info, store.read_cells(folder, warn=False))
-    sizes = plan.executor.sizes(info.workload)
-    known, slots = _look_up(info, folder, labels), max(1, plan.executor.slots)
-    return Forecast(info, folder, labels, rounds, sizes, known, slots)
+    slots, is_begun = max(1, plan.executor.slots), (folder / store.RUN).exists()
+    found = []
+    for index, point in enumerate(plan.info.points):
+        info = plan.info.at(index)
+        digest = plan.executor.dataset_sha256(point.workload)
+        labels, rounds = list(info.backends), info.rounds
+        if is_begun:
+            schedule.require_same_dataset(folder, point, digest)
+            cells = store.read_cells(folder, warn=False)
+            labels, rounds = _left(info, (cell for cell in cells if cell.point == index))
+        sizes = plan.executor.sizes(point.workload)
+        known = _look_up(info, folder, labels)
+        found.append(Forecast(info, folder, labels, rounds, sizes, known, slots))
+    return found
 
 
 def _left(info: RunInfo, cells: Iterable[CellResult]) -> tuple[list[str], int]:
@@ -235,33 +240,43 @@ def _left(info: RunInfo, cells: Iterable[CellResult]) -> tuple[list[str], int]:
 def _look_up(info: RunInfo, folder: Path, labels: Sequence[str]) -> dict[str, Known]:
     """Return what the newest earlier run that has a backend tells of it."""
     found: dict[str, Known] = {}
-    for earlier, where in _earlier(info, folder):
+    for earlier in _earlier(info, folder):
         if found.keys() >= set(labels):
             break
         with suppress(ResultsError):  # a damaged one tells nothing
-            for label, known in _known(info, earlier, where).items():
+            for label, known in _known(info, earlier).items():
                 if label in labels:
                     found.setdefault(label, known)
     return found
 
 
-def _earlier(info: RunInfo, folder: Path) -> list[tuple[RunInfo, Path]]:
+class _Earlier(NamedTuple):
+    """A point of an earlier run."""
+
+    info: RunInfo
+    at: int
+    where: Path
+
+
+def _earlier(info: RunInfo, folder: Path) -> list[_Earlier]:
     """Return the runs beside a folder, and in it, of the same on the same machine; the newest first."""
     here, runs = info.environment.machine_fingerprint, []
     for path in folder.absolute().parent.glob(f"*/{store.RUN}"):
         with suppress(ResultsError):
             runs.append((store.read_info(path.parent), path.parent))
     same = [
-        (each, where)
+        _Earlier(each, index, where)
         for each, where in runs
-        if each.points == info.points and each.environment.machine_fingerprint == here
+        for index, point in enumerate(each.points)
+        if point.is_same(info.point) and each.environment.machine_fingerprint == here
     ]
-    return sorted(same, key=lambda pair: pair[0].started, reverse=True)
+    return sorted(same, key=lambda found: found.info.started, reverse=True)
 
 
-def _known(info: RunInfo, earlier: RunInfo, where: Path) -> dict[str, Known]:
+def _known(info: RunInfo, found_in: _Earlier) -> dict[str, Known]:
+    earlier, index, where = found_in
     limits = (info.budget_s, info.timeout_s) == (earlier.budget_s, earlier.timeout_s)
-    cells = [*_short(store.read_cells(where, warn=False))]
+    cells = [*_short(c for c in store.read_cells(where, warn=False) if c.point == index)]
     share = _share(cells) if earlier.proof == info.proof else None
     found: dict[str, Known] = {}
     for label in earlier.backends:

@@ -22,7 +22,7 @@ from nnbench.figures import accuracies, changes, frames, statistics
 from nnbench.figures.metrics import Scale
 from nnbench.runs import commits
 from nnbench.runs.comparison import workloads_apart
-from nnbench.runs.folders import LeftOut, copies, named, read_infos
+from nnbench.runs.folders import AtPoint, LeftOut, copies, named, read_points
 from nnbench.runs.run import Run
 
 if TYPE_CHECKING:
@@ -166,15 +166,14 @@ def collect(
         If no run has a value.
     """
     out = LeftOut()
-    infos = read_infos(folders, out)
-    infos = _same(infos, workload, out)
-    infos = _since(infos, since, out)
+    same = _same(read_points(folders, out), workload, out)
+    infos = _since({folder: at.info for folder, at in same.items()}, since, out)
     infos = _ordered(infos, order, out)
     if not infos:
         raise IncomparableError("; ".join(["no run is left", *out.lines]))
     newest = max(infos.values(), key=lambda info: info.started)
     asked = _asked(infos, newest, metric, backends, baseline)
-    found = _follow(_opened(infos, asked, out), asked, newest, out)
+    found = _follow(_opened([same[folder] for folder in infos], asked, out), asked, newest, out)
     if not any(series.points for series in found.series):
         raise IncomparableError("; ".join(["no run has a value", *out.lines]))
     return found
@@ -203,36 +202,43 @@ def _follow(runs: Iterable[Run], asked: _Asked, newest: RunInfo, out: LeftOut) -
     return History(asked.metric, asked.baseline, newest, series, [*out.lines, *remarks])
 
 
-def _opened(infos: dict[Path, RunInfo], asked: _Asked, out: LeftOut) -> Iterator[Run]:
+def _opened(points: Iterable[AtPoint], asked: _Asked, out: LeftOut) -> Iterator[Run]:
     """Yield the runs, with those cells alone that are looked at."""
-    for folder, info in infos.items():
+    for folder, info, place in points:
         try:
-            yield Run.open_some(folder, info, {asked.baseline, *asked.backends})
+            yield Run.open_some(folder, info, {asked.baseline, *asked.backends}, place)
         except ResultsError as error:
             out.alone.append(str(error))
 
 
-def _same(infos: dict[Path, RunInfo], workload: str | None, out: LeftOut) -> dict[Path, RunInfo]:
-    """Return the runs of one workload, as the newest of them has it, with as many threads."""
-    names = Counter(info.workload.name for info in infos.values())
+def _same(points: Sequence[AtPoint], workload: str | None, out: LeftOut) -> dict[Path, AtPoint]:
+    """Return the point of each run that trained one workload, as the newest of them has it, with as many threads."""
+    names = Counter(each.info.workload.name for each in points)
     if workload is not None and workload not in names:
         raise NnbenchError(f"no run of workload {workload!r}; known: {', '.join(names) or 'none'}")
-    ordered = sorted(infos.items(), key=lambda item: item[1].started)
-    wanted = workload or (ordered[-1][1].workload.name if ordered else "")
-    own = [(folder, info) for folder, info in ordered if info.workload.name == wanted]
+    wanted = workload or (_newest(points).info.workload.name if points else "")
     if workload is None and names.keys() - {wanted}:
         others = ", ".join(f"{count} of {name}" for name, count in names.items() if name != wanted)
         out.alone.append(f"runs of other workloads than {wanted} ({others}); --workload chooses")
-    found = {}
-    for folder, info in own:
-        newest = own[-1][1]
+    own = [each for each in points if each.info.workload.name == wanted]
+    if not own:
+        return {}
+    newest = _newest(own).info
+    found = {each.folder: each for each in own if each.info.point.is_same(newest.point)}
+    for folder, info, _ in own:
+        if folder in found:
+            continue
         if info.workload != newest.workload:
-            out.add(f"it trained differently ({workloads_apart(info, newest)})", folder)
-        elif info.threads != newest.threads:
-            out.add(f"it had other threads ({info.threads}, {newest.threads})", folder)
+            apart = workloads_apart(info.workload, newest.workload)
+            out.add(f"it trained differently ({apart})", folder)
         else:
-            found[folder] = info
+            out.add(f"it had other threads ({info.threads}, {newest.threads})", folder)
     return found
+
+
+def _newest(points: Sequence[AtPoint]) -> AtPoint:
+    """Return a point of the newest run: of several the first."""
+    return max(points, key=lambda each: each.info.started)
 
 
 def _since(infos: dict[Path, RunInfo], since: str | None, out: LeftOut) -> dict[Path, RunInfo]:

@@ -121,7 +121,12 @@ def collect(
         If there is none, or none that can be read.
     """
     out = LeftOut()
-    infos = read_infos(paths, out)
+    infos = {}
+    for folder, info in read_infos(paths, out).items():
+        if info.points[1:]:
+            out.add("it has several points; nnbench report shows them", folder)
+        else:
+            infos[folder] = info
     courses = [
         _course(baseline, own, opened, keep, out)
         for alike in _alike(infos)

@@ -18,7 +18,7 @@ from nnbench.proof import kept
 from nnbench.records.cells import Status
 from nnbench.runs import store
 from nnbench.runs.comparison import workloads_apart
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.texts import encode
 
 if TYPE_CHECKING:
@@ -32,16 +32,19 @@ if TYPE_CHECKING:
 
 #: What was asked of runs, by what users call it: only what agrees in it could be one run.
 ASKED = {
-    "threads": "threads",
     "baseline": "baseline",
     "proof": "proof",
     "keep_states": "keep-states",
     "turns": "turns",
     "detect": "detect",
     "budget_s": "budget",
+    "plugins": "plugins",
+}
+#: Likewise of each of their points.
+ASKED_OF_POINTS = {
+    "threads": "threads",
     "dataset_sha256": "SHA-256 of the dataset",
     "dataset_classes": "classes",
-    "plugins": "plugins",
 }
 
 
@@ -50,7 +53,7 @@ class MergeWarning(UserWarning):
 
 
 def merge(
-    folders: Sequence[Path], output: Path, command: str, conclude: Callable[[Run, Path], object]
+    folders: Sequence[Path], output: Path, command: str, conclude: Callable[[Sweep, Path], object]
 ) -> RunInfo:
     """Join runs to one in a new folder, which is there whole or not at all.
 
@@ -89,21 +92,29 @@ def merge(
         if whole.keep_states:
             _copy_states(folders, place, cells)
         store.create(place, whole)
-        conclude(Run.open(place), place)
+        conclude(Sweep.open(place), place)
     return whole
 
 
 def why_apart(one: RunInfo, other: RunInfo) -> str:
     """Say why two runs cannot be one; nothing if they can."""
-    if one.workload != other.workload:
-        return f"the runs trained different workloads ({workloads_apart(one, other)})"
+    if len(one.points) != len(other.points):
+        return f"they have {len(one.points)} and {len(other.points)} points"
+    for ours, theirs in zip(one.points, other.points, strict=True):
+        if ours.workload != theirs.workload:
+            apart = workloads_apart(ours.workload, theirs.workload)
+            return f"the runs trained different workloads ({apart})"
+        for name, called in ASKED_OF_POINTS.items():
+            mine, its = getattr(ours, name), getattr(theirs, name)
+            if mine != its:
+                return f"{called} ({_spell(mine, its)})"
     if one.backends.keys() != other.backends.keys():
         differ = sorted(one.backends.keys() ^ other.backends.keys())
         return f"only one of them has {', '.join(differ)}"
     for name, called in ASKED.items():
-        ours, theirs = getattr(one, name), getattr(other, name)
-        if ours != theirs:
-            return f"{called} ({_spell(ours, theirs)})"
+        mine, its = getattr(one, name), getattr(other, name)
+        if mine != its:
+            return f"{called} ({_spell(mine, its)})"
     first = _software(one.machine)
     for machine in [*one.machines.values(), *other.machines.values()]:
         own = _software(machine)
@@ -166,7 +177,7 @@ def _numbered(folders: Sequence[Path], names: Sequence[dict[str, str]]) -> tuple
     found: list[Cells] = []
     # By the place of a run, since one that is named twice has every cell in common with itself.
     seen: dict[tuple[object, ...], int] = {}
-    rounds, skipped = 0, set[str]()
+    rounds, skipped = 0, set[tuple[int, str]]()
     for at, (folder, called) in enumerate(zip(folders, names, strict=True)):
         cells = list(store.read_cells(folder))
         made = sorted({cell.round for cell in cells if cell.status is not Status.SKIPPED})
@@ -176,12 +187,12 @@ def _numbered(folders: Sequence[Path], names: Sequence[dict[str, str]]) -> tuple
             if cell.status.ran and (first := seen.setdefault(cell.identity, at)) != at:
                 pair = f"{folders[first]} and {folder}"
                 raise IncomparableError(f"{pair} do not go together: they have cells in common")
-            if cell.status is Status.SKIPPED and cell.backend in skipped:
+            if cell.status is Status.SKIPPED and (cell.point, cell.backend) in skipped:
                 continue  # it has said so once
             number = numbers.get(cell.round, rounds)
             now = replace(cell, round=number, machine=called.get(cell.machine, cell.machine))
             own.append((cell, now))
-        skipped |= {cell.backend for cell in cells if cell.status is Status.SKIPPED}
+        skipped |= {(c.point, c.backend) for c in cells if c.status is Status.SKIPPED}
         rounds += len(made)
         found.append(own)
     return found, rounds

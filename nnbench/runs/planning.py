@@ -6,16 +6,16 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbench import selection
-from nnbench.config import files
+from nnbench.config import points
+from nnbench.config.axes import Axes
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import NnbenchError, ResultsError
-from nnbench.data import workloads
 from nnbench.execution import executor as executors
 from nnbench.execution import remote
 from nnbench.execution.machine import MachineWarning
 from nnbench.proof import kept
 from nnbench.records.cells import LOCAL, now
-from nnbench.records.runs import OWN_NAMES, Point, RunInfo, unavailable_on_all
+from nnbench.records.runs import OWN_NAMES, RunInfo, unavailable_on_all
 from nnbench.runs import store
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from nnbench.records.cells import ProofMode
     from nnbench.records.runs import Entry, Environment, Machine
     from nnbench.selection import Selection
+
+
+NONE = Axes()
 
 
 class ResumeWarning(UserWarning):
@@ -62,6 +65,7 @@ def make(
     command: str,
     workload: str | Workload,
     overrides: Mapping[str, object],
+    axes: Axes = NONE,
     rounds: int,
     seed: int | None,
     threads: int,
@@ -79,6 +83,8 @@ def make(
 ) -> Plan:
     """Return the plan of a run; its ``choices`` are entries, with what they were selected from.
 
+    ``axes`` has what ``workload``, ``overrides`` and ``threads`` would, with several values: each combination is a point.
+
     Raises
     ------
     NnbenchError
@@ -87,12 +93,12 @@ def make(
     """
     if require_proof and proof == "off":
         raise NnbenchError("--require-proof needs a proof, and --proof off makes none")
-    found = files.find_workload(workload) if isinstance(workload, str) else workload
-    point = Point(workload=workloads.derive(found, overrides), threads=threads)
+    made = points.make(workload, overrides, threads, axes)
+    most = max(point.threads for point in made)
     entries = [entry for entry, _ in choices]
     libraries = {name for _, selected in choices for name in selected.backend.libraries}
     chosen = remote.find(executor)
-    machines = chosen.machines(entries, threads, libraries)
+    machines = chosen.machines(entries, most, libraries)
     unavailable = unavailable_on_all(machines)
     required = [entry.label for entry, selected in choices if selected.named]
     selection.refuse_unavailable(required, unavailable)
@@ -100,14 +106,15 @@ def make(
     labels = {label: text for label, text in summaries.items() if label not in unavailable}
     baseline = choose_baseline(baseline, labels)
     if keep_states and executor != LOCAL:
-        refuse_states(chosen, point.workload, len(labels))
+        for point in made:
+            refuse_states(chosen, point.workload, len(labels))
     warn(machines)
     if roofline:
-        machines = chosen.with_roofs(machines, entries, threads)
+        machines = chosen.with_roofs(machines, entries, {point.threads for point in made})
     info = RunInfo(
         started=now(),
         command=command,
-        points=[point],
+        points=made,
         backends=labels,
         plugins=_origins([entry for entry in entries if entry.label in labels]),
         required=required,
@@ -157,7 +164,7 @@ def resume(folder: Path) -> Plan:
         raise ResultsError(f"{folder} holds a selftest or a continuous run; start it again")
     entries = [each.entry for each in selection.parse(info.backends)]
     executor = remote.find(info.executor)
-    machines = executor.machines(entries, info.threads, info.environment.versions)
+    machines = executor.machines(entries, info.most_threads, info.environment.versions)
     for name, machine in machines.items():
         if name in info.machines:
             check_environment(folder, info.machines[name].environment, machine.environment)

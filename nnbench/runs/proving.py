@@ -63,7 +63,7 @@ class Again:
 
 
 def prove(run: Run) -> Iterator[Again]:
-    """Judge every cell of a run that was judged when it ran.
+    """Judge every cell of a point that was judged when it ran.
 
     Raises
     ------
@@ -72,19 +72,20 @@ def prove(run: Run) -> Iterator[Again]:
     DatasetError
         If its dataset is not to be had, or is another one now.
     """
+    point = run.info.point
     if run.folder is None or not (run.folder / kept.FOLDER).is_dir():
         raise ResultsError(f"{run.folder} keeps no states; nnbench run --keep-states does")
-    splits = loading.load(run.info.workload)
+    splits = loading.load(point.workload)
     try:
-        if splits.sha256 != run.info.dataset_sha256:
-            name = run.info.workload.dataset
+        if splits.sha256 != point.dataset_sha256:
+            name = point.workload.dataset
             raise DatasetError(f"{name} is another dataset here than in {run.folder}")
-        _ = Assignment(run.info.workload, 0, splits).layers  # what is too large ends here
+        _ = Assignment(point.workload, 0, splits).layers  # what is too large ends here
         with (
             TemporaryFile() as spool,
-            Judges(run.info.workload, splits, spool.fileno(), cached=False) as judges,
+            Judges(point.workload, splits, spool.fileno(), cached=False) as judges,
         ):
-            again = _Again(run.folder, run.info.workload, splits, judges, spool)
+            again = _Again(run.folder, point.workload, splits, judges, spool)
             for cell in run.attempts():
                 if is_judged(cell):
                     yield Again(cell, again.judge(cell))

@@ -1,4 +1,4 @@
-"""A run that is there to be read: opened once by each command, and handed on."""
+"""A run of one point that is there to be read: opened once by each command, and handed on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import warnings
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
-from nnbench.contract.errors import NnbenchError
+from nnbench.contract.errors import NnbenchError, ResultsError
 from nnbench.figures import metrics
 from nnbench.runs import store
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from nnbench.figures.axes import Setting
     from nnbench.figures.columns import Row, Table
     from nnbench.figures.frames import Frame, Group
     from nnbench.figures.outliers import Odd
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """What was asked, the cells, and the tables that follow from them.
+    """What was asked, the cells, and the tables that follow from them: of one point, which may be one of several.
+
+    A run with all of its points is a :class:`nnbench.runs.sweep.Sweep`.
 
     The cells are read when something first asks for them, and once. Their step losses, nearly all
     that a long run has on disk, are not kept: :meth:`losses` and :meth:`attempts` read them again.
@@ -40,6 +43,10 @@ class Run:
         The attempt at each cell that counts, if they are known; None reads them from the folder.
     folder
         Where the run is on disk.
+    index
+        Of the point, where the run on disk has several.
+    setting
+        What tells the point from these.
     """
 
     def __init__(
@@ -47,14 +54,16 @@ class Run:
         info: RunInfo,
         cells: Iterable[CellResult] | None = None,
         folder: Path | None = None,
+        *,
+        index: int | None = None,
+        setting: Setting = MappingProxyType({}),
     ) -> None:
         self.info = info
         self.folder = folder
+        self.index, self.setting = index, setting
         self._cells = None if cells is None else list(cells)
         self._further: list[CellResult] = []
         self._warnings: list[str] = []
-        #: The last attempt at each block that has a cell, by point and round, of a run that goes on.
-        self.attempted: dict[tuple[int, int], int] = {}
         self._chosen: frozenset[str] | None = None  # labels whose cells are looked at; None is all
 
     def recorded(self, label: str) -> dict[str, str]:
@@ -69,44 +78,39 @@ class Run:
         Raises
         ------
         ResultsError
-            If the folder holds no run, or a damaged one; damaged cells are found when they are read.
+            If the folder holds no run, or a damaged one, or one of several points; damaged cells are found when
+            they are read.
         """
-        return cls(store.read_info(folder), folder=folder)
+        info = store.read_info(folder)
+        if info.points[1:]:
+            raise ResultsError(f"{folder} has {len(info.points)} points, and this takes one")
+        return cls(info, folder=folder)
 
     @classmethod
-    def open_some(cls, folder: Path, info: RunInfo, backends: Collection[str]) -> Self:
+    def made_of(
+        cls, info: RunInfo, attempts: Iterable[CellResult], folder: Path | None, **more: Any
+    ) -> Self:
+        """Return a run of attempts that were read: those that count, and further ones."""
+        run = cls(info, [], folder, **more)
+        for cell in attempts:
+            (run.cells if cell.final else run.further).append(cell)
+        return run
+
+    @classmethod
+    def open_some(
+        cls, folder: Path, info: RunInfo, backends: Collection[str], index: int | None = None
+    ) -> Self:
         """Read the cells of some backends, and no losses: all that many runs are asked for at once.
+
+        ``info`` is that of one point, and ``index`` which it is, where there are several.
 
         Raises
         ------
         ResultsError
             If a cell is damaged.
         """
-        cells, further = _read(store.read_cells(folder, only=backends))
-        run = cls(info, cells, folder)
-        run._further = further
-        return run
-
-    @classmethod
-    def go_on(cls, folder: Path) -> Self:
-        """Open a run to add cells to it: a torn last line is cut off, and the cells are read now.
-
-        Raises
-        ------
-        ResultsError
-            As :meth:`open`, and if the folder cannot be written.
-        """
-        attempted: dict[tuple[int, int], int] = {}
-
-        def noted() -> Iterator[CellResult]:
-            for cell in store.read_cells(folder, mend=True):
-                block = cell.point, cell.round
-                attempted[block] = max(cell.block_attempt, attempted.get(block, 0))
-                yield cell
-
-        cells, further = _read(noted())
-        run = cls(store.read_info(folder), cells, folder)
-        run._further, run.attempted = further, attempted
+        run = cls(info, folder=folder, index=index)
+        run._cells, run._further = read(filter(run.has, store.read_cells(folder, only=backends)))
         return run
 
     def seen(
@@ -132,7 +136,7 @@ class Run:
         NnbenchError
             If the run has no backend of such a name, or no accuracy that could reach a target.
         """
-        info, point = self.info, self.info.points[0]
+        info, point = self.info, self.info.point
         where, known = self.folder or "this run", [*info.backends]
         for name in filter(None, (baseline, *backends)):
             if name not in known:
@@ -143,7 +147,7 @@ class Run:
                 raise NnbenchError(f"{where} has no accuracies that could reach a target")
             point = replace(point, workload=replace(point.workload, target_accuracy=target))
         info = replace(info, baseline=baseline or info.baseline, points=[point])
-        chosen = type(self)(info, self._cells, self.folder)
+        chosen = self._with(info, self._cells)
         chosen._further, chosen._warnings = self._further, self._warnings
         if backends:
             chosen._chosen = frozenset({*backends, info.baseline})
@@ -152,6 +156,15 @@ class Run:
             if self._cells is not None:
                 chosen._cells = [c for c in self._cells if c.backend in chosen._chosen]
         return chosen
+
+    def _with(self, info: RunInfo, cells: Iterable[CellResult] | None) -> Self:
+        """Return the same point, of which something else was asked, or is there."""
+        return type(self)(info, cells, self.folder, index=self.index, setting=self.setting)
+
+    def has(self, cell: CellResult) -> bool:
+        """Tell whether a cell on disk is of this point, and of a backend that is looked at."""
+        is_here = self.index is None or cell.point == self.index
+        return is_here and (self._chosen is None or cell.backend in self._chosen)
 
     def add(self, cell: CellResult) -> None:
         """Take in an attempt that is on disk. Tables are made once, when all cells are there."""
@@ -165,7 +178,7 @@ class Run:
 
     def before(self, round_: int) -> Run:
         """Return what there is of the rounds before one."""
-        early = Run(self.info, [cell for cell in self.cells if cell.round < round_], self.folder)
+        early = self._with(self.info, [cell for cell in self.cells if cell.round < round_])
         early._further = [cell for cell in self.further if cell.round < round_]
         return early
 
@@ -173,6 +186,12 @@ class Run:
     def name(self) -> str:
         """The name of the folder."""
         return self.folder.resolve().name if self.folder else ""
+
+    @property
+    def subject(self) -> str:
+        """What was trained, as names have it that stay from run to run: with the threads, where points differ in them."""
+        name, count = self.info.workload.name, self.setting.get("threads")
+        return name if count is None else f"{name}{',' if '+' in name else '+'}threads={count}"
 
     @property
     def labels(self) -> list[str]:
@@ -184,12 +203,7 @@ class Run:
     def cells(self) -> list[CellResult]:
         """The attempt at each cell that counts, in the order in which they ran, without its losses."""
         if self._cells is None:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                self._cells, self._further = _read(self.attempts())
-            self._warnings = [str(warning.message) for warning in caught]
-            for warning in caught:
-                warnings.warn(warning.message, stacklevel=2)
+            self._cells, self._further, self._warnings = read_noting(self.attempts())
         return self._cells
 
     @property
@@ -210,7 +224,7 @@ class Run:
             found: Iterable[CellResult] = self._cells or ()
         else:
             found = store.read_cells(self.folder, warn=self._cells is None)
-        yield from (c for c in found if self._chosen is None or c.backend in self._chosen)
+        yield from filter(self.has, found)
 
     def losses(self, backends: Collection[str]) -> Iterator[tuple[str, list[float | None]]]:
         """Yield each backend's losses of all steps, cell by cell, from the disk; None is not finite."""
@@ -273,7 +287,8 @@ class Run:
     def on(self, machines: Sequence[str]) -> Run:
         """Return what ran on some machines."""
         info = replace(self.info, machines={name: self.info.machines[name] for name in machines})
-        part = Run(info, (c for c in self.cells if c.machine in machines and c.status.ran))
+        own = (c for c in self.cells if c.machine in machines and c.status.ran)
+        part = Run(info, own, index=self.index, setting=self.setting)
         part._further = [c for c in self.further if c.machine in machines]
         return part
 
@@ -283,23 +298,38 @@ class Run:
         from nnbench.figures import columns
 
         if not self.is_mixed:
-            return columns.tables(self.info, self.frame)
-        own = (columns.of_kind(part.info, part.frame, kind) for kind, part in self.kinds.items())
-        return [*columns.pooled(self.info, self.frame), *chain.from_iterable(own)]
+            made = columns.tables(self.info, self.frame)
+        else:
+            parts = self.kinds.items()
+            own = (columns.of_kind(part.info, part.frame, kind) for kind, part in parts)
+            made = [*columns.pooled(self.info, self.frame), *chain.from_iterable(own)]
+        return [columns.located(table, self.setting) for table in made]
+
+    @property
+    def pairs_table(self) -> Table:
+        """The table of every two backends."""
+        from nnbench.figures import columns
+
+        table = columns.pairs_table(self.info)._replace(rows=self.pairs)
+        return columns.located(table, self.setting)
 
     @cached_property
     def accuracy(self) -> Frame:
         """The accuracy table: one row for each backend."""
         from nnbench.figures import frames
 
-        return frames.accuracy(self.info, self.groups)
+        return self._located(frames.accuracy(self.info, self.groups))
+
+    def _located(self, frame: Frame) -> Frame:
+        """Return rows that say of which point they are, where there are several."""
+        return [SimpleNamespace(**{**self.setting, **vars(row)}) for row in frame]
 
     @cached_property
     def timing(self) -> Frame:
         """The timing table: one row for each backend."""
         from nnbench.figures import frames
 
-        return frames.timing(self.info, self.groups)
+        return self._located(frames.timing(self.info, self.groups))
 
     @cached_property
     def frame(self) -> Frame:
@@ -323,7 +353,7 @@ class Run:
         """Every backend that ranks over each faster one: one row for each two."""
         from nnbench.figures import frames
 
-        return frames.pairs(self.info, self.groups)
+        return self._located(frames.pairs(self.info, self.groups))
 
     @cached_property
     def measured(self) -> list[Row]:
@@ -365,7 +395,19 @@ def _is_used(cell: CellResult) -> bool:
     return cell.final or cell.took_turns
 
 
-def _read(attempts: Iterable[CellResult]) -> tuple[list[CellResult], list[CellResult]]:
+def read_noting(
+    attempts: Iterable[CellResult],
+) -> tuple[list[CellResult], list[CellResult], list[str]]:
+    """Read as :func:`read` does, and return what is wrong with the file, too, which is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cells, further = read(attempts)
+    for warning in caught:
+        warnings.warn(warning.message, stacklevel=3)
+    return cells, further, [str(warning.message) for warning in caught]
+
+
+def read(attempts: Iterable[CellResult]) -> tuple[list[CellResult], list[CellResult]]:
     """Read the attempts that count, and those that others trained beside; let go of their losses.
 
     Nobody else has these yet. Python looks for no circles of garbage meanwhile: in a million records there are

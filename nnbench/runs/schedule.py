@@ -1,5 +1,7 @@
 """Run the blocks of a run, write down what comes, and announce it.
 
+A round has a block for each point of the run. Blocks are known by their number (:meth:`RunInfo.number`): round after round.
+
 In a block every backend runs once, with the same seed, in an order that depends on the seed alone. Its
 cells are written when all of them were judged: until then nobody can read its seed. A block that is lost
 is given out again, whole. Several may run at once, and come in out of order.
@@ -31,7 +33,7 @@ from nnbench.records.events import (
 )
 from nnbench.records.runs import Block
 from nnbench.runs import observing, store
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.runs.times import Times
 
 if TYPE_CHECKING:
@@ -39,13 +41,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.records.events import Happening
-    from nnbench.records.runs import RunInfo
+    from nnbench.records.runs import Point, RunInfo
     from nnbench.runs.planning import Plan
+    from nnbench.runs.run import Run
 
-    Conclude = Callable[[Run], object]  #: writes the tables of the run
-    #: Whether a run needs no further block, by all rounds before the first one that is not in. Blocks that come
+    Conclude = Callable[[Sweep], object]  #: writes the tables of the run
+    #: Whether a point needs no further block, by all its rounds before the first one that is not in. Blocks that come
     #: in early are those of fast machines, or of short trainings: who stopped when they look well would choose by them.
     Enough = Callable[[Run, Times], bool]
+    Kept = Mapping[tuple[int, str], CellResult]
 
 SEED_BITS = 48  #: of a seed that is drawn
 MORE = 2  #: attempts at a block that is lost, in one run
@@ -93,13 +97,18 @@ def run(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) ->
     Whatever ends this, an interruption (KeyboardInterrupt) as well: the cells trained by then
     are in ``folder``, ``conclude`` was called with the run, and the end of the run was announced.
     """
-    workload = plan.info.workload
-    digest = plan.executor.dataset_sha256(workload)
-    classes = list(plan.executor.dataset_classes(workload))
-    plan = plan._replace(info=replace(plan.info, dataset_sha256=digest, dataset_classes=classes))
+    points = [with_dataset(plan, point) for point in plan.info.points]
+    plan = plan._replace(info=replace(plan.info, points=points))
     with store.hold(folder):
         store.create(folder, plan.info)
-        _execute(plan, Run(plan.info, [], folder), folder, conclude, enough)
+        _execute(plan, Sweep(plan.info, [], folder), folder, conclude, enough)
+
+
+def with_dataset(plan: Plan, point: Point) -> Point:
+    """Return a point with what its dataset is."""
+    digest = plan.executor.dataset_sha256(point.workload)
+    classes = [*plan.executor.dataset_classes(point.workload)]
+    return replace(point, dataset_sha256=digest, dataset_classes=classes)
 
 
 def resume(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never) -> None:
@@ -107,15 +116,16 @@ def resume(plan: Plan, folder: Path, conclude: Conclude, enough: Enough = never)
 
     A block runs whole, with a new seed if that is drawn: who knows a part of its cells knows the seed.
     """
-    require_same_dataset(folder, plan.info, plan.executor.dataset_sha256(plan.info.workload))
+    for point in plan.info.points:
+        require_same_dataset(folder, point, plan.executor.dataset_sha256(point.workload))
     with store.hold(folder):
-        _execute(plan, Run.go_on(folder), folder, conclude, enough)
+        _execute(plan, Sweep.go_on(folder), folder, conclude, enough)
 
 
-def require_same_dataset(folder: Path, info: RunInfo, digest: str) -> None:
+def require_same_dataset(folder: Path, point: Point, digest: str) -> None:
     """Refuse to go on with a run whose dataset has changed."""
-    if digest != info.dataset_sha256:
-        name = info.workload.dataset
+    if digest != point.dataset_sha256:
+        name = point.workload.dataset
         raise ResultsError(f"{folder} cannot be resumed: the dataset {name} has changed")
 
 
@@ -124,8 +134,9 @@ def identify(info: RunInfo, folder: Path) -> str:
     return hashlib.sha256(f"{info.started} {folder.resolve()}".encode()).hexdigest()[:16]
 
 
-def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude, enough: Enough) -> None:
+def _execute(plan: Plan, run: Sweep, folder: Path, conclude: Conclude, enough: Enough) -> None:
     plan.executor.folder, plan.executor.identity = folder, identify(plan.info, folder)
+    plan.executor.number = plan.info.number
     with observing.told():
         catalog.notify("nnbench_run_started", run=run.info, folder=folder)
         try:
@@ -142,31 +153,57 @@ def _execute(plan: Plan, run: Run, folder: Path, conclude: Conclude, enough: Eno
             catalog.notify("nnbench_run_finished", run=run.info, folder=folder)
 
 
+class _AtPoint:
+    """What is left to be done at a point of a run."""
+
+    def __init__(self, plan: Plan, index: int, kept: Kept) -> None:
+        self.index, self.point = index, plan.info.points[index]
+        self.kept = kept  #: its finished cells, by round and backend
+        going, self.stops = going_on(plan.info, kept)
+        unavailable = plan.info.unavailable
+        self.remaining = {e.label: e for e in plan.entries if e.label in going - {*unavailable}}
+        self.next_round = 0  #: that is to be given out, if it is not kept
+        self.is_told = False  #: that there is enough, by all that has come in
+
+    def is_made(self, round_: int) -> bool:
+        """Tell whether a round has a cell of each backend that goes on."""
+        return all((round_, label) in self.kept for label in self.remaining)
+
+    def drop_if_slow(self, result: CellResult) -> None:
+        """Leave a backend out of further blocks if it can't run, or is too slow for more.
+
+        Variants of one backend are there to be compared, and need all their pairs.
+        """
+        entry = self.remaining.get(result.backend)
+        self.stops[result.backend] += is_stopped(result)
+        is_slow = self.stops[result.backend] >= SLOW_ROUNDS
+        if entry and (result.status is Status.SKIPPED or (is_slow and not entry.variant)):
+            del self.remaining[result.backend]
+
+
 class _Schedule:
     """Gives the executor one block after the other, and takes in what comes of them."""
 
-    def __init__(self, plan: Plan, run: Run, folder: Path, enough: Enough) -> None:
+    def __init__(self, plan: Plan, run: Sweep, folder: Path, enough: Enough) -> None:
         self.info, self.folder, self.executor = plan.info, folder, plan.executor
         self.run, self.enough = run, enough
-        unavailable = self.info.unavailable
-        self.kept = finished(run.cells)
-        going, self.stops = going_on(self.info, self.kept)
-        self.remaining = {e.label: e for e in plan.entries if e.label in going - {*unavailable}}
+        self.points = [
+            _AtPoint(plan, index, finished(own.cells)) for index, own in enumerate(run.runs)
+        ]
         self.ledger = store.Ledger(folder)
-        self.again: deque[int] = deque()  #: rounds whose block was lost
-        self.losses = Counter[int]()  #: blocks of each round
+        self.again: deque[int] = deque()  #: blocks that were lost
+        self.losses = Counter[int]()  #: of each block
         self.unwritten: set[str] = set()  #: machines that run.json has not got yet
-        self.adopted: set[int] = set()  #: rounds whose block ran already, as the run was killed
-        self.next_round = 0  #: that is to be given out, if it is not kept
-        #: labels of which a round that was given out has no cell
+        self.adopted: set[int] = set()  #: blocks that ran already, as the run was killed
+        #: labels of which a block that was given out has no cell
         self.missing: dict[int, set[str]] = {}
         self.times = Times()
-        self.is_told = False  #: that there is enough, by all that has come in
 
     def execute(self) -> None:
         for label, reason in self.info.unavailable.items():
-            if (0, label) not in self.kept:
-                self.record(self.nothing(label, Status.SKIPPED, reason))
+            for at in self.points:
+                if (0, label) not in at.kept:
+                    self.record(self.nothing(at, label, Status.SKIPPED, reason))
         with closing(self.executor.run(_Blocks(self))) as happenings:
             try:
                 for happening in happenings:
@@ -190,12 +227,11 @@ class _Schedule:
                 catalog.notify("nnbench_cell_event", spec=spec, event=event)
             case CellFinished(result=result):
                 self.record(result)
-                self.drop_if_slow(result)
+                self.points[result.point].drop_if_slow(result)
                 self.note_in(result)
             case MachineJoined(name=name, machine=machine):
                 if name not in self.run.info.machines:
-                    machines = {**self.run.info.machines, name: machine}
-                    self.run.info = replace(self.run.info, machines=machines)
+                    self.run.join(name, machine)
                     self.unwritten.add(name)
             case BlockLost():
                 self.lose(happening)
@@ -205,77 +241,96 @@ class _Schedule:
             case unknown:
                 assert_never(unknown)
 
-    def rounds(self) -> Iterator[int | None]:
-        """Yield the rounds in which something is left to run, and None for as long as there is enough; announce what was kept.
+    def blocks(self) -> Iterator[tuple[_AtPoint, int] | None]:
+        """Yield points and rounds of which something is left to run, and None for as long as there is enough of all; announce what was kept.
 
-        An executor that takes the next block before the last one is over may make some more than enough.
+        An executor that takes the next block before the last one is over may make some more than enough. Rounds of a point
+        that has enough by now wait until the end: there may be less than enough when others have come in.
         """
+        waiting: list[tuple[_AtPoint, int]] = []
+        rest = set[int]()  # points that wait
         for round_ in range(self.info.rounds):
-            self.next_round = round_
-            kept = {
-                label: self.kept[key]
-                for label in self.info.backends
-                if (key := (round_, label)) in self.kept
-            }
-            if self.remaining.keys() <= kept.keys():
-                for cell in kept.values():
-                    catalog.notify("nnbench_cell_kept", result=cell)
-                continue
-            if round_ in self.adopted:
-                continue
-            while self.is_enough():
-                yield None
-            yield round_
-        self.next_round = self.info.rounds
+            for at in self.points:
+                if at.index not in rest:
+                    at.next_round = round_
+                if at.is_made(round_):
+                    for label in self.info.backends:
+                        if cell := at.kept.get((round_, label)):
+                            catalog.notify("nnbench_cell_kept", result=cell)
+                elif self.number(at, round_) not in self.adopted:
+                    if at.index not in rest and not self.is_enough(at):
+                        yield at, round_
+                    else:
+                        rest.add(at.index)
+                        waiting.append((at, round_))
+        while waiting:
+            left = next((each for each in waiting if not self.is_enough(each[0])), None)
+            if left:
+                waiting.remove(left)
+                later = [round_ for at, round_ in waiting if at is left[0]]
+                left[0].next_round = min(later, default=self.info.rounds)
+            if left is None or not left[0].is_made(left[1]):
+                yield left
+        for at in self.points:
+            at.next_round = self.info.rounds
 
-    def is_enough(self) -> bool:
-        """Tell whether no further block is needed: asked again when one has come in, since then it may be."""
-        if self.enough is not never and not self.is_told:
-            first_out = min([self.next_round, *self.missing])
-            self.is_told = self.enough(self.run.before(first_out), self.times)
-        return self.is_told
+    def number(self, at: _AtPoint, round_: int) -> int:
+        return self.info.number(at.index, round_)
+
+    def is_enough(self, at: _AtPoint) -> bool:
+        """Tell whether a point needs no further block: asked again when one has come in, since then it may."""
+        if self.enough is not never and not at.is_told:
+            rounds, count = self.missing.keys(), len(self.points)
+            out = [number // count for number in rounds if number % count == at.index]
+            before = self.run.runs[at.index].before(min([at.next_round, *out]))
+            at.is_told = self.enough(before, self.times)
+        return at.is_told
 
     def note_in(self, result: CellResult) -> None:
         """Note that a cell is here, and with the last one its block."""
-        missing = self.missing.get(result.round)
+        number = self.info.number(result.point, result.round)
+        missing = self.missing.get(number)
         if missing and result.final:
             missing.discard(result.backend)
             if not missing:
-                del self.missing[result.round]
-                self.times.end(result.round)
-                self.is_told = False
+                del self.missing[number]
+                self.times.end(number)
+                self.points[result.point].is_told = False
 
     def adopt(self, block: Block) -> bool:
-        """Take the block of a round that is not finished for its next attempt, if it is that."""
+        """Take a block that is not finished for its next attempt, if it is that."""
         labels = {entry.label for entry in block.entries}
         is_wanted = (
             block.round < self.info.rounds
-            and block.attempt == self.next_attempt(block.round)
+            and block.point < len(self.points)
+            and block.attempt == self.next_attempt(block.point, block.round)
             and labels <= {*self.info.backends}
-            and not all((block.round, label) in self.kept for label in self.remaining)
+            and not self.points[block.point].is_made(block.round)
         )
         if is_wanted:
-            self.adopted.add(block.round)
+            self.adopted.add(self.info.number(block.point, block.round))
             self.note_out(block)
         return is_wanted
 
     def note_out(self, block: Block) -> None:
         """Note that a block runs."""
-        self.missing[block.round] = {entry.label for entry in block.entries}
-        self.times.begin(block.round)
+        number = self.info.number(block.point, block.round)
+        self.missing[number] = {entry.label for entry in block.entries}
+        self.times.begin(number)
 
-    def next_attempt(self, round_: int) -> int:
-        return self.run.attempted.get((0, round_), -1) + 1
+    def next_attempt(self, point: int, round_: int) -> int:
+        return self.run.attempted.get((point, round_), -1) + 1
 
-    def block(self, round_: int) -> Block:
+    def block(self, at: _AtPoint, round_: int) -> Block:
         """Return a block to be given out, all of it."""
         labels = [*self.info.backends, *self.info.unavailable]
         seed = self.seed(round_)
         order = seeding.block_order(labels, seed)
         block = Block(
-            workload=self.info.workload,
-            threads=self.info.threads,
-            dataset_sha256=self.info.dataset_sha256,
+            point=at.index,
+            workload=at.point.workload,
+            threads=at.point.threads,
+            dataset_sha256=at.point.dataset_sha256,
             round=round_,
             seed=seed,
             open_seed=self.info.seed is not None,
@@ -283,28 +338,37 @@ class _Schedule:
             keep_states=self.info.keep_states,
             turns=self.info.turns,
             baseline=self.info.baseline,
-            attempt=self.next_attempt(round_),
-            entries=[self.remaining[label] for label in order if label in self.remaining],
+            attempt=self.next_attempt(at.index, round_),
+            entries=[at.remaining[label] for label in order if label in at.remaining],
             budget_s=self.info.budget_s,
             timeout_s=self.info.timeout_s,
         )
         self.note_out(block)
         return block
 
+    def lost(self) -> tuple[_AtPoint, int] | None:
+        """Return the point and the round of a block that was lost and runs again, if there is one."""
+        while self.again:
+            round_, index = divmod(self.again.popleft(), len(self.points))
+            if self.points[index].remaining:
+                return self.points[index], round_
+        return None
+
     def lose(self, lost: BlockLost) -> None:
         """Write down that a block was lost, in the cells that it would have had; have it run again, if it may."""
-        block = lost.block
-        self.losses[block.round] += 1
+        block, at = lost.block, self.points[lost.block.point]
+        number = self.number(at, block.round)
+        self.losses[number] += 1
         self.run.attempted[block.point, block.round] = block.attempt
-        runs_again = self.losses[block.round] <= MORE
-        self.times.drop(block.round)
-        self.is_told = False
+        runs_again = self.losses[number] <= MORE
+        self.times.drop(number)
+        at.is_told = False
         if runs_again:
-            self.again.append(block.round)
+            self.again.append(number)
         else:
-            self.missing.pop(block.round, None)
+            self.missing.pop(number, None)
         for position, entry in enumerate(block.entries):
-            nothing = self.nothing(entry.label, Status.LOST, lost.message)
+            nothing = self.nothing(at, entry.label, Status.LOST, lost.message)
             self.record(
                 replace(
                     nothing,
@@ -318,21 +382,13 @@ class _Schedule:
             )
 
     def seed(self, round_: int) -> int:
-        """Return the seed of a round; one that nobody asked for is known to nobody before."""
+        """Return the seed of a block; one that nobody asked for is known to nobody before.
+
+        One that was asked for is that of a round at each point, as if the point had a run of its own.
+        """
         if self.info.seed is not None:
             return self.info.seed + round_
         return secrets.randbits(SEED_BITS)
-
-    def drop_if_slow(self, result: CellResult) -> None:
-        """Leave a backend out of further blocks if it can't run, or is too slow for more.
-
-        Variants of one backend are there to be compared, and need all their pairs.
-        """
-        entry = self.remaining.get(result.backend)
-        self.stops[result.backend] += is_stopped(result)
-        is_slow = self.stops[result.backend] >= SLOW_ROUNDS
-        if entry and (result.status is Status.SKIPPED or (is_slow and not entry.variant)):
-            del self.remaining[result.backend]
 
     def record(self, result: CellResult) -> None:
         result = replace(result, recorded=now())
@@ -343,14 +399,15 @@ class _Schedule:
         self.run.add(result)
         catalog.notify("nnbench_cell_finished", result=result)
 
-    def nothing(self, label: str, status: Status, reason: str) -> CellResult:
+    def nothing(self, at: _AtPoint, label: str, status: Status, reason: str) -> CellResult:
         """Return a cell of which there is nothing but why."""
         return CellResult(
             backend=label,
-            workload=self.info.workload.name,
+            workload=at.point.workload.name,
+            point=at.index,
             round=0,
             seed=self.info.seed or 0,
-            threads=self.info.threads,
+            threads=at.point.threads,
             position=0,
             started=now(),
             wall_s=0.0,
@@ -363,15 +420,13 @@ class _Blocks(Blocks):
     """The blocks of a run: those that were lost first, then round after round."""
 
     def __init__(self, schedule: _Schedule) -> None:
-        self._schedule, self._rounds = schedule, schedule.rounds()
+        self._schedule, self._blocks = schedule, schedule.blocks()
 
     def __next__(self) -> Block:
-        schedule = self._schedule
-        runs_again = schedule.again and schedule.remaining
-        round_ = schedule.again.popleft() if runs_again else next(self._rounds)
-        if round_ is None:
+        next_one = self._schedule.lost() or next(self._blocks)
+        if next_one is None:
             raise StopIteration
-        return schedule.block(round_)
+        return self._schedule.block(*next_one)
 
     def adopt(self, block: Block) -> bool:
         return self._schedule.adopt(block)
@@ -382,17 +437,15 @@ def is_stopped(result: CellResult) -> bool:
     return result.status is Status.BUDGET and result.final
 
 
-def going_on(
-    info: RunInfo, kept: Mapping[tuple[int, str], CellResult]
-) -> tuple[set[str], Counter[str]]:
-    """Return the backends that further blocks have, and in how many blocks the budget has stopped each.
+def going_on(info: RunInfo, kept: Kept) -> tuple[set[str], Counter[str]]:
+    """Return the backends that further blocks of a point have, and in how many of its blocks the budget has stopped each.
 
     Parameters
     ----------
     info
         Of a run that goes on.
     kept
-        Its finished cells. Those of a block that was torn do not count, as it runs again: a block is whole if it has
+        Its finished cells at the point. Those of a block that was torn do not count, as it runs again: a block is whole if it has
         all backends that were not left out by others.
     """
     rounds: dict[int, dict[str, CellResult]] = {}
@@ -412,7 +465,7 @@ def going_on(
 
 
 def finished(cells: Iterable[CellResult]) -> dict[tuple[int, str], CellResult]:
-    """Return the cells that need not run again, by round and backend."""
+    """Return the cells of a point that need not run again, by round and backend."""
     return {
         (cell.round, cell.backend): cell
         for cell in cells

@@ -27,19 +27,26 @@ from nnbench.records.runs import SCHEMA_VERSION, Machine, Point, RunInfo
 from nnbench.texts import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 T = TypeVar("T")
 RESULTS = Path("results")  #: where runs go that nobody has chosen a folder for
 RUN, CELLS, LOCK = "run.json", "cells.jsonl", ".lock"
 #: Of an epoch: numbers and nulls alone. A text in JSON has no quotes but escaped ones, so this is in none.
 LOSSES = re.compile(rb'"losses":\s*\[[^][{}"]*\]')
+OF_DATASET = ("dataset_sha256", "dataset_classes")  #: of a point, and of the run before version 3
 AGAIN = re.compile(rb'"block_attempt":\s*[1-9]')
 
 
 def default_folder(info: RunInfo, name: str = "") -> Path:
-    """Return ``results/<time>-<name>`` below the working directory; the name is the workload's."""
-    return RESULTS / folder_name(info.started, name or info.workload.name)
+    """Return ``results/<time>-<name>`` below the working directory; the name is the workload's, or tells of a sweep."""
+    return RESULTS / folder_name(info.started, name or _named(info.points))
+
+
+def _named(points: Sequence[Point]) -> str:
+    names = dict.fromkeys(point.workload.name for point in points)
+    bases = dict.fromkeys(name.partition("+")[0] for name in names)
+    return f"{'-'.join(bases)}-sweep" if points[1:] else next(iter(names))
 
 
 def folder_name(started: str, name: str) -> str:
@@ -57,21 +64,29 @@ def create(folder: Path, info: RunInfo) -> None:
     ResultsError
         If the folder already holds a run, or cannot be written, or the run is none that can be read.
     """
-    content = encode(info)
     try:
-        msgspec.json.decode(content, type=RunInfo)
+        msgspec.json.decode(encode(info), type=RunInfo)
     except msgspec.ValidationError as error:  # better now than when all is trained
         raise ResultsError(f"nobody could read this run again: {error}") from error
     require_new(folder)
     with files.named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_whole(folder / RUN, msgspec.json.format(content))
+        files.write_whole(folder / RUN, _content(info))
 
 
 def rewrite(folder: Path, info: RunInfo) -> None:
     """Write ``run.json`` of a run anew: more is known of it."""
     with files.named(folder):
-        files.write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(info)))
+        files.write_whole(folder / RUN, _content(info))
+
+
+def _content(info: RunInfo) -> bytes:
+    """Return ``run.json``; that of one point as version 2 has it, which older ones read, too."""
+    table = msgspec.json.decode(encode(info))
+    if not info.points[1:]:
+        [point] = table["points"]
+        table |= {"schema_version": 2, **{name: point.pop(name) for name in OF_DATASET}}
+    return msgspec.json.format(msgspec.json.encode(table))
 
 
 def require_new(folder: Path) -> None:
@@ -183,7 +198,7 @@ def read_info(folder: Path) -> RunInfo:
     with _damaged(path):
         found = msgspec.json.decode(content)
         version = msgspec.convert(found, _Versioned).schema_version
-    if version == 1:
+    if version in UPGRADES:
         with _damaged(path):
             content = msgspec.json.encode(upgrade(found))
     elif version != SCHEMA_VERSION:
@@ -198,15 +213,36 @@ class _Versioned(msgspec.Struct):
     schema_version: Number | Line | None = None
 
 
-def upgrade(first: dict[str, Any]) -> dict[str, Any]:
-    """Return a ``run.json`` of version 1 as version 2 has it: one point, and one machine."""
-    rest = {**first, "schema_version": SCHEMA_VERSION}
+def upgrade(before: dict[str, Any]) -> dict[str, Any]:
+    """Return a ``run.json`` of an earlier version as it is now."""
+    while change := UPGRADES.get(before["schema_version"]):
+        before = change(before)
+    return before
+
+
+def _second(first: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 1 has as version 2 has it: one point, and one machine."""
+    rest = {**first, "schema_version": 2}
 
     def take(kind: type) -> dict[str, Any]:
         names = {field.name for field in fields(kind)} & rest.keys()
         return {name: rest.pop(name) for name in names}
 
-    return {"points": [take(Point)], "machines": {LOCAL: take(Machine)}, **rest}
+    dataset = {name: rest.pop(name) for name in OF_DATASET if name in rest}
+    return {"points": [take(Point)], "machines": {LOCAL: take(Machine)}, **rest, **dataset}
+
+
+def _third(second: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 2 has as version 3 has it: each point has its dataset."""
+    rest = {**second, "schema_version": 3}
+    dataset = {name: rest.pop(name) for name in OF_DATASET if name in rest}
+    match rest.get("points"):
+        case [dict(point)]:
+            rest["points"] = [{**point, **dataset}]
+    return rest
+
+
+UPGRADES: dict[object, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _second, 2: _third}
 
 
 def read_cells(

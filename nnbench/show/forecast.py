@@ -10,6 +10,8 @@ from nnbench.records.cells import LOCAL
 from nnbench.show.text import Sheet, bytes_text, count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nnbench.runs.forecast import Forecast
 
 HEADINGS = ["backend", "cells", "about a cell", "about in memory", "left out"]
@@ -31,7 +33,19 @@ def sheet(found: Forecast) -> Sheet:
     rows += [[label, "0", MISSING, MISSING, why] for label, why in info.unavailable.items()]
     how = "in turns" if info.turns else "one after the other"
     rounds, backends = count(found.rounds, "round"), count(len(found.labels), "backend")
-    return Sheet(f"{info.workload.name}: {rounds} of {backends}, {how}", HEADINGS, rows)
+    threads = count(info.threads, "thread")
+    what = f"{info.workload.name}, {threads}" if info.threads > 1 else info.workload.name
+    return Sheet(f"{what}: {rounds} of {backends}, {how}", HEADINGS, rows)
+
+
+def together(points: Sequence[Forecast]) -> str:
+    """Say what all points take together."""
+    cells = f"at most {sum(each.most_cells for each in points):,} cells of {len(points)} points"
+    training = f"{duration(sum(each.most_training_s for each in points))} of training"
+    known = [each.seconds for each in points if each.seconds is not None]
+    where = f" ({len(known)} points alone)" if len(known) < len(points) else ""
+    about = f"; about {duration(sum(known))} for all that is known{where}" if known else ""
+    return f"together: {cells}, at most {training}{about}"
 
 
 def lines(found: Forecast) -> list[str]:

@@ -15,18 +15,21 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from nnbench.figures import frames
+from nnbench.figures.axes import described
 from nnbench.figures.columns import MISSING, Table, column, machine_names, significant, value
+from nnbench.runs import scaling
 from nnbench.show.charts import CHARTS, OF_A_KIND, base, chart
 from nnbench.show.charts.base import VEGA_LITE, NothingToDrawError
 from nnbench.show.text import (
     Sheet,
     how,
     notes,
-    places,
-    relabelled,
+    outputs,
+    places_of,
     sheet,
     sheets,
     times_as_fast,
+    trained,
 )
 from nnbench.texts import one_line
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from nnbench.records.runs import RunInfo
     from nnbench.runs.history import History
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.charts.base import Chart
 
 TEMPLATES = "templates"
@@ -66,11 +70,29 @@ class Headline(NamedTuple):
     text: str
 
 
-def render(runs: Sequence[Run], *, home: str = "") -> str:
-    """Return the page of some runs; ``home`` is what it links as the page of all runs, if it is one of a site."""
+def render(runs: Sequence[Sweep], *, home: str = "") -> str:
+    """Return the page of some runs, with a section for each of their points; ``home`` is what it links as the page of all runs, if it is one of a site."""
     colors = base.colors(label for run in runs for label in run.labels)
-    sections = [section(run, colors) for run in runs]
-    return make("report.html.j2", colors=colors, home=home, sections=sections)
+    sections = [section(point, colors) for run in runs for point in run]
+    sweeps = [overview(run, colors) for run in runs if run.runs[1:]]
+    return make("report.html.j2", colors=colors, home=home, sections=sections, sweeps=sweeps)
+
+
+def overview(run: Sweep, colors: dict[str, str]) -> dict[str, object]:
+    """Return what stands above the sections of a run's points: its times along an axis, and where backends cross."""
+    from nnbench.show.charts import scaling as drawing
+
+    try:
+        drawn = drawing.charts(run, colors)
+    except NothingToDrawError:
+        drawn = []
+    return {
+        "name": run.name,
+        "info": run.info,
+        "title": trained(run.info),
+        "crossings": scaling.sentences(run),
+        "charts": drawn,
+    }
 
 
 def render_history(history: History, *, home: str = "") -> str:
@@ -154,10 +176,11 @@ def section(run: Run, colors: dict[str, str]) -> dict[str, object]:
     remarks = [f"{', '.join(backends)}: {text}" for text, backends in remarked.items()]
     return {
         "run": run,
+        "point": described(run.setting),
         "headline": headline(run),
         "summary": summary(run),
         "how": how(run.info),
-        "where": places(run),
+        "where": places_of(run),
         "figures": figures(run, colors),
         "sheets": [sheet for sheet in sheets(run).values() if sheet.rows],
         "problems": [*notes(run), *remarks],
@@ -298,8 +321,8 @@ def facts(run: Run) -> dict[str, dict[str, str]]:
             "time-out": f"{info.timeout_s:g} s",
             "baseline": info.baseline,
             "noise floor": f"{info.noise_floor:.1%}",
-            "dataset SHA-256": info.dataset_sha256 or "not recorded",
-            **({"classes": classes} if (classes := relabelled(info)) else {}),
+            "dataset SHA-256": info.point.dataset_sha256 or "not recorded",
+            **({"classes": classes} if (classes := outputs(info.point)) else {}),
         },
         "Workload": {key.replace("_", " "): _spell(value) for key, value in workload.items()},
         **machines,

@@ -20,12 +20,12 @@ from rich.text import Text
 from nnbench import catalog
 from nnbench.contract import hookimpl
 from nnbench.execution import pauses
-from nnbench.figures import columns, statistics
+from nnbench.figures import axes, columns, statistics
 from nnbench.figures.standings import Standing, UnderWay, standings
 from nnbench.proof import kept
 from nnbench.records import events
 from nnbench.records.cells import LOCAL, Status
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.runs.times import Times
 from nnbench.show.machines import GAP, Machines, in_rows
 from nnbench.show.terminal import fit, grid, plain, say
@@ -109,11 +109,14 @@ class Plain:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.states: Path | None = None  # where they will be kept, until their size was said
+        self.where: dict[int, str] = {}  # what tells each point from the others
 
     @hookimpl
     def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
-        """Remember whether states are kept."""
+        """Remember whether states are kept, and what the points are."""
         self.states = folder / kept.FOLDER if run.keep_states else None
+        settings = axes.settings(run.points)
+        self.where = {index: axes.described(own) for index, own in enumerate(settings)}
 
     @hookimpl
     def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
@@ -125,7 +128,7 @@ class Plain:
     @hookimpl
     def nnbench_cell_finished(self, result: CellResult) -> None:
         """Print what became of the cell."""
-        say(self.console, cell_line(result))
+        say(self.console, cell_line(result, self.where.get(result.point, "")))
 
 
 def states_line(folder: Path, spec: CellSpec, setup: Setup) -> str:
@@ -157,13 +160,16 @@ class Live(Plain):
             refresh_per_second=4,
         )
         self.task = self.bar.add_task("run", state="starts")
-        self.rounds: dict[int, Round] = {}  # that were given out: an executor may have several
+        #: By their number, blocks that were given out: an executor may have several.
+        self.rounds: dict[int, Round] = {}
         self.latest: Round | None = None  # of which something was heard
         self.over = 0  # cells
-        self.done: set[int] = set()  # rounds
+        self.done: set[int] = set()  # blocks
         self.machines = Machines()
         self.times = Times()
-        self.groups: dict[str, Group] | None = None  # None is to be made anew
+        self.groups: dict[
+            int, dict[str, Group]
+        ] = {}  # of each point; what is missing is to be made
         self.look_s = 0.0  # that the last one took
         self.next_look = 0.0
 
@@ -171,9 +177,9 @@ class Live(Plain):
     def nnbench_run_started(self, run: RunInfo, folder: Path) -> None:
         """Show the bar, and import what intervals need before anything is timed."""
         super().nnbench_run_started(run, folder)
-        self.bar.update(self.task, total=len(run.backends) * run.rounds)
+        self.bar.update(self.task, total=len(run.backends) * run.blocks)
         self.bar.start()
-        self.run = Run(run, folder=folder)
+        self.run = Sweep(run, folder=folder)
         _ = self.run.cells  # of before, if it is resumed
         importlib.import_module("nnbench.figures.frames")
         statistics.import_libraries(run.rounds)
@@ -195,7 +201,7 @@ class Live(Plain):
     @hookimpl
     def nnbench_cell_started(self, spec: CellSpec, machine: str) -> None:
         """Show the cell, or another attempt at it; all are kept of a baseline that comes once more in turns."""
-        self.latest = self.round(spec.round)
+        self.latest = self.round(self.run.info.number(spec.point, spec.round))
         self.latest.machine = machine
         attempts = self.latest.cells.setdefault(spec.label, [])
         if not (self.run.info.turns and spec.label == self.run.info.baseline):
@@ -207,7 +213,7 @@ class Live(Plain):
     def nnbench_cell_event(self, spec: CellSpec, event: Event) -> None:
         """Show what it tells; of what comes often, now and then. Of a cell that began before a kill its start is not told."""
         super().nnbench_cell_event(spec, event)
-        round_ = self.round(spec.round)
+        round_ = self.round(self.run.info.number(spec.point, spec.round))
         round_.cells.setdefault(spec.label, [UnderWay(spec)])[-1].take_in(event)
         is_often = isinstance(event, events.Progress)
         if is_often and round_.trains is None:
@@ -218,8 +224,8 @@ class Live(Plain):
     def nnbench_cell_finished(self, result: CellResult) -> None:
         """Replace the cell by a line, and count it in."""
         self.run.add(result)
-        self.groups = None
-        number, label = result.round, result.backend
+        self.groups.pop(result.point, None)
+        number, label = self.run.info.number(result.point, result.round), result.backend
         round_ = self.rounds.get(number)
         if result.status is Status.LOST:
             if round_:  # with its first cell; what runs again begins anew
@@ -243,11 +249,11 @@ class Live(Plain):
     def nnbench_cell_kept(self, result: CellResult) -> None:
         """Move the bar."""
         self.over += 1
-        self.done.add(result.round)
+        self.done.add(self.run.info.number(result.point, result.round))
         self.look()
 
     def round(self, number: int) -> Round:
-        """Return the block of a round, which begins with it."""
+        """Return a block, which begins if it has not."""
         if number not in self.rounds:
             self.rounds = {number: each for number, each in self.rounds.items() if not each.is_over}
             self.rounds[number] = Round(number)
@@ -277,16 +283,19 @@ class Live(Plain):
             else min(self.running, default=None, key=lambda each: each.number)
         )
         if round_ or not is_here:
-            if self.groups is None:
-                self.groups = frames.groups(info, self.run.cells, self.run.further)
-            found = standings(info, self.groups, round_.results if round_ else {})
+            number, index = divmod(round_.number if round_ else 0, len(info.points))
+            at = self.run.runs[index]
+            if index not in self.groups:
+                self.groups[index] = frames.groups(at.info, at.cells, at.further)
+            found = standings(at.info, self.groups[index], round_.results if round_ else {})
             if is_here and round_:
-                head, state = f"round {round_.number + 1} of {info.rounds}", round_.state(info)
-                rows = [round_.line(info, standing) for standing in found]
+                head, state = f"round {number + 1} of {info.rounds}", round_.state(info)
+                rows = [round_.line(at.info, standing) for standing in found]
             else:
-                head = f"{len(self.done)} of {count(info.rounds, 'round')}"
+                head = f"{len(self.done)} of {count(info.blocks, self.noun)}"
                 state = self.machines.counts(len(self.running))
-                rows = [Line(standing, basis(info, standing)) for standing in found]
+                rows = [Line(standing, basis(at.info, standing)) for standing in found]
+            head = ", ".join(filter(None, [head, self.where[index]]))
             self.show(head, state, rows, self.outlook(found))
         done = self.over + sum(each.unjudged for each in self.rounds.values())
         self.bar.update(self.task, completed=done)
@@ -301,7 +310,7 @@ class Live(Plain):
         def text(said: str) -> Text:
             return Text(plain(said, encoding), "dim")
 
-        shown = fit(live_columns(info), [*rows, WIDEST], size.width)
+        shown = fit(live_columns(self.run.runs[0].info), [*rows, WIDEST], size.width)
         table = grid(sheet(columns.Table("", shown), rows), shown, encoding)
         machines = Table.grid(padding=(0, GAP, 0, 0))
         if info.executor != LOCAL:
@@ -320,8 +329,8 @@ class Live(Plain):
         if queue.is_ending:
             return "interrupted: no further block is begun, and Ctrl-C cancels those that run"
         begun = sum(not each.is_over for each in self.rounds.values())
-        to_come = max(0, info.rounds - len(self.done) - begun)
-        said = count(to_come, "more round") if to_come else "the last round"
+        to_come = max(0, info.blocks - len(self.done) - begun)
+        said = count(to_come, f"more {self.noun}") if to_come else f"the last {self.noun}"
         said += "s" if not to_come and begun > 1 else ""
         said += " at most" if info.detect and to_come else ""
         left_s = self.left_s(to_come)
@@ -331,6 +340,11 @@ class Live(Plain):
         if any(each.ratio is not None and each.rounds < 2 for each in others):
             said += "; what one round says is provisional"
         return "; ".join(filter(None, [self.machines.waits(), said]))
+
+    @property
+    def noun(self) -> str:
+        """What a block is called: of one point, a round."""
+        return "block" if self.run.info.points[1:] else "round"
 
     def left_s(self, to_come: int) -> float | None:
         """Return seconds until the blocks that run, and so many more, are over; None if nothing is known.
@@ -353,7 +367,7 @@ class Live(Plain):
 class Round:
     """A block that runs."""
 
-    number: int
+    number: int  #: see RunInfo.number
     machine: str = LOCAL
     trains: float | None = None  #: since when
     cells: dict[str, list[UnderWay]] = field(default_factory=dict)  #: attempts by label

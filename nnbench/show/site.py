@@ -25,7 +25,7 @@ from nnbench.figures.columns import MISSING, Table, column, plain, value
 from nnbench.records.site import BoardEntry, CourseEntry, Index, RunEntry, StandingEntry, Versioned
 from nnbench.runs import leaderboard, store
 from nnbench.runs.commits import DIRTY
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show import page
 from nnbench.show.exports import encode
 from nnbench.show.text import Sheet, bytes_text, count, sheet, strays, times_as_fast
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from nnbench.records.runs import RunInfo
     from nnbench.runs.leaderboard import Board, Course, Leaderboard, Standing
+    from nnbench.runs.run import Run
 
 INDEX, HOME = "index.json", "index.html"
 #: Of a page, below the folder of the site; nothing else is ever removed there.
@@ -131,7 +132,7 @@ class _Site:
         path, digest = f"runs/{self.names.make(folder.resolve().name)}.html", _digest(folder)
         page_digest, self._page = self._known(path, digest), None
         if not page_digest:
-            self._page = _draw(Run(info, folder=folder))
+            self._page = _draw(Sweep(info, folder=folder))
             page_digest = hashlib.sha256(self._page).hexdigest()
         self._runs[folder] = RunEntry(
             name=PurePath(path).stem,
@@ -239,7 +240,7 @@ class _Names:
         return name
 
 
-def _draw(run: Run) -> bytes:
+def _draw(run: Sweep) -> bytes:
     """Return the page of a run."""
     with warnings.catch_warnings():
         # It was said when the run was opened, and stands on the page.

@@ -15,14 +15,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from nnbench.figures.columns import BARS
-from nnbench.show.text import Sheet, notes, relabelled, sheet
+from nnbench.show.text import Sheet, relabelled, remarks, sheet
 from nnbench.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nnbench.figures.columns import Column, Row, Table
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 WORDS = 24  #: columns that a name or a remark gets at least, if it needs them
 GAP = 3  #: columns between two of a table
@@ -58,7 +58,7 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - called while BrokenPipeError is handled
 
 
-def print_tables(console: Console, tables: Iterable[Table], run: Run) -> None:
+def print_tables(console: Console, tables: Iterable[Table], run: Sweep) -> None:
     """Print tables, what is said beside them, and how to see columns that found no room.
 
     Parameters
@@ -75,7 +75,7 @@ def print_tables(console: Console, tables: Iterable[Table], run: Run) -> None:
         title = Text(plain(shown.title, console.encoding), "table.title")
         console.print(title, grid(shown, columns, console.encoding))
         hidden |= dict.fromkeys(c.name for c in table.shown if c not in columns)
-    for line in filter(None, [relabelled(run.info), *notes(run)]):
+    for line in filter(None, [relabelled(run), *remarks(run)]):
         say(console, line)
     if hidden and run.folder:
         command = shlex.join(["nnbench", "show", str(run.folder), "--columns", ",".join(hidden)])

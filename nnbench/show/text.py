@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 from nnbench import files
-from nnbench.figures import metrics
+from nnbench.figures import axes, metrics
 from nnbench.figures.accuracies import FINDINGS
 from nnbench.figures.columns import COLUMNS, MISSING, column, machine_names, significant, value
 from nnbench.figures.metrics import Scale
 from nnbench.records.cells import Status
+from nnbench.runs import scaling
 from nnbench.texts import csv_text, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nnbench.figures.columns import Row, Table
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from nnbench.figures.metrics import Metric
     from nnbench.figures.outliers import Odd
     from nnbench.records.cells import CellResult, Proof
-    from nnbench.records.runs import RunInfo
+    from nnbench.records.runs import Point, RunInfo
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 MARKUP = re.compile(
     r"[\\`*<&|]"  # escapes, code, emphasis, tags, entities, the borders of cells
@@ -57,7 +60,7 @@ def sheet(table: Table, rows: Iterable[Row] | None = None) -> Sheet:
     return Sheet(table.title, [column.heading for column in table.shown], written)
 
 
-def sheets(run: Run) -> dict[str, Sheet]:
+def sheets(run: Run | Sweep) -> dict[str, Sheet]:
     """Return all tables of a run as text, by name; those of one kind of machines have its name, too."""
     return {" ".join(filter(None, (t.name, t.kind))): sheet(t) for t in run.tables}
 
@@ -72,6 +75,19 @@ def notes(run: Run) -> list[str]:
     found += [*losses(run), *differing(run), *map(odd_words, run.odd_machines)]
     has_no_proof = frame and not any(value(row, "proof") for row in frame)
     return [*found, BEFORE_PROOFS] if has_no_proof else found
+
+
+def remarks(run: Sweep) -> list[str]:
+    """Say where backends cross, and what there is to be said of each point: once what is so of all, and with the point what is not."""
+    return [*scaling.sentences(run), *_of_points(run, notes)]
+
+
+def _of_points(run: Sweep, said: Callable[[Run], Sequence[str]]) -> list[str]:
+    by_point = [(axes.described(point.setting), said(point)) for point in run]
+    shared = [line for line in by_point[0][1] if all(line in lines for _, lines in by_point)]
+    return shared + [
+        f"{where}: {line}" for where, lines in by_point for line in lines if line not in shared
+    ]
 
 
 def losses(run: Run) -> list[str]:
@@ -182,9 +198,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h"
 
 
-def cell_line(cell: CellResult) -> str:
-    """Sum up a finished cell in one line."""
-    head = f"round {cell.round + 1} {cell.backend}"
+def cell_line(cell: CellResult, where: str = "") -> str:
+    """Sum up a finished cell in one line; ``where`` says of which point it is, if there are several."""
+    head = f"round {cell.round + 1} {cell.backend}{f' at {where}' if where else ''}"
     if not cell.status.counts:
         return f"{head}: {cell.status}: {cell.message}{'' if cell.final else '; runs again'}"
     accuracy = metrics.accuracy(cell)
@@ -211,8 +227,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
-def rounds_made(run: Run) -> str:
-    """Say of how many rounds there is a cell of each backend."""
+def rounds_made(run: Sweep) -> str:
+    """Say of how many rounds there is a cell of each backend, at each point."""
+    return "; ".join(_of_points(run, lambda point: [_rounds_made(point)]))
+
+
+def _rounds_made(run: Run) -> str:
     by_count: dict[int, list[str]] = {}
     for label in run.info.backends:
         by_count.setdefault(len(run.of(label)), []).append(label)
@@ -258,15 +278,30 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def caption(info: RunInfo, where: Sequence[str] = ()) -> str:
-    """Say in one paragraph of Markdown what was run, and where: on the machine, or as it is said."""
-    rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
+def caption(run: Sweep) -> str:
+    """Say in one paragraph of Markdown what was run, and where."""
+    info = run.info
     seed = "random seeds" if info.seed is None else f"seed {info.seed}"
-    what = f"{escape(info.workload.name)}, {rounds}, {seed}, {threads}"
+    what = f"{escape(trained(info))}, {count(info.rounds, 'round')}, {seed}, {threads(info)}"
     asked = f"{code(info.command)}: {what}, {info.budget_s:g} s of training at most."
-    classes = f"\n{escape(named)}" if (named := relabelled(info)) else ""
-    on = "".join(f"\n{escape(each)}." for each in where or [place(info)])
+    classes = f"\n{escape(named)}" if (named := relabelled(run)) else ""
+    on = "".join(f"\n{escape(each)}." for each in places(run))
     return f"{asked}{on}{classes}"
+
+
+def trained(info: RunInfo) -> str:
+    """Name what was trained: the workload, or those at all points."""
+    names = dict.fromkeys(point.workload.name for point in info.points)
+    if not info.points[1:]:
+        return next(iter(names))
+    bases = dict.fromkeys(name.partition("+")[0] for name in names)
+    return f"{' and '.join(bases)}, {len(info.points)} points"
+
+
+def threads(info: RunInfo) -> str:
+    """Say how many threads a backend had that was not given its own."""
+    *some, most = sorted({point.threads for point in info.points})
+    return f"{', '.join(map(str, some))} and {most} threads" if some else count(most, "thread")
 
 
 def place(info: RunInfo) -> str:
@@ -277,18 +312,28 @@ def place(info: RunInfo) -> str:
     return f"{machine}; {e.python}, {versions}"
 
 
-def places(run: Run) -> list[str]:
+def places(run: Sweep) -> list[str]:
     """Say on what machines a run was made: of several, on which of each kind."""
+    return [*dict.fromkeys(line for point in run for line in places_of(point))]
+
+
+def places_of(run: Run) -> list[str]:
+    """Say the same of one point."""
     if len(run.used.machines) == 1 or not run.kinds:
         return [place(run.used)]
     parts = (part.used for part in run.kinds.values())
     return [f"{machine_names([*used.machines])}: {place(used)}" for used in parts]
 
 
-def relabelled(info: RunInfo) -> str:
+def relabelled(run: Sweep) -> str:
     """Say which labels of a dataset its outputs are; nothing where they are called the same."""
+    return " ".join(_of_points(run, lambda point: list(filter(None, [outputs(point.info.point)]))))
+
+
+def outputs(point: Point) -> str:
+    """Say the same of one point."""
     spans: list[list[int]] = []
-    for label in info.dataset_classes:
+    for label in point.dataset_classes:
         if spans and label == spans[-1][-1] + 1:
             spans[-1].append(label)
         else:
@@ -299,7 +344,7 @@ def relabelled(info: RunInfo) -> str:
     return f"Outputs are the labels {named} of the dataset, in this order."
 
 
-def write_tables(run: Run, folder: Path) -> None:
+def write_tables(run: Sweep, folder: Path) -> None:
     """Write ``accuracy`` and ``timing`` as CSV and Markdown; the latter has all other tables too.
 
     Raises
@@ -312,9 +357,9 @@ def write_tables(run: Run, folder: Path) -> None:
         "accuracy": [written.pop("accuracy")],
         "timing": list(written.values()),
     }
-    head, remarks = caption(run.info, places(run)), notes(run)
+    head, said = caption(run), remarks(run)
     for name, part in parts.items():
-        text = markdown_page(head, part, remarks)
+        text = markdown_page(head, part, said)
         for suffix, content in {"csv": _csv(run.every(name)), "md": text}.items():
             path = folder / f"{name}.{suffix}"
             with files.named(path):
@@ -327,16 +372,16 @@ def _csv(frame: Frame) -> str:
     return csv_text([names, *([value(row, name) for name in names] for row in frame)])
 
 
-def step_summary(run: Run) -> bytes:
+def step_summary(run: Sweep) -> bytes:
     """Return a summary for a step of GitHub Actions: who wins, two tables, and the rest folded away."""
     info, rest = run.info, sheets(run)
     blocks = [
-        f"### nnbench: {escape(info.workload.name)}",
-        bullets(_verdicts(run)) or "No backend was measured.",
+        f"### nnbench: {escape(trained(info))}",
+        bullets(chain.from_iterable(map(_verdicts, run))) or "No backend was measured.",
         *(markdown_block(rest.pop(name)) for name in ("accuracy", "timing")),
-        bullets(map(escape, notes(run))),
+        bullets(map(escape, remarks(run))),
         _folded("Every round, and other times", map(markdown_block, rest.values())),
-        _folded("Machine", [caption(info, places(run)), bullets(map(escape, info.warnings))]),
+        _folded("Machine", [caption(run), bullets(map(escape, info.warnings))]),
     ]
     return ("\n\n".join(filter(None, blocks)) + "\n").encode()
 
@@ -344,10 +389,11 @@ def step_summary(run: Run) -> bytes:
 def _verdicts(run: Run) -> Iterator[str]:
     """Say of each backend that has figures how long an epoch takes, and how that compares, if it may."""
     seconds = column(run.info, "train_s_per_epoch")
+    where = f"{escape(axes.described(run.setting))}: " if run.setting else ""
     for row in run.measured:
         time = "" if run.is_mixed else f"{seconds.text(row)} s/epoch"
         pace = ", ".join(filter(None, [time, compared(run.info, row)])) or "the baseline"
-        yield f"**{escape(row.backend)}**: {escape(pace)}"
+        yield f"{where}**{escape(row.backend)}**: {escape(pace)}"
 
 
 def _folded(title: str, blocks: Iterable[str]) -> str:

@@ -6,15 +6,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnbench.contract.errors import NnbenchError
-from nnbench.figures.columns import Table, pairs_table, value, why_missing
-from nnbench.show.text import caption, markdown_page, notes, places, sheet
+from nnbench.figures.columns import Table, value, why_missing
+from nnbench.show.text import caption, markdown_page, remarks, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nnbench.figures.columns import Row
     from nnbench.figures.frames import Frame
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 ALL = "all"  #: of the columns: also those that a narrow terminal has no room for
 
@@ -22,7 +22,7 @@ ALL = "all"  #: of the columns: also those that a narrow terminal has no room fo
 class View(NamedTuple):
     """A run, and what to show of it."""
 
-    run: Run
+    run: Sweep
     tables: list[Table]
 
     def records(self) -> list[dict[str, object]]:
@@ -42,12 +42,11 @@ class View(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        head = caption(self.run.info, places(self.run))
-        return markdown_page(head, map(sheet, self.tables), notes(self.run))
+        return markdown_page(caption(self.run), map(sheet, self.tables), remarks(self.run))
 
 
 def choose(
-    runs: Sequence[Run],
+    runs: Sequence[Sweep],
     *,
     names: Sequence[str] = (),
     pairs: bool = False,
@@ -76,7 +75,7 @@ def choose(
         If a run does not have the table, or no run has a column of that name.
     """
     chosen = [
-        [pairs_table(run.info)._replace(rows=run.pairs)]
+        [run.pairs_table]
         if pairs
         else [table for table in run.tables if not names or table.name in names]
         for run in runs
@@ -84,7 +83,8 @@ def choose(
     if not all(chosen):
         without = runs[chosen.index([])]
         lacking = f"{without.folder} has no table of {' and '.join(names)}"
-        raise NnbenchError(": ".join(filter(None, [lacking, why_missing(names, without.frame)])))
+        why = why_missing(names, [row for point in without for row in point.frame])
+        raise NnbenchError(": ".join(filter(None, [lacking, why])))
     known = {c.name: c for own in chosen for table in own for c in table.columns}
     check(columns, [*known, ALL])
     if sort is not None:
@@ -112,16 +112,16 @@ def check(names: Iterable[str], known: Sequence[str]) -> None:
 
 
 def narrow(table: Table, names: Sequence[str]) -> Table:
-    """Return a table with the backend and some columns, as they are named; empty if it has none."""
+    """Return a table with the point, the backend and some columns, as they are named; empty if it has none of these."""
     if not names:
         return table
     by_name = {column.name: column._replace(drop=0, on_request=False) for column in table.columns}
     if ALL in names:
         return table._replace(columns=[*by_name.values()])
-    backend = by_name.pop("backend")
-    kept = [by_name[name] for name in names if name in by_name]
-    has_any = kept or set(names) == {"backend"}
-    return table._replace(columns=[backend, *kept] if has_any else [])
+    heads = [*by_name][: [*by_name].index("backend") + 1]
+    kept = [by_name[name] for name in names if name in by_name and name not in heads]
+    has_any = kept or {*names} <= {*heads}
+    return table._replace(columns=[*map(by_name.__getitem__, heads), *kept] if has_any else [])
 
 
 def arrange(frame: Sequence[Row], field: str | None, *, reverse: bool) -> Frame:

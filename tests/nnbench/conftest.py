@@ -24,6 +24,7 @@ from nnbench.execution.listing import relied_on
 from nnbench.records.cells import CellResult, Deviations, Epoch, Part, Phases, Proof, Setup, Status
 from nnbench.records.runs import Environment, Machine, Point, RunInfo
 from nnbench.runs import planning, store
+from tests.cells import points_of_toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,6 +198,31 @@ def write_run(tmp_path):
         store.create(folder, _make_info(*labels, **changes))
         for cell in cells:
             store.append(folder, cell)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def write_sweep(tmp_path):
+    """Give a function that writes a run at three points: seconds of each backend at each of them."""
+
+    def write(name="sweep", points=None, rounds=4, **seconds):
+        points = points or points_of_toy(4, 8, 16)
+        folder = tmp_path / name
+        info = _make_info(*seconds, rounds=rounds, baseline=next(iter(seconds)))
+        store.create(folder, replace(info, points=[*points]))
+        for number in range(rounds):
+            for index, point in enumerate(points):
+                for backend, own in seconds.items():
+                    cell = _make_cell(
+                        backend,
+                        train_s=own[index] * (1 + number / 1000),
+                        round=number,
+                        point=index,
+                        workload=point.workload.name,
+                    )
+                    store.append(folder, cell)
         return folder
 
     return write

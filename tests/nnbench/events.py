@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def spec_of(cell: CellResult) -> CellSpec:
     """Return what the worker of a cell was asked."""
-    return make_spec(label=cell.backend, round=cell.round)
+    return make_spec(label=cell.backend, round=cell.round, point=cell.point)
 
 
 def events_of(cell: CellResult) -> Iterator[Event]:

@@ -56,6 +56,23 @@ def test_ratios_are_the_pairs_of_the_blocks(opened):
     assert ratios.ratio.median() == opened.timing("a").set_index("backend").ratio["numpy"]
 
 
+def test_a_sweep_has_its_axes_in_front(write_sweep):
+    run = nnbench.open(write_sweep(a=(1.0, 2.0, 4.0), b=(2.0, 2.5, 3.0)))
+    assert repr(run).endswith(": toy-sigmoid, 3 points, a, b>")
+    assert run.points.hidden.to_list() == ["4", "8", "16"]
+    for frame in (run.timing(), run.accuracy(), run.pairs(), run.ratios("b")):
+        assert list(frame.columns)[:2] == ["hidden", "backend"]
+        assert list(frame.hidden.unique()) == ["4", "8", "16"]
+    best = run.timing().query("rank == 1").set_index("hidden").backend
+    assert best.to_dict() == {"4": "a", "8": "a", "16": "b"}
+    for frame in (run.cells(), run.epochs()):
+        assert frame.groupby("hidden").size().to_dict() == {"4": 8, "8": 8, "16": 8}
+    assert len(run.at("toy-sigmoid", hidden=8).epochs()) == 8
+    with pytest.raises(NnbenchError, match="has 3 points"):
+        run.losses("a")
+    assert run.at(hidden=8).losses("a").shape == (2, 4)  # steps and rounds
+
+
 def test_run_whose_baseline_failed_has_no_ratios(write_run, make_cell, make_failed):
     opened = nnbench.open(write_run(make_failed("numpy"), make_cell("a")))
     assert opened.ratios().empty

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.charts.base import Chart
 
     Draw = Callable[[Run, dict[str, str]], Chart]
+    DrawSweep = Callable[[Sweep, dict[str, str]], Chart]
 
 Theme = Literal["light", "dark"]
 LIBRARIES = ("altair", "jinja2", "vl_convert")
@@ -38,9 +40,19 @@ CHARTS = {
 OF_A_KIND = {"accuracy", "rounds", "phases", "ceiling"}
 
 
+#: Those of a run with all of its points.
+OF_SWEEPS = {"scaling": "scaling:chart"}
+
+
 def chart(name: str) -> Draw:
     """Return the function that draws one of CHARTS."""
     draw: Draw = resolve_name(f"{__name__}.{CHARTS[name]}")
+    return draw
+
+
+def chart_of_sweep(name: str) -> DrawSweep:
+    """Return the function that draws one of OF_SWEEPS."""
+    draw: DrawSweep = resolve_name(f"{__name__}.{OF_SWEEPS[name]}")
     return draw
 
 

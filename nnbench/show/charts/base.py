@@ -11,7 +11,7 @@ import altair as alt
 from nnbench import files
 from nnbench.contract.errors import NnbenchError
 from nnbench.show.charts import OF_A_KIND
-from nnbench.show.text import count
+from nnbench.show.text import count, threads, trained
 from nnbench.texts import safe
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.charts import Theme
 
     Record = dict[str, Any]
@@ -298,5 +299,12 @@ def subtitle(run: Run) -> str:
     where = [run.used.environment.cpu, *run.used.environment.gpus]
     if run.is_mixed:
         where = ["; ".join(run.kinds)]
-    rounds, threads = count(info.rounds, "round"), count(info.threads, "thread")
-    return ", ".join([info.workload.name, rounds, threads, *where])
+    rounds = count(info.rounds, "round")
+    return ", ".join([info.workload.name, rounds, threads(info), *where])
+
+
+def subtitle_of(run: Sweep) -> str:
+    """Return the same of a run with all of its points."""
+    info, used = run.info, run.runs[0].used.environment
+    where = [used.cpu, *used.gpus]
+    return ", ".join([trained(info), count(info.rounds, "round"), threads(info), *where])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sized
     from types import ModuleType
 
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 #: The formats by the name that users type: the module and the function that make the bytes of a run.
 FORMATS = {
@@ -29,7 +29,7 @@ FORMATS = {
 BINARY = {"parquet"}
 
 
-def convert(run: Run, name: str) -> bytes:
+def convert(run: Sweep, name: str) -> bytes:
     """Return a run in one of FORMATS.
 
     Raises
@@ -41,7 +41,7 @@ def convert(run: Run, name: str) -> bytes:
     return converted
 
 
-def require(run: Run, content: Sized) -> None:
+def require(run: Sweep, content: Sized) -> None:
     """Refuse to export a run without content.
 
     Raises

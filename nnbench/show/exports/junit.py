@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from nnbench.records.cells import CellResult
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
 
 
-def to_xml(run: Run) -> bytes:
+def to_xml(run: Sweep) -> bytes:
     """Return a run as JUnit XML; the time of a test is the training time of its cell.
 
     Raises
@@ -28,11 +29,12 @@ def to_xml(run: Run) -> bytes:
         If the run has no cells.
     """
     require(run, run.cells)
-    groups: dict[str, list[CellResult]] = {}
-    for cell in run.cells:
-        groups.setdefault(cell.backend, []).append(cell)
-    root = element("testsuites", name="nnbench", **count(run, run.cells))
-    root.extend([suite(run, label, group) for label, group in groups.items()])
+    root = element("testsuites", name="nnbench", **count([(at, c) for at in run for c in at.cells]))
+    for point in run:
+        groups: dict[str, list[CellResult]] = {}
+        for cell in point.cells:
+            groups.setdefault(cell.backend, []).append(cell)
+        root.extend([suite(point, label, group) for label, group in groups.items()])
     ET.indent(root)
     text: str = ET.tostring(root, "unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
@@ -75,14 +77,14 @@ def failure_of(run: Run, cell: CellResult) -> tuple[str, str] | None:
     return None
 
 
-def count(run: Run, cells: Sequence[CellResult]) -> dict[str, str]:
-    """Return the counts that stand at the head of a suite."""
-    kinds = [outcome_of(run, cell) for cell in cells]
+def count(cells: Sequence[tuple[Run, CellResult]]) -> dict[str, str]:
+    """Return the counts that stand at the head of a suite; each cell comes with its point."""
+    kinds = [outcome_of(run, cell) for run, cell in cells]
     return {
         "tests": str(len(cells)),
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
-        "time": f"{sum(cell.train_s for cell in cells):.3f}",
+        "time": f"{sum(cell.train_s for _, cell in cells):.3f}",
     }
 
 
@@ -91,8 +93,8 @@ def suite(run: Run, label: str, cells: Sequence[CellResult]) -> ET.Element:
     info = run.info
     skipped = str(sum(cell.status is Status.SKIPPED for cell in cells))
     started = cells[0].started.removesuffix("Z")
-    name = f"{info.workload.name}.{label}"
-    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **count(run, cells))
+    name, counts = f"{run.subject}.{label}", count([(run, cell) for cell in cells])
+    made = element("testsuite", name=name, skipped=skipped, timestamp=started, **counts)
     e, properties = run.used.environment, element("properties")
     where = {"cpu": e.cpu, "python": e.python, **info.versions}
     if run.is_mixed:

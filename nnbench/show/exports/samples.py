@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nnbench.records.cells import Part, Proof
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
     Value = Callable[[CellResult, Setup | None, Epoch | None], object]
 
@@ -127,19 +127,27 @@ def rows(cells: Iterable[CellResult], *more: Value) -> Iterator[list[Any]]:
             yield [value(cell, cell.setup, epoch) for value in values]
 
 
-def kind_of(run: Run) -> Value:
+def kind_of(run: Sweep) -> Value:
     """Return what says of a cell on which kind of machine it ran, as the tables of the run name it."""
     called = machines.called(run.info)
     return lambda cell, *_: called.get(cell.machine)
 
 
-def to_csv(run: Run) -> bytes:
+def points_of(run: Sweep) -> dict[str, Value]:
+    """Return a column for each axis in which points differ that no other column has."""
+    settings = {point.index: point.setting for point in run}
+    named = dict.fromkeys(axis for own in settings.values() for axis in own if axis not in COLUMNS)
+    return {axis: lambda cell, *_, axis=axis: settings[cell.point][axis] for axis in named}
+
+
+def to_csv(run: Sweep) -> bytes:
     """Return the samples of a run as CSV."""
-    lines = rows(run.attempts(), kind_of(run))
-    return csv_text(chain([[*COLUMNS, MACHINE_KIND]], lines)).encode()
+    axes = points_of(run)
+    lines = rows(run.attempts(), kind_of(run), *axes.values())
+    return csv_text(chain([[*COLUMNS, MACHINE_KIND, *axes]], lines)).encode()
 
 
-def to_parquet(run: Run) -> bytes:
+def to_parquet(run: Sweep) -> bytes:
     """Return the samples of a run as Parquet: the columns of the CSV, and the loss of every step.
 
     ``run.json`` stands in the metadata of the schema, under ``nnbench``.
@@ -152,15 +160,18 @@ def to_parquet(run: Run) -> bytes:
     pa = library("pyarrow", "pyarrow", extra="parquet")
     parquet = library("pyarrow.parquet", "pyarrow", extra="parquet")
     fields = [pa.field(name, getattr(pa, column.kind)()) for name, column in COLUMNS.items()]
-    more = pa.field(MACHINE_KIND, pa.string()), pa.field("losses", pa.list_(pa.float64()))
-    schema = pa.schema([*fields, *more])
+    axes = points_of(run)
+    more = [pa.field(name, pa.string()) for name in (MACHINE_KIND, *axes)]
+    schema = pa.schema([*fields, *more, pa.field("losses", pa.list_(pa.float64()))])
+    texts: list[Value] = [lambda *row, of=of: str(of(*row)) for of in axes.values()]
     on_disk = files.read_regular(run.folder / store.RUN) if run.folder else None
     whole = on_disk or msgspec.json.encode(run.info)
     schema = schema.with_metadata({"nnbench": whole})
     file, attempts = io.BytesIO(), run.attempts()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while cells := list(islice(attempts, CELLS_AT_ONCE)):
-            found = rows(cells, kind_of(run), lambda *row: getattr(row[-1], "losses", None))
+            losses: Value = lambda *row: getattr(row[-1], "losses", None)
+            found = rows(cells, kind_of(run), *texts, losses)
             columns = zip(*found, strict=True)
             writer.write_table(pa.table(list(map(list, columns)), schema))
     return file.getvalue()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbench.figures.columns import Row
     from nnbench.records.runs import RunInfo
     from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
 
 PYTEST_BENCHMARK = "5.0.0"  #: its version from which on its files look like this
 NANOSECONDS = 1e9
@@ -40,28 +41,33 @@ class Tracked(NamedTuple):
     times: list[float]
 
 
-def tracked(run: Run) -> Iterator[Tracked]:
-    """Yield each backend that ranks; where machines are of several kinds, on each of these, under its name.
+def tracked(run: Sweep) -> Iterator[Tracked]:
+    """Yield each backend that ranks, at each point; where machines are of several kinds, on each of these, under its name.
 
     Raises
     ------
     ResultsError
         If none does.
     """
-    require(run, run.ranked)
+    require(run, [row for point in run for row in point.ranked])
+    for point in run:
+        yield from _tracked(point)
+
+
+def _tracked(run: Run) -> Iterator[Tracked]:
     for kind, part in run.kinds.items():
         where = f" on {kind}" if run.is_mixed else ""
         ranked = {row.backend for row in run.ranked}
         for row in part.ranked:
             if row.backend in ranked:
                 name, times = (
-                    f"{run.info.workload.name}/{row.backend}{where}",
+                    f"{run.subject}/{row.backend}{where}",
                     part.groups[row.backend].times,
                 )
-                yield Tracked(name, f"{run.info.workload.name}{where}", part, row, times)
+                yield Tracked(name, f"{run.subject}{where}", part, row, times)
 
 
-def to_github_action_benchmark(run: Run) -> bytes:
+def to_github_action_benchmark(run: Sweep) -> bytes:
     """Return what github-action-benchmark reads as ``customSmallerIsBetter``.
 
     It draws one chart for each name. The range of a time is that of the round that is the
@@ -87,7 +93,7 @@ def to_github_action_benchmark(run: Run) -> bytes:
     return encode(entries)
 
 
-def to_bencher(run: Run) -> bytes:
+def to_bencher(run: Sweep) -> bytes:
     """Return Bencher Metric Format: its latency is in nanoseconds, here of an epoch.
 
     Lower and upper value are the fastest and the slowest round.
@@ -107,7 +113,7 @@ def _measures(row: Row, times: Sequence[float]) -> Iterator[tuple[str, dict[str,
             yield slug, {"value": float(figure)}
 
 
-def to_pytest_benchmark(run: Run) -> bytes:
+def to_pytest_benchmark(run: Sweep) -> bytes:
     """Return a run as pytest-benchmark saves one: a backend is a benchmark, its times seconds an epoch.
 
     What it knows of a machine is there as far as the run has kept it; of several kinds of machines the first one's, and in a
@@ -118,9 +124,9 @@ def to_pytest_benchmark(run: Run) -> bytes:
     NnbenchError
         If no backend has figures, or pytest-benchmark is not installed.
     """
-    info = run.info
+    info, first = run.info, run.runs[0]
     saved = {
-        "machine_info": machine_info(run.used),
+        "machine_info": machine_info(first.used),
         "commit_info": commit(info.environment.git),
         "benchmarks": [
             {
@@ -130,7 +136,7 @@ def to_pytest_benchmark(run: Run) -> bytes:
                 "params": None,
                 "param": None,
                 "extra_info": {
-                    "threads": info.threads,
+                    "threads": each.run.info.threads,
                     "accuracies": [
                         metrics.accuracy(cell) for cell in each.run.of(each.row.backend)
                     ],

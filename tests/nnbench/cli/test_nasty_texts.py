@@ -126,12 +126,12 @@ def test_picture_has_it(call, folder, tmp_path, figure, suffix):
 
 
 def test_tables_of_a_run_have_no_formula(folder):
-    from nnbench.runs.run import Run
+    from nnbench.runs.sweep import Sweep
     from nnbench.show.text import write_tables
 
-    run = Run.open(folder)
+    run = Sweep.open(folder)
     row = {"backend": "=1+1", "message": "@x", "rounds": 3}
-    for each in run.accuracy:
+    for each in run.alone.accuracy:
         vars(each).update(message="@x", backend="=1+1")
     write_tables(run, folder)
     for line in csv.DictReader((folder / "accuracy.csv").read_text().splitlines()):

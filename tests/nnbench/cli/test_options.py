@@ -8,7 +8,16 @@ import click
 import pytest
 
 from nnbench.cli import cli
-from nnbench.cli.options import LayerSizes, Percentage, Real, Whole, Words, command_line, echo_csv
+from nnbench.cli.options import (
+    LayerSizes,
+    Percentage,
+    Real,
+    Several,
+    Whole,
+    Words,
+    command_line,
+    echo_csv,
+)
 
 NO_NUMBER = (
     *(click.Choice, click.Path, click.types.StringParamType, click.types.BoolParamType),
@@ -18,7 +27,9 @@ PARAMETERS = {
     f"{name} {each.name}": each for name, command in cli.commands.items() for each in command.params
 }
 NUMBERS = {
-    name: each.type for name, each in PARAMETERS.items() if isinstance(each.type, Real | Whole)
+    name: kind
+    for name, each in PARAMETERS.items()
+    if isinstance(kind := getattr(each.type, "kind", each.type), Real | Whole)
 }
 
 
@@ -26,6 +37,8 @@ NUMBERS = {
 def test_every_number_has_bounds(parameter):
     """A new type is a number with bounds, or one of those that are none."""
     kind = parameter.type
+    if isinstance(kind, Several):
+        kind = kind.kind
     if isinstance(kind, Real | Whole):
         assert 0 <= kind.least < kind.most < math.inf
     else:

@@ -133,7 +133,7 @@ def test_run_without_states_is_a_mistake_of_the_user(call, write_run, make_cell)
 def test_another_dataset_is_named(call, run):
     text = (run / "run.json").read_text()
     info = store.read_info(run)
-    (run / "run.json").write_text(text.replace(info.dataset_sha256, "0" * 64))
+    (run / "run.json").write_text(text.replace(info.point.dataset_sha256, "0" * 64))
     done = call("prove", run)
     assert done.code == ExitCode.USAGE
     assert "is another dataset here than in" in done.stderr

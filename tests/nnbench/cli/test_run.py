@@ -17,7 +17,7 @@ from nnbench.data import seeding
 from nnbench.execution.process import OUTPUT_BYTES
 from nnbench.proof import judge
 from nnbench.runs import store
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from tests.plugins.helpers import NNBENCH, alone, environment, nnbench, survivors, wait_until
 
 FAULTY_EPOCH = 60  # of a step each; at least one part ends before it
@@ -401,7 +401,7 @@ def test_interrupted_display_gives_the_cursor_back(tmp_path, mark):
 def test_accuracy_that_strays_ends_with_6_and_says_so(
     write_run, make_straying, capsys, points, code, rounds
 ):
-    assert conclude(Run.open(write_run(*make_straying(rounds, other=points)))) == code
+    assert conclude(Sweep.open(write_run(*make_straying(rounds, other=points)))) == code
     shown, said = capsys.readouterr()
     told = "other: its accuracy is 2.40 points"
     assert (told in " ".join(shown.split())) == (code == 6)
@@ -414,7 +414,7 @@ def test_what_is_not_proved_in_full_though_required_is_said(
     proofs = [make_proof(proved=proved) for proved in (9, 10, 0)]
     cells = [make_cell(round=number, proof=proof) for number, proof in enumerate(proofs)]
     run = write_run(*cells, require_proof=True)
-    assert conclude(Run.open(run)) == 6
+    assert conclude(Sweep.open(run)) == 6
     text = "nnbench: numpy: 2 of 3 rounds not proved in full, as is required\n"
     assert capsys.readouterr().err == text
 
@@ -423,6 +423,6 @@ def test_rounds_that_were_lost_are_said_with_the_reason(make_info, make_cell, ma
     lost = [
         make_failed(status="lost", round=n, message=m) for n, m in ((1, "a"), (3, "a"), (4, "b"))
     ]
-    assert say_what_was_lost(Run(make_info(), [make_cell(), *lost]))
+    assert say_what_was_lost(Sweep(make_info(), [make_cell(), *lost]))
     assert capsys.readouterr().err == "nnbench: round 2, 4: lost: a\nnnbench: round 5: lost: b\n"
-    assert not say_what_was_lost(Run(make_info(), [make_cell()]))
+    assert not say_what_was_lost(Sweep(make_info(), [make_cell()]))

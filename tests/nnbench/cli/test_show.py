@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nnbench.figures import frames
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.text import sheets, write_tables
 
 
@@ -37,7 +37,7 @@ def backends(call, run):
 def test_all_tables_are_shown_as_the_run_did(call, run):
     done = call("show", run)
     assert (done.code, done.stderr) == (0, "")
-    assert all(sheet.title in done.stdout for sheet in sheets(Run.open(run)).values())
+    assert all(sheet.title in done.stdout for sheet in sheets(Sweep.open(run)).values())
     assert done.stdout.endswith("\nbad: crashed: killed\n")
 
 
@@ -85,14 +85,14 @@ def test_chosen_columns_stay_on_a_narrow_terminal(call, run, monkeypatch):
 
 
 def test_markdown_is_that_of_the_files(call, run):
-    write_tables(Run.open(run), run)
+    write_tables(Sweep.open(run), run)
     shown = call("show", run, "--format", "md", "--table", "accuracy").stdout
     assert shown == (run / "accuracy.md").read_text() + "\n"
 
 
 @pytest.mark.parametrize("table", ["accuracy", "timing"])
 def test_csv_holds_the_numbers_of_the_files(call, run, table):
-    write_tables(Run.open(run), run)
+    write_tables(Sweep.open(run), run)
     shown = call("show", run, "--format", "csv", "--table", table).stdout
     rows = list(csv.DictReader(io.StringIO(shown)))
     with (run / f"{table}.csv").open(newline="") as file:

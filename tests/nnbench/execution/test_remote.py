@@ -1,6 +1,7 @@
 """Blocks on other machines: what an engine brings is taken once, whole, or the block is lost."""
 
 import signal
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -261,7 +262,7 @@ def test_ceilings_are_asked_for_in_a_second_look_and_with_each_block(seen, well)
     engine = Scripted(looks, looks, well())
     executor = Remote(engine, {})
     machines = executor.machines(ENTRIES, 1)
-    assert executor.with_roofs(machines, ENTRIES, 1).keys() == machines.keys()
+    assert executor.with_roofs(machines, ENTRIES, [1]).keys() == machines.keys()
     list(executor.run(blocks(0)))
     assert [errand.roofline for errand in engine.errands.values()] == [False, True, True]
 
@@ -509,6 +510,13 @@ def test_blocks_that_wait_are_told_of_until_they_train(seen, well):
         Queue(slots=2, arrived={1: "node1"}),
         Queue(slots=2),
     ]
+
+
+def test_blocks_of_several_points_are_told_of_by_their_numbers(well):
+    executor = Remote(Scripted(well(), well(), slots=2), {})
+    executor.number = lambda point, round_: 3 * round_ + point
+    with closing(executor.run([replace(each, point=2) for each in blocks(0, 1)])) as running:
+        assert next(running) == Queue(slots=2, given=[2, 5])
 
 
 def test_interruption_is_told_of_with_those_that_wait(well):

@@ -25,7 +25,8 @@ def foresee(tmp_path, make_plan):
         executor = SimpleNamespace(
             dataset_sha256=lambda _: "the same", sizes=lambda _: sizes, slots=slots
         )
-        return forecast.foresee(make_plan(info)._replace(executor=executor), tmp_path / name)
+        [found] = forecast.foresee(make_plan(info)._replace(executor=executor), tmp_path / name)
+        return found
 
     return foresee
 
@@ -146,7 +147,9 @@ def test_memory_and_disk_are_what_they_were(foresee, write_run, make_cell, make_
     assert found.results_bytes == pytest.approx(2 * 10_000, rel=0.5)
 
 
-def test_run_that_goes_on_has_rounds_left(foresee, write_run, make_cell, make_info, tmp_path):
+def test_run_that_goes_on_has_rounds_left(
+    foresee, write_run, make_cell, make_info, alter, tmp_path
+):
     names, rounds = ("numpy", "native"), 4
     cells = [timed(make_cell(name, round=number)) for number in range(2) for name in names]
     write_run(*cells[:-1], name="run", rounds=rounds, dataset_sha256="the same")
@@ -156,7 +159,7 @@ def test_run_that_goes_on_has_rounds_left(foresee, write_run, make_cell, make_in
     assert found.seconds == pytest.approx(6 * 2.0)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["cells.jsonl", "run.json"]
     with pytest.raises(ResultsError, match="dataset mnist has changed"):
-        foresee(replace(info, dataset_sha256="another"), "run")
+        foresee(alter(info, dataset_sha256="another"), "run")
 
 
 def test_run_that_is_whole_has_nothing_left(foresee, write_run, make_cell, make_info):

@@ -164,7 +164,7 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(write, make_cell, make
     assert sorted(lines(found)) == sorted(
         [
             "left out: …/gone holds no run (run.json: No such file or directory)",
-            "left out: …/later/run.json has schema version 99, and this nnbench reads 1 to 2",
+            "left out: …/later/run.json has schema version 99, and this nnbench reads 1 to 3",
             "left out: …/damaged/cells.jsonl:1 is damaged: Object missing required field `backend`",
             "left out: runs of other workloads than mnist (1 of wide); --workload chooses",
             "left out: …/alone: no cell of a",

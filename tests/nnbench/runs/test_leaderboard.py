@@ -163,3 +163,13 @@ def test_several_runs_have_a_history_of_what_they_share(write):
     [series] = course.history.series
     assert (series.backend, len(series.points)) == ("a", 2)
     assert leaderboard.collect([write("three", base="q", r=1.0)]).courses[0].history is None
+
+
+def test_a_sweep_is_left_out_and_told_of(write_sweep, write_run, make_cell):
+    sweep = write_sweep(a=(1.0, 2.0, 4.0))
+    one = write_run(make_cell("numpy"), make_cell("a"), name="one")
+    found = leaderboard.collect([sweep, one])
+    assert list(found.runs) == [one]
+    assert f"left out: {sweep}: it has several points; nnbench report shows them" in found.notes
+    with pytest.raises(ResultsError, match="it has several points"):
+        leaderboard.collect([sweep])

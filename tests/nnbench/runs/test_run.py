@@ -9,6 +9,7 @@ from nnbench import files
 from nnbench.files import TornLineWarning
 from nnbench.runs import store
 from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_backend_is_held_against_what_trained_beside_it(in_groups, make_proof, c
 
 def test_run_that_goes_on_knows_what_trained_beside(in_groups, make_proof):
     folder = in_groups(proof=make_proof())
-    run, added = Run.go_on(folder), Run(store.read_info(folder), [])
+    run, added = Sweep.go_on(folder).alone, Run(store.read_info(folder), [])
     for cell in run.attempts():
         added.add(cell)
     assert ratios(run)["b"] == ratios(added)["b"] == pytest.approx(2.0)
@@ -148,7 +149,7 @@ def test_torn_line_is_warned_of_once_and_kept(folder):
 
 
 def test_cells_are_added_to_a_run_without_their_losses(folder, make_cell):
-    run = Run.go_on(folder)
+    run = Sweep.go_on(folder).alone
     cell = make_cell("numpy", round=4)
     store.append(folder, cell)
     run.add(cell)
@@ -159,7 +160,7 @@ def test_cells_are_added_to_a_run_without_their_losses(folder, make_cell):
 
 
 def test_cell_of_a_first_attempt_is_held_against_no_other(folder, make_cell, monkeypatch):
-    run = Run.go_on(folder)
+    run = Sweep.go_on(folder).alone
     monkeypatch.setattr(store, "supersedes", pytest.fail)  # a run of many would take their square
     run.add(make_cell("numpy", round=4))
     assert len(run.cells) == 9
@@ -169,7 +170,7 @@ def test_torn_line_is_cut_off_before_cells_are_added(folder):
     before = (folder / store.CELLS).read_bytes()
     (folder / store.CELLS).write_bytes(before + b'{"backend"')
     with pytest.warns(TornLineWarning):
-        assert len(Run.go_on(folder).cells) == 8
+        assert len(Sweep.go_on(folder).alone.cells) == 8
     assert (folder / store.CELLS).read_bytes() == before
 
 

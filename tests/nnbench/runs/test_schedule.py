@@ -250,7 +250,7 @@ class Listening:
     @hookimpl
     def nnbench_run_started(self, run, folder):
         del folder
-        self.heard.append(("run started", run.dataset_sha256))
+        self.heard.append(("run started", run.point.dataset_sha256))
 
     @hookimpl
     def nnbench_cell_started(self, spec):
@@ -267,7 +267,7 @@ class Listening:
     @hookimpl
     def nnbench_run_finished(self, run, folder):
         del folder
-        self.heard.append(("run finished", run.dataset_sha256))
+        self.heard.append(("run finished", run.point.dataset_sha256))
 
 
 DIGEST = digest(load_toy())

@@ -45,6 +45,7 @@ class Several(LocalExecutor):
                 cell = self.make_cell(
                     entry.label,
                     round=block.round,
+                    point=block.point,
                     seed=block.seed,
                     position=position,
                     block_attempt=block.attempt,

@@ -15,6 +15,7 @@ from nnbench.show import page, text, view
 from nnbench.show.charts import CHARTS, OF_A_KIND, base
 from nnbench.show.exports import convert
 from nnbench.show.terminal import Terminal, print_tables
+from tests.cells import whole
 
 A, B = "A CPU", "Another CPU"
 SECONDS = {"n1": 1.0, "n2": 1.0, "n3": 10.0}  #: of numpy, on the machines; the last is another kind
@@ -87,15 +88,15 @@ def test_floor_of_a_machine_is_that_of_its_kind(tmp_path, make_info, cells):
 
 def test_run_of_one_kind_has_the_tables_of_one_machine(uniform):
     assert not any(table.kind for table in uniform.tables)
-    assert "machine_kind" not in view.choose([uniform])[0].records()[0]
+    assert "machine_kind" not in view.choose([whole(uniform)])[0].records()[0]
     assert cell_of(uniform, "timing", "numpy", "train s/epoch") == "1.02"
-    assert text.places(uniform) == [
+    assert text.places(whole(uniform)) == [
         f"n1 and n2: {A}, 2 cores; A GPU; CPython 3.11, nnbench 0.1, numpy 2.0"
     ]
 
 
 def test_records_have_a_row_for_each_kind(mixed):
-    rows = view.choose([mixed])[0].records()
+    rows = view.choose([whole(mixed)])[0].records()
     found = {(r["machine_kind"], r["backend"]): r for r in rows}
     of_all, of_a, of_b = (
         [("", "b"), ("", "numpy")],
@@ -107,12 +108,12 @@ def test_records_have_a_row_for_each_kind(mixed):
     assert found["", "b"]["ratio"] == pytest.approx(0.5)
     assert found[B, "b"]["ratio"] == pytest.approx(2.0)
     assert found[A, "numpy"]["train_s_per_epoch"] == pytest.approx(1.02)
-    [phases] = view.choose([mixed], names=["phases"])
+    [phases] = view.choose([whole(mixed)], names=["phases"])
     assert {r["machine_kind"] for r in phases.records()} == {A, B}
 
 
 def test_sorting_is_within_each_table(mixed):
-    [shown] = view.choose([mixed], names=["timing"], sort="train_s_per_epoch", reverse=True)
+    [shown] = view.choose([whole(mixed)], names=["timing"], sort="train_s_per_epoch", reverse=True)
     assert [[row.backend for row in table.rows] for table in shown.tables[1:]] == [
         ["numpy", "b"],
         ["b", "numpy"],
@@ -120,7 +121,7 @@ def test_sorting_is_within_each_table(mixed):
 
 
 def test_files_of_a_run_have_every_kind(mixed):
-    text.write_tables(mixed, mixed.folder)
+    text.write_tables(whole(mixed), mixed.folder)
     with (mixed.folder / "timing.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["machine_kind"] for row in rows] == ["", "", A, A, B, B]
@@ -141,7 +142,7 @@ def test_speedup_that_depends_on_the_machine_is_told(mixed, uniform):
 
 
 def test_terminal_shows_every_kind(mixed, capsys):
-    print_tables(Terminal(), mixed.tables, mixed)
+    print_tables(Terminal(), mixed.tables, whole(mixed))
     shown = capsys.readouterr().out
     assert shown.count("train s/epoch") == 2
     assert (
@@ -153,48 +154,48 @@ def test_terminal_shows_every_kind(mixed, capsys):
 
 def test_samples_name_machine_and_kind(mixed, uniform):
     for run, kinds in ((mixed, [A, A, B] * 2), (uniform, [A] * 4)):
-        rows = list(csv.DictReader(io.StringIO(convert(run, "csv").decode())))
+        rows = list(csv.DictReader(io.StringIO(convert(whole(run), "csv").decode())))
         own = [row for row in rows if row["backend"] == "b"]
         assert [row["machine_kind"] for row in own] == kinds
         assert {row["machine"] for row in own} == {c.machine for c in run.cells}
 
 
 def test_trackers_have_a_name_for_each_kind(mixed, uniform):
-    found = json.loads(convert(mixed, "bencher"))
+    found = json.loads(convert(whole(mixed), "bencher"))
     assert set(found) == {f"mnist/{name} on {kind}" for name in ("b", "numpy") for kind in (A, B)}
     assert found[f"mnist/b on {A}"]["latency"]["value"] == pytest.approx(0.51e9)
-    assert set(json.loads(convert(uniform, "bencher"))) == {"mnist/b", "mnist/numpy"}
-    entries = json.loads(convert(mixed, "github-action-benchmark"))
+    assert set(json.loads(convert(whole(uniform), "bencher"))) == {"mnist/b", "mnist/numpy"}
+    entries = json.loads(convert(whole(mixed), "github-action-benchmark"))
     assert f"mnist/b on {B}: train" in [entry["name"] for entry in entries]
-    saved = json.loads(convert(mixed, "pytest-benchmark"))["benchmarks"]
+    saved = json.loads(convert(whole(mixed), "pytest-benchmark"))["benchmarks"]
     assert {each["group"] for each in saved} == {f"mnist on {A}", f"mnist on {B}"}
     cpus = {each["extra_info"]["machine_info"]["cpu"]["brand_raw"] for each in saved}
     assert cpus == {A, B}
 
 
 def test_junit_says_where_each_cell_ran(mixed):
-    suite = ET.fromstring(convert(mixed, "junit"))[0]
+    suite = ET.fromstring(convert(whole(mixed), "junit"))[0]
     named = {each.get("name"): each.get("value") for each in suite.iter("property")}
     assert (named["machine n1"], named["machine n3"]) == (A, B)
     assert [out.text.rpartition(", on ")[2] for out in suite.iter("system-out")] == [*SECONDS] * 2
 
 
 def test_step_summary_has_no_time_that_is_a_mixture(mixed):
-    summary = convert(mixed, "step-summary").decode()
+    summary = convert(whole(mixed), "step-summary").decode()
     assert " s/epoch" not in summary.partition("**Accuracy**")[0]
     assert "**b**: 2.00 times as fast as numpy" in summary
     assert f"**{A} (n1 and n2)" in summary
 
 
 def test_page_draws_times_of_each_kind(mixed):
-    whole, *parts = page.figures(mixed, base.colors(mixed.labels))
+    pooled, *parts = page.figures(mixed, base.colors(mixed.labels))
     assert [(part.title, part.where) for part in parts] == [(A, "n1 and n2"), (B, "n3")]
-    assert set(whole.charts) | set(whole.missing) == set(CHARTS) - OF_A_KIND
+    assert set(pooled.charts) | set(pooled.missing) == set(CHARTS) - OF_A_KIND
     assert all({*part.charts, *part.missing} == OF_A_KIND for part in parts)
     points = [part.charts["rounds"].records["rounds"] for part in parts]
     assert [max(each["seconds"] for each in own) for own in points] == pytest.approx([1.04, 21.0])
     assert "trains an epoch in" not in page.headline(mixed).text
-    assert page.render([mixed])
+    assert page.render([whole(mixed)])
 
 
 def test_picture_of_unlike_machines_is_refused_and_the_way_out_works(call, mixed, tmp_path):
@@ -211,11 +212,11 @@ def test_picture_of_unlike_machines_is_refused_and_the_way_out_works(call, mixed
 
 def test_place_is_that_of_the_machines_that_have_figures(mixed, cells):
     run = Run(mixed.info, [c for c in cells if c.machine == "n3"])
-    [where] = text.places(run)
+    [where] = text.places(whole(run))
     assert where.startswith(f"{B}, 2 cores")
     assert not run.is_mixed
     assert base.subtitle(run).endswith(f"{B}, A GPU")
-    assert [place.partition(",")[0] for place in text.places(Run(mixed.info, []))] == [A]
+    assert [place.partition(",")[0] for place in text.places(whole(Run(mixed.info, [])))] == [A]
 
 
 def test_figures_of_a_machine_that_nobody_knows_are_of_no_kind(mixed, cells):
@@ -239,7 +240,7 @@ def test_odd_machine_is_a_remark(tmp_path, make_info, make_cell):
         "machine n1 is odd: b is 1.25 times as fast, against the baseline, as on n2 (p = 0.0"
     )
     assert note.endswith(", 6 blocks); which of the two is odd, they cannot say")
-    assert f"<li>{note}</li>" in page.render([run])
+    assert f"<li>{note}</li>" in page.render([whole(run)])
 
 
 @pytest.fixture
@@ -257,22 +258,22 @@ def test_lost_round_is_told_once_and_counts_nowhere(losing):
     assert text.notes(losing) == ["round 3: lost: its worker died"]
     assert {row.rounds for row in losing.timing} == {4}
     assert {row.status for row in losing.frame} == {"ok"}
-    assert "<li>round 3: lost: its worker died</li>" in page.render([losing])
-    assert "- round 3: lost: its worker died" in convert(losing, "step-summary").decode()
+    assert "<li>round 3: lost: its worker died</li>" in page.render([whole(losing)])
+    assert "- round 3: lost: its worker died" in convert(whole(losing), "step-summary").decode()
 
 
 def test_lost_round_is_an_error_in_junit(losing):
-    root = ET.fromstring(convert(losing, "junit"))
+    root = ET.fromstring(convert(whole(losing), "junit"))
     assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("10", "2", "0")
     [error, _] = root.iter("error")
     assert (error.get("type"), error.get("message")) == ("lost", "its worker died")
 
 
 def test_lost_round_is_a_row_of_the_samples_and_no_point_of_trackers(losing):
-    rows = list(csv.DictReader(io.StringIO(convert(losing, "csv").decode())))
+    rows = list(csv.DictReader(io.StringIO(convert(whole(losing), "csv").decode())))
     [row, _] = [row for row in rows if row["status"] == "lost"]
     assert (row["machine"], row["machine_kind"], row["train_s"]) == ("unknown", "", "")
-    saved = json.loads(convert(losing, "pytest-benchmark"))["benchmarks"]
+    saved = json.loads(convert(whole(losing), "pytest-benchmark"))["benchmarks"]
     assert {each["stats"]["rounds"] for each in saved} == {4}
 
 
@@ -281,6 +282,6 @@ def test_run_of_which_every_round_was_lost_says_so(tmp_path, make_info, make_fai
     run = write(tmp_path / "gone", make_info, *lost)
     assert cell_of(run, "accuracy", "numpy", "status") == "lost 3/3"
     assert text.notes(run) == ["numpy: lost 3/3: gone", "round 1, 2, 3: lost: gone"]
-    assert page.render([run])
+    assert page.render([whole(run)])
     with pytest.raises(NnbenchError, match="no backend was measured"):
-        convert(run, "bencher")
+        convert(whole(run), "bencher")

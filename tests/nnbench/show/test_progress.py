@@ -107,11 +107,13 @@ def begin(make_info, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "REST", 0.0)
     displays = []
 
-    def start(*backends, width=120, file=None, **changes):
+    def start(*backends, width=120, file=None, points=1, **changes):
         console = Console(file=file or io.StringIO(), force_terminal=True, width=width, height=24)
         display = Live(console)
         displays.append(display)
         info = make_info(*backends, **{"baseline": backends[0], "turns": True, **changes})
+        each = [replace(info.point, threads=number + 1) for number in range(points)]
+        info = replace(info, points=each)
         display.nnbench_run_started(info, tmp_path / "run")
         return display
 
@@ -224,6 +226,26 @@ def test_cells_that_train_whole_are_compared_as_they_go_on(begin, make_cell):
         display.nnbench_cell_event(spec, Finished(None, None, complete=True))
     assert rows(display)["b"][:3] == ["0.667", "–", "–"]
     assert shown(display)[2].endswith("; what one round says is provisional")
+
+
+def test_points_of_a_sweep_are_named_and_stand_apart(begin, make_cell, in_turns):
+    display = begin("a", "b", rounds=2, points=2)
+    assert display.bar.tasks[0].total == 8
+    for index, paces in enumerate([(1.0, 2.0), (2.0, 1.0)]):
+        cells = [
+            in_turns(make_cell(name, train_s=s, point=index), [(s, 50)] * 3)
+            for name, s in zip("ab", paces, strict=True)
+        ]
+        train(display, *cells)
+        where = f"threads {index + 1}"
+        assert shown(display)[0] == f"round 1 of 2, {where}: 2 cells to be judged"
+        assert list(rows(display))[1:] == [
+            name for _, name in sorted(zip(paces, "ab", strict=True))
+        ]
+        for cell in cells:
+            display.nnbench_cell_finished(cell)
+        assert f"round 1 b at {where}: 100 images" in display.console.file.getvalue()
+    assert shown(display)[2].startswith("2 more blocks")
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -3,14 +3,14 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.text import step_summary
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def html(folder):
-    return PARSER.render(step_summary(Run.open(folder)).decode())
+    return PARSER.render(step_summary(Sweep.open(folder)).decode())
 
 
 def test_it_tells_who_wins_and_why_others_do_not(run):
@@ -37,7 +37,7 @@ def test_warnings_of_the_machine_are_there(write_run, make_cell):
 
 
 def test_no_name_is_markup(nasty_run):
-    tokens = PARSER.parse(step_summary(Run.open(nasty_run)).decode())
+    tokens = PARSER.parse(step_summary(Sweep.open(nasty_run)).decode())
     inline = [child for token in tokens for child in token.children or []]
     raw = {child.content for child in inline if child.type == "html_inline"}
     blocks = {t.content.strip() for t in tokens if t.type == "html_block"}

@@ -6,7 +6,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.terminal import NARROWEST, WIDEST, Terminal, print_tables
 from nnbench.show.text import sheets
 
@@ -17,7 +17,7 @@ def show(folder, width=200, encoding="utf-8", **colours):
     """Print a run as a terminal would show it."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    run = Run.open(folder)
+    run = Sweep.open(folder)
     console = Console(file=file, width=width, **colours)
     print_tables(console, run.tables, run)
     file.flush()
@@ -36,7 +36,7 @@ def test_names_are_shown_literally(write_run, make_cell, name):
 def test_everything_is_shown_where_there_is_room(write_run, make_cell):
     folder = write_run(make_cell("numpy"), make_cell("x[threads=2]", train_s=2.0))
     text = show(folder)
-    for table in sheets(Run.open(folder)).values():
+    for table in sheets(Sweep.open(folder)).values():
         assert all(cell in text for row in [table.headings, *table.rows] for cell in row)
     assert "No room" not in text
 
@@ -64,7 +64,7 @@ ODD = [
 
 def test_odd_terminals_are_survived(run, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    opened = Run.open(run)
+    opened = Sweep.open(run)
     for name, value in ODD:
         with monkeypatch.context() as patch:
             patch.delenv("TERM", raising=False)

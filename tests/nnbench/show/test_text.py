@@ -11,8 +11,10 @@ from nnbench.figures.columns import MISSING, significant, written
 from nnbench.figures.metrics import PHASES_WORD
 from nnbench.records.cells import Deviations
 from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show import text
 from nnbench.show.text import Sheet, markdown
+from tests.cells import whole
 
 Row = namedtuple("Row", ["x"])
 
@@ -251,7 +253,7 @@ def test_notes_tell_why(write_run, make_cell, make_failed):
 def test_csv_holds_the_raw_numbers(write_run, make_cell, name):
     folder = write_run(make_cell("a,b", train_s=1 / 3), make_cell("numpy", train_s=0.7))
     run = Run.open(folder)
-    text.write_tables(run, folder)
+    text.write_tables(whole(run), folder)
     with (folder / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(vars(getattr(run, name)[0]))
@@ -277,7 +279,7 @@ def test_markdown_file_has_caption_tables_and_notes(
     write_run, make_cell, make_failed, name, titles
 ):
     folder = write_run(make_cell("a|b"), make_failed("bad", message="killed"))
-    text.write_tables(Run.open(folder), folder)
+    text.write_tables(Sweep.open(folder), folder)
     lines = (folder / f"{name}.md").read_text().splitlines()
     assert lines[0].startswith("`nnbench run`: mnist, 1 round, seed 0, 1 thread, 15 s of training")
     assert [title for title in titles if title not in lines] == []
@@ -297,16 +299,16 @@ def test_markdown_file_has_caption_tables_and_notes(
     ],
 )
 def test_caption_says_what_was_run_and_where(make_info, changes, expected):
-    assert expected in text.caption(make_info(**changes))
+    assert expected in text.caption(Sweep(make_info(**changes), []))
 
 
 def test_caption_says_nothing_of_classes_that_are_called_as_ever(make_info):
-    assert "labels" not in text.caption(make_info())
+    assert "labels" not in text.caption(Sweep(make_info(), []))
 
 
 def test_run_without_cells_has_empty_tables(write_run):
     folder = write_run()
-    text.write_tables(Run.open(folder), folder)
+    text.write_tables(Sweep.open(folder), folder)
     assert "| backend | n |" in (folder / "accuracy.md").read_text()
 
 
@@ -319,7 +321,7 @@ def test_accuracy_has_a_verdict_and_a_finding_a_note(write_run, make_straying):
         "low: its accuracy is 2.40 points lower than the baseline's (3 rounds), "
         "so one of the two trains something else"
     )
-    text.write_tables(run, run.folder)
+    text.write_tables(whole(run), run.folder)
     assert f"- {note}\n" in (run.folder / "accuracy.md").read_text()
 
 
@@ -337,8 +339,8 @@ def test_rounds_that_were_made_are_told_of_each_backend(make_cell, make_info):
         make_cell(name, round=i) for name, n in {"a": 2, "b": 1, "c": 2}.items() for i in range(n)
     ]
     run = Run(make_info("a", "b", "c", "d", rounds=3), cells)
-    assert text.rounds_made(run) == "2 of 3 rounds of a, c; 1 of b; 0 of d"
-    assert text.rounds_made(Run(make_info("a"), cells[:1])) == "1 of 1 round of a"
+    assert text.rounds_made(whole(run)) == "2 of 3 rounds of a, c; 1 of b; 0 of d"
+    assert text.rounds_made(Sweep(make_info("a"), cells[:1])) == "1 of 1 round of a"
 
 
 @pytest.mark.parametrize(

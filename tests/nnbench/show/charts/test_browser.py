@@ -8,6 +8,7 @@ import pytest
 from nnbench.runs.run import Run
 from nnbench.show import page, site
 from nnbench.show.charts import CHARTS
+from tests.cells import whole
 from tests.documents import ROOT
 from tests.nnbench.show.charts.conftest import NAME
 
@@ -20,7 +21,7 @@ def saved(tmp_path_factory, make_run, varied):
     info = {"baseline": "numpy", "command": f"nnbench run {NAME}", "warnings": [f"load {NAME}"]}
     run = make_run(*varied, rounds=9, **info)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page.render([run, run]))
+    path.write_text(page.render([whole(run), whole(run)]))
     return path
 
 
@@ -155,7 +156,7 @@ LABELS = """
 @pytest.mark.parametrize("width", [PHONE, DESK])
 def test_no_text_of_the_chart_of_accuracy_lies_on_another(chromium, tmp_path, width):
     path = tmp_path / "report.html"
-    path.write_text(page.render([Run.open(ROOT / "results" / "in-turns")]))
+    path.write_text(page.render([whole(Run.open(ROOT / "results" / "in-turns"))]))
     chromium.open(path, width=width)
     texts = chromium.evaluate(LABELS)
     assert len(texts) == 11  # ten backends, and the target
@@ -217,7 +218,7 @@ def test_tooltip_shows_a_hostile_name(chromium, saved):
 def test_page_without_figures_is_quiet_too(chromium, tmp_path, make_run, make_failed, cells):
     found = [make_failed("torch-cuda", "skipped", message="none")] if cells == "skipped" else []
     path = tmp_path / "report.html"
-    path.write_text(page.render([make_run(*found)]))
+    path.write_text(page.render([whole(make_run(*found))]))
     chromium.open(path)
     assert chromium.evaluate("document.body.dataset.charts") == "drawn"
     assert chromium.complaints() == []

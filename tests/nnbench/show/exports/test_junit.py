@@ -7,7 +7,7 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from nnbench.contract.errors import ResultsError
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.exports import junit
 
 # The part of junit-10.xsd that concerns us: the attributes that each element may have (those that it must have first, up to
@@ -45,7 +45,7 @@ def check(element):
 
 
 def read(folder):
-    content = junit.to_xml(Run.open(folder))
+    content = junit.to_xml(Sweep.open(folder))
     check(ET.fromstring(content))
     return JUnitXml.fromstring(content)
 
@@ -107,7 +107,7 @@ def test_names_come_through_without_control_characters(nasty_run, name):
 
 def test_run_without_cells_is_refused(write_run):
     with pytest.raises(ResultsError, match="nothing to export"):
-        junit.to_xml(Run.open(write_run()))
+        junit.to_xml(Sweep.open(write_run()))
 
 
 def test_accuracy_that_strays_is_a_failure_of_every_round(write_run, make_straying):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nnbench.contract.errors import ExitCode, NnbenchError, ResultsError
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.exports import trackers
 
 TEST = """
@@ -31,7 +31,7 @@ def save(tmp_path):
 
     def write(run):
         path = tmp_path / "saved.json"
-        path.write_bytes(trackers.to_pytest_benchmark(Run.open(run)))
+        path.write_bytes(trackers.to_pytest_benchmark(Sweep.open(run)))
         return path
 
     return write
@@ -54,7 +54,7 @@ def test_missing_library_is_said_with_the_way_out(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_benchmark.stats", None)
     hint = r"needs pytest-benchmark, .*: pip install 'nnbench-harness\[test\]'$"
     with pytest.raises(NnbenchError, match=hint):
-        trackers.to_pytest_benchmark(Run.open(run))
+        trackers.to_pytest_benchmark(Sweep.open(run))
 
 
 def test_compare_reads_the_file(run, save, tmp_path):
@@ -99,5 +99,5 @@ def test_state_of_the_repository_is_taken_apart():
 
 def test_run_without_figures_is_refused(unmeasured_run):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured") as raised:
-        trackers.to_pytest_benchmark(Run.open(unmeasured_run))
+        trackers.to_pytest_benchmark(Sweep.open(unmeasured_run))
     assert raised.value.exit_code == ExitCode.NOTHING_MEASURED

@@ -5,26 +5,24 @@ import math
 import sys
 from dataclasses import replace
 
-import msgspec
 import pandas as pd
 import pytest
 
 from nnbench.contract.errors import NnbenchError
 from nnbench.records.cells import Part
-from nnbench.records.runs import RunInfo
 from nnbench.runs import store
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.exports import samples
 from nnbench.texts import field
 
 
 def read_csv(folder):
-    content = io.BytesIO(samples.to_csv(Run.open(folder)))
+    content = io.BytesIO(samples.to_csv(Sweep.open(folder)))
     return pd.read_csv(content)
 
 
 def read_parquet(folder):
-    return pd.read_parquet(io.BytesIO(samples.to_parquet(Run.open(folder))))
+    return pd.read_parquet(io.BytesIO(samples.to_parquet(Sweep.open(folder))))
 
 
 @pytest.fixture(params=[read_csv, read_parquet])
@@ -126,14 +124,13 @@ def test_parquet_has_types_the_losses_and_the_run(write_run, make_failed):
     from pyarrow import parquet
 
     folder = write_run(make_failed("a"))
-    schema = parquet.read_schema(io.BytesIO(samples.to_parquet(Run.open(folder))))
+    schema = parquet.read_schema(io.BytesIO(samples.to_parquet(Sweep.open(folder))))
     kinds = {field.name: str(field.type) for field in schema}
     assert {name: kinds[name].replace("double", "float64") for name in samples.COLUMNS} == {
         name: column.kind.removesuffix("_") for name, column in samples.COLUMNS.items()
     }
     assert kinds["losses"] == "list<element: double>"
-    info = msgspec.json.decode(schema.metadata[b"nnbench"], type=RunInfo)
-    assert info == store.read_info(folder)
+    assert schema.metadata[b"nnbench"] == (folder / store.RUN).read_bytes()
 
 
 def test_missing_pyarrow_is_said_with_the_way_out(write_run, make_cell, monkeypatch):
@@ -141,4 +138,4 @@ def test_missing_pyarrow_is_said_with_the_way_out(write_run, make_cell, monkeypa
     with pytest.raises(
         NnbenchError, match=r"needs pyarrow, .*: pip install 'nnbench-harness\[parquet\]'$"
     ):
-        samples.to_parquet(Run.open(write_run(make_cell())))
+        samples.to_parquet(Sweep.open(write_run(make_cell())))

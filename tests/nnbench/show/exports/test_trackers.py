@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from nnbench.contract.errors import ResultsError
-from nnbench.runs.run import Run
+from nnbench.runs.sweep import Sweep
 from nnbench.show.exports import trackers
 
 TEXT = {"type": "string", "minLength": 1}
@@ -63,7 +63,7 @@ def convert(request):
 
 
 def test_github_action_benchmark(run):
-    entries = load(trackers.to_github_action_benchmark(Run.open(run)))
+    entries = load(trackers.to_github_action_benchmark(Sweep.open(run)))
     jsonschema.validate(entries, ENTRIES)
     found = {entry["name"]: entry for entry in entries}
     assert list(found) == [
@@ -80,7 +80,7 @@ def test_github_action_benchmark(run):
 
 
 def test_bencher(run):
-    report = load(trackers.to_bencher(Run.open(run)))
+    report = load(trackers.to_bencher(Sweep.open(run)))
     jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", "mnist/a"]
     assert report["mnist/a"]["latency"] == pytest.approx(
@@ -92,7 +92,7 @@ def test_bencher(run):
 
 
 def test_one_round_has_the_same_bounds(write_run, make_cell):
-    latency = load(trackers.to_bencher(Run.open(write_run(make_cell(train_s=1 / 3)))))[
+    latency = load(trackers.to_bencher(Sweep.open(write_run(make_cell(train_s=1 / 3)))))[
         "mnist/numpy"
     ]["latency"]
     assert set(latency.values()) == {1e9 / 3}
@@ -100,43 +100,43 @@ def test_one_round_has_the_same_bounds(write_run, make_cell):
 
 def test_figure_that_is_missing_is_left_out(write_run, make_cell):
     folder = write_run(make_cell(accuracies=(None,), peak_memory_bytes=None))
-    assert load(trackers.to_bencher(Run.open(folder)))["mnist/numpy"].keys() == {
+    assert load(trackers.to_bencher(Sweep.open(folder)))["mnist/numpy"].keys() == {
         "latency",
         "throughput",
     }
-    [entry] = load(trackers.to_github_action_benchmark(Run.open(folder)))
+    [entry] = load(trackers.to_github_action_benchmark(Sweep.open(folder)))
     assert entry["name"] == "mnist/numpy: train"
 
 
 def test_any_name_comes_through(nasty_run, name):
-    report = load(trackers.to_bencher(Run.open(nasty_run)))
+    report = load(trackers.to_bencher(Sweep.open(nasty_run)))
     jsonschema.validate(report, BMF)
     assert list(report) == ["mnist/numpy", f"mnist/{name}"]
-    entries = load(trackers.to_github_action_benchmark(Run.open(nasty_run)))
+    entries = load(trackers.to_github_action_benchmark(Sweep.open(nasty_run)))
     jsonschema.validate(entries, ENTRIES)
     assert entries[3]["name"] == f"mnist/{name}: train"
 
 
 def test_run_without_figures_is_refused(unmeasured_run, convert):
     with pytest.raises(ResultsError, match="nothing to export: no backend was measured"):
-        convert(Run.open(unmeasured_run))
+        convert(Sweep.open(unmeasured_run))
 
 
 def test_what_has_no_rank_is_left_out(write_run, make_cell, convert):
     cells = [make_cell("numpy"), make_cell("part", complete=False), make_cell("b", proof=None)]
-    text = convert(Run.open(write_run(*cells))).decode()
+    text = convert(Sweep.open(write_run(*cells))).decode()
     assert "numpy" in text
     assert "part" not in text
 
 
 def test_run_without_a_ranking_says_why_there_is_nothing_to_export(write_run, make_cell, convert):
-    run = Run.open(write_run(make_cell(proof=None), proof="off"))
+    run = Sweep.open(write_run(make_cell(proof=None), proof="off"))
     with pytest.raises(ResultsError, match=r"nothing to export: no backend ranks \(not proved\)"):
         convert(run)
 
 
 def test_accuracy_that_strays_is_told(write_run, make_straying):
-    run = Run.open(write_run(*make_straying(near=0.01, low=-2.4)))
+    run = Sweep.open(write_run(*make_straying(near=0.01, low=-2.4)))
     entries = load(trackers.to_github_action_benchmark(run))
     jsonschema.validate(entries, ENTRIES)
     told = {e["name"]: e.get("extra") for e in entries if e["name"].endswith("test error")}
