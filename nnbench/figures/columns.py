@@ -439,7 +439,7 @@ def _made(info: RunInfo, layouts: Mapping[str, Layout], rows: Sequence[Row]) -> 
             [
                 column(info, each, layout.drops)
                 for each in layout.names
-                if _applies(info, each) and _is_known(each, rows)
+                if _applies(info, each) and is_known(each, rows)
             ],
             name,
             rows,
@@ -525,7 +525,7 @@ def _applies(info: RunInfo, name: str) -> bool:
     return name not in OF_PROOF or info.proof not in OF_PROOF[name]
 
 
-def _is_known(name: str, rows: Sequence[Row]) -> bool:
+def is_known(name: str, rows: Sequence[Row]) -> bool:
     """Tell whether there is something to show in a column: that all train on the CPU is nothing."""
     return name not in WHERE_KNOWN or any(value(row, name) not in {None, "cpu"} for row in rows)
 

@@ -28,6 +28,15 @@ class StandingEntry(msgspec.Struct, frozen=True, kw_only=True):
     steps_proved: Annotated[Number | None, Meta(description="null is a run made before proofs")]
     steps_trained: Annotated[Number | None, Meta(description="likewise")]
     rounds: Annotated[Number, Meta(description="of that run")]
+    device: Annotated[Line | None, Meta(description="on which it trained; null is unknown")]
+    peak_memory_bytes: Annotated[Magnitude | None, Meta(description="of its process, the median")]
+    training_memory_bytes: Annotated[
+        Magnitude | None, Meta(description="what of it training took; null is unknown")
+    ]
+    device_memory_bytes: Annotated[Magnitude | None, Meta(description="of a GPU, likewise")]
+    energy_j_per_epoch: Annotated[
+        Magnitude | None, Meta(description="joules of what it ran on; null is unknown")
+    ]
     run: Annotated[Line, Meta(description="the name of that run")]
     started: Annotated[Line, Meta(description="when it started, ISO 8601 in UTC")]
     version: Annotated[Line, Meta(description="of the distribution that brings the backend")]

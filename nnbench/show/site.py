@@ -21,7 +21,7 @@ import msgspec
 from nnbench import distributions, files
 from nnbench.contract import DISTRIBUTION
 from nnbench.contract.errors import ResultsError
-from nnbench.figures.columns import MISSING, Table, column, plain, value
+from nnbench.figures.columns import MISSING, Table, column, is_known, plain, value
 from nnbench.records.site import BoardEntry, CourseEntry, Index, RunEntry, StandingEntry, Versioned
 from nnbench.runs import leaderboard, store
 from nnbench.runs.commits import DIRTY
@@ -47,14 +47,15 @@ PROGRAM = (DISTRIBUTION, "altair", "jinja2", "vl-convert-python")
 SHORT = 7  #: characters of a commit
 LONGEST_NAME = 100  #: characters of a page's, without its suffix
 COLUMNS = (
-    *("backend", "speedup", "speedup_interval", "verdict", "accuracy", "train_s_per_epoch"),
-    "proof",
+    *("backend", "speedup", "speedup_interval", "device", "verdict", "accuracy"),
+    *("train_s_per_epoch", "proof"),
 )
 #: What a row of the tables has of the index.
 FIGURES = (
     *("backend", "speedup", "speedup_low", "speedup_high", "verdict", "no_rank", "accuracy"),
     *("accuracy_stdev", "train_s_per_epoch", "precision", "steps_proved", "steps_trained"),
-    "rounds",
+    *("rounds", "device", "peak_memory_bytes", "training_memory_bytes", "device_memory_bytes"),
+    "energy_j_per_epoch",
 )
 
 
@@ -327,7 +328,10 @@ def _standings(course: Course, board: Board, runs: Iterable[str]) -> Sheet:
     """Return the best standings as text, each with its run."""
     info = replace(board.standings[0].info, baseline=course.baseline)
     own = [plain(name, name) for name in ("run", "date", "version")]
-    first, speedup, interval, *others = (column(info, name) for name in COLUMNS)
+    figures = [each.row for each in board.standings]
+    first, speedup, interval, *others = (
+        column(info, name) for name in COLUMNS if is_known(name, figures)
+    )
     columns = [first, page.with_interval(speedup, interval), *others]
     rows = [
         SimpleNamespace(

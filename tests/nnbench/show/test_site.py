@@ -94,7 +94,8 @@ def test_index_holds_the_numbers_of_the_tables(write, tmp_path):
     for entry in board.standings:
         row = rows[entry.backend]
         assert (entry.speedup, entry.accuracy) == (row.ratio and 1 / row.ratio, row.accuracy)
-        assert entry.train_s_per_epoch == row.train_s_per_epoch
+        for name in ("train_s_per_epoch", "peak_memory_bytes", "device"):
+            assert getattr(entry, name) == getattr(row, name)
         assert (entry.run, entry.started, entry.runs) == ("one", "2026-01-01T00:00:00Z", 1)
     assert {entry.backend: entry.version for entry in board.standings} == {
         "a": "mine 2.0",
