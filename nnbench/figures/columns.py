@@ -468,9 +468,17 @@ def why_missing(names: Sequence[str], rows: Sequence[Row]) -> str:
 
 
 def located(table: Table, setting: Setting) -> Table:
-    """Return a table with what tells its point from others of the run in front."""
-    heads = [plain(axis, axis.replace("_", " "), wraps=True) for axis in setting]
+    """Return a table with what tells its point from others of the run in front, written as an option takes it."""
+    heads = [
+        Column(axis, axis.replace("_", " "), partial(_whole, axis=axis), (axis,), wraps=True)
+        for axis in setting
+    ]
     return table._replace(columns=[*heads, *table.columns])
+
+
+def _whole(row: Row, axis: str) -> str:
+    """Write what a point has of an axis: a number with all of its digits."""
+    return str(value(row, axis))
 
 
 def joined(points: Sequence[Sequence[Table]]) -> list[Table]:

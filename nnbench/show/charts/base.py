@@ -194,6 +194,7 @@ def config(ink: str, paper: str = "transparent") -> dict[str, object]:
         },
         "legend": {"labelColor": ink, "labelFontSize": 12, "labelLimit": 300, "symbolSize": 90},
         "text": {"color": ink, "fontSize": 12},
+        "header": {"labelColor": ink, "labelFontSize": 12},
         **{mark: {"color": ink} for mark in ("rule", "bar", "tick")},
         "title": {
             "color": ink,

@@ -54,11 +54,12 @@ def chart(run: Sweep, colors: dict[str, str]) -> Chart:
     panels = scaling.panels(run)
     records = [record for panel in panels for record in scaling.records(panel)]
     titles = [panel.title for panel in panels]
-    header = alt.Header(title=None)
-    facet = alt.Facet("panel:N", sort=titles, header=header)
-    layers: Any = _layers(panels[0].axis, records, colors).properties(width=SMALL, height=SMALL)
+    facet = alt.Facet("panel:N", sort=titles, header=alt.Header(title=None))
+    # The data is that of the facet, which hands each panel its own.
+    layers: Any = _layers(alt.Chart(), panels[0].axis, records, colors)
+    layers = layers.properties(width=SMALL, height=SMALL)
     return Panels(
-        title=drawn[0].title,
+        title=_title(panels[0].axis),
         caption=f"{BAND}.",
         layers=layers.facet(facet=facet, columns=IN_A_ROW, data=alt.NamedData("points")),
         records={"points": records},
@@ -83,24 +84,28 @@ def charts(run: Sweep, colors: dict[str, str]) -> list[Chart]:
 
 
 def _chart(panel: Panel, colors: dict[str, str]) -> Chart:
-    axis = panel.axis.replace("_", " ")
     records = scaling.records(panel)
+    layers = _layers(alt.Chart(alt.NamedData("points")), panel.axis, records, colors)
     return Chart(
-        title=", ".join(filter(None, [f"Seconds an epoch along {axis}", panel.title])),
+        title=", ".join(filter(None, [_title(panel.axis), panel.title])),
         caption=f"Both axes are logarithmic. {BAND}.",
-        layers=_layers(panel.axis, records, colors).properties(height=HEIGHT),
+        layers=layers.properties(height=HEIGHT),
         records={"points": records},
     )
 
 
-def _layers(axis: str, records: Sequence[Record], colors: dict[str, str]) -> Layers:
+def _title(axis: str) -> str:
+    return f"Seconds an epoch along {axis.replace('_', ' ')}"
+
+
+def _layers(of: alt.Chart, axis: str, records: Sequence[Record], colors: dict[str, str]) -> Layers:
     names = list(dict.fromkeys(record["backend"] for record in records))
     places = sorted({record["place"] for record in records})
     ends = [record[end] for record in records for end in ("fastest", "slowest")]
     across = alt.Scale(type="log" if places[0] > 0 else "linear", nice=False, padding=PADDING)
     up = alt.Scale(type="log", domain=[min(ends) / 1.1, max(ends) * 1.1], nice=False)
     ticks = alt.Axis(values=places, format="~r", grid=False, title=axis.replace("_", " "))
-    base = alt.Chart(alt.NamedData("points")).encode(
+    base = of.encode(
         x=alt.X("place:Q", scale=across, axis=ticks),
         color=color_of(names, colors, legend=True),
     )

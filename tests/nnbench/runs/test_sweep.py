@@ -145,6 +145,18 @@ def test_each_point_is_read_as_a_run_of_its_own(write_sweep):
     assert {table.name: len(table.rows) for table in run.tables}["timing"] == 6
 
 
+def test_values_of_an_axis_are_written_as_options_take_them(write_sweep):
+    points = [
+        replace(
+            POINTS[0], workload=replace(POINTS[0].workload, batch_size=size, name=f"toy+{size}")
+        )
+        for size in (64, 4096)
+    ]
+    run = Sweep.open(write_sweep(points=points, a=(1.0, 2.0)))
+    [table] = [table for table in run.tables if table.name == "timing"]
+    assert [table.columns[0].text(row) for row in table.rows] == ["64", "4096"]
+
+
 def test_one_point_is_asked_for_where_one_is_needed(write_sweep):
     run = Sweep.open(folder := write_sweep(**TIMES))
     with pytest.raises(

@@ -39,6 +39,11 @@ def test_other_axes_have_panels_of_their_own(write_sweep, tmp_path):
     assert titles == [f"Seconds an epoch along hidden, threads {n}" for n in (1, 2)]
     whole = drawing.chart(run, COLORS)
     assert {each["panel"] for each in whole.records["points"]} == {"threads 1", "threads 2"}
+    spec = whole.spec()
+    assert spec["data"] == {"name": "points"}
+    inner = [spec["spec"], *spec["spec"]["layer"]]
+    assert not any("data" in each for each in inner)  # else each panel would have all points
+    assert whole.title == "Seconds an epoch along hidden"
     base.draw(whole, tmp_path / "x.svg", base.subtitle_of(run))
     text = (tmp_path / "x.svg").read_text()
     assert "threads 1" in text
