@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from click import Context, Parameter
+    from click.shell_completion import CompletionItem
 
 Command = Callable[..., Any]  #: a function that becomes one
 Decorator = Callable[[Command], Command]
@@ -138,6 +139,12 @@ class Several(click.ParamType[tuple[Any, ...]]):
         """Return what stands for a value in the help."""
         one = self.kind.get_metavar(param, ctx) or self.kind.name.upper()
         return f"{one},…" if self.split else one
+
+    def shell_complete(
+        self, ctx: Context, param: Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the first value."""
+        return self.kind.shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> tuple[Any, ...]:
         """Convert each, or fail with a message."""

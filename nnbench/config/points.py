@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from nnbench.data.workloads import derive
 from nnbench.records.runs import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nnbench.config.axes import Axes
     from nnbench.data.workloads import Workload
@@ -45,16 +46,25 @@ def make(
         count = values.pop("threads", threads)
         found = files.find_workload(base) if isinstance(base, str) else base
         points.append(Point(workload=derive(found, {**overrides, **values}), threads=count))
-    for number, point in enumerate(points):
-        for other in points[:number]:
-            one, same = point.workload, other.workload
-            if one.name == same.name and (differing := one.differences(same)):
-                raise NnbenchError(f"two workloads are called {one.name!r}: {', '.join(differing)}")
-            if point.threads == other.threads and not one.differences(same):
-                names = " and ".join(dict.fromkeys([same.name, one.name]))
-                what = f"{names}, {point.threads} thread{'s' * (point.threads > 1)}"
-                raise NnbenchError(f"a point is there twice: {what}")
+    _check(points)
     return points
+
+
+def _check(points: Sequence[Point]) -> None:
+    """Refuse points that no table could tell apart."""
+    names: dict[str, Workload] = {}
+    trained: dict[tuple[Workload, int], str] = {}
+    for point in points:
+        own = point.workload
+        known = names.setdefault(own.name, own)
+        if known != own and (differing := own.differences(known)):
+            raise NnbenchError(f"two workloads are called {own.name!r}: {', '.join(differing)}")
+        what = replace(own, name="", summary=""), point.threads
+        if what in trained:
+            both = " and ".join(dict.fromkeys([trained[what], own.name]))
+            many = f"{point.threads} thread{'s' * (point.threads > 1)}"
+            raise NnbenchError(f"a point is there twice: {both}, {many}")
+        trained[what] = own.name
 
 
 def split_workloads(text: str) -> list[str]:

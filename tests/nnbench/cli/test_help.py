@@ -98,6 +98,7 @@ def test_shell_completes_every_command_and_its_options(call, monkeypatch):
     for words, cword, offered in (
         ("nnbench ", 1, {f"plain,{name}" for name in cli.commands}),
         ("nnbench site --ou", 2, {"plain,--output"}),
+        ("nnbench run --optimizer ", 3, {"plain,sgd", "plain,adam", "plain,adam-fresh"}),
     ):
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", str(cword))
