@@ -34,7 +34,7 @@ class LeftOut:
     def lines(self) -> list[str]:
         """A line for each reason."""
         grouped = (f"{named(folders)}: {reason}" for reason, folders in self.runs.items())
-        return [f"left out: {line}" for line in (*self.alone, *grouped)]
+        return [f"left out: {line}" for line in dict.fromkeys([*self.alone, *grouped])]
 
 
 def named(folders: Sequence[Path], most: int = 5) -> str:

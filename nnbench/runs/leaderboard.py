@@ -19,7 +19,7 @@ from nnbench.figures.columns import value
 from nnbench.figures.frames import CLASSES
 from nnbench.figures.metrics import TRAINING
 from nnbench.runs import history
-from nnbench.runs.folders import LeftOut, copies, read_infos
+from nnbench.runs.folders import AtPoint, LeftOut, copies, read_points
 from nnbench.runs.run import Run
 from nnbench.texts import encode
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from nnbench.records.runs import Environment, RunInfo
     from nnbench.runs.history import History
 
-    Open = Callable[[Path, RunInfo], Run]
-    Keep = Callable[[Path, RunInfo], None]
+    Open = Callable[[AtPoint], Run]
+    Keep = Callable[[AtPoint], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ class Leaderboard:
         return {folder: info for course in self.courses for folder, info in course.runs.items()}
 
 
-def open_lazily(folder: Path, info: RunInfo) -> Run:
-    """Open a run without the losses of its steps, nearly all that there is to read."""
-    return Run.open_some(folder, info, {*info.backends, *info.unavailable})
+def open_lazily(at: AtPoint) -> Run:
+    """Open a point of a run without the losses of its steps, nearly all that there is to read."""
+    known = {*at.info.backends, *at.info.unavailable}
+    return Run.open_some(at.folder, at.info, known, at.place)
 
 
 def collect(
@@ -121,15 +122,9 @@ def collect(
         If there is none, or none that can be read.
     """
     out = LeftOut()
-    infos = {}
-    for folder, info in read_infos(paths, out).items():
-        if info.points[1:]:
-            out.add("it has several points; nnbench report shows them", folder)
-        else:
-            infos[folder] = info
     courses = [
         _course(baseline, own, opened, keep, out)
-        for alike in _alike(infos)
+        for alike in _alike(read_points(paths, out))
         for baseline, own in _against(alike).items()
     ]
     courses = [course for course in courses if course.runs]
@@ -138,25 +133,29 @@ def collect(
     return Leaderboard(courses, out.lines)
 
 
-def _alike(infos: dict[Path, RunInfo]) -> list[dict[Path, RunInfo]]:
-    """Return runs of the same workload with as many threads, each by date."""
-    found: dict[tuple[str, int, bytes], dict[Path, RunInfo]] = {}
-    for folder, info in sorted(infos.items(), key=lambda item: (item[1].started, str(item[0]))):
-        trained = encode(replace(info.workload, summary=""))
-        found.setdefault((info.workload.name, info.threads, trained), {})[folder] = info
+def _alike(points: Iterable[AtPoint]) -> list[dict[Path, AtPoint]]:
+    """Return what trained the same with as many threads, each by date."""
+    found: dict[tuple[str, int, bytes], dict[Path, AtPoint]] = {}
+    for at in sorted(points, key=lambda at: (at.info.started, str(at.folder))):
+        trained = encode(replace(at.info.workload, summary=""))
+        found.setdefault((at.info.workload.name, at.info.threads, trained), {})[at.folder] = at
     return [found[key] for key in sorted(found)]
 
 
-def _against(infos: dict[Path, RunInfo]) -> dict[str, dict[Path, RunInfo]]:
+def _against(points: dict[Path, AtPoint]) -> dict[str, dict[Path, AtPoint]]:
     """Return runs by what they are held against: the baseline of the most of them, then of the most of the rest; of equals the newest's."""
     found = {}
-    rest = dict(infos)
+    rest = dict(points)
     while rest:
-        asked = Counter(info.baseline for info in reversed(rest.values()))
+        asked = Counter(at.info.baseline for at in reversed(rest.values()))
         [(baseline, _)] = asked.most_common(1)
-        own = {f: info for f, info in rest.items() if baseline in {info.baseline, *info.backends}}
+        own = {
+            folder: at
+            for folder, at in rest.items()
+            if baseline in {at.info.baseline, *at.info.backends}
+        }
         found[baseline] = own
-        rest = {folder: info for folder, info in rest.items() if folder not in own}
+        rest = {folder: at for folder, at in rest.items() if folder not in own}
     return found
 
 
@@ -183,22 +182,23 @@ class _Reading:
 
 
 def _course(
-    baseline: str, infos: dict[Path, RunInfo], opened: Open, keep: Keep | None, out: LeftOut
+    baseline: str, points: dict[Path, AtPoint], opened: Open, keep: Keep | None, out: LeftOut
 ) -> Course:
     """Read runs, and return what they come to."""
     reading = _Reading(baseline)
 
     def runs() -> Iterator[Run]:
-        for folder, info in infos.items():
+        for folder, at in points.items():
             try:
-                seen = reading.look(folder, opened(folder, info))
+                seen = reading.look(folder, opened(at))
             except ResultsError as error:
                 out.alone.append(str(error))
                 continue
             if keep:
-                keep(folder, info)
+                keep(at)
             yield seen
 
+    infos = {folder: at.info for folder, at in points.items()}
     newest = [*infos.values()][-1]
     names = dict.fromkeys(name for info in infos.values() for name in info.backends)
     others = [name for name in names if name != baseline]

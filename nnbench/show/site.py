@@ -11,7 +11,7 @@ import re
 import warnings
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -33,7 +33,7 @@ from nnbench.show.text import Sheet, bytes_text, count, sheet, strays, times_as_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nnbench.records.runs import RunInfo
+    from nnbench.runs.folders import AtPoint
     from nnbench.runs.leaderboard import Board, Course, Leaderboard, Standing
     from nnbench.runs.run import Run
 
@@ -127,20 +127,35 @@ class _Site:
             return msgspec.json.decode(content, type=Index)
         return None
 
-    def open(self, folder: Path, info: RunInfo) -> Run:
-        """Open a run, and make its page if there is none that would be the same."""
-        run = leaderboard.open_lazily(folder, info)
-        path, digest = f"runs/{self.names.make(folder.resolve().name)}.html", _digest(folder)
-        page_digest, self._page = self._known(path, digest), None
+    def open(self, at: AtPoint) -> Run:
+        """Open a point of a run, and make the run's page if there is none that would be the same."""
+        run = leaderboard.open_lazily(at)
+        self._page = None
+        if at.folder not in self._runs:
+            self._runs[at.folder] = self._entry(at.folder)
+        return run
+
+    def keep(self, at: AtPoint) -> None:
+        """Write the page of the run that was opened, if it was made."""
+        if self._page is not None:
+            self._write(self._runs[at.folder].page, self._page)
+            self.drawn += 1
+
+    def _entry(self, folder: Path) -> RunEntry:
+        """Return what the index has of a run, once its page is made."""
+        info, digest = store.read_info(folder), _digest(folder)
+        name = self.names.make(folder.resolve().name)
+        path = f"runs/{name}.html"
+        page_digest = self._known(path, digest)
         if not page_digest:
             self._page = _draw(Sweep(info, folder=folder))
             page_digest = hashlib.sha256(self._page).hexdigest()
-        self._runs[folder] = RunEntry(
-            name=PurePath(path).stem,
+        return RunEntry(
+            name=name,
             page=path,
             started=info.started,
-            workload=info.workload.name,
-            threads=info.threads,
+            workloads=[*dict.fromkeys(point.workload.name for point in info.points)],
+            threads=[*dict.fromkeys(point.threads for point in info.points)],
             baseline=info.baseline,
             backends=[*info.backends],
             rounds=info.rounds,
@@ -149,13 +164,6 @@ class _Site:
             sha256=digest,
             page_sha256=page_digest,
         )
-        return run
-
-    def keep(self, folder: Path, _: RunInfo) -> None:
-        """Write the page of the run that was opened, if it was made."""
-        if self._page is not None:
-            self._write(self._runs[folder].page, self._page)
-            self.drawn += 1
 
     def _known(self, path: str, digest: str) -> str:
         """Return the digest of the page that is there, if it is as it would be made now."""

@@ -165,11 +165,30 @@ def test_several_runs_have_a_history_of_what_they_share(write):
     assert leaderboard.collect([write("three", base="q", r=1.0)]).courses[0].history is None
 
 
-def test_a_sweep_is_left_out_and_told_of(write_sweep, write_run, make_cell):
-    sweep = write_sweep(a=(1.0, 2.0, 4.0))
-    one = write_run(make_cell("numpy"), make_cell("a"), name="one")
+def test_damaged_sweep_is_left_out_with_one_line(write_sweep, write_run, make_cell):
+    sweep = write_sweep(numpy=(1.0, 1.0, 1.0))
+    (sweep / store.CELLS).write_bytes(b"{}\n" + (sweep / store.CELLS).read_bytes())
+    one = write_run(make_cell("numpy"), name="one")
     found = leaderboard.collect([sweep, one])
-    assert list(found.runs) == [one]
-    assert f"left out: {sweep}: it has several points; nnbench report shows them" in found.notes
-    with pytest.raises(ResultsError, match="it has several points"):
-        leaderboard.collect([sweep])
+    assert [*found.runs] == [one]
+    [note] = found.notes
+    assert note.startswith(f"left out: {sweep / store.CELLS}:1 is damaged")
+
+
+def test_each_point_of_a_sweep_stands_beside_runs_of_the_same(write_sweep, write_run, make_cell):
+    sweep = write_sweep(numpy=(1.0, 1.0, 1.0), a=(0.5, 1.0, 2.0))
+    point = store.read_info(sweep).points[0]
+    one = write_run(
+        *(make_cell(name, wall_s=9.0, train_s=s) for name, s in (("numpy", 1.0), ("a", 0.9))),
+        name="one",
+        workload=point.workload,
+    )
+    courses = leaderboard.collect([sweep, one]).courses
+    found = {course.workload.name: course for course in courses}
+    assert [[*each.runs] for each in found.values()].count([sweep]) == 2
+    assert {*found[point.workload.name].runs} == {sweep, one}
+    speeds = sorted(
+        next(each.row.ratio for each in course.boards[0].standings if each.row.backend == "a")
+        for course in courses
+    )
+    assert speeds == pytest.approx([0.5, 1.0, 2.0])

@@ -42,7 +42,7 @@ def drawn(monkeypatch):
     names: list[str] = []
 
     def render(runs, home):
-        names.extend(run.name for run in runs if run.cells)
+        names.extend(run.name for run in runs if [*run.cells])
         return f"{[run.info.started for run in runs]} {home}"
 
     monkeypatch.setattr(page, "render", render)
@@ -140,6 +140,14 @@ def test_pages_are_made_when_their_runs_are_new_or_others_and_go_with_them(write
         "history/mnist-1.html",
     }
     assert content(out)["runs/one.html"] == before["runs/one.html"]
+
+
+def test_sweep_has_one_page_and_a_place_for_each_point(write_sweep, drawn, tmp_path):
+    made = site.make([write_sweep(numpy=(1.0, 1.0, 1.0), a=(0.5, 1.0, 2.0))], tmp_path / "site")
+    assert (made.runs, made.pages, drawn) == (1, 1, ["sweep"])
+    index = msgspec.json.decode((tmp_path / "site" / site.INDEX).read_bytes(), type=Index)
+    assert [course.runs for course in index.courses] == [["sweep"]] * 3
+    assert [len(run.workloads) for run in index.runs] == [3]
 
 
 def test_page_is_made_again_by_another_program(write, drawn, tmp_path, monkeypatch):
