@@ -92,10 +92,15 @@ def parse(texts: Iterable[str], known: Mapping[str, Backend] | None = None) -> l
     return list(selections.values())
 
 
-def names(texts: Iterable[str]) -> set[str]:
-    """Return the names in the values of ``--backends``, whether there are such backends or not."""
+def labels(texts: Iterable[str]) -> list[str]:
+    """Return what the values of ``--backends`` name, with its parameters, whether there are such backends or not."""
     items = (item.strip() for text in texts for item in OUTSIDE_BRACKETS.split(text))
-    return {item.partition("[")[0] for item in items}
+    return [item for item in items if item]
+
+
+def names(texts: Iterable[str]) -> set[str]:
+    """Return the same without parameters."""
+    return {label.partition("[")[0] for label in labels(texts)}
 
 
 def _parse_item(

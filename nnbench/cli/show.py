@@ -103,7 +103,7 @@ def opened(
     return (
         Sweep.open(folder)
         .at(workload, at)
-        .seen(baseline=baseline, target=target, backends=selection.names(backends))
+        .seen(baseline=baseline, target=target, backends=selection.labels(backends))
     )
 
 

@@ -197,6 +197,14 @@ def test_only_the_chosen_backends_and_the_baseline_are_shown(figures, call, run)
     assert {row["backend"] for row in csv.DictReader(io.StringIO(rows))} == {"a", "numpy"}
 
 
+def test_backends_with_parameters_are_chosen_by_their_whole_label(call, write_run, make_cell):
+    labels = ("numpy", "a", "a[threads=2,x=1]")
+    folder = write_run(*(make_cell(label, round=at) for at in range(2) for label in labels))
+    for chosen, shown in (("a[threads=2,x=1]", {"numpy", labels[2]}), ("a", {"numpy", "a"})):
+        done = call("show", folder, "--format", "json", "--columns", "backend", "-b", chosen)
+        assert {row["backend"] for row in json.loads(done.stdout)} == shown
+
+
 @pytest.mark.parametrize("target", ["96", "96%", "0.96"])
 def test_time_is_that_to_the_target_that_is_asked_for(figures, target):
     shown = figures("--target", target, "--columns", "target_reached,target_s")
