@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
 from nnbench.figures.metrics import Scale
 from nnbench.show import history as texts
-from nnbench.show.charts.base import NUMBER, Chart, color_of, colors, tooltip
+from nnbench.show.charts.base import NUMBER, Chart, cleaned, color_of, colors, tooltip
 from nnbench.show.text import count, size
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ COLORS = {"worse": "#CC3311", "better": "#009988", "within the noise floor": "#8
 LINE, LINES = 15, 4  #: pixels, and how many texts stand below each other
 ALONE = " with the 95% interval of its rounds"
 BAND = "; in the band around it the change may lie as well"
+MOST_NAMED = 8  #: runs on the axis
+NAME_WIDTH = 150  #: pixels of a name there
 FEW = 60  #: runs, of which every point can be large
 
 
@@ -44,7 +47,7 @@ def chart(history: History, series: Sequence[Series]) -> Chart:
     for place, record in enumerate(steps):
         record["line"] = LINE * (place % LINES)
     end = alt.Scale(domain=[0.5, len(runs) + 0.5], nice=False)
-    axis = alt.Axis(format="d", tickMinStep=1, grid=False, title=_span(runs))
+    axis = alt.Axis(title=_span(runs), grid=False, **_named(runs))
     x = alt.X("run:Q", scale=end, axis=axis)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format=NUMBER, title=title))
     color = color_of(names, colors(each.backend for each in history.series), legend=not is_alone)
@@ -111,6 +114,21 @@ def _runs(series: Sequence[Series]) -> dict[object, Point]:
 def _span(runs: dict[object, Point]) -> str:
     first, *_, last = [*runs.values()] * 2
     return f"runs, from {first.date} to {last.date}"
+
+
+def _named(runs: dict[object, Point]) -> dict[str, Any]:
+    """Name the runs on the axis, or some of many at equal distances and the last one."""
+    step = -(-len(runs) // MOST_NAMED)
+    names = {number: point.folder.name for number, point in enumerate(runs.values(), start=1)}
+    some = dict([*names.items()][::-step][::-1])
+    texts, places = json.dumps(cleaned([*some.values()])), json.dumps([*some])
+    return {
+        "values": [*some],
+        "labelExpr": f"{texts}[indexof({places}, datum.value)]",  # JSON is an expression, whatever is in a name
+        "labelAngle": -60,
+        "labelLimit": NAME_WIDTH,
+        "labelOverlap": False,  # they are so few, and slanted, that none lies on another
+    }
 
 
 def _scaled(history: History, number: float, level: float, is_relative: bool) -> float:

@@ -1,6 +1,7 @@
 """From run to run: which points there are, what has changed, and what is said of the rest."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,9 +13,11 @@ from nnbench.contract.errors import ExitCode, IncomparableError, NnbenchError
 from nnbench.figures import metrics
 from nnbench.runs import commits, history, store
 from nnbench.runs.run import Run
+from nnbench.show.charts.history import MOST_NAMED, chart
 from nnbench.texts import encode
 
 STEP = 1.1
+INDEXED = re.compile(r"(\[.*\])\[indexof\((\[.*\]), datum\.value\)\]")
 
 
 @pytest.fixture
@@ -72,6 +75,22 @@ def test_point_is_the_ratio_of_the_table(write):
     assert (point.interval.low, point.interval.high) == (row.ratio_low, row.ratio_high)
     assert series.remarks == [history.FEW]
     assert found.code == ExitCode.OK
+
+
+@pytest.mark.parametrize("count", [1, 7, 30])
+def test_axis_of_a_picture_names_runs(write, count):
+    hostile = 'it\'s [a] "run" <b>\N{SNOWMAN}'
+    for number in range(count):
+        folder = write(number, name=hostile if number == count - 1 else "").parent
+    found = collect(folder)
+    layers = (layer["encoding"]["x"] for layer in chart(found, found.series).spec()["layer"])
+    axis = next(x["axis"] for x in layers if x["field"] == "run")
+    names, places = (json.loads(text) for text in INDEXED.fullmatch(axis["labelExpr"]).groups())
+    assert axis["values"] == places
+    assert len(places) == min(count, -(-count // -(-count // MOST_NAMED)))
+    points = found.series[0].points
+    assert names == [points[place - 1].folder.name for place in places]
+    assert names[-1] == hostile
 
 
 def test_change_for_the_worse_is_found_and_gated(write_all):
