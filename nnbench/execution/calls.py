@@ -124,18 +124,16 @@ class Meter:
     ----------
     worker
         It need not be stopped yet.
-    counters, expected_s
-        Of the energy that it uses, and how long that should take; without them that is not counted.
+    counters
+        Of the energy that it uses; without them that is not counted.
     """
 
-    def __init__(
-        self, worker: process.Worker, counters: Counters | None = None, expected_s: float = 0.0
-    ) -> None:
+    def __init__(self, worker: process.Worker, counters: Counters | None = None) -> None:
         worker.stop()
         self._worker, self._before = worker, worker.tree.count()
         worker.watch.counts.clear()
         self._counters = counters or Counters()
-        self._counters.begin(expected_s)
+        self._counters.begin()
         pauses.begin_call()
         worker.go_on()
         self._own_wait_s, self._start = own_wait_s(), perf_counter()
@@ -186,9 +184,6 @@ class Call(NamedTuple):
                     cpu_s=_times(self.used.cpu_s, share),
                     threads=self.used.threads,
                     cpu_j=_times(self.used.energy.cpu_j, share),
-                    gpu_j=_times(self.used.energy.gpu_j, share),
-                    gpu_s=_times(self.used.energy.gpu_s, share),
-                    gpu_rest_w=self.used.energy.gpu_rest_w,
                 )
             )
         parts[-1] = replace(

@@ -22,7 +22,7 @@ from nnbench.execution import energy, process
 from nnbench.execution.assignment import FLOAT_BYTES, draw
 from nnbench.execution.calls import Call, Course, Meter, Sample, Used, after, share_out
 from nnbench.execution.evaluations import Evaluations
-from nnbench.records.cells import Deviations, Epoch, Limits, Status, now
+from nnbench.records.cells import Deviations, Epoch, GpuEnergy, Limits, Status, now
 from nnbench.records.events import EpochFinished, Failed, Finished, Progress, Ready
 from nnbench.records.judging import Cut, Evaluation, JudgeCell, Logits
 from nnbench.records.worker import (
@@ -54,6 +54,7 @@ PART_S = 0.3  #: how long one call of train_epoch should take at most
 LEAD_S = 2.5e-3  #: of a part in turn: others have filled the caches (tests/studies/cold_parts.py)
 TAIL = 4  #: the share of a time-out that is left for what follows training
 PHASES_S = 4.0  #: that the phases may take
+STRETCH_S = 2.0  #: for which a GPU's energy is counted: some 20 steps of its counter
 PHASES_STEPS = 4  #: that these are at least, with what finds out how often to repeat each
 #: Of a cell that came to nothing before it was known how it shall be judged.
 UNKNOWN = Limits(steps=1, tolerance=Deviations(loss=None, displacement=None))
@@ -201,7 +202,9 @@ class Cell:
         self._rest = np.empty(0, np.int64)  # of the orders that were drawn
         self._course: Course | None = None
         self._limits = UNKNOWN
-        self._counters = energy.of_cell(spec.cpus, backend.device)
+        self.gpu_energy: GpuEnergy | None = None
+        self._counters = energy.of_parts(spec.cpus)
+        self._of_device = energy.of_device(backend.device)
         test = assignment.splits.test.inputs.shape[0]
         self._evaluations = Evaluations(test, min(spec.budget_s, spec.timeout_s / TAIL))
 
@@ -243,7 +246,8 @@ class Cell:
             "peak_memory_bytes": ended and ended.peak_memory_bytes,
             "training_memory_bytes": ended and ended.training_memory_bytes,
             "device_memory_bytes": self.worker.on_gpu.peak,
-            "meters": self._counters.names,
+            "meters": self._counters.names + self._of_device.names,
+            "gpu_energy": self.gpu_energy,
             "complete": self.is_well and self.complete,
             "changed": self._changed if self.is_well else None,
             "output": self.worker.output,
@@ -323,6 +327,9 @@ class Cell:
         if inspected.gradients is not None:
             self._require("gradients", inspected.gradients, task.network.parameter_count)
             self.gradient = order, self.spool.append(inspected.gradients)
+        if self._of_device.names:
+            self.gpu_energy = self._count_gpu()
+            self.worker.go_on()
         self.worker.send(Close(), "its end")
         closed = self.worker.receive(Closed)
         self.worker.finish()
@@ -336,6 +343,28 @@ class Cell:
         )
         yield self.finished
 
+    def _count_gpu(self) -> GpuEnergy | None:
+        """Have epochs trained for what a GPU uses in them: while parts are trained its counter hardly moves."""
+        task, left_s = self.assignment, self.worker.left_s
+        seconds = min(STRETCH_S, self.spec.budget_s, left_s / TAIL)
+        most = max(1, round(seconds / self._pace_s)) * task.batch_size
+        count, images, train_s = min(task.examples, most), 0, 0.0
+        order = draw(task.examples, count)
+        meter, start = Meter(self.worker, self._of_device), perf_counter()
+        while perf_counter() - start < seconds:
+            train_s += self._train(order, "the energy of a GPU").train_s
+            images += count
+        found = meter.stop().energy
+        if found.gpu_j is None or found.gpu_s is None or found.gpu_rest_w is None:
+            return None
+        return GpuEnergy(
+            images=images,
+            train_s=train_s,
+            joules=found.gpu_j,
+            counted_s=found.gpu_s,
+            rest_w=found.gpu_rest_w,
+        )
+
     def _call(self, *, leads_in: bool) -> Call:
         """Have the next part trained; what is not its call's is not on its clocks."""
         task, worker = self.assignment, self.worker
@@ -346,7 +375,7 @@ class Cell:
         lead_images = lead_steps * task.batch_size
         lead, rest = (self._take(each).tobytes() for each in (lead_images, images - lead_images))
         layers = None if self._position else task.layers
-        meter = Meter(worker, self._counters, steps * self._pace_s)
+        meter = Meter(worker, self._counters)
         worker.watch.begin(steps * self._pace_s)
         counts = list(task.pieces(self._position, images))
         epochs = f"epoch {counts[-1][0]}"

@@ -11,7 +11,6 @@ interfaces"; NVIDIA, *NVML API reference guide* (nvmlDeviceGetTotalEnergyConsump
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import SystemRandom
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,11 +28,8 @@ CPU, GPU = "CPU", "GPU"  #: names of meters: of packages that are not counted, a
 READABLE = f"sudo chmod a+r /{ZONES}/{RAPL}/energy_uj"
 MOST_W = 1000.0  #: of a package: a counter that could have gone round twice says nothing
 IDLE_S = 1.0  #: for which idle power is measured; some ten steps of a GPU's counter
-STEP_S = 0.1  #: of a GPU's counter at most; 20 to 100 ms are known
-STILL_S = 3 * STEP_S  #: that it may stand still for
+STILL_S = 0.3  #: for which a GPU's counter may stand still; steps of 20 to 100 ms are known
 LOOK_S = 1e-3  #: between two looks at it
-LEAST_S = 0.15  #: of a call; of a shorter one such steps tell too little
-RANDOM = SystemRandom()
 
 
 class Energy(NamedTuple):
@@ -41,8 +37,8 @@ class Energy(NamedTuple):
 
     cpu_j: float | None = None  #: of all packages on which the worker has a CPU
     gpu_j: float | None = None  #: of the GPU, from one step of its counter to another
-    gpu_s: float | None = None  #: in so much time: some of it is rest, before the call and after it
-    gpu_rest_w: float | None = None  #: power of such rest: in the step after that
+    gpu_s: float | None = None  #: in so much time: rest after the call, up to a step, is in it
+    gpu_rest_w: float | None = None  #: power of such rest: in the next step
 
 
 class Reading(NamedTuple):
@@ -146,11 +142,9 @@ class Counters:
         """The meters that it reads."""
         return [package.name for package in self._packages] + [GPU] * self._on_gpu
 
-    def begin(self, expected_s: float) -> None:
-        """Begin to count a call that should take so long; nothing of it runs yet."""
-        self._gpu = _moved() if self._on_gpu and expected_s >= LEAST_S else None
-        if self._gpu:  # some GPUs look at their power in a part of each step: it must not always be the same of ours
-            sleep(RANDOM.random() * STEP_S)
+    def begin(self) -> None:
+        """Begin to count a call, of which nothing runs yet: this may wait for a GPU's counter."""
+        self._gpu = _moved() if self._on_gpu else None
         self._first, self._began = self._read(), perf_counter()
 
     def pause(self) -> None:
@@ -158,7 +152,7 @@ class Counters:
         self._last, self._paused = self._read(), perf_counter()
 
     def end(self) -> Energy:
-        """Return what was counted; nothing of it runs any more, as this may wait for a GPU's counter."""
+        """Return what was counted of a call, of which nothing runs any more: this may wait likewise."""
         cpu_j, seconds = None, self._paused - self._began
         if self._first and self._last:
             each = [
@@ -187,10 +181,14 @@ class Counters:
             return None
 
 
-def of_cell(cpus: Sequence[int], device: str) -> Counters:
-    """Return the counters of a cell, by the CPUs that it is pinned to and its device."""
-    used = None if why_uncounted() else of_cpus(cpus)
-    return Counters(used, on_gpu=device == "cuda" and gpu.energy_j() is not None)
+def of_parts(cpus: Sequence[int]) -> Counters:
+    """Return the counters of parts, by the CPUs that a cell is pinned to: a GPU's is too coarse for them."""
+    return Counters(None if why_uncounted() else of_cpus(cpus))
+
+
+def of_device(device: str) -> Counters:
+    """Return the counter of a cell's device, if that is not its CPUs."""
+    return Counters(on_gpu=device == "cuda" and gpu.energy_j() is not None)
 
 
 def meters(*, uses_gpu: bool, root: Path = kernel.ROOT, seconds: float = IDLE_S) -> list[Meter]:
@@ -203,7 +201,7 @@ def meters(*, uses_gpu: bool, root: Path = kernel.ROOT, seconds: float = IDLE_S)
     if not problems.get(GPU, GPU):
         counters.append(Counters(on_gpu=True))
     for each in counters:
-        each.begin(IDLE_S)
+        each.begin()
     if counters:
         sleep(seconds)
     for each in counters:

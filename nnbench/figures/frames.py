@@ -552,7 +552,7 @@ def _why_uncounted(info: RunInfo, cell: CellResult) -> str:
     if problems or not meters:
         return "; ".join(problems) or "not looked for when the run was made"
     if is_on_gpu and metrics.gpu_joules(cell) is None:
-        return "GPU: its counter moves too seldom for parts that are so short"
+        return "GPU: too little was trained while it was counted"
     return "a counter could not be read all the time"
 
 

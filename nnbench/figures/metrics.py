@@ -32,6 +32,7 @@ class Scale(Enum):
 PHASES_WORD = "phases are the backend's own word: they do not add up"
 #: Of a time or a size that a ratio can be made of, in its unit: less was not measured, but made up.
 LEAST = 1e-12
+MOST_REST = 0.25  #: of the time for which a GPU's energy is counted
 CALM = 0.03  #: by how much slower than usual a turn may be, and still count half
 LOST = "{} is lost in noise: a step took no longer with it than without"
 PARTS = ("setup_s", "transfer_s", "warmup_s")
@@ -188,44 +189,33 @@ def image_s(cell: CellResult) -> dict[int, float]:
 def joules(cell: CellResult) -> float | None:
     """Return the energy of an epoch, of all that the cell ran on: packages of CPUs, and its GPU.
 
-    None if it is not known of a part, or of one of these.
+    None if one of these is not known.
     """
-    cpu_j = _an_epoch(cell, [part.cpu_j for part in _parts(cell)])
-    if cell.setup is None or cell.setup.device == "cpu":
-        return cpu_j
-    gpu_j = gpu_joules(cell)
-    return None if cpu_j is None or gpu_j is None else cpu_j + gpu_j
+    counted = cpu_joules(_parts(cell))
+    if counted is None or cell.setup is None or not cell.images:
+        return None
+    cpu_j = counted / cell.images * cell.setup.epoch_images
+    gpu_j = 0.0 if cell.setup.device == "cpu" else gpu_joules(cell)
+    return None if gpu_j is None or cpu_j < LEAST else cpu_j + gpu_j
+
+
+def cpu_joules(parts: Sequence[Part]) -> float | None:
+    """Return what was counted of packages of CPUs in some parts; None if one of them does not know it."""
+    known = [part.cpu_j for part in parts if part.cpu_j is not None]
+    return sum(known) if known and len(known) == len(parts) else None
 
 
 def gpu_joules(cell: CellResult) -> float | None:
-    """Return the energy of an epoch of the GPU alone: what was counted, less that of the rest around each part.
+    """Return the energy of an epoch of the GPU alone: what was counted, less that of the rest around the training.
 
-    None also if there was more rest than training: its counter moves so seldom that parts have to be long.
+    None also if too much of it is rest, as of epochs that are far shorter than a step of its counter.
     """
-    parts = _parts(cell)
-    if sum(map(_rest_s, parts)) > sum(part.wall_s or 0.0 for part in parts):
+    found = cell.gpu_energy
+    if found is None or cell.setup is None:
         return None
-    return _an_epoch(cell, list(map(gpu_net_j, parts)))
-
-
-def gpu_net_j(part: Part) -> float | None:
-    """Return what the GPU used in a part, without the rest around it."""
-    if part.gpu_j is None or part.gpu_rest_w is None:
-        return None
-    return max(0.0, part.gpu_j - part.gpu_rest_w * _rest_s(part))
-
-
-def _rest_s(part: Part) -> float:
-    return max(0.0, (part.gpu_s or 0.0) - (part.wall_s or 0.0))
-
-
-def _an_epoch(cell: CellResult, counted: Sequence[float | None]) -> float | None:
-    """Return what was counted in all parts of a cell, for as many images as an epoch has; nothing is no energy."""
-    known = [value for value in counted if value is not None]
-    if len(known) < len(counted) or cell.setup is None or not cell.images:
-        return None
-    found = sum(known) / cell.images * cell.setup.epoch_images
-    return found if found >= LEAST else None
+    rest_s = max(0.0, found.counted_s - found.train_s)
+    joules = (found.joules - found.rest_w * rest_s) / found.images * cell.setup.epoch_images
+    return joules if joules >= LEAST and rest_s <= MOST_REST * found.counted_s else None
 
 
 def _parts(cell: CellResult) -> list[Part]:

@@ -179,11 +179,7 @@ class Part:
     #: What the lead-in of the whole call had of all that, in turns: there caches are still cold.
     lead_images: Number = 0
     lead_s: Seconds = 0.0
-    #: What was counted in it, whoever used it; None is unknown. Of all packages that it had a CPU in,
-    cpu_j: Joules | None = None
-    gpu_j: Joules | None = None  #: of the GPU,
-    gpu_s: Seconds | None = None  #: in so much time, of which some is rest before and after it,
-    gpu_rest_w: Amount | None = None  #: and the power of such rest
+    cpu_j: Joules | None = None  #: of all packages that it had a CPU in, whoever used it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +257,17 @@ class GpuSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuEnergy:
+    """What was counted of a GPU while more was trained for that alone, once all else was over."""
+
+    images: Count
+    train_s: Seconds  #: by the worker's clock
+    joules: Joules  #: from one step of the GPU's counter to another,
+    counted_s: Seconds  #: which are so far apart: the rest around the training is in it
+    rest_w: Amount  #: power of that, in the next step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """What became of a cell, or of one attempt at it; everything is kept, whatever the status."""
 
@@ -284,6 +291,7 @@ class CellResult:
     #: of the GPU, the most that was seen while it was stopped; None on a CPU, or where nobody says
     device_memory_bytes: Bytes | None = None
     meters: list[Name] = field(default_factory=list)  #: of energy, of those of its machine
+    gpu_energy: GpuEnergy | None = None
     complete: bool = False  #: False if the budget, or a failure, ended the training early
     deviation: Magnitude | None = None  #: of the first losses from the reference, relative
     tolerance: Magnitude | None = None

@@ -16,7 +16,7 @@ import msgspec
 
 from nnbench import files
 from nnbench.figures import machines
-from nnbench.figures.metrics import PHASES, gpu_net_j
+from nnbench.figures.metrics import PHASES, cpu_joules, gpu_joules, joules
 from nnbench.records.cells import CellResult, Deviations, Epoch, Setup
 from nnbench.runs import store
 from nnbench.show.exports import library
@@ -25,7 +25,7 @@ from nnbench.texts import csv_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nnbench.records.cells import Part, Proof
+    from nnbench.records.cells import Proof
     from nnbench.runs.sweep import Sweep
 
     Value = Callable[[CellResult, Setup | None, Epoch | None], object]
@@ -72,13 +72,6 @@ def train_loss(epoch: Epoch | None) -> float | None:
     return fmean(finite) if finite and len(finite) == len(losses) else None
 
 
-def summed(epoch: Epoch | None, value: Callable[[Part], float | None]) -> float | None:
-    """Return the sum of what all parts of an epoch have; None if one does not know it."""
-    values = list(map(value, epoch.parts)) if epoch else []
-    known = [each for each in values if each is not None]
-    return sum(known) if known and len(known) == len(values) else None
-
-
 #: The columns in their order; the units are in their names.
 COLUMNS = {
     **of(
@@ -90,6 +83,8 @@ COLUMNS = {
     "flags": Column("string", lambda cell, *_: "; ".join(cell.flags)),
     "cpus": Column("string", lambda cell, *_: " ".join(map(str, cell.cpus))),
     "meters": Column("string", lambda cell, *_: " ".join(cell.meters)),
+    "energy_j_per_epoch": Column("float64", lambda cell, *_: joules(cell)),
+    "gpu_j_per_epoch": Column("float64", lambda cell, *_: gpu_joules(cell)),
     "violations": Column("string", lambda cell, *_: "; ".join(cell.violations)),
     **of(CellResult, "precision load_s"),
     "proof": of_proof(lambda proof: proof.mode, "string"),
@@ -112,8 +107,7 @@ COLUMNS = {
     "train_loss": Column("float64", lambda *row: train_loss(row[-1])),
     **of(Epoch, "test_loss accuracy evaluate_s predicted_images cpu_s waited_s steal_s device_s"),
     **of(Epoch, "involuntary_switches compilations"),
-    "cpu_j": Column("float64", lambda *row: summed(row[-1], attrgetter("cpu_j"))),
-    "gpu_net_j": Column("float64", lambda *row: summed(row[-1], gpu_net_j)),
+    "cpu_j": Column("float64", lambda *row: cpu_joules(row[-1].parts) if row[-1] else None),
     **of(CellResult, "machine block_attempt"),
 }
 

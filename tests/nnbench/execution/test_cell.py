@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import math
 import os
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from msgspec import structs
 from nnbench import Backend, reference
 from nnbench.contract.spec import flatten
 from nnbench.data import arrays, seeding
-from nnbench.execution import calls, cell, energy, supervisor
+from nnbench.execution import calls, cell, energy, gpu, supervisor
 from nnbench.execution.assignment import Assignment
 from nnbench.execution.calls import Course, Piece, Sample, finite_or_none, share_out
 from nnbench.execution.cell import Cell, Spool
@@ -257,7 +258,7 @@ def trained(request):
     backend = Backend(name="numpy", summary="", create=pytest.fail)
     spec = make_spec(workload=task.workload)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(energy, "of_cell", lambda *_: Counters([Ticking("package-0", Path(), 0.0)]))
+        patch.setattr(energy, "of_parts", lambda _: Counters([Ticking("package-0", Path(), 0.0)]))
         spool = Spool()
         given = Cell(spec, task, backend, spool, Lenient())
     with closing(spool), given as run:
@@ -337,8 +338,28 @@ def test_each_call_takes_what_was_counted_around_it_alone(trained):
     _, run, _, _ = trained
     parts = [part for epoch in run.epochs for part in epoch.parts]
     assert sum(part.cpu_j for part in parts) == pytest.approx(len(run.cuts))  # one a call
-    assert {(part.gpu_j, part.gpu_s) for part in parts} == {(None, None)}
     assert run.values["meters"] == ["package-0"]
+    assert run.gpu_energy is None
+
+
+def test_gpu_is_counted_once_all_else_is_over(monkeypatch):
+    monkeypatch.setattr(gpu, "energy_j", lambda: 5.0 * (time.perf_counter() // 0.02))
+    monkeypatch.setattr(cell, "STRETCH_S", 0.1)
+    task, backend = assign(), Backend(name="numpy", summary="", create=pytest.fail, device="cuda")
+    with closing(Spool()) as spool, Cell(make_spec(), task, backend, spool, Lenient()) as run:
+        events = [*run.prepare()]
+        while run.goes_on:
+            events += run.train()
+        before, cuts = run.values, len(run.cuts)
+        events += run.finish()
+    found = run.values["gpu_energy"]
+    assert before["gpu_energy"] is None
+    assert run.values["meters"] == ["GPU"]
+    assert found.images % task.examples == 0
+    assert 0 < found.train_s <= found.counted_s
+    assert found.joules / found.counted_s == pytest.approx(250, rel=0.3)
+    assert isinstance(events[-1], Finished)
+    assert (len(run.cuts), sum(epoch.images for epoch in run.epochs)) == (cuts, task.images)
 
 
 def test_parts_in_turns_have_lead_ins(trained):

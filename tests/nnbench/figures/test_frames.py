@@ -174,7 +174,7 @@ def test_energy_is_a_median_beside_the_idle_power_of_what_was_counted(make_info,
         ([Meter(name="CPU", problem="hidden")], "cpu", "CPU: hidden"),
         (METERS, "cuda", "GPU: no driver"),
         (METERS, "cpu", "a counter could not be read all the time"),
-        (METERS[:2], "cuda", "GPU: its counter moves too seldom for parts that are so short"),
+        (METERS[:2], "cuda", "GPU: too little was trained while it was counted"),
     ],
 )
 def test_reason_stands_where_energy_is_not_known(make_info, make_cell, meters, device, reason):

@@ -9,7 +9,7 @@ from nnbench.contract.errors import NnbenchError
 from nnbench.figures import metrics
 from nnbench.figures.columns import COLUMNS
 from nnbench.figures.metrics import METRICS, measurable, parse_gate, parse_gates
-from nnbench.records.cells import Part
+from nnbench.records.cells import GpuEnergy, Part
 from nnbench.records.runs import Roof
 from nnbench.runs.run import Run
 from nnbench.show import text
@@ -48,13 +48,29 @@ def counted(cell, device="cpu", **more):
     return replace(cell, epochs=epochs, setup=replace(cell.setup, device=device))
 
 
+GPU = GpuEnergy(images=200, train_s=1.5, joules=90.0, counted_s=2.0, rest_w=20.0)
+
+
 def test_energy_is_of_all_that_a_backend_runs_on(make_cell):
-    used = {"cpu_j": 12.0, "gpu_j": 40.0, "gpu_s": 1.5, "gpu_rest_w": 20.0}
-    cell = counted(make_cell(images=50), "cuda", **used)
-    assert (metrics.joules(cell), metrics.gpu_joules(cell)) == (84.0, 60.0)
-    assert metrics.joules(counted(make_cell(images=50), "cuda", **used | {"gpu_j": None})) is None
-    lacks = counted(make_cell(images=50), "cuda", **used | {"cpu_j": None})
-    assert (metrics.joules(lacks), metrics.gpu_joules(lacks)) == (None, 60.0)
+    cell = counted(make_cell(images=50, gpu_energy=GPU), "cuda", cpu_j=12.0)
+    assert (metrics.joules(cell), metrics.gpu_joules(cell)) == (24.0 + 40.0, 40.0)
+    assert metrics.joules(replace(cell, gpu_energy=None)) is None
+    lacks = counted(cell, "cuda")
+    assert (metrics.joules(lacks), metrics.gpu_joules(lacks)) == (None, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"counted_s": 1.4}, 45.0),  # clocks may differ
+        ({"counted_s": 2.1}, None),
+        ({"joules": 10.0}, None),
+        ({"rest_w": 200.0}, None),
+    ],
+)
+def test_rest_is_none_of_the_training_of_a_gpu_and_may_not_be_much(make_cell, changes, expected):
+    cell = make_cell(gpu_energy=replace(GPU, **changes))
+    assert metrics.gpu_joules(cell) == expected
 
 
 @pytest.mark.parametrize("joules", [0.0, 5e-324])
@@ -68,14 +84,6 @@ def test_energy_is_unknown_if_it_is_of_one_part(make_cell):
     last = replace(cell.epochs[1], parts=[replace(part, cpu_j=None)])
     assert metrics.joules(replace(cell, epochs=[cell.epochs[0], last])) is None
     assert metrics.joules(make_cell()) is None
-
-
-@pytest.mark.parametrize(
-    ("gpu_s", "expected"), [(0.9, 80.0), (1.0, 80.0), (1.5, 70.0), (2.0, 60.0), (2.1, None)]
-)
-def test_rest_around_a_part_is_none_of_the_training_and_may_not_be_most(make_cell, gpu_s, expected):
-    cell = counted(make_cell(images=50), "cuda", gpu_j=40.0, gpu_s=gpu_s, gpu_rest_w=10.0)
-    assert metrics.gpu_joules(cell) == expected
 
 
 def test_epoch_that_was_not_measured_has_no_time(make_cell):

@@ -64,18 +64,15 @@ def test_cell_without_epochs_and_attempts_that_do_not_count_are_there(
 
 def test_energy_of_an_epoch_is_that_of_its_parts(read, write_run, make_cell):
     known, lacks = (
-        [
-            Part(images=5, train_s=1.0, wall_s=1.0, cpu_j=j, gpu_j=1.5, gpu_s=1.5, gpu_rest_w=1.0)
-            for j in joules
-        ]
+        [Part(images=5, train_s=1.0, cpu_j=j) for j in joules]
         for joules in ((2.0, 3.0), (2.0, None))
     )
     cell = make_cell(accuracies=(0.1, 0.2, 0.3), meters=["package-0", "GPU"])
     epochs = [replace(e, parts=p) for e, p in zip(cell.epochs, (known, lacks, []), strict=True)]
     frame = read(write_run(replace(cell, epochs=epochs)))
     assert frame.cpu_j.fillna(-1).tolist() == [5.0, -1, -1]
-    assert frame.gpu_net_j.fillna(-1).tolist() == [2.0, 2.0, -1]
     assert frame.meters.tolist() == ["package-0 GPU"] * 3
+    assert frame.energy_j_per_epoch.isna().all()
 
 
 def test_what_the_judge_has_found_is_there(read, write_run, make_cell, make_proof):
