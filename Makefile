@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # The tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test conformance engines cheats example walkthroughs fuzz check check-static documents sanitize mutants notebook benchmark-backends format clean
+.PHONY: install run test conformance engines device-code cheats example walkthroughs fuzz check check-static documents sanitize sanitize-cuda mutants notebook benchmark-backends format clean
 
 install: $(INSTALLED)
 
@@ -16,7 +16,7 @@ run: $(INSTALLED)
 
 # three at a time on two cores, since they wait as well as compute; by name, since files with few tests may take longest
 test: $(INSTALLED)
-	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not engines"
+	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not engines and not device_code"
 
 # too slow for the tests: each network takes torch.compile seconds, and each process that torch-ddp starts
 conformance: $(INSTALLED)
@@ -29,6 +29,11 @@ conformance: $(INSTALLED)
 engines: $(INSTALLED)
 	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 2 -m engines tests/backends --ignore tests/backends/remote
 	NNBENCH_REQUIRE=$(REQUIRED)$(ALSO) $(BIN)/python -m pytest -n 0 -m engines tests/backends/remote
+
+# too slow for the tests: the kernels of cuda, compiled by NVRTC for some devices, and run on one that the CPU emulates
+device-code: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt cuda-bindings nvidia-cuda-nvrtc
+	NNBENCH_REQUIRE=$(REQUIRED),nvrtc$(ALSO) $(BIN)/python -m pytest -n 2 -m device_code tests/backends/cuda
 
 # too slow for the tests: real runs of all backends that cheat
 cheats: $(INSTALLED)
@@ -71,6 +76,10 @@ benchmark-backends: $(INSTALLED)
 # the C code of the native backend under ASan and UBSan
 sanitize: $(INSTALLED)
 	bash .ci/sanitize
+
+# the kernel of the cuda backend under compute-sanitizer, where there is a GPU
+sanitize-cuda: $(INSTALLED)
+	bash .ci/sanitize-cuda
 
 # whether the tests notice each small change of what judges, compares and keeps: about ten minutes
 mutants: $(INSTALLED)

@@ -1,10 +1,7 @@
 """Build the C code with the machine's own compiler, once, into a cache.
 
-A library's name holds two digests. One is of what it is made from: the sources, the flags, and the
-macros that the compiler predefines, which tell its version and the processor's instructions. The
-other is of the library itself, so that a damaged file shows before it is loaded (loading a
-truncated library kills the process) and built again. It comes to its place by renaming, so
-two processes that build at once do not see each other's halves.
+It is made from the sources, the flags, and what the macros tell that the compiler predefines: its version, and the processor's
+instructions. A library that is damaged is built again, since loading a truncated one kills the process.
 """
 
 from __future__ import annotations
@@ -14,11 +11,10 @@ import os
 import shlex
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from nnbench import BackendUnavailableError
+from nnbench.contract import builds
 
 SOURCES = Path(__file__).parent
 FLAGS = (
@@ -35,7 +31,7 @@ LIBRARIES = ("-lm",)
 INSTRUCTIONS = {"native": ("-march=native",), "avx2": ("-march=haswell",), "portable": ()}
 EXTRA_FLAGS = "NNBENCH_NATIVE_FLAGS"  #: an environment variable, for sanitizers and the like
 TIMEOUT_S = 120.0
-DIGITS = 32  #: of a digest in a name
+SUFFIX = ".so"
 
 
 def words(variable: str) -> list[str]:
@@ -70,24 +66,6 @@ def why_no_compiler() -> str | None:
     return None
 
 
-def cache() -> Path:
-    """Return the folder that holds the built libraries.
-
-    Raises
-    ------
-    OSError
-        If the user has none.
-    """
-    import platformdirs
-
-    folder = Path()
-    with suppress(RuntimeError):  # as newer versions say it; older ones give a folder called ~
-        folder = Path(platformdirs.user_cache_path("nnbench")) / "native"
-    if not folder.is_absolute():
-        raise FileNotFoundError("the user has no home folder")
-    return folder
-
-
 def build(instructions: str, folder: Path) -> Path:
     """Return the library for these instructions from a folder; build it there if need be.
 
@@ -102,7 +80,7 @@ def build(instructions: str, folder: Path) -> Path:
         raise BackendUnavailableError(reason)
     flags = [*FLAGS, *INSTRUCTIONS[instructions], *words(EXTRA_FLAGS)]
     name = digest_of_sources(flags)
-    return find(folder, name) or compile_into(folder, name, flags)
+    return builds.find(folder, name, SUFFIX) or compile_into(folder, name, flags)
 
 
 def digest_of_sources(flags: list[str]) -> str:
@@ -111,30 +89,17 @@ def digest_of_sources(flags: list[str]) -> str:
     digest.update(run([*flags, "-dM", "-E", "-x", "c", os.devnull]))
     for path in sorted(SOURCES.glob("*.[ch]")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:DIGITS]
-
-
-def digest_of(library: Path) -> str:
-    """Return the digest of a library's content."""
-    return hashlib.sha256(library.read_bytes()).hexdigest()[:DIGITS]
-
-
-def find(folder: Path, name: str) -> Path | None:
-    """Return a library that was built before, if it is what was built."""
-    for path in sorted(folder.glob(f"{name}-*.so")):
-        if path.stem == f"{name}-{digest_of(path)}":
-            return path
-    return None
+    return digest.hexdigest()[: builds.DIGITS]
 
 
 def compile_into(folder: Path, name: str, flags: list[str]) -> Path:
-    """Compile in a folder beside the library's place, then move it there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".building-", dir=folder) as temporary:
-        built = Path(temporary, "library.so")
-        sources = [str(path) for path in sorted(SOURCES.glob("*.c"))]
+    """Compile into a folder."""
+    sources = [str(path) for path in sorted(SOURCES.glob("*.c"))]
+
+    def make(built: Path) -> None:
         run([*flags, "-o", str(built), *sources, *LIBRARIES])
-        return built.rename(folder / f"{name}-{digest_of(built)}.so")
+
+    return builds.build(folder, name, SUFFIX, make)
 
 
 def run(arguments: list[str]) -> bytes:

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 from nnbench import BackendUnavailableError
+from nnbench.contract import builds
 from nnbench_native import compiler
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def load(instructions: str) -> ctypes.CDLL:
         If it cannot be built, or the system does not load it.
     """
     try:
-        path = compiler.build(instructions, compiler.cache())
+        path = compiler.build(instructions, builds.cache("native"))
     except OSError:  # the cache cannot be written: build for this process alone
         with TemporaryDirectory(prefix="nnbench-") as folder:
             return open_library(compiler.build(instructions, Path(folder)))

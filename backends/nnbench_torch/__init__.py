@@ -1,6 +1,5 @@
 """PyTorch: ``torch-cpu`` by hand, ``torch-eager``, ``torch-compile``, ``torch-tutorial``, CUDA, DDP."""
 
-import ctypes
 import os
 import re
 import shutil
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nnbench import Backend, Option, hookimpl
+from nnbench.contract.gpu import why_no_gpu
 
-DRIVER = "libcuda.so.1"
 FUSED = Option(default=True, help="optimizer step in one kernel")
 GRAPH = Option(default=False, help="replay recorded CUDA graphs of up to 64 steps")
 PROCESSES = Option(default=0, help="ranks that share each batch; 0 is one on each CPU, or GPU")
@@ -35,20 +34,13 @@ def why_no_compiler() -> str | None:
 def why_no_cuda() -> str | None:
     """Return why PyTorch has no CUDA device, or None as far as one can tell from outside.
 
-    Its version.py says what it was built for, and the driver, which honours CUDA_VISIBLE_DEVICES,
-    how many devices there are.
+    Its version.py says what it was built for.
     """
     spec = find_spec("torch")
     text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
     if not re.search(r"^cuda\b[^=\n]*=\s*['\"]", text, re.MULTILINE):
         return "the installed torch is built without CUDA"
-    count = ctypes.c_int()
-    try:
-        driver = ctypes.CDLL(DRIVER)
-    except OSError:
-        return "no CUDA device"
-    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    return "no CUDA device" if failed or not count.value else None
+    return why_no_gpu()
 
 
 def describe(network: Any) -> dict[str, str]:

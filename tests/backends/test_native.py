@@ -12,6 +12,7 @@ import platformdirs
 import pytest
 
 from nnbench import BackendUnavailableError, catalog, reference
+from nnbench.contract import builds
 from nnbench_native import compiler, library
 from tests.problems import KINDS, OPTIMIZERS, distance, make_examples, make_layers, make_spec
 
@@ -155,7 +156,7 @@ def test_flags_make_another_library(cache, monkeypatch):
 def test_two_processes_build_at_once(cache):
     workers = [subprocess.Popen([sys.executable, "-c", BUILD]) for _ in range(2)]
     assert [worker.wait(120) for worker in workers] == [0, 0]
-    assert all(compiler.digest_of(path) in path.stem for path in cache.iterdir())
+    assert all(builds.digest_of(path) in path.stem for path in cache.iterdir())
     library.load("portable")
     assert not list(cache.glob(".building-*"))
 
@@ -169,7 +170,7 @@ def test_a_damaged_library_is_built_again(cache, damage):
     path.write_bytes(whole[:-1] + b"\1" if damage is None else damage)
     library.load.cache_clear()
     library.load("portable")
-    assert compiler.find(cache, path.stem.split("-")[0])
+    assert builds.find(cache, path.stem.split("-")[0], ".so")
 
 
 def test_without_a_cache_it_is_built_all_the_same(tmp_path, monkeypatch, cache):
@@ -205,7 +206,7 @@ def test_without_a_home_there_is_no_cache(monkeypatch):
     for find in (fail, lambda name: Path("~/.cache", name)):  # newer and older versions
         monkeypatch.setattr(platformdirs, "user_cache_path", find)
         with pytest.raises(OSError, match="no home folder"):
-            compiler.cache()
+            builds.cache("native")
 
 
 @pytest.mark.usefixtures("cache")

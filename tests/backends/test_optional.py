@@ -13,13 +13,14 @@ from nnbench import catalog
 
 for backend in catalog.backends().values():
     catalog.why_unavailable(backend)
-print(sorted({"jax", "numba", "numpy", "sklearn", "torch"} & set(sys.modules)))
+print(sorted({"cuda", "jax", "numba", "numpy", "sklearn", "torch"} & set(sys.modules)))
 """
 
 
 @pytest.mark.parametrize(
     ("name", "extra", "library"),
     [
+        ("cuda", "cuda", "cuda-bindings"),
         ("jax", "jax", "jax"),
         ("numba", "numba", "numba"),
         ("sklearn", "sklearn", "scikit-learn"),

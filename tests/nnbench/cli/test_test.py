@@ -178,6 +178,19 @@ def test_bad_input_is_one_line(call, monkeypatch, arguments, complaint):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_torch_with_cuda_whose_devices_are_hidden_is_unavailable(call, monkeypatch, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").touch()
+    (tmp_path / "torch" / "version.py").write_text("cuda: Optional[str] = '13.0'\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("NNBENCH_PLUGINS", "torch")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = call("test", "torch-cuda")
+    assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+    reason = "torch-cuda is unavailable: no CUDA device: CUDA_VISIBLE_DEVICES hides all"
+    assert done.stderr == f"nnbench: error: {reason}\n"
+
+
 def test_without_pytest_it_says_what_to_install(call, monkeypatch):
     monkeypatch.setattr(distributions, "is_installed", lambda _: False)
     done = call("test", "numpy")
