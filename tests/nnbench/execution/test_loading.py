@@ -48,7 +48,7 @@ def refused(name):
     except DatasetError as error:
         reason = str(error)
     gc.collect()  # the error's frames held what is mapped
-    assert count_open() == before
+    assert count_open() <= before
     return reason
 
 
