@@ -23,7 +23,7 @@ from nnbench.records.worker import (
     Train,
     Trained,
 )
-from nnbench.worker import counters, training
+from nnbench.worker import counters, memory, training
 from nnbench.worker.training import Trainer
 from tests.cells import TOY, make_spec, stored
 
@@ -339,3 +339,20 @@ def test_trained_cell_predicts_from_its_parameters():
     assert again.losses == first.losses  # whatever came before
     *_, inspected = answers_to(trainer, Inspect(order, 1.0))
     assert isinstance(inspected, Inspected)
+
+
+def test_looking_at_the_memory_is_not_in_the_set_up(monkeypatch):
+    """By a clock that nothing but the look lets go on."""
+    now = [0.0]
+    mark = memory.mark
+
+    def look():
+        now[0] += 100.0
+        return mark()
+
+    monkeypatch.setattr(memory, "mark", look)
+    monkeypatch.setattr(training, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "warm_up", lambda *_, **__: 1.0)
+    trainer, [ready] = prepare("numpy")
+    assert trainer.imported
+    assert ready.setup.setup_s == 0
