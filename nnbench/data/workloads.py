@@ -25,6 +25,7 @@ OVERRIDES = (  #: what derive can change
 #: Epochs of a quick look: one, or all that a workload has where a batch is all examples, since a
 #: single step is cold, and no number is made of it.
 BRIEF = 0
+DERIVED = "+"  #: in the name of a workload: what comes after it was changed
 ADAM = Optimizer(kind="adam", learning_rate=1e-3)
 
 
@@ -48,6 +49,11 @@ class Workload:
     validation: Annotated[Number, Meta(description="examples held out of training, to test on")] = 0
     shuffle: Annotated[bool, Meta(description="draw a new order in every epoch")] = True
     initial: Annotated[Initial, Meta(description="distribution of the parameters")] = "uniform"
+
+    @property
+    def base(self) -> str:
+        """The name of what it was derived from; its own, if that is nothing."""
+        return self.name.partition(DERIVED)[0]
 
     def differences(self, other: Workload) -> list[str]:
         """Name the fields in which another workload trains something else, with both values."""
@@ -89,7 +95,7 @@ def derive(workload: Workload, overrides: Mapping[str, Any]) -> Workload:
         kind=changes.get("optimizer", optimizer.kind),
         learning_rate=changes.pop("learning_rate", optimizer.learning_rate),
     )
-    name, target = f"{workload.name}+{suffix}", overrides.get("target_accuracy")
+    name, target = f"{workload.name}{DERIVED}{suffix}", overrides.get("target_accuracy")
     return dataclasses.replace(workload, **{**changes, "name": name, "target_accuracy": target})
 
 

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 WORKLOAD = "workload"
 
 
-def _workload(point: Point) -> str:
-    """Return the workload's name without what was derived from it, which other axes have."""
-    return point.workload.name.partition("+")[0]
-
-
 def _dataset(point: Point) -> str:
     return Path(point.workload.dataset).name or point.workload.dataset
 
@@ -31,7 +26,7 @@ def _hidden(point: Point) -> str:
 
 #: Each axis by its name, which is that of the option: what a point has of it.
 AXES: dict[str, Callable[[Point], Value]] = {
-    WORKLOAD: _workload,
+    WORKLOAD: lambda point: point.workload.base,  # what was derived from it, other axes have
     "dataset": _dataset,
     "hidden": _hidden,
     "activation": lambda point: point.workload.activation,
@@ -52,7 +47,7 @@ def settings(points: Sequence[Point]) -> list[Setting]:
         return [{}]
     alike: dict[Value, list[Point]] = {}
     for point in points:
-        alike.setdefault(_workload(point), []).append(point)
+        alike.setdefault(point.workload.base, []).append(point)
     varying = [
         axis
         for axis, of in AXES.items()

@@ -11,6 +11,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench.contract.errors import NnbenchError, ResultsError
+from nnbench.data.workloads import DERIVED
 from nnbench.figures import metrics
 from nnbench.runs import store
 
@@ -191,7 +192,8 @@ class Run:
     def subject(self) -> str:
         """What was trained, as names have it that stay from run to run: with the threads, where points differ in them."""
         name, count = self.info.workload.name, self.setting.get("threads")
-        return name if count is None else f"{name}{',' if '+' in name else '+'}threads={count}"
+        between = "," if DERIVED in name else DERIVED
+        return name if count is None else f"{name}{between}threads={count}"
 
     @property
     def labels(self) -> list[str]:

@@ -44,9 +44,9 @@ def default_folder(info: RunInfo, name: str = "") -> Path:
 
 
 def _named(points: Sequence[Point]) -> str:
-    names = dict.fromkeys(point.workload.name for point in points)
-    bases = dict.fromkeys(name.partition("+")[0] for name in names)
-    return f"{'-'.join(bases)}-sweep" if points[1:] else next(iter(names))
+    if not points[1:]:
+        return points[0].workload.name
+    return f"{'-'.join(dict.fromkeys(point.workload.base for point in points))}-sweep"
 
 
 def folder_name(started: str, name: str) -> str:

@@ -168,13 +168,12 @@ class Sweep:
         """
         runs = self.runs
         if workload is not None:
-            names = [run.info.workload.name for run in runs]
-            if workload not in {*names, *(name.partition("+")[0] for name in names)}:
-                known = ", ".join(dict.fromkeys(names))
-                raise NnbenchError(f"{self.folder} has no workload {workload!r}; known: {known}")
             runs = [
-                r for r, n in zip(runs, names, strict=True) if workload in {n, n.partition("+")[0]}
+                run for run in runs if workload in {run.info.workload.name, run.info.workload.base}
             ]
+            if not runs:
+                known = ", ".join(dict.fromkeys(run.info.workload.name for run in self.runs))
+                raise NnbenchError(f"{self.folder} has no workload {workload!r}; known: {known}")
         for axis, value in (chosen or {}).items():
             if axis not in axes.AXES:
                 raise NnbenchError(f"no axis {axis!r}; known: {', '.join(axes.AXES)}")

@@ -291,10 +291,9 @@ def caption(run: Sweep) -> str:
 
 def trained(info: RunInfo) -> str:
     """Name what was trained: the workload, or those at all points."""
-    names = dict.fromkeys(point.workload.name for point in info.points)
     if not info.points[1:]:
-        return next(iter(names))
-    bases = dict.fromkeys(name.partition("+")[0] for name in names)
+        return info.workload.name
+    bases = dict.fromkeys(point.workload.base for point in info.points)
     return f"{' and '.join(bases)}, {len(info.points)} points"
 
 
